@@ -1,0 +1,1 @@
+"""Dialogues, prompts and tokenised examples."""

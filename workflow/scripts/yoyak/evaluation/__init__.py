@@ -1,0 +1,1 @@
+"""Generation, ROUGE, statistics and diagnostics."""

@@ -1,0 +1,1 @@
+"""Checkpoints, tokenizers, quantised and LoRA-wrapped models, and their attention."""

@@ -1,0 +1,1 @@
+"""Tables, plots, the HTML report and model cards; reads result files only."""

@@ -1,0 +1,1 @@
+"""Where things are written, and where they came from: workspace, provenance, devices."""

@@ -1,0 +1,1 @@
+"""Settings: model configs with `_base_` inheritance, studies, and errors in words."""

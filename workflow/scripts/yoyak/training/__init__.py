@@ -1,0 +1,1 @@
+"""The training engine: padding-free global batches on a Hugging Face Trainer."""
