@@ -1,0 +1,163 @@
+"""A study: the grid of models × formats × augmentations × seeds, and what each step depends on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from yoyak.settings.config import (
+    MODELS,
+    PROJECT_ROOT,
+    UserError,
+    canonical,
+    finish_config,
+    load_config,
+    load_yaml,
+    validate,
+)
+
+STUDIES = PROJECT_ROOT / "config" / "studies"
+DEBUG_ROWS = {"train": 50, "dev": 10, "test": 10}
+ZERO_SHOT = "zero_shot"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of the grid."""
+
+    model: str
+    format: str
+    augmentation: str
+    seed: int
+
+    @property
+    def run(self) -> str:
+        """Folder of the training below results/{study}/."""
+        return f"runs/{self.model}/{self.format}/{self.augmentation}/seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study file with its defaults filled in and the effective config of each of its models."""
+
+    source: str
+    debug: bool
+    settings: dict
+    models: dict[str, dict]
+
+    @property
+    def name(self) -> str:
+        """Folder of the results; a debug run never mixes with the real one."""
+        return f"{self.source}-debug" if self.debug else self.source
+
+    @property
+    def results(self) -> Path:
+        """Relative to the working directory, so that `snakemake --directory` moves it."""
+        return Path("results") / self.name
+
+    @property
+    def formats(self) -> list[str]:
+        return self.settings["formats"]
+
+    @property
+    def augmentations(self) -> list[str]:
+        return self.settings["augmentations"]
+
+    @property
+    def conditions(self) -> list[str]:
+        return [ZERO_SHOT, *self.augmentations]
+
+    @property
+    def seeds(self) -> list[int]:
+        return self.settings["seeds"]
+
+    @property
+    def language(self) -> str:
+        return self.settings["language"]
+
+    @property
+    def row_limits(self) -> dict[str, int] | None:
+        """Rows a split may have at most: none outside debug."""
+        return DEBUG_ROWS if self.debug else None
+
+    def cells(self) -> list[Cell]:
+        return [
+            Cell(model, prompt_format, augmentation, seed)
+            for model in self.models
+            for prompt_format in self.formats
+            for augmentation in self.augmentations
+            for seed in self.seeds
+        ]
+
+    def model(self, name: str) -> dict:
+        """Effective config of one of the study's models; UserError if the study lacks it."""
+        if name not in self.models:
+            known = ", ".join(self.models)
+            raise UserError(f"model '{name}' is not in study '{self.source}' (it has: {known})")
+        return self.models[name]
+
+    def science(self, step: str, model: str | None = None) -> str:
+        """Canonical text of just the settings that `step` depends on.
+
+        Steps: prepare_data, build_dataset, train, generate, score, compare, plot, report.
+        Two settings with equal text give the same result; `execution` and `tracking` never enter.
+        """
+        study = self.settings
+        config = self.model(model) if model else {}
+        checkpoint = {key: config.get("model", {}).get(key) for key in CHECKPOINT_KEYS}
+        parts = {
+            "prepare_data": lambda: {"data": study["data"], "rows": self.row_limits},
+            "build_dataset": lambda: {
+                "checkpoint": checkpoint,
+                "dataset": config["dataset"],
+                "language": self.language,
+            },
+            "train": lambda: {key: config[key] for key in ("model", "lora", "training")},
+            "generate": lambda: {
+                **{key: config[key] for key in ("model", "dataset", "generation")},
+                "language": self.language,
+            },
+            "score": lambda: {"metric": study["metric"], "language": self.language},
+            "compare": lambda: {"metric": study["metric"], "grid": self._grid()},
+            "plot": lambda: {"metric": study["metric"], "grid": self._grid()},
+            "report": lambda: {
+                "grid": self._grid(),
+                **{key: study[key] for key in ("description", "metric", "report")},
+            },
+        }
+        return canonical(parts[step]())
+
+    def _grid(self) -> dict:
+        return {
+            "models": list(self.models),
+            **{key: self.settings[key] for key in ("formats", "augmentations", "seeds")},
+        }
+
+
+CHECKPOINT_KEYS = ("checkpoint", "revision", "chat_template")
+
+
+def load_study(name: str, debug: bool = False) -> Study:
+    """Read config/studies/{name}.yaml and every model file that it names.
+
+    Raises UserError for an unknown study or model, an unknown key or a bad value.
+    """
+    path = STUDIES / f"{name}.yaml"
+    if path.parent != STUDIES or not path.is_file():
+        known = ", ".join(sorted(file.stem for file in STUDIES.glob("*.yaml")))
+        raise UserError(
+            f"study '{name}': no such file config/studies/{name}.yaml (there are: {known})"
+        )
+    settings = load_yaml(path)
+    validate(settings, "study", path)
+    metric = settings["metric"]
+    if metric["primary"] not in metric["tokenizers"]:
+        raise UserError(
+            f"config/studies/{name}.yaml: metric.primary '{metric['primary']}' must be one of "
+            f"metric.tokenizers ({', '.join(metric['tokenizers'])})"
+        )
+    models = {}
+    for model in settings["models"]:
+        config = load_config(model)
+        models[model] = finish_config(
+            config, MODELS / f"{model}.yaml", overrides=settings["overrides"], debug=debug
+        )
+    return Study(source=name, debug=debug, settings=settings, models=models)
