@@ -1,0 +1,139 @@
+"""run.json: where a result came from, and the fingerprint that decides what may be resumed."""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from yoyak.run.sources import source_modules
+from yoyak.run.workspace import atomic_write_json, hash_file, hash_text
+from yoyak.settings.config import PROJECT_ROOT, canonical
+
+PACKAGES = (
+    "torch transformers peft bitsandbytes accelerate tokenizers safetensors numpy scipy pandas "
+    "rouge-score kiwipiepy kiwipiepy_model matplotlib snakemake"
+).split()
+NUMERIC_PACKAGES = "torch transformers peft bitsandbytes accelerate tokenizers".split()
+
+
+def write_run_record(path: Path, *, step: str, settings: dict, inputs: list[Path], **extras) -> None:
+    """Write run.json for one result.
+
+    Args:
+        path: the file to write, beside the result.
+        step: name of the script's step, such as "train".
+        settings: the effective settings that the step used.
+        inputs: files whose SHA-256 is recorded (folders: every file below them).
+        extras: what the step has to add: cell, seed, execution, wall_seconds, tokens_per_second,
+            peak_memory_gb and so on.
+    """
+    record = {
+        "step": step,
+        "command": command_line(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "git": git_state(),
+        "python": platform.python_version(),
+        "packages": package_versions(),
+        "hardware": hardware(),
+        "settings": settings,
+        "inputs": {_shown(file): hash_file(file) for file in _files(inputs)},
+        **extras,
+    }
+    atomic_write_json(path, record)
+
+
+def fingerprint(script: Path, science: str, inputs: list[Path]) -> str:
+    """Key of a work folder: equal only if resuming gives what an undisturbed run would give.
+
+    It covers the input files' bytes, the science settings, the source modules that the script
+    imports and the numeric libraries' versions; never the execution settings.
+    """
+    parts = {
+        "science": science,
+        "inputs": [hash_file(file) for file in _files(inputs)],
+        "sources": [hash_file(file) for file in source_modules(script)],
+        "packages": {name: package_versions().get(name) for name in NUMERIC_PACKAGES},
+    }
+    return hash_text(canonical(parts))[:16]
+
+
+def command_line() -> str:
+    """The command of this process, as a person would paste it at the project's root."""
+    arguments = [_shown(Path(sys.argv[0]).absolute()), *sys.argv[1:]]
+    return "python " + " ".join(shlex.quote(argument) for argument in arguments)
+
+
+def package_versions() -> dict[str, str]:
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def git_state() -> dict:
+    """Commit and whether tracked files differ from it; nulls outside a git checkout."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        dirty = bool(_git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+    return {"commit": commit, "dirty": dirty}
+
+
+def hardware() -> dict:
+    """Processor, cores and memory; the GPU too where this process has torch loaded."""
+    found = {"cpu": _cpu_model(), "cores": os.cpu_count(), "memory_gb": _memory_gb(), "gpu": None}
+    torch = sys.modules.get("torch")  # importing it here would cost a light script a second
+    if torch is not None and torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+        found["gpu"] = {
+            "name": properties.name,
+            "memory_gb": round(properties.total_memory / 1e9, 1),
+            "cuda": torch.version.cuda,
+        }
+    return found
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(PROJECT_ROOT), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    return done.stdout.strip()
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _memory_gb() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
+    except (ValueError, OSError):
+        return None
+
+
+def _files(inputs: list[Path]) -> list[Path]:
+    files = []
+    for path in map(Path, inputs):
+        files += sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return files
+
+
+def _shown(path: Path) -> str:
+    """A path relative to the working directory or the project; a stranger's home stays unnamed."""
+    path = Path(path).absolute()
+    for root in (Path.cwd(), PROJECT_ROOT):
+        if path.is_relative_to(root):
+            return str(path.relative_to(root))
+    return path.name
