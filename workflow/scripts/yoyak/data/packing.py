@@ -1,0 +1,120 @@
+"""Packs: examples concatenated without padding, cut by a token budget."""
+
+from dataclasses import dataclass
+
+import torch
+
+IGNORED = -100  # the label that carries no loss, as in torch.nn.CrossEntropyLoss
+
+
+@dataclass
+class Pack:
+    """Several examples in one row of tokens.
+
+    input_ids, position_ids: (1, tokens) int64; positions restart at every example.
+    cu_seq_lens: (examples + 1,) int32, cumulative lengths; boundaries: the same as Python ints.
+    supervised: (n,) int64, positions whose next token carries a loss; targets: (n,) int64, that
+    token. max_length: tokens of the longest example. examples: their indices in the dataset.
+    """
+
+    input_ids: torch.Tensor
+    position_ids: torch.Tensor
+    cu_seq_lens: torch.Tensor
+    supervised: torch.Tensor
+    targets: torch.Tensor
+    max_length: int
+    boundaries: tuple[int, ...]
+    examples: tuple[int, ...]
+
+    def to(self, device) -> "Pack":
+        """Move the tensors; the Python numbers stay, so that no kernel waits for them."""
+        moved = {
+            name: value.to(device, non_blocking=True)
+            for name, value in vars(self).items()
+            if isinstance(value, torch.Tensor)
+        }
+        return Pack(**{**vars(self), **moved})
+
+    @property
+    def tokens(self) -> int:
+        return self.boundaries[-1]
+
+
+def plan_packs(lengths: list[int], token_budget: int) -> list[list[int]]:
+    """Distribute examples over packs of at most `token_budget` tokens (first fit, longest first).
+
+    An example longer than the budget gets a pack of its own. Every example appears exactly once.
+
+    Returns: indices into `lengths`, pack by pack; deterministic.
+    """
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    packs: list[list[int]] = []
+    room: list[int] = []
+    for index in order:
+        for pack, free in enumerate(room):
+            if lengths[index] <= free:
+                packs[pack].append(index)
+                room[pack] -= lengths[index]
+                break
+        else:
+            packs.append([index])
+            room.append(token_budget - lengths[index])
+    return packs
+
+
+def build_pack(examples: list[dict], indices: list[int], fixed_length: int | None = None) -> Pack:
+    """Concatenate examples {"input_ids", "labels"} (1-D tensors of equal length) into a Pack.
+
+    Args:
+        indices: the examples' numbers in their dataset, for error messages.
+        fixed_length: fill the row up to this many tokens with sequences of their own that carry
+            no loss, so that compiled layers see one shape.
+    """
+    ids = [example["input_ids"] for example in examples]
+    labels = [example["labels"] for example in examples]
+    lengths = [len(row) for row in ids]
+    missing = (fixed_length or 0) - sum(lengths)
+    longest = max(lengths)
+    while missing > 0:
+        filler = min(missing, longest)
+        ids.append(torch.zeros(filler, dtype=torch.int64))
+        labels.append(torch.full((filler,), IGNORED))
+        lengths.append(filler)
+        missing -= filler
+    # Position t predicts token t + 1 of the same example; an example's last position predicts none.
+    shifted = torch.cat([torch.cat([row[1:], row.new_full((1,), IGNORED)]) for row in labels])
+    supervised = torch.nonzero(shifted != IGNORED).squeeze(1)
+    boundaries = (0, *torch.tensor(lengths).cumsum(0).tolist())
+    return Pack(
+        input_ids=torch.cat(ids).unsqueeze(0).long(),
+        position_ids=torch.cat([torch.arange(length) for length in lengths]).unsqueeze(0),
+        cu_seq_lens=torch.tensor(boundaries, dtype=torch.int32),
+        supervised=supervised,
+        targets=shifted[supervised].long(),
+        max_length=longest,
+        boundaries=boundaries,
+        examples=tuple(indices),
+    )
+
+
+def pack_batch(
+    examples: list[dict], indices: list[int], token_budget: int, fixed: bool = False
+) -> list[Pack]:
+    """Cut one global batch into packs.
+
+    With `fixed`, every pack is filled up to the token budget (an over-long example to a multiple
+    of it).
+    """
+    lengths = [len(example["input_ids"]) for example in examples]
+    packs = []
+    for members in plan_packs(lengths, token_budget):
+        total = sum(lengths[member] for member in members)
+        padded = -(-total // token_budget) * token_budget if fixed else None
+        packs.append(
+            build_pack(
+                [examples[member] for member in members],
+                [indices[member] for member in members],
+                padded,
+            )
+        )
+    return packs

@@ -1,0 +1,221 @@
+"""LoRALoader: tokenizer and causal language model, in 4 bits with LoRA adapters or without."""
+
+import gc
+import json
+import logging
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+from yoyak.models.attention import PACKED
+from yoyak.models.chat_tokens import add_chat_tokens, set_padding
+from yoyak.models.checkpoints import Checkpoint, hub_error, resolve_checkpoint
+from yoyak.settings.config import UserError
+
+log = logging.getLogger(__name__)
+DTYPES = {name: getattr(torch, name) for name in ("bfloat16", "float16", "float32")}
+
+
+class LoRALoader:
+    """Loads what a model config (yoyak.settings.load_config) describes.
+
+    Args:
+        config: effective model config; the keys `model` and `lora` are read.
+        device: where the weights go.
+        base_weights: "nf4" keeps the 4-bit weights and dequantises in every product;
+            "dequantized" does it once at load. Both compute with the same NF4-rounded values.
+    """
+
+    def __init__(self, config: dict, device: str = "cpu", base_weights: str = "nf4"):
+        self.model_config = config["model"]
+        self.lora_config = config["lora"]
+        self.device = torch.device(device)
+        self.base_weights = base_weights
+        self.checkpoint: Checkpoint = resolve_checkpoint(self.model_config)
+        self.new_token_ids: list[int] = []
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return DTYPES[self.model_config["compute_dtype"]]
+
+    def load_tokenizer(self):
+        """The checkpoint's tokenizer with left padding and, where it lacks one, a chat template.
+
+        Raises UserError when it cannot be had or read.
+        """
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(
+                self.checkpoint.name, trust_remote_code=False, **self.checkpoint.kwargs
+            )
+        except Exception as error:
+            raise hub_error(self.model_config, error) from error
+        self.new_token_ids = add_chat_tokens(tokenizer, self.model_config["chat_template"])
+        set_padding(tokenizer)
+        return tokenizer
+
+    def load_for_training(self, seed: int):
+        """Base model with fresh adapters (or, without LoRA, all weights trainable).
+
+        Returns:
+            (model, tokenizer); the model attends over packed sequences only (yoyak.models.attention).
+        """
+        tokenizer = self.load_tokenizer()
+        torch.manual_seed(seed)  # the rows of added tokens
+        model = self._load_base(tokenizer, attention=PACKED)
+        torch.manual_seed(seed)  # the adapters, whatever was drawn while loading
+        if self.model_config["use_lora"]:
+            model = self._add_adapters(model)
+        return model, tokenizer
+
+    def load_for_generation(self, adapter: Path | None = None):
+        """Plain transformers model for inference, an adapter merged into the dequantised base.
+
+        Merging into 4-bit weights would round the adapter away, and merging into the original
+        16-bit weights would not match training (peft issue 2105). With base_weights "nf4" the
+        adapter stays beside the 4-bit weights. `adapter` may also be a fully trained model folder.
+        """
+        if adapter is None:
+            tokenizer = self.load_tokenizer()
+            return self._load_base(tokenizer, attention="sdpa").eval(), tokenizer
+        if not (Path(adapter) / "adapter_config.json").is_file():
+            return self._load_whole(Path(adapter))
+        from peft import PeftModel
+
+        self.load_tokenizer()
+        tokenizer = AutoTokenizer.from_pretrained(adapter)
+        set_padding(tokenizer)
+        model = self._load_base(tokenizer, attention="sdpa")
+        model = PeftModel.from_pretrained(model, adapter)
+        if self._dequantized or not self.model_config["use_qlora"]:
+            model = model.merge_and_unload().to(self.dtype)
+        return model.eval(), tokenizer
+
+    def _load_whole(self, folder: Path):
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        set_padding(tokenizer)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=self.dtype, attn_implementation="sdpa", device_map={"": self.device}
+        )
+        return model.eval(), tokenizer
+
+    @property
+    def _dequantized(self) -> bool:
+        return self.model_config["use_qlora"] and self.base_weights == "dequantized"
+
+    def _load_base(self, tokenizer, attention: str):
+        quantization = {}
+        if self.model_config["use_qlora"]:
+            quantization["quantization_config"] = BitsAndBytesConfig(
+                load_in_4bit=True,
+                bnb_4bit_quant_type="nf4",
+                bnb_4bit_use_double_quant=self.model_config["double_quant"],
+                bnb_4bit_compute_dtype=self.dtype,
+            )
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                self.checkpoint.name,
+                dtype=self.dtype,
+                attn_implementation=attention,
+                device_map={"": self.device},
+                trust_remote_code=False,
+                use_safetensors=None if "gguf_file" in self.checkpoint.kwargs else True,
+                **self.checkpoint.kwargs,
+                **quantization,
+            )
+        except Exception as error:
+            raise hub_error(self.model_config, error) from error
+        if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+            model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        model.config.use_cache = attention != PACKED
+        if self._dequantized:
+            model = _plain_weights(model.dequantize(dtype=self.dtype))
+        _keep_cpu_weights_unpacked(model)
+        return model
+
+    def _add_adapters(self, model):
+        from peft import LoraConfig, get_peft_model
+
+        targets = self.lora_config["target_modules"]
+        _check_targets(model, targets)
+        rows = {}
+        if self.new_token_ids:
+            tied = model.config.tie_word_embeddings
+            names = ["embed_tokens"] if tied else ["embed_tokens", "lm_head"]
+            rows["trainable_token_indices"] = {name: self.new_token_ids for name in names}
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        return get_peft_model(
+            model,
+            LoraConfig(
+                r=self.lora_config["r"],
+                lora_alpha=self.lora_config["alpha"],
+                lora_dropout=self.lora_config["dropout"],
+                target_modules=targets,
+                bias="none",
+                task_type="CAUSAL_LM",
+                **rows,
+            ),
+        )
+
+
+def load_lora_model_and_tokenizer(config: dict, seed: int = 42, device: str = "cpu"):
+    """Model with adapters and its tokenizer, ready for `create_llm_trainer`."""
+    return LoRALoader(config, device=device).load_for_training(seed)
+
+
+def save_trained(model, tokenizer, folder: Path) -> None:
+    """Save adapter (or whole model) and tokenizer, byte-stable across runs.
+
+    PEFT keeps `target_modules` in a set, whose order changes from process to process.
+    """
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    for file in Path(folder).glob("adapter_config.json"):
+        content = json.loads(file.read_text(encoding="utf-8"))
+        for key, value in content.items():
+            if isinstance(value, list) and all(isinstance(item, str) for item in value):
+                content[key] = sorted(value)
+        file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (Path(folder) / "README.md").unlink(missing_ok=True)  # PEFT's empty card; ours comes later
+
+
+def _check_targets(model, targets: list[str] | str) -> None:
+    linear = sorted(
+        {name.rsplit(".", 1)[-1] for name, part in model.named_modules() if _is_linear(part)}
+        - {"lm_head"}
+    )
+    missing = [] if targets == "all-linear" else [name for name in targets if name not in linear]
+    if missing:
+        raise UserError(
+            f"lora.target_modules: this architecture has no '{missing[0]}'; its projections are "
+            f"{', '.join(linear)}; list some of them or write all-linear"
+        )
+
+
+def _is_linear(module: torch.nn.Module) -> bool:
+    return isinstance(module, torch.nn.Linear)
+
+
+def _plain_weights(model):
+    """Forget that the weights were once 4-bit, so that merging and saving treat them as plain."""
+    for name in ("is_loaded_in_4bit", "is_quantized"):
+        if hasattr(model, name):
+            setattr(model, name, False)
+    for name in ("hf_quantizer", "quantization_method"):
+        if hasattr(model, name):
+            delattr(model, name)
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    gc.collect()
+    return model
+
+
+def _keep_cpu_weights_unpacked(model) -> None:
+    """Stop bitsandbytes from repacking NF4 weights on the first evaluation on an AVX512 CPU.
+
+    It does so in an evaluation-mode forward, after which every LoRA gradient is wrong.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False

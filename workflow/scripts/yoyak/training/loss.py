@@ -1,0 +1,50 @@
+"""The loss of a pack: summed over supervised tokens, with the head on their positions only."""
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from yoyak.data.packing import Pack
+
+HEAD_CHUNK = 4096  # positions whose logits are alive at once: 4096 × 128,256 × 4 bytes = 2.1 GB
+
+
+def causal_lm(model):
+    """The transformers model inside a PEFT wrapper, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def hidden_states(model, pack: Pack) -> torch.Tensor:
+    """Last hidden states (1, tokens, hidden) of a pack; no example sees another."""
+    return causal_lm(model).model(
+        input_ids=pack.input_ids,
+        position_ids=pack.position_ids,
+        cu_seq_lens_q=pack.cu_seq_lens,
+        max_length_q=pack.max_length,
+        boundaries=pack.boundaries,
+        use_cache=False,
+    ).last_hidden_state  # fmt: skip
+
+
+def pack_loss(model, pack: Pack) -> torch.Tensor:
+    """Sum over supervised tokens of −log p(token | what came before it), a float32 scalar.
+
+    The caller divides by the supervised tokens of the whole global batch: for any cut into packs
+    the result is the mean over the batch (transformers issue 34191 is what goes wrong otherwise).
+    """
+    hidden = hidden_states(model, pack)[0].index_select(0, pack.supervised)
+    head = causal_lm(model).get_output_embeddings()
+    total = hidden.new_zeros((), dtype=torch.float32)
+    for part, targets in zip(
+        hidden.split(HEAD_CHUNK), pack.targets.split(HEAD_CHUNK), strict=True
+    ):
+        if torch.is_grad_enabled() and len(hidden) > HEAD_CHUNK:
+            total = total + torch.utils.checkpoint.checkpoint(
+                _head_loss, head, part, targets, use_reentrant=False
+            )
+        else:
+            total = total + _head_loss(head, part, targets)
+    return total
+
+
+def _head_loss(head, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return cross_entropy(head(hidden).float(), targets, reduction="sum")
