@@ -26,10 +26,10 @@ class Pack:
     boundaries: tuple[int, ...]
     examples: tuple[int, ...]
 
-    def to(self, device) -> "Pack":
+    def to(self, device, non_blocking: bool = True) -> "Pack":
         """Move the tensors; the Python numbers stay, so that no kernel waits for them."""
         moved = {
-            name: value.to(device, non_blocking=True)
+            name: value.to(device, non_blocking=non_blocking)
             for name, value in vars(self).items()
             if isinstance(value, torch.Tensor)
         }

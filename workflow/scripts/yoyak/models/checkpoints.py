@@ -63,7 +63,9 @@ def hub_error(model: dict, error: Exception) -> UserError:
     names = {cause.__name__ for cause in type(error).__mro__}
     text = " ".join(str(error).split())
     if "GatedRepoError" in names or "gated repo" in text:
-        cure = "it is gated: accept its licence on its page and run `hf auth login` (or set HF_TOKEN)"
+        cure = (
+            "it is gated: accept its licence on its page and run `hf auth login` (or set HF_TOKEN)"
+        )
     elif "RevisionNotFoundError" in names or "is not a valid git identifier" in text:
         cure = f"it has no revision '{model['revision']}': correct model.revision"
     elif "RepositoryNotFoundError" in names or "is not a valid model identifier" in text:

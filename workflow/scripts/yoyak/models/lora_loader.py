@@ -25,19 +25,23 @@ class LoRALoader:
         device: where the weights go.
         base_weights: "nf4" keeps the 4-bit weights and dequantises in every product;
             "dequantized" does it once at load. Both compute with the same NF4-rounded values.
+        compute_dtype: overrides `model.compute_dtype` where the device lacks that type.
     """
 
-    def __init__(self, config: dict, device: str = "cpu", base_weights: str = "nf4"):
+    def __init__(
+        self,
+        config: dict,
+        device: str = "cpu",
+        base_weights: str = "nf4",
+        compute_dtype: str | None = None,
+    ):
         self.model_config = config["model"]
         self.lora_config = config["lora"]
         self.device = torch.device(device)
         self.base_weights = base_weights
+        self.dtype = DTYPES[compute_dtype or self.model_config["compute_dtype"]]
         self.checkpoint: Checkpoint = resolve_checkpoint(self.model_config)
         self.new_token_ids: list[int] = []
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return DTYPES[self.model_config["compute_dtype"]]
 
     def load_tokenizer(self):
         """The checkpoint's tokenizer with left padding and, where it lacks one, a chat template.
@@ -58,7 +62,7 @@ class LoRALoader:
         """Base model with fresh adapters (or, without LoRA, all weights trainable).
 
         Returns:
-            (model, tokenizer); the model attends over packed sequences only (yoyak.models.attention).
+            (model, tokenizer); the model attends over packed sequences only (models.attention).
         """
         tokenizer = self.load_tokenizer()
         torch.manual_seed(seed)  # the rows of added tokens
@@ -145,7 +149,7 @@ class LoRALoader:
             rows["trainable_token_indices"] = {name: self.new_token_ids for name in names}
         for parameter in model.parameters():
             parameter.requires_grad_(False)
-        return get_peft_model(
+        adapted = get_peft_model(
             model,
             LoraConfig(
                 r=self.lora_config["r"],
@@ -157,6 +161,9 @@ class LoRALoader:
                 **rows,
             ),
         )
+        # As the config says it, not as a path of this machine.
+        adapted.peft_config["default"].base_model_name_or_path = self.model_config["checkpoint"]
+        return adapted
 
 
 def load_lora_model_and_tokenizer(config: dict, seed: int = 42, device: str = "cpu"):
@@ -169,7 +176,9 @@ def save_trained(model, tokenizer, folder: Path) -> None:
 
     PEFT keeps `target_modules` in a set, whose order changes from process to process.
     """
-    model.save_pretrained(folder)
+    # The rows of added tokens are the adapter's own (trainable_token_indices): no whole embedding.
+    rows_only = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
+    model.save_pretrained(folder, **rows_only)
     tokenizer.save_pretrained(folder)
     for file in Path(folder).glob("adapter_config.json"):
         content = json.loads(file.read_text(encoding="utf-8"))

@@ -14,13 +14,16 @@ from yoyak.run.workspace import atomic_write_json, hash_file, hash_text
 from yoyak.settings.config import PROJECT_ROOT, canonical
 
 PACKAGES = (
-    "torch transformers peft bitsandbytes accelerate tokenizers safetensors numpy scipy pandas "
-    "rouge-score kiwipiepy kiwipiepy_model matplotlib snakemake"
-).split()
-NUMERIC_PACKAGES = "torch transformers peft bitsandbytes accelerate tokenizers".split()
+    *("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "safetensors"),
+    *("numpy", "scipy", "pandas", "rouge-score", "kiwipiepy", "kiwipiepy_model", "matplotlib"),
+    "snakemake",
+)
+NUMERIC_PACKAGES = PACKAGES[:6]
 
 
-def write_run_record(path: Path, *, step: str, settings: dict, inputs: list[Path], **extras) -> None:
+def write_run_record(
+    path: Path, *, step: str, settings: dict, inputs: list[Path], **extras
+) -> None:
     """Write run.json for one result.
 
     Args:
@@ -126,7 +129,9 @@ def _memory_gb() -> float | None:
 def _files(inputs: list[Path]) -> list[Path]:
     files = []
     for path in map(Path, inputs):
-        files += sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        files += (
+            sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        )
     return files
 
 

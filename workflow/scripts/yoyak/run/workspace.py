@@ -1,4 +1,4 @@
-"""Where results are written: aside first, then moved into place, so that nothing is ever half there."""
+"""Where results are written: aside first, then moved into place; nothing is ever half there."""
 
 import contextlib
 import fcntl
@@ -74,7 +74,9 @@ def atomic_write_text(path: Path, text: str) -> None:
 
 
 def atomic_write_json(path: Path, content: object) -> None:
-    atomic_write_text(path, json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True) + "\n")
+    atomic_write_text(
+        path, json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+    )
 
 
 @contextlib.contextmanager

@@ -45,8 +45,6 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-
-
 def load_yaml(path: Path) -> dict:
     """Read one YAML mapping.
 
@@ -85,12 +83,15 @@ def load_config(experiment: str, debug: bool = False) -> dict:
     if path.parent != MODELS or not path.is_file():
         known = ", ".join(sorted(file.stem for file in MODELS.glob("*.yaml")))
         raise UserError(
-            f"model '{experiment}': no such file config/models/{experiment}.yaml (there are: {known})"
+            f"model '{experiment}': no such file config/models/{experiment}.yaml "
+            f"(there are: {known})"
         )
     return finish_config(_merge_bases(path, ()), path, debug=debug)
 
 
-def finish_config(config: dict, source: Path, *, overrides: dict | None = None, debug=False) -> dict:
+def finish_config(
+    config: dict, source: Path, *, overrides: dict | None = None, debug=False
+) -> dict:
     """Lay a study's `overrides` and the debug values over a merged config, and validate it."""
     config = deep_merge(config, overrides or {})
     validate(config, "model", source)
@@ -163,7 +164,7 @@ def _merge_bases(path: Path, seen: tuple[Path, ...]) -> dict:
 
 
 def _scientific_numbers(node):
-    """YAML 1.1 reads `2e-5` as text and lets `.nan` in; read the one as a number, refuse the other."""
+    """YAML 1.1 reads `2e-5` as text and lets `.nan` in: the one is a number, the other refused."""
     if isinstance(node, dict):
         return {key: _scientific_numbers(value) for key, value in node.items()}
     if isinstance(node, list):

@@ -1,6 +1,7 @@
 """The loss of a pack: summed over supervised tokens, with the head on their positions only."""
 
 import torch
+import torch.utils.checkpoint
 from torch.nn.functional import cross_entropy
 
 from yoyak.data.packing import Pack
@@ -20,7 +21,7 @@ def hidden_states(model, pack: Pack) -> torch.Tensor:
         position_ids=pack.position_ids,
         cu_seq_lens_q=pack.cu_seq_lens,
         max_length_q=pack.max_length,
-        boundaries=pack.boundaries,
+        boundaries=None if pack.input_ids.is_cuda else pack.boundaries,
         use_cache=False,
     ).last_hidden_state  # fmt: skip
 
@@ -34,9 +35,7 @@ def pack_loss(model, pack: Pack) -> torch.Tensor:
     hidden = hidden_states(model, pack)[0].index_select(0, pack.supervised)
     head = causal_lm(model).get_output_embeddings()
     total = hidden.new_zeros((), dtype=torch.float32)
-    for part, targets in zip(
-        hidden.split(HEAD_CHUNK), pack.targets.split(HEAD_CHUNK), strict=True
-    ):
+    for part, targets in zip(hidden.split(HEAD_CHUNK), pack.targets.split(HEAD_CHUNK), strict=True):
         if torch.is_grad_enabled() and len(hidden) > HEAD_CHUNK:
             total = total + torch.utils.checkpoint.checkpoint(
                 _head_loss, head, part, targets, use_reentrant=False
