@@ -1,21 +1,21 @@
 """LLMTrainer: a Hugging Face Trainer whose optimiser step is one padding-free global batch."""
 
-import contextlib
 import logging
 import shutil
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerState
 
 from yoyak.data.packing import Pack, pack_batch
 from yoyak.models.lora_loader import save_trained
 from yoyak.run.execution import Plan
 from yoyak.training import checkpointing
+from yoyak.training.arguments import training_arguments
 from yoyak.training.loss import pack_loss
+from yoyak.training.order import Numbered, SeededOrder
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +63,9 @@ class LLMTrainer(Trainer):
         self._tokens_at_log = 0
         super().__init__(
             model=model,
-            args=_arguments(training, plan, seed, self.work, evaluate_every, wandb),
-            train_dataset=_Numbered(train_dataset),
-            eval_dataset=_Numbered(selection_dataset),
+            args=training_arguments(training, plan, seed, self.work, evaluate_every, wandb),
+            train_dataset=Numbered(train_dataset),
+            eval_dataset=Numbered(selection_dataset),
             processing_class=tokenizer,
             data_collator=self._collate,
             callbacks=[_SaveByTime(checkpoint_minutes)],
@@ -130,7 +130,7 @@ class LLMTrainer(Trainer):
     # ---- what the Trainer asks for ----
 
     def _get_train_sampler(self, train_dataset=None) -> Sampler:
-        return _SeededOrder(len(self.train_dataset), self.args.data_seed)
+        return SeededOrder(len(self.train_dataset), self.args.data_seed)
 
     def floating_point_ops(self, inputs) -> int:
         return 0  # counted in tokens, see `log`
@@ -191,7 +191,7 @@ class LLMTrainer(Trainer):
         self.supervised_tokens = facts["supervised_tokens"]
         step = checkpointing.step_of(checkpoint)
         log.info("resuming from step %d (%s)", step, checkpoint.name)
-        state = _read_state(checkpoint)
+        state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
         if step >= state.max_steps:  # all was trained and only the end was cut off
             self.state = state
         else:
@@ -220,37 +220,6 @@ def create_llm_trainer(model, tokenizer, train_dataset, selection_dataset, confi
     )
 
 
-class _Numbered(Dataset):
-    """A dataset whose items say which one they are, so that an error can name the row."""
-
-    def __init__(self, dataset: Dataset):
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, number: int) -> dict:
-        return {**self.dataset[number], "number": number}
-
-
-class _SeededOrder(Sampler):
-    """A permutation that depends on seed and epoch alone, so that a resume sees the same order."""
-
-    def __init__(self, length: int, seed: int):
-        self.length, self.seed, self.epoch = length, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self):
-        return iter(
-            np.random.default_rng([self.seed, self.epoch]).permutation(self.length).tolist()
-        )
-
-
 class _SaveByTime(TrainerCallback):
     """Asks for a checkpoint when the last one is older than `minutes`."""
 
@@ -266,66 +235,3 @@ class _SaveByTime(TrainerCallback):
     def on_save(self, args, state, control, **kwargs):
         self.last = time.monotonic()
         return control
-
-
-def _read_state(checkpoint: Path):
-    from transformers import TrainerState
-
-    return TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-
-
-def _arguments(training, plan, seed, work, evaluate_every, wandb) -> TrainingArguments:
-    cuda = plan.device.startswith("cuda")
-    strategy = "steps" if evaluate_every else "epoch"
-    every = {"eval_steps": evaluate_every, "save_steps": evaluate_every} if evaluate_every else {}
-    return TrainingArguments(
-        output_dir=str(work),
-        per_device_train_batch_size=training["batch_size"]
-        * training["gradient_accumulation_steps"],
-        gradient_accumulation_steps=1,
-        num_train_epochs=training["epochs"],
-        max_steps=training["max_steps"] or -1,
-        learning_rate=training["learning_rate"],
-        lr_scheduler_type=training["lr_scheduler"],
-        warmup_steps=training["warmup_ratio"],
-        weight_decay=training["weight_decay"],
-        max_grad_norm=training["max_grad_norm"],
-        optim=plan.optim,
-        eval_strategy=strategy,
-        save_strategy=strategy,
-        **every,
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        **_recompute(plan.gradient_checkpointing),
-        bf16=cuda and plan.compute_dtype == "bfloat16",
-        fp16=cuda and plan.compute_dtype == "float16",
-        use_cpu=not cuda,
-        seed=seed,
-        data_seed=seed,
-        remove_unused_columns=False,
-        dataloader_pin_memory=cuda,
-        report_to=["wandb"] if wandb else "none",
-    )
-
-
-def _recompute(enabled: bool) -> dict:
-    """Activation checkpointing under the name that this transformers version knows it by."""
-    new = "activation_checkpointing" in TrainingArguments.__dataclass_fields__
-    name = "activation_checkpointing" if new else "gradient_checkpointing"
-    return {name: enabled, f"{name}_kwargs": {"use_reentrant": False}} if enabled else {}
-
-
-@contextlib.contextmanager
-def quiet_libraries():
-    """Keep the libraries' chatter out of a log in which every line should mean something."""
-    import transformers
-
-    before = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(before)

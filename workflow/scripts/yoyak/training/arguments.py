@@ -1,0 +1,72 @@
+"""TrainingArguments from a config's `training` section and an execution plan."""
+
+import contextlib
+from pathlib import Path
+
+import transformers
+from transformers import TrainingArguments
+
+from yoyak.run.execution import Plan
+
+
+def training_arguments(
+    training: dict, plan: Plan, seed: int, work: Path, evaluate_every: int | None, wandb: bool
+) -> TrainingArguments:
+    """The Trainer's own arguments; one of its batches is one optimiser step.
+
+    Args:
+        work: folder for checkpoints.
+        evaluate_every: optimiser steps between evaluations; None: at the end of each epoch.
+    """
+    cuda = plan.device.startswith("cuda")
+    strategy = "steps" if evaluate_every else "epoch"
+    every = {"eval_steps": evaluate_every, "save_steps": evaluate_every} if evaluate_every else {}
+    return TrainingArguments(
+        output_dir=str(work),
+        per_device_train_batch_size=training["batch_size"]
+        * training["gradient_accumulation_steps"],
+        gradient_accumulation_steps=1,
+        num_train_epochs=training["epochs"],
+        max_steps=training["max_steps"] or -1,
+        learning_rate=training["learning_rate"],
+        lr_scheduler_type=training["lr_scheduler"],
+        warmup_steps=training["warmup_ratio"],
+        weight_decay=training["weight_decay"],
+        max_grad_norm=training["max_grad_norm"],
+        optim=plan.optim,
+        eval_strategy=strategy,
+        save_strategy=strategy,
+        **every,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        **_recompute(plan.gradient_checkpointing),
+        bf16=cuda and plan.compute_dtype == "bfloat16",
+        fp16=cuda and plan.compute_dtype == "float16",
+        use_cpu=not cuda,
+        seed=seed,
+        data_seed=seed,
+        remove_unused_columns=False,
+        dataloader_pin_memory=cuda,
+        report_to=["wandb"] if wandb else "none",
+    )
+
+
+def _recompute(enabled: bool) -> dict:
+    """Activation checkpointing under the name that this transformers version knows it by."""
+    new = "activation_checkpointing" in TrainingArguments.__dataclass_fields__
+    name = "activation_checkpointing" if new else "gradient_checkpointing"
+    return {name: enabled, f"{name}_kwargs": {"use_reentrant": False}} if enabled else {}
+
+
+@contextlib.contextmanager
+def quiet_libraries():
+    """Keep the libraries' chatter out of a log in which every line should mean something."""
+    before = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(before)

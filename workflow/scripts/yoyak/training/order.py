@@ -1,0 +1,35 @@
+"""Which example comes when: the same order for the same seed and epoch, resumed or not."""
+
+import numpy as np
+from torch.utils.data import Dataset, Sampler
+
+
+class Numbered(Dataset):
+    """A dataset whose items say which one they are, so that an error can name the row."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, number: int) -> dict:
+        return {**self.dataset[number], "number": number}
+
+
+class SeededOrder(Sampler):
+    """A permutation that depends on seed and epoch alone, so that a resume sees the same order."""
+
+    def __init__(self, length: int, seed: int):
+        self.length, self.seed, self.epoch = length, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self):
+        return iter(
+            np.random.default_rng([self.seed, self.epoch]).permutation(self.length).tolist()
+        )
