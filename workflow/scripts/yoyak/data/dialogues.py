@@ -1,0 +1,202 @@
+"""Dialogues with their reference summaries: read, mapped to one shape, cleaned, checked, written.
+
+A raw file may be CSV, JSON lines or a `datasets` folder with columns of any name; everything after
+it sees `Dialogue` rows, or the canonical CSV columns
+fname, dialogue, summary[, summary2, …], topic, group.
+"""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from yoyak.data.cleaning import clean_text
+from yoyak.data.reading import BadRows, Record, quote, read_records
+from yoyak.settings.config import UserError, display
+
+SPEAKER_TAG = re.compile(r"^(#[^#\s]{1,40}#)\s*[:：]", re.MULTILINE)
+_OPTIONAL_COLUMNS = ("topic", "group")
+_MAX_NAME = 200  # characters of an fname: it becomes a key of submissions and reports
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """One dialogue: turns separated by newlines, and no, one or several reference summaries."""
+
+    fname: str
+    dialogue: str
+    summaries: tuple[str, ...] = ()
+    topic: str = ""
+    group: str = ""
+
+    @property
+    def summary(self) -> str:
+        """The first reference, which is the one to train on; UserError if there is none."""
+        if not self.summaries:
+            raise UserError(f"dialogue '{self.fname}' has no summary to train on")
+        return self.summaries[0]
+
+    @property
+    def turns(self) -> list[str]:
+        return self.dialogue.split("\n")
+
+    @property
+    def speakers(self) -> list[str]:
+        """Speaker tags such as #Person1#, in order of appearance."""
+        return list(dict.fromkeys(SPEAKER_TAG.findall(self.dialogue)))
+
+
+def read_dialogues(
+    path: Path | str,
+    columns: dict | None = None,
+    labelled: bool = True,
+    counts: Counter | None = None,
+) -> list[Dialogue]:
+    """Read, clean and check one split.
+
+    Args:
+        path: .csv, .jsonl or a folder saved by `datasets`.
+        columns: names in the file: {"fname", "dialogue", "summaries": [...], "topic", "group"};
+            without it the canonical names, with every column summary, summary2, … a reference.
+        labelled: every row must have a summary. If False, a split in which no row has one is
+            fine too (a test split as competitions give it out).
+        counts: gains, for each cleaning rule, the number of texts that it changed.
+
+    Raises:
+        UserError: the file cannot be read, lacks a column, or has bad rows; one line names them.
+    """
+    path = Path(path)
+    records, found, bad = read_records(path)
+    names = _checked_columns(path, columns, found, labelled)
+    if not records and not bad.found:
+        raise UserError(f"{display(path)}: has a header but no rows")
+    any_summary = labelled or any(
+        not _is_blank(record.cells.get(column)) for record in records for column in names["summaries"]
+    )
+    dialogues, first_line = [], {}
+    for record in records:
+        dialogue = _parse_record(record, names, any_summary, bad, counts)
+        if dialogue is None:
+            continue
+        if dialogue.fname in first_line:
+            earlier = first_line[dialogue.fname]
+            bad.add(record.line, f"fname {quote(dialogue.fname)} stands on line {earlier} already")
+            continue
+        first_line[dialogue.fname] = record.line
+        dialogues.append(dialogue)
+    bad.raise_if_any()
+    return dialogues
+
+
+def to_csv(dialogues: Iterable[Dialogue], labelled: bool = True) -> str:
+    """Canonical CSV text of a split: UTF-8 to be, newline ends, a missing reference left empty."""
+    dialogues = list(dialogues)
+    references = max((len(row.summaries) for row in dialogues), default=0)
+    references = max(references, 1) if labelled else references
+    names = [reference_column(index) for index in range(references)]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["fname", "dialogue", *names, "topic", "group"])
+    for row in dialogues:
+        padding = [""] * (references - len(row.summaries))
+        writer.writerow([row.fname, row.dialogue, *row.summaries, *padding, row.topic, row.group])
+    return text.getvalue()
+
+
+def reference_column(index: int) -> str:
+    """Canonical column of reference `index` (from 0): summary, summary2, summary3, …"""
+    return "summary" if index == 0 else f"summary{index + 1}"
+
+
+def _checked_columns(path: Path, columns: dict | None, found: list[str], labelled: bool) -> dict:
+    """The mapping, its summary columns narrowed to those that the file has."""
+    names = dict(columns or {})
+    names.setdefault("fname", "fname")
+    names.setdefault("dialogue", "dialogue")
+    for optional in _OPTIONAL_COLUMNS:
+        names.setdefault(optional, optional)
+    if "summaries" not in names:
+        canonical = [name for name in found if re.fullmatch(r"summary[0-9]*", name)]
+        names["summaries"] = canonical or ["summary"]
+    wanted = names["summaries"]
+    names["summaries"] = [name for name in wanted if name in found]
+    missing = [names[key] for key in ("fname", "dialogue") if names[key] not in found]
+    missing += [
+        names[key]
+        for key in _OPTIONAL_COLUMNS
+        if names[key] not in (None, key) and names[key] not in found  # asked for by name
+    ]
+    if labelled and not names["summaries"]:
+        missing.append(wanted[0] if len(wanted) == 1 else "one of " + ", ".join(wanted))
+    if missing:
+        have = ", ".join(name[:40] for name in found[:20]) or "none"
+        raise UserError(
+            f"{display(path)}: column missing: {'; '.join(missing)} (the file has: {have}); "
+            "add it, or map the names under data.columns in the study"
+        )
+    return names
+
+
+def _parse_record(
+    record: Record, names: dict, any_summary: bool, bad: BadRows, counts: Counter | None
+) -> Dialogue | None:
+    """One row as a Dialogue, or None with the reason added to `bad`."""
+    try:
+        fname = _name_cell(record.cells.get(names["fname"]))
+        where = f"(fname {quote(fname)})"
+        dialogue = _text_cell(record.cells.get(names["dialogue"]), "dialogue", counts)
+        if not dialogue:
+            raise ValueError(f"{where} empty dialogue")
+        summaries = _references(record.cells, names["summaries"], counts)
+        if any_summary and not summaries:
+            raise ValueError(f"{where} empty summary")
+        topic, group = (
+            _text_cell(record.cells.get(names[key]), key, counts) if names[key] else ""
+            for key in _OPTIONAL_COLUMNS
+        )
+    except ValueError as reason:
+        bad.add(record.line, str(reason))
+        return None
+    return Dialogue(fname, dialogue, summaries, " ".join(topic.split()), " ".join(group.split()))
+
+
+def _name_cell(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    name = _text_cell(value, "fname", None)
+    if not name:
+        raise ValueError("empty fname")
+    if "\n" in name or len(name) > _MAX_NAME:
+        raise ValueError(f"fname {quote(name)} is no name: one line of at most {_MAX_NAME} characters")
+    return name
+
+
+def _references(cells: dict, columns: list[str], counts: Counter | None) -> tuple[str, ...]:
+    """The filled references of a row; a JSON list in one column counts as several."""
+    values = []
+    for column in columns:
+        value = cells.get(column)
+        values += value if isinstance(value, list) else [value]
+    texts = (_text_cell(value, "summary", counts) for value in values)
+    return tuple(text for text in texts if text)
+
+
+def _text_cell(value: object, what: str, counts: Counter | None) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ValueError(f"{what} must be text, found {quote(value)}")
+    if "\0" in value:
+        raise ValueError(f"NUL character in {what}")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(f"half a surrogate pair in {what}: broken escape") from None
+    return clean_text(value, counts)
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip()) or value == []

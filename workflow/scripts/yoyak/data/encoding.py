@@ -1,0 +1,245 @@
+"""Texts to token ids, the dialogue shortened where a prompt would be too long.
+
+Only the dialogue ever gives way: frame, answer and stop token stay whole. Turns are dropped whole,
+from the end that `dataset.truncate_dialogue` names. Where whole turns alone would leave more than
+half of the room unused, the next turn is kept in part, cut at a word where one is near and never
+inside a character.
+"""
+
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from yoyak.data.dialogues import SPEAKER_TAG
+from yoyak.data.prompts import (
+    PromptFrame,
+    control_token_pattern,
+    defuse,
+    prompt_frames,
+    supervised_stop_id,
+)
+from yoyak.settings.config import UserError
+
+SMALLEST_ROOM = 16  # tokens that must be left for the dialogue
+_CHARACTERS_PER_TOKEN = 64  # no real text has longer tokens on average; bounds work on a huge cell
+_WORD_SEARCH = 20  # characters in which a cut looks for a word's edge
+_ROWS_AT_ONCE = 1024  # bounds the memory that the tokenizer needs for its intermediate objects
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Token ids of one generation prompt and whether its dialogue was shortened."""
+
+    input_ids: list[int]
+    shortened: bool
+
+
+def build_prompts(
+    dialogues: Sequence, tokenizer, config: dict, prompt_format: str, language: str
+) -> tuple[list[list[int]], list[bool]]:
+    """Generation prompts of `Dialogue` rows: token ids (BOS included once) and what was shortened.
+
+    Args:
+        config: effective model config; dataset.encoder_max_len and truncate_dialogue are read.
+
+    Raises UserError as `encode_prompts` and `prompt_frames` do.
+    """
+    frame = prompt_frames(tokenizer, prompt_format, language)[0]
+    texts = [row.dialogue for row in dialogues]
+    prompts = encode_prompts(texts, frame, tokenizer, config["dataset"])
+    return [prompt.input_ids for prompt in prompts], [prompt.shortened for prompt in prompts]
+
+
+def encode_prompts(
+    dialogues: Sequence[str], frame: PromptFrame, tokenizer, settings: dict
+) -> list[Prompt]:
+    """One prompt per dialogue text, each of at most settings["encoder_max_len"] tokens.
+
+    Raises UserError when the frame leaves less than 16 tokens for the dialogue.
+    """
+    limit, side = settings["encoder_max_len"], settings["truncate_dialogue"]
+    control_tokens = control_token_pattern(tokenizer)
+    fitter = _Fitter(tokenizer, frame, limit, side)
+    prompts = []
+    for start in range(0, len(dialogues), _ROWS_AT_ONCE):
+        texts = [defuse(text, control_tokens) for text in dialogues[start : start + _ROWS_AT_ONCE]]
+        prompts += fitter.fit(texts)
+    return prompts
+
+
+def encode_answers(summaries: Sequence[str], tokenizer, prompt_format: str) -> list[list[int]]:
+    """Token ids of each summary and the stop token; never cut.
+
+    Raises UserError for a summary without text: such a row would carry no loss.
+    """
+    stop = supervised_stop_id(tokenizer, prompt_format)
+    control_tokens = control_token_pattern(tokenizer)
+    answers = []
+    for start in range(0, len(summaries), _ROWS_AT_ONCE):
+        texts = [
+            defuse(text.strip(), control_tokens)
+            for text in summaries[start : start + _ROWS_AT_ONCE]
+        ]
+        for number, ids in enumerate(encode_texts(tokenizer, texts), start=start):
+            if not ids:
+                raise UserError(f"row {number + 1}: its summary holds no token to learn from")
+            answers.append([*ids, stop])
+    return answers
+
+
+def encode_texts(tokenizer, texts: list[str]) -> list[list[int]]:
+    """Token ids of each text, exactly as written: nothing added, nothing cut."""
+    if not texts:
+        return []
+    return tokenizer(
+        texts,
+        add_special_tokens=False,
+        padding=False,
+        truncation=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,
+    )["input_ids"]
+
+
+class _Fitter:
+    """Fits dialogues into one frame: at most `limit` tokens, turns dropped at `side`."""
+
+    def __init__(self, tokenizer, frame: PromptFrame, limit: int, side: str) -> None:
+        self.tokenizer, self.frame, self.limit, self.side = tokenizer, frame, limit, side
+        frame_tokens = self._lengths([""])[0]
+        self.room = limit - frame_tokens
+        if self.room < SMALLEST_ROOM:
+            raise UserError(
+                f"dataset.encoder_max_len: {limit} tokens, of which the prompt's frame takes "
+                f"{frame_tokens}: at least {SMALLEST_ROOM} must be left for the dialogue; raise it"
+            )
+
+    def fit(self, dialogues: list[str]) -> list[Prompt]:
+        bounded = [self._bounded(text) for text in dialogues]
+        encoded = self._encode(bounded)
+        prompts = [
+            Prompt(ids, shortened=len(text) < len(whole))
+            for ids, text, whole in zip(encoded, bounded, dialogues, strict=True)
+        ]
+        long = [index for index, ids in enumerate(encoded) if len(ids) > self.limit]
+        short = self._shorten([bounded[index] for index in long])
+        for index, ids in zip(long, short, strict=True):
+            prompts[index] = Prompt(ids, shortened=True)
+        return prompts
+
+    def _shorten(self, dialogues: list[str]) -> list[list[int]]:
+        """Token ids of prompts whose dialogues are too long whole."""
+        turns = [text.split("\n") for text in dialogues]
+        lengths = iter(
+            map(len, encode_texts(self.tokenizer, [turn + "\n" for row in turns for turn in row]))
+        )
+        kept = [self._whole_turns([next(lengths) for _ in row]) for row in turns]
+        result: list[list[int] | None] = [None] * len(turns)
+        open_rows = list(range(len(turns)))
+        while open_rows:
+            whole = [index for index in open_rows if kept[index] is not None]
+            for index in set(open_rows) - set(whole):
+                result[index] = self._cut(turns[index])
+            texts = ["\n".join(self._part(turns[index], kept[index])) for index in whole]
+            open_rows = []
+            for index, ids in zip(whole, self._encode(texts), strict=True):
+                if len(ids) <= self.limit:
+                    result[index] = ids
+                else:  # the sum of the turns' tokens was an estimate
+                    kept[index] = kept[index] - 1 or None
+                    open_rows.append(index)
+        return result
+
+    def _whole_turns(self, lengths: list[int]) -> int | None:
+        """How many turns fit whole; None if they would leave more than half of the room unused."""
+        used = count = 0
+        for length in reversed(lengths) if self.side == "start" else lengths:
+            if used + length > self.room:
+                break
+            used, count = used + length, count + 1
+        return count if 2 * used >= self.room and count else None
+
+    def _part(self, turns: list[str], count: int) -> list[str]:
+        return turns[-count:] if self.side == "start" else turns[:count]
+
+    def _cut(self, turns: list[str]) -> list[int]:
+        """Keep as many whole turns as fit and as much of the next turn as fits beside them."""
+        count = _largest(
+            len(turns) - 1,
+            lambda number: number == 0 or self._fits("\n".join(self._part(turns, number))),
+        )
+        rest = self._part(turns, count) if count else []
+        turn = turns[-count - 1] if self.side == "start" else turns[count]
+        tag = SPEAKER_TAG.match(turn)
+        # A turn without its beginning still says who speaks.
+        tag_text = tag[0] + " " if tag and self.side == "start" else ""
+        body = turn[len(tag_text.rstrip()) :].lstrip() if tag_text else turn
+
+        def text_with(characters: int) -> str:
+            if self.side == "start":
+                piece = body[len(body) - characters :]
+                return "\n".join([tag_text + piece, *rest])
+            return "\n".join([*rest, body[:characters]])
+
+        size = _largest(len(body), lambda number: self._fits(text_with(number)))
+        size = self._at_an_edge(body, size)
+        while size > 0:
+            ids = self._encode([text_with(size)])[0]
+            if len(ids) <= self.limit:
+                return ids
+            size -= 1
+        if rest:
+            return self._encode(["\n".join(rest)])[0]
+        tag_text, size = "", _largest(len(body), lambda number: self._fits(text_with(number)))
+        return self._encode([text_with(max(size, 1))])[0]
+
+    def _at_an_edge(self, body: str, size: int) -> int:
+        """A slightly smaller size at which the cut falls between words or at least characters."""
+        if size in (0, len(body)):
+            return size
+        for smaller in range(size, max(size - _WORD_SEARCH, 0), -1):
+            cut = len(body) - smaller if self.side == "start" else smaller
+            if body[cut - 1].isspace() or body[cut].isspace():
+                return smaller
+        while size > 1:
+            cut = len(body) - size if self.side == "start" else size
+            if not _joins(body[cut]) and body[cut - 1] != "\u200d":
+                return size
+            size -= 1
+        return size
+
+    def _fits(self, dialogue: str) -> bool:
+        return self._lengths([dialogue])[0] <= self.limit
+
+    def _lengths(self, dialogues: list[str]) -> list[int]:
+        return [len(ids) for ids in self._encode(dialogues)]
+
+    def _encode(self, dialogues: list[str]) -> list[list[int]]:
+        texts = [self.frame.around(text) for text in dialogues]
+        prefix = list(self.frame.prefix_ids)
+        encoded = encode_texts(self.tokenizer, texts)
+        return [prefix + ids for ids in encoded] if prefix else encoded
+
+    def _bounded(self, dialogue: str) -> str:
+        most = self.limit * _CHARACTERS_PER_TOKEN
+        if len(dialogue) <= most:
+            return dialogue
+        return dialogue[-most:] if self.side == "start" else dialogue[:most]
+
+
+def _largest(most: int, accepted: Callable[[int], bool]) -> int:
+    """The largest number from 0 to `most` that is accepted, by bisection; 0 is taken for granted."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if accepted(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _joins(char: str) -> bool:
+    """Whether a character belongs to the one before it: accents, emoji parts."""
+    return unicodedata.category(char) in ("Mn", "Mc", "Me", "Cf") or 0x1F3FB <= ord(char) <= 0x1F3FF

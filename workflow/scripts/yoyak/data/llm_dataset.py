@@ -1,0 +1,201 @@
+"""Tokenised examples: prompt, summary and stop token, the loss on summary and stop token only."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from yoyak.data.dialogues import Dialogue
+from yoyak.data.encoding import encode_answers, encode_prompts
+from yoyak.data.prompts import AUGMENTATIONS, prompt_frames
+from yoyak.settings.config import UserError, display
+
+IGNORED = -100  # label of a position that carries no loss
+_TENSORS = {
+    "input_ids": torch.int32,
+    "offsets": torch.int64,
+    "prompt_lengths": torch.int32,
+    "dialogue_index": torch.int32,
+}
+
+
+class LLMSummarizationDataset(Dataset):
+    """One example per dialogue, in the dialogues' order.
+
+    An item is {"input_ids": LongTensor (L,), "labels": LongTensor (L,)}; labels are -100 on the
+    prompt. The mask goes by the prompt's length, never by a token's id, so that the stop token is
+    learned even where it is also the padding token.
+
+    Flat storage, all examples end to end:
+        input_ids: (tokens,) int32; example i is input_ids[offsets[i]:offsets[i + 1]].
+        offsets: (examples + 1,) int64.
+        prompt_lengths: (examples,) int32, tokens before the answer.
+        dialogue_index: (examples,) int32, number of the dialogue that an example came from.
+        statistics: dict of counts, JSON-ready.
+
+    Args:
+        dialogues: rows with at least one summary; the first is the answer.
+        config: effective model config; its section `dataset` is read.
+        prompt_format: "instruction" or "chat". language: "ko" or "en".
+
+    Raises:
+        UserError: no rows, a row without summary, or what `prompt_frames` and `encode_prompts`
+            refuse.
+    """
+
+    augmentation = "none"
+
+    def __init__(
+        self,
+        dialogues: Sequence[Dialogue],
+        tokenizer,
+        config: dict,
+        prompt_format: str = "instruction",
+        language: str = "ko",
+    ) -> None:
+        if not dialogues:
+            raise UserError("no dialogues to build examples from")
+        frames = prompt_frames(tokenizer, prompt_format, language, self.augmentation)
+        answers = encode_answers([row.summary for row in dialogues], tokenizer, prompt_format)
+        texts = [row.dialogue for row in dialogues]
+        count = len(frames)
+        examples: list = [None] * (count * len(texts))
+        prompt_lengths = np.zeros(len(examples), dtype=np.int32)
+        shortened = np.zeros(len(examples), dtype=bool)
+        for number, frame in enumerate(frames):
+            prompts = encode_prompts(texts, frame, tokenizer, config["dataset"])
+            for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+                place = index * count + number
+                examples[place] = np.array(prompt.input_ids + answer, dtype=np.int32)
+                prompt_lengths[place] = len(prompt.input_ids)
+                shortened[place] = prompt.shortened
+            del prompts
+        lengths = np.array([len(ids) for ids in examples], dtype=np.int64)
+        self.input_ids = torch.from_numpy(np.concatenate(examples))
+        self.offsets = torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)]))
+        self.prompt_lengths = torch.from_numpy(prompt_lengths)
+        self.dialogue_index = torch.from_numpy(
+            np.repeat(np.arange(len(texts), dtype=np.int32), count)
+        )
+        self.statistics = {
+            "format": prompt_format,
+            "language": language,
+            "augmentation": self.augmentation,
+            **{key: config["dataset"][key] for key in sorted(config["dataset"])},
+            "requests": [frame.request for frame in frames],
+            "dialogues": len(texts),
+            **_count(lengths, prompt_lengths, shortened, config["dataset"]["decoder_max_len"]),
+        }
+
+    def __len__(self) -> int:
+        return len(self.prompt_lengths)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        index = range(len(self))[index]  # negative and out-of-range indices as in a list
+        start, end = self.offsets[index : index + 2].tolist()
+        input_ids = self.input_ids[start:end].long()
+        labels = input_ids.clone()
+        labels[: int(self.prompt_lengths[index])] = IGNORED
+        return {"input_ids": input_ids, "labels": labels}
+
+    @property
+    def lengths(self) -> torch.Tensor:
+        """(examples,) int64, tokens of each example."""
+        return self.offsets.diff()
+
+    @property
+    def supervised_tokens(self) -> int:
+        """Tokens that carry a loss, over all examples."""
+        return int(self.lengths.sum() - self.prompt_lengths.sum())
+
+    def save(self, path: Path) -> None:
+        """Write the flat tensors as safetensors; equal examples give equal bytes."""
+        from safetensors.torch import save_file
+
+        save_file({name: getattr(self, name).contiguous() for name in _TENSORS}, path)
+
+    @classmethod
+    def load(cls, path: Path) -> "LLMSummarizationDataset":
+        """Read what `save` wrote; `statistics` stays empty.
+
+        Raises UserError when the file is missing, broken or of another shape.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        shown = display(Path(path))
+        try:
+            tensors = load_file(path)
+        except (OSError, SafetensorError) as error:
+            reason = " ".join(str(error).split())[:150]
+            raise UserError(f"{shown}: cannot be read ({reason}); build the examples again") from None
+        found = {name: tensor.dtype for name, tensor in tensors.items()}
+        if found != _TENSORS or not _consistent(tensors):
+            raise UserError(f"{shown}: holds no tokenised examples; build the examples again")
+        dataset = LLMSummarizationDataset.__new__(LLMSummarizationDataset)
+        for name, tensor in tensors.items():
+            setattr(dataset, name, tensor)
+        dataset.statistics = {}
+        return dataset
+
+
+class InstructionAugmentedDataset(LLMSummarizationDataset):
+    """Five examples per dialogue, one for each request; a dialogue's five stand side by side."""
+
+    augmentation = "templates"
+
+
+def create_llm_dataset(
+    dialogues: Sequence[Dialogue],
+    tokenizer,
+    config: dict,
+    prompt_format: str = "instruction",
+    augmentation: str = "none",
+    language: str = "ko",
+) -> LLMSummarizationDataset:
+    """The dataset class for an augmentation ("none" or "templates"), built.
+
+    Raises UserError for an unknown augmentation, and as LLMSummarizationDataset does.
+    """
+    classes = {part.augmentation: part for part in (LLMSummarizationDataset, InstructionAugmentedDataset)}
+    if augmentation not in classes:
+        raise UserError(
+            f"augmentation: found '{augmentation}', allowed are {', '.join(AUGMENTATIONS)}"
+        )
+    return classes[augmentation](dialogues, tokenizer, config, prompt_format, language)
+
+
+def _count(lengths, prompt_lengths, shortened, decoder_max_len: int) -> dict:
+    answers = lengths - prompt_lengths
+    return {
+        "examples": len(lengths),
+        "tokens": int(lengths.sum()),
+        "supervised_tokens": int(answers.sum()),
+        "example_tokens": _percentiles(lengths),
+        "prompt_tokens": _percentiles(prompt_lengths),
+        "answer_tokens": _percentiles(answers),
+        "prompts_shortened": int(shortened.sum()),
+        # Kept whole all the same; a generated summary can never be as long.
+        "answers_over_decoder_max_len": int((answers > decoder_max_len).sum()),
+    }
+
+
+def _percentiles(values) -> dict:
+    """Nearest-rank percentiles, minimum, maximum and mean of token counts."""
+    ordered = np.sort(values)
+    count = len(ordered)
+    ranks = {f"p{q}": int(ordered[max(0, math.ceil(q / 100 * count) - 1)]) for q in (5, 50, 95, 99)}
+    mean = round(float(ordered.mean()), 2)
+    return {"min": int(ordered[0]), **ranks, "max": int(ordered[-1]), "mean": mean}
+
+
+def _consistent(tensors: dict[str, torch.Tensor]) -> bool:
+    offsets, prompts = tensors["offsets"], tensors["prompt_lengths"]
+    if len(offsets) < 2 or len(offsets) - 1 != len(prompts):
+        return False
+    lengths = offsets.diff()
+    whole = int(offsets[0]) == 0 and int(offsets[-1]) == len(tensors["input_ids"])
+    return whole and bool((prompts >= 0).all()) and bool((lengths > prompts).all())
