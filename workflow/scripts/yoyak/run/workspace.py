@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -112,7 +113,13 @@ def work_folder(results: Path, task: str, fingerprint: str) -> Iterator[Path]:
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
+    """SHA-256 of a file's bytes, hexadecimal; a large checkpoint is read once a process."""
+    status = os.stat(path)
+    return _hash_of(Path(path).absolute(), status.st_size, status.st_mtime_ns)
+
+
+@functools.cache
+def _hash_of(path: Path, size: int, changed: int) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

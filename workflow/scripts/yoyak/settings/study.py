@@ -33,6 +33,15 @@ class Cell:
         """Folder of the training below results/{study}/."""
         return f"runs/{self.model}/{self.format}/{self.augmentation}/seed{self.seed}"
 
+    def record(self) -> dict:
+        """The cell as run.json and the tables name it."""
+        return {
+            "model": self.model,
+            "format": self.format,
+            "condition": self.augmentation,
+            "seed": self.seed,
+        }
+
 
 @dataclass(frozen=True)
 class Study:

@@ -1,6 +1,7 @@
 """TrainingArguments from a config's `training` section and an execution plan."""
 
 import contextlib
+import warnings
 from pathlib import Path
 
 import transformers
@@ -67,6 +68,8 @@ def quiet_libraries():
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+            yield
     finally:
         transformers.logging.set_verbosity(before)

@@ -1,0 +1,157 @@
+"""Train one cell of a study: model × prompt format × augmentation × seed.
+
+Examples:
+  python workflow/scripts/train_llm.py --experiment tiny_llama --use_qlora --debug
+  python workflow/scripts/train_llm.py --experiment llama_3.2_3b --study korean_dialogsum \\
+      --use_qlora --use_instruction_augmentation --format chat --seed 7
+
+Killed at any moment, the same command goes on from the newest whole checkpoint.
+"""
+
+import argparse
+import copy
+import logging
+import shutil
+from datetime import datetime
+from pathlib import Path
+
+from yoyak.models.checkpoints import resolve_checkpoint
+from yoyak.run.devices import claim_device
+from yoyak.run.provenance import fingerprint, write_run_record
+from yoyak.run.workspace import work_folder
+from yoyak.settings.cli import run_script
+from yoyak.settings.config import UserError, canonical, load_config
+from yoyak.settings.study import Cell, Study, load_study
+
+log = logging.getLogger("train_llm")
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--experiment", required=True, help="a file of config/models/, without .yaml"
+    )
+    parser.add_argument("--study", default="embedded", help="a file of config/studies/: the data")
+    parser.add_argument("--format", default="chat", choices=["instruction", "chat"])
+    parser.add_argument("--augmentation", default="none", choices=["none", "templates"])
+    parser.add_argument(
+        "--use_instruction_augmentation",
+        dest="augmentation",
+        action="store_const",
+        const="templates",
+        help="five instruction templates a dialogue; the same as --augmentation templates",
+    )
+    parser.add_argument("--seed", type=int, default=42)
+    yes_or_no = argparse.BooleanOptionalAction
+    parser.add_argument("--use_qlora", action=yes_or_no, help="NF4 base; default: the model file's")
+    parser.add_argument("--use_lora", action=yes_or_no, help="adapters; default: the model file's")
+    parser.add_argument(
+        "--debug", action="store_true", help="50 train rows, 10 dev, 1 epoch, batch 2"
+    )
+    parser.add_argument(
+        "--examples", type=Path, help="folder of build_dataset.py; default: built now"
+    )
+    parser.add_argument("--output-dir", type=Path, help="default: results/manual/… of this cell")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    args = parse_arguments()
+    study = load_study(args.study, debug=args.debug)
+    config = effective_config(study, args)
+    cell = Cell(args.experiment, args.format, args.augmentation, args.seed)
+    output = args.output_dir or Path("results/manual") / study.name / cell.run.removeprefix("runs/")
+    start_log(args.experiment)
+    examples = args.examples or build_examples(study, config, cell, output)
+    train(study, config, cell, examples, output)
+
+
+def effective_config(study: Study, args: argparse.Namespace) -> dict:
+    """The model's config as the study has it (or, by hand, any model's), flags laid over it."""
+    known = args.experiment in study.models
+    config = study.models[args.experiment] if known else load_config(args.experiment, args.debug)
+    config = copy.deepcopy(config)
+    for flag in ("use_lora", "use_qlora"):
+        if getattr(args, flag) is not None:
+            config["model"][flag] = getattr(args, flag)
+    if args.use_lora is False and args.use_qlora is None:
+        config["model"]["use_qlora"] = False
+    if config["model"]["use_qlora"] and not config["model"]["use_lora"]:
+        raise UserError("--use_qlora needs LoRA: 4-bit weights cannot be trained themselves")
+    return config
+
+
+def start_log(experiment: str) -> None:
+    """Log to stderr and to logs/YYYYMMDD/train/train_llm_{experiment}_{stamp}.log."""
+    now = datetime.now()
+    folder = Path("logs") / f"{now:%Y%m%d}" / "train"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"train_llm_{experiment}_{now:%H%M%S_%f}.log"
+    handlers = [logging.StreamHandler(), logging.FileHandler(file, encoding="utf-8")]
+    logging.basicConfig(
+        level=logging.INFO, handlers=handlers, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    log.info("log: %s", file)
+
+
+def build_examples(study: Study, config: dict, cell: Cell, output: Path) -> Path:
+    """By hand: prepare the data and tokenise it as the workflow's own two steps do."""
+    from build_dataset import build_dataset
+    from prepare_data import prepare_data
+
+    data, examples = output / "data", output / "examples"
+    prepare_data(study, data)
+    build_dataset(study, config, cell.format, cell.augmentation, data, examples)
+    return examples
+
+
+def train(study: Study, config: dict, cell: Cell, examples: Path, output: Path) -> None:
+    """Train, keep the best checkpoint, and move final_model/, the log and run.json into place."""
+    files = [examples / "train.safetensors", examples / "selection.safetensors"]
+    inputs = [*files, *resolve_checkpoint(config["model"]).weight_files()]
+    science = {name: config[name] for name in ("model", "lora", "training")}
+    key = fingerprint(Path(__file__), canonical({**science, "seed": cell.seed}), inputs)
+    task = "train-" + output.as_posix().replace("/", "-")
+    with (
+        claim_device(config["execution"]["device"]) as device,
+        work_folder(study.results, task, key) as work,
+    ):
+        from yoyak.data.llm_dataset import LLMSummarizationDataset
+        from yoyak.training import session
+        from yoyak.training.arguments import quiet_libraries
+        from yoyak.training.llm_trainer import NonFiniteLoss
+        from yoyak.training.progress import peak_memory_gb
+
+        train_set, selection_set = (LLMSummarizationDataset.load(file) for file in files)
+        with quiet_libraries():
+            trainer = session.make_trainer(
+                config, device, train_set, selection_set, cell.seed, work
+            )
+            try:
+                resumed = trainer.fit()
+            except NonFiniteLoss as error:
+                raise UserError(str(error)) from error
+            trainer.load_best()
+            session.write_outputs(trainer, output)
+        write_run_record(
+            output / "run.json",
+            step="train",
+            settings=config,
+            inputs=inputs,
+            cell=cell.record(),
+            seed=cell.seed,
+            fingerprint=key,
+            execution=trainer.plan.record(),
+            resumed_from_step=resumed,
+            peak_memory_gb=round(peak_memory_gb(), 3),
+            **session.summary(trainer),
+        )
+        shutil.rmtree(work)
+    log.info("wrote %s", output / "final_model")
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,147 @@
+"""One training from examples to files: plan, model, trainer, and what it leaves behind."""
+
+import csv
+import io
+import logging
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig
+
+from yoyak.data.llm_dataset import LLMSummarizationDataset
+from yoyak.models.checkpoints import hub_error
+from yoyak.models.lora_loader import LoRALoader, save_trained
+from yoyak.run.execution import ModelShape, Plan, plan_training
+from yoyak.run.workspace import atomic_directory, atomic_write_text
+from yoyak.training.checkpointing import newest_whole_checkpoint, read_facts
+from yoyak.training.llm_trainer import LLMTrainer, create_llm_trainer
+from yoyak.training.progress import show_progress
+
+log = logging.getLogger(__name__)
+LOG_COLUMNS = (
+    *("step", "epoch", "loss", "eval_loss", "learning_rate", "grad_norm"),
+    *("tokens_per_second", "supervised_tokens"),
+)
+
+
+def make_plan(
+    config: dict, loader: LoRALoader, device: str, train_set: LLMSummarizationDataset
+) -> Plan:
+    """The execution plan for `train_set`, from the checkpoint's shape and the free memory."""
+    try:
+        model_config = AutoConfig.from_pretrained(
+            loader.checkpoint.name, **loader.checkpoint.kwargs
+        )
+    except Exception as error:
+        raise hub_error(config["model"], error) from error
+    cuda = device.startswith("cuda")
+    training = config["training"]
+    batch = training["batch_size"] * training["gradient_accumulation_steps"]
+    lengths = train_set.lengths
+    return plan_training(
+        config["execution"],
+        ModelShape.from_config(model_config),
+        device=device,
+        free_bytes=torch.cuda.mem_get_info()[0] if cuda else 0,
+        compute_dtype=config["model"]["compute_dtype"],
+        supports_bf16=not cuda or torch.cuda.is_bf16_supported(including_emulation=False),
+        use_qlora=config["model"]["use_qlora"],
+        lora_rank=config["lora"]["r"],
+        longest=int(lengths.max()),
+        batch_tokens=int(lengths.double().mean() * batch),
+        steps=planned_steps(training, len(train_set)),
+    )
+
+
+def planned_steps(training: dict, examples: int) -> int:
+    """Optimiser steps of a whole training."""
+    batch = training["batch_size"] * training["gradient_accumulation_steps"]
+    return training["max_steps"] or -(-examples // batch) * training["epochs"]
+
+
+def steps_between_evaluations(training: dict, train_set: LLMSummarizationDataset) -> int | None:
+    """None: evaluate at the end of each epoch, the usual case.
+
+    With `max_steps` the arms of a study see the same number of optimiser steps, so they are
+    evaluated equally often too: after each pass over the dialogues, however many examples an
+    augmentation makes of one.
+    """
+    if training["max_steps"] is None:
+        return None
+    batch = training["batch_size"] * training["gradient_accumulation_steps"]
+    dialogues = len(torch.unique(train_set.dialogue_index))
+    return min(-(-dialogues // batch), training["max_steps"])
+
+
+def make_trainer(
+    config: dict,
+    device: str,
+    train_set: LLMSummarizationDataset,
+    selection_set: LLMSummarizationDataset,
+    seed: int,
+    work: Path,
+) -> LLMTrainer:
+    """Load the model as the plan says and wrap it in a trainer whose checkpoints go to `work`.
+
+    A checkpoint in `work` keeps its plan, so that a resumed run is the undisturbed one.
+    """
+    loader = LoRALoader(config)
+    checkpoint = newest_whole_checkpoint(work)
+    if checkpoint is None:
+        plan = make_plan(config, loader, device, train_set)
+    else:
+        plan = Plan(**read_facts(checkpoint)["plan"])
+    log.info("execution plan\n%s", plan.table())
+    torch.set_num_threads(plan.threads)
+    loader = LoRALoader(config, plan.device, plan.base_weights, plan.compute_dtype)
+    model, tokenizer = loader.load_for_training(seed)
+    trainer = create_llm_trainer(
+        model,
+        tokenizer,
+        train_set,
+        selection_set,
+        config,
+        plan,
+        seed=seed,
+        work=work,
+        evaluate_every=steps_between_evaluations(config["training"], train_set),
+    )
+    show_progress(trainer)
+    return trainer
+
+
+def write_outputs(trainer: LLMTrainer, output: Path) -> None:
+    """Move final_model/ and training_log.csv into place; call after `trainer.load_best()`."""
+    with atomic_directory(output / "final_model") as folder:
+        save_trained(trainer.model, trainer.processing_class, folder)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, LOG_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(merge_by_step(trainer.state.log_history))
+    atomic_write_text(output / "training_log.csv", table.getvalue())
+
+
+def merge_by_step(history: list[dict]) -> list[dict]:
+    """One row a step: the training loss and, where there was one, the evaluation's."""
+    rows: dict[int, dict] = {}
+    for entry in history:
+        if "loss" in entry or "eval_loss" in entry:
+            rows.setdefault(entry["step"], {}).update(entry)
+    return [rows[step] for step in sorted(rows)]
+
+
+def summary(trainer: LLMTrainer) -> dict:
+    """Numbers of the training for run.json."""
+    history = trainer.state.log_history
+    losses = [entry["loss"] for entry in history if "loss" in entry]
+    return {
+        "steps": trainer.state.global_step,
+        "examples": len(trainer.train_dataset),
+        "tokens": trainer.tokens,
+        "supervised_tokens": trainer.supervised_tokens,
+        "train_loss": sum(losses) / len(losses),
+        "best_eval_loss": trainer.state.best_metric,
+        "best_step": trainer.state.best_global_step,
+        "wall_seconds": round(trainer.seconds, 2),
+        "tokens_per_second": round(trainer.tokens / trainer.seconds, 1),
+    }
