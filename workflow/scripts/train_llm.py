@@ -127,7 +127,7 @@ def train(study: Study, config: dict, cell: Cell, examples: Path, output: Path) 
 
         train_set, selection_set = (LLMSummarizationDataset.load(file) for file in files)
         with quiet_libraries():
-            trainer = session.make_trainer(
+            trainer = session.resume_or_start(
                 config, device, train_set, selection_set, cell.seed, work
             )
             try:

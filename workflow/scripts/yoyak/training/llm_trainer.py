@@ -205,21 +205,6 @@ class LLMTrainer(Trainer):
         return best
 
 
-def create_llm_trainer(model, tokenizer, train_dataset, selection_dataset, config, plan, **options):
-    """LLMTrainer from an effective model config; see README.md for its use in ten lines."""
-    return LLMTrainer(
-        model,
-        tokenizer,
-        training=config["training"],
-        plan=plan,
-        train_dataset=train_dataset,
-        selection_dataset=selection_dataset,
-        checkpoint_minutes=config["execution"]["checkpoint_minutes"],
-        wandb=config["tracking"]["wandb"],
-        **options,
-    )
-
-
 class _SaveByTime(TrainerCallback):
     """Asks for a checkpoint when the last one is older than `minutes`."""
 

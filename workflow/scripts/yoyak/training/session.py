@@ -14,7 +14,7 @@ from yoyak.models.lora_loader import LoRALoader, save_trained
 from yoyak.run.execution import ModelShape, Plan, plan_training
 from yoyak.run.workspace import atomic_directory, atomic_write_text
 from yoyak.training.checkpointing import newest_whole_checkpoint, read_facts
-from yoyak.training.llm_trainer import LLMTrainer, create_llm_trainer
+from yoyak.training.llm_trainer import LLMTrainer
 from yoyak.training.progress import show_progress
 
 log = logging.getLogger(__name__)
@@ -24,23 +24,28 @@ LOG_COLUMNS = (
 )
 
 
-def make_plan(
-    config: dict, loader: LoRALoader, device: str, train_set: LLMSummarizationDataset
-) -> Plan:
-    """The execution plan for `train_set`, from the checkpoint's shape and the free memory."""
+def checkpoint_shape(loader: LoRALoader) -> ModelShape:
+    """The checkpoint's shape, read from its config alone; UserError when that cannot be had."""
+    checkpoint = loader.checkpoint
     try:
-        model_config = AutoConfig.from_pretrained(
-            loader.checkpoint.name, **loader.checkpoint.kwargs
+        return ModelShape.from_config(
+            AutoConfig.from_pretrained(checkpoint.name, **checkpoint.kwargs)
         )
     except Exception as error:
-        raise hub_error(config["model"], error) from error
+        raise hub_error(loader.model_config, error) from error
+
+
+def make_plan(
+    config: dict, shape: ModelShape, device: str, train_set: LLMSummarizationDataset
+) -> Plan:
+    """The execution plan for training on `train_set`, from the model's shape and free memory."""
     cuda = device.startswith("cuda")
     training = config["training"]
     batch = training["batch_size"] * training["gradient_accumulation_steps"]
     lengths = train_set.lengths
     return plan_training(
         config["execution"],
-        ModelShape.from_config(model_config),
+        shape,
         device=device,
         free_bytes=torch.cuda.mem_get_info()[0] if cuda else 0,
         compute_dtype=config["model"]["compute_dtype"],
@@ -73,7 +78,7 @@ def steps_between_evaluations(training: dict, train_set: LLMSummarizationDataset
     return min(-(-dialogues // batch), training["max_steps"])
 
 
-def make_trainer(
+def resume_or_start(
     config: dict,
     device: str,
     train_set: LLMSummarizationDataset,
@@ -81,33 +86,59 @@ def make_trainer(
     seed: int,
     work: Path,
 ) -> LLMTrainer:
-    """Load the model as the plan says and wrap it in a trainer whose checkpoints go to `work`.
+    """Plan, load the model as planned, and wrap it in a trainer whose checkpoints go to `work`.
 
     A checkpoint in `work` keeps its plan, so that a resumed run is the undisturbed one.
     """
     loader = LoRALoader(config)
     checkpoint = newest_whole_checkpoint(work)
     if checkpoint is None:
-        plan = make_plan(config, loader, device, train_set)
+        plan = make_plan(config, checkpoint_shape(loader), device, train_set)
     else:
         plan = Plan(**read_facts(checkpoint)["plan"])
     log.info("execution plan\n%s", plan.table())
-    torch.set_num_threads(plan.threads)
     loader = LoRALoader(config, plan.device, plan.base_weights, plan.compute_dtype)
+    torch.set_num_threads(plan.threads)
     model, tokenizer = loader.load_for_training(seed)
     trainer = create_llm_trainer(
-        model,
-        tokenizer,
-        train_set,
-        selection_set,
-        config,
-        plan,
-        seed=seed,
-        work=work,
-        evaluate_every=steps_between_evaluations(config["training"], train_set),
+        model, tokenizer, train_set, selection_set, config, plan=plan, seed=seed, work=work
     )
     show_progress(trainer)
     return trainer
+
+
+def create_llm_trainer(
+    model,
+    tokenizer,
+    train_set: LLMSummarizationDataset,
+    selection_set: LLMSummarizationDataset,
+    config: dict,
+    *,
+    work: Path,
+    plan: Plan | None = None,
+    seed: int = 42,
+) -> LLMTrainer:
+    """LLMTrainer from an effective model config, a loaded model and two datasets.
+
+    Args:
+        work: folder for checkpoints; `fit` resumes from what lies there.
+        plan: how to run; None: made from the free memory, for the model as it was loaded.
+    """
+    if plan is None:
+        plan = make_plan(config, ModelShape.from_config(model.config), str(model.device), train_set)
+    return LLMTrainer(
+        model,
+        tokenizer,
+        training=config["training"],
+        plan=plan,
+        train_dataset=train_set,
+        selection_dataset=selection_set,
+        seed=seed,
+        work=work,
+        checkpoint_minutes=config["execution"]["checkpoint_minutes"],
+        evaluate_every=steps_between_evaluations(config["training"], train_set),
+        wandb=config["tracking"]["wandb"],
+    )
 
 
 def write_outputs(trainer: LLMTrainer, output: Path) -> None:
