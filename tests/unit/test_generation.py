@@ -1,0 +1,257 @@
+"""The generation engine against `model.generate`, one prompt at a time, token for token (fp32)."""
+
+import random
+
+import pytest
+import torch
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from yoyak.evaluation.decoding import choose_tokens
+from yoyak.evaluation.generation import (
+    DecodingSettings,
+    GenerationPlan,
+    Generator,
+    generate,
+    plan_generation,
+)
+from yoyak.settings.config import UserError
+
+VOCABULARY, MAX_PROMPT, MAX_NEW = 256, 96, 24
+STOPS = {64, 138, 167, 202}
+
+
+def tiny_model(family: str):
+    """Random weights, spread wide enough that greedy decoding does not fall into one loop."""
+    torch.manual_seed(7)
+    shape = dict(
+        vocab_size=VOCABULARY,
+        hidden_size=48,
+        intermediate_size=96,
+        num_hidden_layers=3,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+        head_dim=16,
+        max_position_embeddings=256,
+        initializer_range=0.3,
+        tie_word_embeddings=False,
+    )
+    if family == "llama":
+        return LlamaForCausalLM(LlamaConfig(**shape)).eval()
+    return Qwen3ForCausalLM(Qwen3Config(**shape)).eval()
+
+
+@pytest.fixture(scope="module", params=["llama", "qwen3"])
+def model(request):
+    return tiny_model(request.param)
+
+
+@pytest.fixture(scope="module")
+def prompts():
+    draw = random.Random(3)
+    lengths = [1, 2, MAX_PROMPT, *(draw.randint(1, MAX_PROMPT) for _ in range(17))]
+    return [[draw.randrange(VOCABULARY) for _ in range(length)] for length in lengths]
+
+
+def one_at_a_time(model, prompts, max_new_tokens=MAX_NEW, stops=STOPS) -> list[list[int]]:
+    """What transformers' own `generate` gives, the stop token included."""
+    config = GenerationConfig(
+        max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=sorted(stops), pad_token_id=0
+    )
+    outputs = []
+    for prompt in prompts:
+        tokens = torch.tensor([prompt])
+        with torch.no_grad():
+            output = model.generate(
+                input_ids=tokens,
+                attention_mask=torch.ones_like(tokens),
+                generation_config=config,
+            )
+        outputs.append(output[0, len(prompt) :].tolist())
+    return outputs
+
+
+def check(results, expected, max_new_tokens=MAX_NEW, stops=STOPS):
+    for result, tokens in zip(results, expected, strict=True):
+        stopped = tokens[-1] in stops
+        assert result.tokens == (tokens[:-1] if stopped else tokens)
+        assert result.finish == ("stop" if stopped else "length")
+        assert result.new_tokens == len(tokens)
+        assert stopped or len(tokens) == max_new_tokens
+
+
+GREEDY = DecodingSettings(max_new_tokens=MAX_NEW)
+
+
+@pytest.fixture(scope="module")
+def expected(model, prompts):
+    outputs = one_at_a_time(model, prompts)
+    lengths = [len(tokens) for tokens in outputs]
+    assert min(lengths) < 4 and max(lengths) == MAX_NEW, "the test needs early and late ends"
+    return outputs
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 7, 20])
+def test_any_batch_size_equals_one_at_a_time(model, prompts, expected, slots):
+    plan = GenerationPlan(slots=slots, capacity=MAX_PROMPT + MAX_NEW, prefill_tokens=128)
+    check(generate(model, prompts, stop_token_ids=STOPS, decoding=GREEDY, plan=plan), expected)
+
+
+@pytest.mark.parametrize("refill", [1, 4, 8])
+@pytest.mark.parametrize("lag", [0, 1, 3])
+def test_slot_refill_and_late_reading_change_nothing(model, prompts, expected, refill, lag):
+    plan = GenerationPlan(
+        slots=8, capacity=MAX_PROMPT + MAX_NEW, prefill_tokens=10_000, refill=refill
+    )
+    generator = Generator(model, STOPS, GREEDY, plan)
+    generator.lag = lag  # on a GPU the host reads tokens this many steps late
+    check(generator.run(prompts), expected)
+    check(generator.run(prompts[::-1]), expected[::-1])  # the cache is used again
+
+
+def test_any_order_and_rows_are_reported_once(model, prompts, expected):
+    order = list(range(len(prompts)))
+    random.Random(1).shuffle(order)
+    seen = {}
+    results = generate(
+        model,
+        [prompts[index] for index in order],
+        stop_token_ids=STOPS,
+        decoding=GREEDY,
+        on_row=lambda index, result: seen.setdefault(index, result),
+    )
+    check(results, [expected[index] for index in order])
+    assert [seen[index] for index in range(len(order))] == results
+
+
+def test_stop_at_once_never_and_one_token(model, prompts):
+    first = [tokens[0] for tokens in one_at_a_time(model, prompts, 1, stops={0})]
+    at_once = generate(model, prompts, stop_token_ids=set(first), decoding=GREEDY)
+    assert all(result.tokens == [] and result.finish == "stop" for result in at_once)
+    single = DecodingSettings(max_new_tokens=1)
+    one = generate(model, prompts, stop_token_ids={VOCABULARY + 1}, decoding=single)
+    assert [result.tokens for result in one] == [[token] for token in first]
+    assert all(result.finish == "length" for result in one)
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_adapter_merged_or_not(model, prompts, merged):
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    base = type(model)(model.config)
+    base.load_state_dict(model.state_dict())
+    targets = ["q_proj", "v_proj", "down_proj"]
+    adapted = get_peft_model(base, LoraConfig(r=4, target_modules=targets, init_lora_weights=False))
+    adapted.eval()
+    expected = one_at_a_time(adapted, prompts)
+    assert expected != one_at_a_time(model, prompts)
+    subject = adapted.merge_and_unload() if merged else adapted
+    check(generate(subject, prompts, stop_token_ids=STOPS, decoding=GREEDY), expected)
+
+
+def test_checkpoint_defaults_never_leak(model, prompts, expected):
+    saved = model.generation_config
+    model.generation_config = GenerationConfig(
+        do_sample=True, temperature=9.0, repetition_penalty=5.0, eos_token_id=1, max_new_tokens=2
+    )
+    try:
+        check(generate(model, prompts, stop_token_ids=STOPS, decoding=GREEDY), expected)
+        beams = DecodingSettings(max_new_tokens=8, num_beams=3)
+        with_defaults = generate(model, prompts[:4], stop_token_ids=STOPS, decoding=beams)
+        assert model.generation_config.repetition_penalty == 5.0
+    finally:
+        model.generation_config = saved
+    assert with_defaults == generate(model, prompts[:4], stop_token_ids=STOPS, decoding=beams)
+
+
+def test_beam_search_equals_generate(model, prompts):
+    beams = DecodingSettings(max_new_tokens=8, num_beams=3)
+    config = GenerationConfig(
+        max_new_tokens=8, num_beams=3, do_sample=False, eos_token_id=sorted(STOPS), pad_token_id=0
+    )
+    results = generate(model, prompts, stop_token_ids=STOPS, decoding=beams)
+    for prompt, result in zip(prompts, results, strict=True):
+        tokens = torch.tensor([prompt])
+        output = model.generate(
+            input_ids=tokens, attention_mask=torch.ones_like(tokens), generation_config=config
+        )[0, len(prompt) :].tolist()
+        end = next((i for i, token in enumerate(output) if token in STOPS), len(output))
+        assert result.tokens == output[:end]
+
+
+def test_attention_is_put_back(model, prompts):
+    before = model.config._attn_implementation
+    generate(model, prompts[:2], stop_token_ids=STOPS, decoding=GREEDY)
+    assert model.config._attn_implementation == before
+
+
+def test_sampling_depends_on_seed_and_prompt_only(model, prompts):
+    sampling = DecodingSettings(max_new_tokens=MAX_NEW, do_sample=True, temperature=1.5, top_p=0.9)
+    results = generate(model, prompts, stop_token_ids=STOPS, decoding=sampling)
+    plan = GenerationPlan(slots=3, capacity=MAX_PROMPT + MAX_NEW, prefill_tokens=100)
+    again = generate(model, prompts[::-1], stop_token_ids=STOPS, decoding=sampling, plan=plan)
+    assert again[::-1] == results
+    other = DecodingSettings(
+        max_new_tokens=MAX_NEW, do_sample=True, temperature=1.5, top_p=0.9, seed=1
+    )
+    assert generate(model, prompts, stop_token_ids=STOPS, decoding=other) != results
+
+
+def test_sampling_follows_the_distribution():
+    logits = torch.tensor([2.0, 1.0, 0.0, -3.0]).log_softmax(0).repeat(20_000, 1)
+    uniforms = torch.rand(20_000, generator=torch.Generator().manual_seed(0))
+    whole = DecodingSettings(max_new_tokens=1, do_sample=True)
+    counts = choose_tokens(logits, whole, uniforms).bincount(minlength=4) / 20_000
+    assert torch.allclose(counts, logits[0].exp(), atol=0.01)
+    nucleus = DecodingSettings(max_new_tokens=1, do_sample=True, top_p=0.7)
+    counts = choose_tokens(logits, nucleus, uniforms).bincount(minlength=4) / 20_000
+    kept = logits[0].exp()[:2]
+    assert torch.allclose(counts, torch.cat([kept / kept.sum(), torch.zeros(2)]), atol=0.015)
+
+
+def test_settings_from_config():
+    config = {
+        "generation": {
+            "num_beams": 1,
+            "do_sample": False,
+            "temperature": 0.7,
+            "top_p": 0.9,
+            "seed": 3,
+            "max_new_tokens": None,
+        },
+        "dataset": {"decoder_max_len": 200},
+    }
+    settings = DecodingSettings.from_config(config)
+    assert settings.max_new_tokens == 200
+    assert settings.as_dict() == {"max_new_tokens": 200, "num_beams": 1, "do_sample": False}
+
+
+def test_errors_in_words(model):
+    plan = plan_generation(model, [4], GREEDY)
+    with pytest.raises(UserError, match="prompt 1 is empty"):
+        generate(model, [[1], []], stop_token_ids=STOPS, decoding=GREEDY, plan=plan)
+    with pytest.raises(UserError, match="prompt 0 has 40 tokens"):
+        generate(model, [[1] * 40], stop_token_ids=STOPS, decoding=GREEDY, plan=plan)
+    sliding = Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=32,
+            hidden_size=16,
+            intermediate_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=8,
+            use_sliding_window=True,
+            sliding_window=4,
+            max_window_layers=1,
+        )
+    )
+    with pytest.raises(UserError, match="sliding_attention"):
+        generate(sliding, [[1]], stop_token_ids=STOPS, decoding=GREEDY)
+
+
+def test_plan_follows_the_rows_and_the_request(model):
+    assert plan_generation(model, [10] * 5, GREEDY).slots == 5
+    assert plan_generation(model, [10] * 500, GREEDY, batch=7).slots == 7
+    plan = plan_generation(model, [10] * 500, GREEDY)
+    assert plan.capacity == 10 + MAX_NEW and not plan.graphs
+    assert [plan.bucket(n) for n in (1, 3, 17, 500)] == [1, 4, 32, plan.slots]

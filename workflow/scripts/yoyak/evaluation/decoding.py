@@ -1,0 +1,85 @@
+"""How the next token is chosen: explicit settings, never a checkpoint's own sampling defaults."""
+
+import hashlib
+from dataclasses import asdict, dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class DecodingSettings:
+    """Everything that decides a summary besides weights and prompt; stored with the predictions.
+
+    Greedy unless `do_sample` or `num_beams` says otherwise. There is no repetition penalty and no
+    minimum length.
+    """
+
+    max_new_tokens: int
+    num_beams: int = 1
+    do_sample: bool = False
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int = 42
+
+    @classmethod
+    def from_config(cls, config: dict) -> "DecodingSettings":
+        """From an effective model config; `max_new_tokens: null` means dataset.decoder_max_len."""
+        settings = dict(config["generation"])
+        if settings["max_new_tokens"] is None:
+            settings["max_new_tokens"] = config["dataset"]["decoder_max_len"]
+        return cls(**settings)
+
+    def as_dict(self) -> dict:
+        """Only what takes effect: greedy decoding has no temperature."""
+        settings = asdict(self)
+        if not self.do_sample:
+            for key in ("temperature", "top_p", "seed"):
+                del settings[key]
+        return settings
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One summary: its tokens without the stop token, how many were decoded, and why it ended.
+
+    `finish` is "stop" (a stop token came) or "length" (max_new_tokens was reached).
+    """
+
+    tokens: list[int]
+    new_tokens: int
+    finish: str
+
+
+def choose_tokens(
+    logits: torch.Tensor, decoding: DecodingSettings, uniforms: torch.Tensor | None
+) -> torch.Tensor:
+    """The next token of each row.
+
+    Args:
+        logits: (rows, vocabulary).
+        uniforms: (rows,) numbers in [0, 1), needed for sampling only.
+
+    Returns:
+        (rows,) int64. No step of it waits for the device.
+    """
+    if not decoding.do_sample:
+        return logits.argmax(dim=-1)
+    probabilities = torch.softmax(logits.float() / decoding.temperature, dim=-1)
+    probabilities, tokens = probabilities.sort(dim=-1, descending=True, stable=True)
+    reached = probabilities.cumsum(dim=-1)
+    # A token stays if the likelier ones before it do not yet make up top_p: the first always does.
+    kept = probabilities * (reached - probabilities < decoding.top_p)
+    kept = kept.cumsum(dim=-1)
+    place = (kept <= uniforms[:, None] * kept[:, -1:]).sum(dim=-1, keepdim=True)
+    return tokens.gather(-1, place.clamp(max=tokens.shape[-1] - 1)).squeeze(-1)
+
+
+def draw_uniforms(prompt: list[int], decoding: DecodingSettings) -> torch.Tensor:
+    """(max_new_tokens + 1,) float32 in [0, 1): one row's draws for sampling.
+
+    They depend on the seed and the prompt alone, so that batch, order and resuming do not matter.
+    """
+    text = f"{decoding.seed}:{','.join(map(str, prompt))}".encode()
+    key = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+    generator = torch.Generator().manual_seed(key)
+    return torch.rand(decoding.max_new_tokens + 1, generator=generator)
