@@ -53,10 +53,13 @@ def distribution(values: Sequence[int]) -> dict:
     }
 
 
-def describe_cleaning(counts: Counter) -> dict:
-    """Each rule, what it does, and how many texts it changed (0 included)."""
+def describe_cleaning(counts: dict[str, Counter]) -> dict:
+    """Each rule, what it does, and how many texts of each split it changed (0 included)."""
     return {
-        name: {"rule": meaning, "texts_changed": counts.get(name, 0)}
+        name: {
+            "rule": meaning,
+            "texts_changed": {split: changed.get(name, 0) for split, changed in counts.items()},
+        }
         for name, (meaning, _) in RULES.items()
     }
 

@@ -74,7 +74,9 @@ def read_dialogues(
     if not records and not bad.found:
         raise UserError(f"{display(path)}: has a header but no rows")
     any_summary = labelled or any(
-        not _is_blank(record.cells.get(column)) for record in records for column in names["summaries"]
+        not _is_blank(record.cells.get(column))
+        for record in records
+        for column in names["summaries"]
     )
     dialogues, first_line = [], {}
     for record in records:
@@ -170,7 +172,9 @@ def _name_cell(value: object) -> str:
     if not name:
         raise ValueError("empty fname")
     if "\n" in name or len(name) > _MAX_NAME:
-        raise ValueError(f"fname {quote(name)} is no name: one line of at most {_MAX_NAME} characters")
+        raise ValueError(
+            f"fname {quote(name)} is no name: one line of at most {_MAX_NAME} characters"
+        )
     return name
 
 

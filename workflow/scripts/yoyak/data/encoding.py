@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from yoyak.data.dialogues import SPEAKER_TAG
+from yoyak.data.framing import HeadSwap, encode_framed, encode_texts
 from yoyak.data.prompts import (
     PromptFrame,
     control_token_pattern,
@@ -21,7 +22,7 @@ from yoyak.data.prompts import (
 from yoyak.settings.config import UserError
 
 SMALLEST_ROOM = 16  # tokens that must be left for the dialogue
-_CHARACTERS_PER_TOKEN = 64  # no real text has longer tokens on average; bounds work on a huge cell
+_CHARACTERS_PER_TOKEN = 64  # no real text has longer tokens on average
 _WORD_SEARCH = 20  # characters in which a cut looks for a word's edge
 _ROWS_AT_ONCE = 1024  # bounds the memory that the tokenizer needs for its intermediate objects
 
@@ -46,24 +47,29 @@ def build_prompts(
     """
     frame = prompt_frames(tokenizer, prompt_format, language)[0]
     texts = [row.dialogue for row in dialogues]
-    prompts = encode_prompts(texts, frame, tokenizer, config["dataset"])
+    prompts = encode_prompts(texts, [frame], tokenizer, config["dataset"])[0]
     return [prompt.input_ids for prompt in prompts], [prompt.shortened for prompt in prompts]
 
 
 def encode_prompts(
-    dialogues: Sequence[str], frame: PromptFrame, tokenizer, settings: dict
-) -> list[Prompt]:
-    """One prompt per dialogue text, each of at most settings["encoder_max_len"] tokens.
+    dialogues: Sequence[str], frames: Sequence[PromptFrame], tokenizer, settings: dict
+) -> list[list[Prompt]]:
+    """For each frame, one prompt per dialogue text of at most settings["encoder_max_len"] tokens.
 
-    Raises UserError when the frame leaves less than 16 tokens for the dialogue.
+    Raises UserError when a frame leaves less than 16 tokens for the dialogue.
     """
     limit, side = settings["encoder_max_len"], settings["truncate_dialogue"]
     control_tokens = control_token_pattern(tokenizer)
-    fitter = _Fitter(tokenizer, frame, limit, side)
-    prompts = []
+    fitters = [_Fitter(tokenizer, frame, limit, side) for frame in frames]
+    swaps = [HeadSwap(tokenizer, frames[0], frame) for frame in frames[1:]]
+    prompts: list[list[Prompt]] = [[] for _ in frames]
     for start in range(0, len(dialogues), _ROWS_AT_ONCE):
         texts = [defuse(text, control_tokens) for text in dialogues[start : start + _ROWS_AT_ONCE]]
-        prompts += fitter.fit(texts)
+        bounded = [_bounded(text, limit, side) for text in texts]
+        first = encode_framed(tokenizer, frames[0], bounded)
+        variants = [first, *(swap.apply(bounded, first) for swap in swaps)]
+        for number, (fitter, encoded) in enumerate(zip(fitters, variants, strict=True)):
+            prompts[number] += fitter.fit(texts, bounded, encoded)
     return prompts
 
 
@@ -87,21 +93,6 @@ def encode_answers(summaries: Sequence[str], tokenizer, prompt_format: str) -> l
     return answers
 
 
-def encode_texts(tokenizer, texts: list[str]) -> list[list[int]]:
-    """Token ids of each text, exactly as written: nothing added, nothing cut."""
-    if not texts:
-        return []
-    return tokenizer(
-        texts,
-        add_special_tokens=False,
-        padding=False,
-        truncation=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,
-    )["input_ids"]
-
-
 class _Fitter:
     """Fits dialogues into one frame: at most `limit` tokens, turns dropped at `side`."""
 
@@ -115,9 +106,10 @@ class _Fitter:
                 f"{frame_tokens}: at least {SMALLEST_ROOM} must be left for the dialogue; raise it"
             )
 
-    def fit(self, dialogues: list[str]) -> list[Prompt]:
-        bounded = [self._bounded(text) for text in dialogues]
-        encoded = self._encode(bounded)
+    def fit(
+        self, dialogues: list[str], bounded: list[str], encoded: list[list[int]]
+    ) -> list[Prompt]:
+        """Prompts of `dialogues`, given their bounded texts and those texts' framed token ids."""
         prompts = [
             Prompt(ids, shortened=len(text) < len(whole))
             for ids, text, whole in zip(encoded, bounded, dialogues, strict=True)
@@ -216,20 +208,19 @@ class _Fitter:
         return [len(ids) for ids in self._encode(dialogues)]
 
     def _encode(self, dialogues: list[str]) -> list[list[int]]:
-        texts = [self.frame.around(text) for text in dialogues]
-        prefix = list(self.frame.prefix_ids)
-        encoded = encode_texts(self.tokenizer, texts)
-        return [prefix + ids for ids in encoded] if prefix else encoded
+        return encode_framed(self.tokenizer, self.frame, dialogues)
 
-    def _bounded(self, dialogue: str) -> str:
-        most = self.limit * _CHARACTERS_PER_TOKEN
-        if len(dialogue) <= most:
-            return dialogue
-        return dialogue[-most:] if self.side == "start" else dialogue[:most]
+
+def _bounded(dialogue: str, limit: int, side: str) -> str:
+    """At most 64 characters for each token of the limit: bounds the work on a huge cell."""
+    most = limit * _CHARACTERS_PER_TOKEN
+    if len(dialogue) <= most:
+        return dialogue
+    return dialogue[-most:] if side == "start" else dialogue[:most]
 
 
 def _largest(most: int, accepted: Callable[[int], bool]) -> int:
-    """The largest number from 0 to `most` that is accepted, by bisection; 0 is taken for granted."""
+    """The largest number up to `most` that is accepted, by bisection; 0 is taken for granted."""
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2

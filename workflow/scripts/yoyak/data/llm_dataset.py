@@ -65,14 +65,14 @@ class LLMSummarizationDataset(Dataset):
         examples: list = [None] * (count * len(texts))
         prompt_lengths = np.zeros(len(examples), dtype=np.int32)
         shortened = np.zeros(len(examples), dtype=bool)
-        for number, frame in enumerate(frames):
-            prompts = encode_prompts(texts, frame, tokenizer, config["dataset"])
+        for number, prompts in enumerate(
+            encode_prompts(texts, frames, tokenizer, config["dataset"])
+        ):
             for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
                 place = index * count + number
                 examples[place] = np.array(prompt.input_ids + answer, dtype=np.int32)
                 prompt_lengths[place] = len(prompt.input_ids)
                 shortened[place] = prompt.shortened
-            del prompts
         lengths = np.array([len(ids) for ids in examples], dtype=np.int64)
         self.input_ids = torch.from_numpy(np.concatenate(examples))
         self.offsets = torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)]))
@@ -116,6 +116,7 @@ class LLMSummarizationDataset(Dataset):
         from safetensors.torch import save_file
 
         save_file({name: getattr(self, name).contiguous() for name in _TENSORS}, path)
+        Path(path).chmod(0o644)  # safetensors writes for the owner only
 
     @classmethod
     def load(cls, path: Path) -> "LLMSummarizationDataset":
@@ -131,7 +132,9 @@ class LLMSummarizationDataset(Dataset):
             tensors = load_file(path)
         except (OSError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:150]
-            raise UserError(f"{shown}: cannot be read ({reason}); build the examples again") from None
+            raise UserError(
+                f"{shown}: cannot be read ({reason}); build the examples again"
+            ) from None
         found = {name: tensor.dtype for name, tensor in tensors.items()}
         if found != _TENSORS or not _consistent(tensors):
             raise UserError(f"{shown}: holds no tokenised examples; build the examples again")
@@ -160,7 +163,8 @@ def create_llm_dataset(
 
     Raises UserError for an unknown augmentation, and as LLMSummarizationDataset does.
     """
-    classes = {part.augmentation: part for part in (LLMSummarizationDataset, InstructionAugmentedDataset)}
+    parts = (LLMSummarizationDataset, InstructionAugmentedDataset)
+    classes = {part.augmentation: part for part in parts}
     if augmentation not in classes:
         raise UserError(
             f"augmentation: found '{augmentation}', allowed are {', '.join(AUGMENTATIONS)}"

@@ -77,7 +77,7 @@ def read_records(path: Path) -> tuple[list[Record], list[str], BadRows]:
 
 
 def quote(value: object, length: int = 40) -> str:
-    """A value as it may stand in a one-line message: control characters escaped, cut to `length`."""
+    """A value as it may stand in a one-line message: escaped, cut to `length` characters."""
     text = repr(value) if not isinstance(value, str) else "'" + _escaped(value[: length + 1]) + "'"
     return text if len(text) <= length + 2 else text[:length] + "…'"
 
@@ -97,8 +97,8 @@ def _read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise UserError(
-            f"{shown}: not UTF-8 at byte {error.start} (line {line}, found 0x{raw[error.start]:02x})"
-            f"{_encoding_hint(raw)}"
+            f"{shown}: not UTF-8 at byte {error.start} (line {line}, found "
+            f"0x{raw[error.start]:02x}){_encoding_hint(raw)}"
         ) from None
     if not text.strip("\ufeff \t\r\n"):
         raise UserError(f"{shown}: is empty; a header line and at least one row are needed")
@@ -154,9 +154,9 @@ def _checked_header(path: Path, cells: list[str]) -> list[str]:
 def _csv_fault(error: csv.Error) -> str:
     message = str(error)
     if "unexpected end of data" in message:
-        return "a quoted cell of the row that starts here never ends; close it with \""
+        return 'a quoted cell of the row that starts here never ends; close it with "'
     if "expected after" in message:
-        return "text after a closing quote in the row that starts here; double inner quotes (\"\")"
+        return 'text after a closing quote in the row that starts here; double inner quotes ("")'
     return f"broken CSV ({message})"
 
 

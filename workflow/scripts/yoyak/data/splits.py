@@ -5,15 +5,35 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from yoyak.data.dialogues import Dialogue
-from yoyak.settings.config import UserError
+from yoyak.settings.config import PROJECT_ROOT, UserError
 
 SHINGLE_WORDS = 3
 NEAR_DUPLICATE_JACCARD = 0.5
 PAIRS_SHOWN = 20
 _TAG = re.compile(r"#[^#\s]{1,40}#\s*[:：]?")
 _PUNCTUATION = re.compile(r"[^\w\s]")
+
+
+def raw_file(study: str, settings: dict, split: str) -> Path:
+    """Where a split's raw file lies: relative to the working directory, else to the project.
+
+    Raises UserError that says what to put where.
+    """
+    named = Path(settings[split])
+    for path in (named, PROJECT_ROOT / named):
+        if path.exists():
+            return path
+    columns = settings["columns"]
+    needed = [columns["fname"], columns["dialogue"]]
+    needed += [columns["summaries"][0]] if split != "test" else []
+    raise UserError(
+        f"study '{study}': data.{split}: {named} does not exist; put the {split} split there "
+        f"(.csv or .jsonl, UTF-8, columns {', '.join(needed)}) or correct the path in "
+        f"config/studies/{study}.yaml"
+    )
 
 
 @dataclass(frozen=True)
@@ -102,7 +122,7 @@ def hold_out(
 
 
 def few_rows(rows: Sequence[Dialogue], limit: int, seed: int) -> list[Dialogue]:
-    """A seeded sample of at most `limit` rows in file order, so that debug sees every kind of row."""
+    """A seeded sample of at most `limit` rows in file order: debug sees all kinds of rows."""
     if len(rows) <= limit:
         return list(rows)
     return [rows[index] for index in sorted(random.Random(seed).sample(range(len(rows)), limit))]

@@ -1,0 +1,125 @@
+"""Tokenise prepared dialogues for one model, prompt format and augmentation.
+
+Examples:
+  python workflow/scripts/build_dataset.py --study embedded --experiment tiny_llama --format chat \\
+      --augmentation templates --data results/embedded/data \\
+      --output-dir results/embedded/examples/tiny_llama/chat/templates
+
+Writes train.safetensors, selection.safetensors, statistics.json and run.json. Only train is
+augmented: the selection slice is measured with the prompt that generation uses.
+"""
+
+import argparse
+import hashlib
+import json
+import time
+from pathlib import Path
+
+from yoyak.data.dialogues import read_dialogues
+from yoyak.run.provenance import write_run_record
+from yoyak.run.workspace import atomic_directory, atomic_write_json
+from yoyak.settings.cli import run_script
+from yoyak.settings.config import UserError, canonical
+from yoyak.settings.study import Study, load_study
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--study", default="embedded", help="a file of config/studies/")
+    parser.add_argument("--experiment", required=True, help="one of the study's models")
+    parser.add_argument("--format", required=True, choices=["instruction", "chat"])
+    parser.add_argument("--augmentation", default="none", choices=["none", "templates"])
+    parser.add_argument("--debug", action="store_true", help="the study's debug variant")
+    parser.add_argument("--data", type=Path, help="default: results/{study}/data")
+    parser.add_argument(
+        "--output-dir",
+        type=Path,
+        help="default: results/{study}/examples/{model}/{format}/{augmentation}",
+    )
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    args = parse_arguments()
+    study = load_study(args.study, debug=args.debug)
+    config = study.model(args.experiment)
+    data = args.data or study.results / "data"
+    place = f"{args.experiment}/{args.format}/{args.augmentation}"
+    output = args.output_dir or study.results / "examples" / place
+    statistics = build_dataset(study, config, args.format, args.augmentation, data, output)
+    for split in ("train", "selection"):
+        counted = statistics[split]
+        print(
+            f"{split}: {counted['examples']:,} examples, {counted['tokens']:,} tokens, "
+            f"{counted['supervised_tokens']:,} supervised, {counted['prompts_shortened']:,} with "
+            f"a shortened dialogue, {counted['answers_over_decoder_max_len']:,} with a summary "
+            "above decoder_max_len"
+        )
+    print(f"wrote {output}")
+
+
+def build_dataset(
+    study: Study, config: dict, prompt_format: str, augmentation: str, data: Path, output: Path
+) -> dict:
+    """Write the examples of one cell, all or nothing; returns statistics.json's content.
+
+    Raises UserError when the data folder lacks a split or the tokenizer cannot carry the format.
+    """
+    started = time.perf_counter()
+    files = {split: data / f"{split}.csv" for split in ("train", "selection")}
+    for file in files.values():
+        if not file.is_file():
+            raise UserError(f"{file}: no such file; run prepare_data.py first")
+    rows = {split: read_dialogues(file) for split, file in files.items()}
+    # Only now the heavy imports: a mistake in the settings or the data is told at once.
+    from yoyak.data.llm_dataset import create_llm_dataset
+    from yoyak.data.preview import show_example
+    from yoyak.data.prompts import prompt_frames, stop_token_ids
+    from yoyak.models.lora_loader import LoRALoader
+
+    tokenizer = LoRALoader(config).load_tokenizer()
+    language = study.language
+    augmentations = {"train": augmentation, "selection": "none"}
+    datasets = {
+        split: create_llm_dataset(
+            rows[split], tokenizer, config, prompt_format, augmentations[split], language
+        )
+        for split in files
+    }
+    frames = prompt_frames(tokenizer, prompt_format, language, augmentation)
+    texts = [[list(frame.prefix_ids), frame.head, frame.tail] for frame in frames]
+    stops = stop_token_ids(tokenizer, prompt_format)
+    statistics = {
+        **{split: dataset.statistics for split, dataset in datasets.items()},
+        "frames": [{"head": frame.head, "tail": frame.tail} for frame in frames],
+        "template_hash": hashlib.sha256(canonical([texts, stops]).encode()).hexdigest(),
+        "stop_tokens": {str(stop): tokenizer.convert_ids_to_tokens(stop) for stop in stops},
+        "example": show_example(datasets["train"], 0, rows["train"], tokenizer),
+    }
+    with atomic_directory(output) as folder:
+        for split, dataset in datasets.items():
+            dataset.save(folder / f"{split}.safetensors")
+        atomic_write_json(folder / "statistics.json", statistics)
+        write_run_record(
+            folder / "run.json",
+            step="build_dataset",
+            settings={
+                "dataset": config["dataset"],
+                "format": prompt_format,
+                "augmentation": augmentation,
+                "language": language,
+                **{
+                    key: config["model"][key] for key in ("checkpoint", "revision", "chat_template")
+                },
+            },
+            inputs=list(files.values()),
+            template_hash=statistics["template_hash"],
+            wall_seconds=round(time.perf_counter() - started, 3),
+        )
+    return json.loads(json.dumps(statistics))
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,59 @@
+"""Show exactly what a model sees: the generation prompt, then every token of a training example.
+
+Examples:
+  python workflow/scripts/preview.py --experiment tiny_llama --format chat
+  python workflow/scripts/preview.py --experiment qwen3_4b --study korean_dialogsum \\
+      --format instruction --row train_17
+
+Tokens that carry a loss are marked with *. The row is read from the study's raw files, cleaned.
+"""
+
+import argparse
+
+from yoyak.data.dialogues import Dialogue, read_dialogues
+from yoyak.data.splits import raw_file
+from yoyak.settings.cli import run_script
+from yoyak.settings.config import UserError, load_config
+from yoyak.settings.study import Study, load_study
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--experiment", required=True, help="a file of config/models/")
+    parser.add_argument("--format", default="chat", choices=["instruction", "chat"])
+    parser.add_argument("--study", default="embedded", help="whose data: a file of config/studies/")
+    parser.add_argument("--row", help="fname of the dialogue; default: the first train row")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    args = parse_arguments()
+    study = load_study(args.study)
+    known = args.experiment in study.models
+    config = study.model(args.experiment) if known else load_config(args.experiment)
+    row = find_row(study, args.row)
+
+    from yoyak.data.preview import preview
+    from yoyak.models.lora_loader import LoRALoader
+
+    tokenizer = LoRALoader(config).load_tokenizer()
+    print(preview(row, tokenizer, config, args.format, study.language))
+
+
+def find_row(study: Study, fname: str | None) -> Dialogue:
+    """The named row of the study's train, dev or test file (default: train's first)."""
+    settings = study.settings["data"]
+    for split in ("train", "dev", "test"):
+        if not settings.get(split):
+            continue
+        path = raw_file(study.source, settings, split)
+        for row in read_dialogues(path, settings["columns"], labelled=split != "test"):
+            if fname in (None, row.fname):
+                return row
+    raise UserError(f"--row {fname}: no dialogue of study '{study.source}' has this fname")
+
+
+if __name__ == "__main__":
+    run_script(main)
