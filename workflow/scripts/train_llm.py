@@ -12,6 +12,7 @@ import argparse
 import copy
 import logging
 import shutil
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -122,6 +123,7 @@ def train(study: Study, config: dict, cell: Cell, examples: Path, output: Path) 
         from yoyak.data.llm_dataset import LLMSummarizationDataset
         from yoyak.training import session
         from yoyak.training.arguments import quiet_libraries
+        from yoyak.training.interruption import EXIT_CODE, Interrupted
         from yoyak.training.llm_trainer import NonFiniteLoss
         from yoyak.training.progress import peak_memory_gb
 
@@ -134,6 +136,9 @@ def train(study: Study, config: dict, cell: Cell, examples: Path, output: Path) 
                 resumed = trainer.fit()
             except NonFiniteLoss as error:
                 raise UserError(str(error)) from error
+            except Interrupted as notice:
+                log.warning("%s", notice)
+                sys.exit(EXIT_CODE)
             trainer.load_best()
             session.write_outputs(trainer, output)
         write_run_record(

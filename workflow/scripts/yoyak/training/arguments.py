@@ -1,6 +1,7 @@
 """TrainingArguments from a config's `training` section and an execution plan."""
 
 import contextlib
+import importlib.util
 import warnings
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import transformers
 from transformers import TrainingArguments
 
 from yoyak.run.execution import Plan
+from yoyak.settings.config import UserError
 
 
 def training_arguments(
@@ -19,6 +21,8 @@ def training_arguments(
         work: folder for checkpoints.
         evaluate_every: optimiser steps between evaluations; None: at the end of each epoch.
     """
+    if wandb and importlib.util.find_spec("wandb") is None:
+        raise UserError("tracking.wandb: the package is not installed; `pip install wandb`")
     cuda = plan.device.startswith("cuda")
     strategy = "steps" if evaluate_every else "epoch"
     every = {"eval_steps": evaluate_every, "save_steps": evaluate_every} if evaluate_every else {}

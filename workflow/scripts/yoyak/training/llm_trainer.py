@@ -14,6 +14,7 @@ from yoyak.models.lora_loader import save_trained
 from yoyak.run.execution import Plan
 from yoyak.training import checkpointing
 from yoyak.training.arguments import training_arguments
+from yoyak.training.interruption import Interrupted, LeaveOnSignal
 from yoyak.training.loss import pack_loss
 from yoyak.training.order import Numbered, SeededOrder
 
@@ -70,6 +71,8 @@ class LLMTrainer(Trainer):
             data_collator=self._collate,
             callbacks=[_SaveByTime(checkpoint_minutes)],
         )
+        self._leave = LeaveOnSignal()
+        self.add_callback(self._leave)
         self.can_return_loss = True
 
     # ---- one optimiser step ----
@@ -179,11 +182,13 @@ class LLMTrainer(Trainer):
 
         Returns: the step it resumed from, 0 for a fresh start.
 
-        Raises NonFiniteLoss at the first loss that is not a number.
+        Raises:
+            NonFiniteLoss: at the first loss that is not a number.
+            Interrupted: a signal asked to leave; the checkpoint is saved.
         """
         checkpoint = checkpointing.newest_whole_checkpoint(self.work)
         if checkpoint is None:
-            self.train()
+            self._train()
             return 0
         facts = checkpointing.read_facts(checkpoint)
         self.seconds_before = facts["seconds"]
@@ -195,8 +200,17 @@ class LLMTrainer(Trainer):
         if step >= state.max_steps:  # all was trained and only the end was cut off
             self.state = state
         else:
-            self.train(resume_from_checkpoint=str(checkpoint))
+            self._train(str(checkpoint))
         return step
+
+    def _train(self, checkpoint: str | None = None) -> None:
+        self.train(resume_from_checkpoint=checkpoint)
+        step, last = self.state.global_step, self.state.max_steps
+        if self._leave.received is not None and step < last:
+            raise Interrupted(
+                f"stopped by {self._leave.received.name} at step {step} of {last}, which is saved; "
+                "the same command goes on from there"
+            )
 
     def load_best(self) -> int:
         """Load the weights with the lowest selection loss; returns their step."""

@@ -1,0 +1,47 @@
+"""Leaving in good order: on SIGTERM, SIGINT or SIGUSR1 save a checkpoint, then stop."""
+
+import signal
+
+from transformers import TrainerCallback
+
+EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: run the same command again and it goes on
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+class Interrupted(Exception):
+    """Training stopped early on request, with its checkpoint saved."""
+
+
+class LeaveOnSignal(TrainerCallback):
+    """Finishes the optimiser step at hand, asks for a checkpoint and stops the training.
+
+    A second signal of the same kind ends the process as it would without Yoyak.
+    """
+
+    def __init__(self):
+        self.received: signal.Signals | None = None
+        self._before = {}
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if self.received is not None:
+            control.should_save = control.should_training_stop = True
+        return control
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        # The Trainer closes a broken-off epoch like a whole one. An evaluation in mid-epoch would
+        # be one that the undisturbed run never makes.
+        in_mid_epoch = abs(state.epoch - round(state.epoch)) > 1e-6
+        if self.received is not None and in_mid_epoch and state.global_step < state.max_steps:
+            control.should_evaluate = control.should_save = False
+        return control
+
+    def on_train_end(self, args, state, control, **kwargs):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number, frame):
+        self.received = signal.Signals(number)
+        signal.signal(number, self._before[number])
