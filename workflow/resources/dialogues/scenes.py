@@ -1,0 +1,200 @@
+"""Situations, and how one dialogue is put together from the bank of a situation.
+
+A bank (situations/*.yaml) holds a list of situations. Each has
+
+  key, topic        an identifier and the row's `topic`
+  group             `seen` (default) or `unseen` (dev and test only)
+  register          which greetings and farewells of common.yaml fit
+  slots             facts: a list of values, or `@bank` for a bank of common.yaml; a key such as
+                    `item, price` draws its values (`a / b`) together
+  open              alternative openings, separated by blank lines
+  middle            exchanges that may be left out, separated by blank lines
+  gist              one line an alternative: the summary's sentence on what the dialogue is about
+  outcomes          name -> turns (alternatives), result (summary sentences on the outcome),
+                    whole (summaries in one piece), slots (facts of this outcome only)
+
+Turns are `A: text`, with A, B … roles. Tags #Person1#, #Person2# … follow the order of speaking.
+In a text, `[a|b]` is a choice, `{slot}` a fact or a role, and `{slot:은}` adds the right particle.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from korean import with_particle
+
+BANKS = Path(__file__).resolve().parent / "situations"
+MAX_TURNS = 30
+GREETING_SHARE, FAREWELL_SHARE, MIDDLE_SHARE, CHATTER_SHARE = 0.25, 0.4, 0.6, 0.04
+
+_CHOICE = re.compile(r"\[([^\[\]]*\|[^\[\]]*)\]")
+_SLOT = re.compile(r"\{(\w+)(?::(\w+))?\}")
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """One assembled dialogue, before noise; `summaries` are as different as the bank allows."""
+
+    situation: str
+    topic: str
+    group: str
+    outcome: str
+    turns: tuple[str, ...]
+    summaries: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.turns)
+
+
+def blocks(text: str) -> list[str]:
+    """The alternatives of a block of turns: pieces between blank lines."""
+    return [piece.strip() for piece in re.split(r"\n\s*\n", text or "") if piece.strip()]
+
+
+def lines(text: str) -> list[str]:
+    return [line.strip() for line in (text or "").splitlines() if line.strip()]
+
+
+def load_common(folder: Path = BANKS) -> dict:
+    return yaml.safe_load((folder / "common.yaml").read_text(encoding="utf-8"))
+
+
+def load_situations(folder: Path = BANKS) -> list[dict]:
+    """Every situation of every bank, in the order of file names.
+
+    Raises ValueError when two share a key or one has fewer than two outcomes.
+    """
+    situations = []
+    for path in sorted(folder.glob("*.yaml")):
+        if path.name != "common.yaml":
+            situations += yaml.safe_load(path.read_text(encoding="utf-8"))
+    keys = [situation["key"] for situation in situations]
+    if len(set(keys)) != len(keys):
+        raise ValueError(f"situations: two share a key: {sorted(keys)}")
+    for situation in situations:
+        situation.setdefault("group", "seen")
+        if len(situation["outcomes"]) < 2:
+            raise ValueError(f"situation {situation['key']}: needs at least two outcomes")
+    return situations
+
+
+def draw_facts(slots: dict, common: dict, rng: random.Random, used: dict | None = None) -> dict:
+    """A value for every slot; no two slots on the same common bank get the same value."""
+    facts, used = {}, {} if used is None else used
+    for names, values in slots.items():
+        if isinstance(values, str):  # "@bank"
+            bank = values[1:]
+            free = [value for value in common[bank] if value not in used.setdefault(bank, set())]
+            values = [rng.choice(free)]
+            used[bank].add(values[0])
+        names = [name.strip() for name in names.split(",")]
+        drawn = str(rng.choice(values))
+        parts = [part.strip() for part in drawn.split(" / ")] if len(names) > 1 else [drawn]
+        facts.update(zip(names, parts, strict=True))
+    return facts
+
+
+def choose(text: str, rng: random.Random) -> str:
+    """Resolve every `[a|b]`, innermost first."""
+    while _CHOICE.search(text):
+        text = _CHOICE.sub(lambda match: rng.choice(match[1].split("|")), text, count=1)
+    return text
+
+
+def fill(text: str, facts: dict) -> str:
+    """Put facts and speaker tags in, with particles. Raises KeyError for an unknown slot."""
+    def put(match: re.Match) -> str:
+        word = facts[match[1]]
+        return with_particle(word, match[2]) if match[2] else word
+
+    # Facts may name other facts ("{name} 씨"), so fill until nothing is left.
+    while _SLOT.search(text):
+        text = _SLOT.sub(put, text)
+    return text
+
+
+def first_role(block: str) -> str:
+    return block.split(":", 1)[0]
+
+
+def last_role(block: str) -> str:
+    return first_role(block.splitlines()[-1])
+
+
+def follow(text: str, role: str, rng: random.Random) -> list[str]:
+    """One alternative of a bank spoken by X and Y (X is not `role`) or by fixed roles, or none."""
+    other = "A" if role != "A" else "B"
+    return [rng.choice(blocks(text)).replace("X:", f"{other}:").replace("Y:", f"{role}:")] \
+        if text else []
+
+
+def small_talk(common: dict, register: str, role: str, rng: random.Random) -> list[str]:
+    """Three to seven exchanges that end before `role` opens the matter."""
+    pool = blocks(common["chatter"]["casual" if register == "casual" else "polite"])
+    other = "A" if role != "A" else "B"
+    chosen = rng.sample(pool, rng.randint(3, len(pool)))
+    return [piece.replace("X:", f"{role}:").replace("Y:", f"{other}:") for piece in chosen]
+
+
+def script(situation: dict, outcome: dict, common: dict, rng: random.Random) -> list[list[str]]:
+    """[role, text] of every turn, choices still open; neighbours of one role are joined."""
+    register = situation["register"]
+    manners = common["registers"][register]
+    opening = rng.choice(blocks(situation["open"]))
+    opener = first_role(opening)
+    parts = []
+    if rng.random() < GREETING_SHARE:
+        parts += follow(manners["greetings"], opener, rng)
+    if register in ("service", "work", "casual") and rng.random() < CHATTER_SHARE:
+        parts += small_talk(common, register, opener, rng)
+    parts.append(opening)
+    for block in blocks(situation.get("middle", "")):
+        # An exchange begun by whoever has just spoken would read like two turns glued together.
+        if rng.random() < MIDDLE_SHARE and first_role(block) != last_role(parts[-1]):
+            parts.append(block)
+    endings = blocks(outcome["turns"])
+    fitting = [block for block in endings if first_role(block) != last_role(parts[-1])]
+    parts.append(rng.choice(fitting or endings))
+    if rng.random() < FAREWELL_SHARE:
+        parts += follow(manners["farewells"], last_role(parts[-1]), rng)
+    turns: list[list[str]] = []
+    for line in "\n".join(parts).splitlines():
+        role, text = (piece.strip() for piece in line.split(":", 1))
+        if turns and turns[-1][0] == role:
+            turns[-1][1] += " " + text
+        else:
+            turns.append([role, text])
+    return turns[:MAX_TURNS]
+
+
+def summarise(situation: dict, outcome: dict, facts: dict, rng: random.Random) -> list[str]:
+    """Up to three summaries that share no sentence of the bank."""
+    gists, results = lines(situation["gist"]), lines(outcome["result"])
+    wholes = lines(outcome.get("whole", ""))
+    rng.shuffle(gists)
+    rng.shuffle(results)
+    found = [f"{gist} {result}" for gist, result in zip(gists, results, strict=False)]
+    if wholes:
+        found[min(2, len(found)):] = [rng.choice(wholes)]
+    rng.shuffle(found)
+    return [fill(choose(text, rng), facts) for text in found[:3]]
+
+
+def compose(situation: dict, common: dict, rng: random.Random) -> Dialogue:
+    """One dialogue of the situation with its summaries, drawn from `rng` alone."""
+    name = rng.choice(sorted(situation["outcomes"]))
+    outcome = situation["outcomes"][name]
+    used: dict = {}
+    facts = draw_facts(situation.get("slots", {}), common, rng, used)
+    facts |= draw_facts(outcome.get("slots", {}), common, rng, used)
+    turns = script(situation, outcome, common, rng)
+    for role, _ in turns:
+        facts.setdefault(role, f"#Person{sum(key in 'ABCDEFG' for key in facts) + 1}#")
+    spoken = tuple(f"{facts[role]}: {fill(choose(text, rng), facts)}" for role, text in turns)
+    return Dialogue(situation["key"], situation["topic"], situation["group"], name, spoken,
+                    tuple(summarise(situation, outcome, facts, rng)))
