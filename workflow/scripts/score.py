@@ -1,0 +1,84 @@
+#!/usr/bin/env python
+"""Score one cell's predictions on dev: ROUGE with intervals, and diagnostics.
+
+Reads  {predictions}/dev.jsonl, {predictions}/run.json and {data}/dev.csv
+Writes {output-dir}/dialogues.csv, diagnostics.csv, summary.json and run.json
+
+Examples:
+  python workflow/scripts/score.py --study embedded --data results/embedded/data \\
+      --predictions results/embedded/zero_shot/tiny_llama/chat/predictions \\
+      --output-dir results/embedded/zero_shot/tiny_llama/chat/scores
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+from yoyak.data.dialogues import read_dialogues
+from yoyak.evaluation.prediction_files import match_predictions, read_cell, read_predictions
+from yoyak.evaluation.scoring import score_cell, write_scores
+from yoyak.run.provenance import write_run_record
+from yoyak.run.workspace import atomic_directory
+from yoyak.settings.cli import run_script
+from yoyak.settings.study import load_study
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--study", required=True, help="name of a file in config/studies/")
+    parser.add_argument("--debug", action="store_true", help="the study's debug variant")
+    parser.add_argument("--predictions", type=Path, required=True, help="folder of dev.jsonl")
+    parser.add_argument("--data", type=Path, required=True, help="folder of dev.csv")
+    parser.add_argument("--output-dir", type=Path, required=True)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse_arguments(arguments)
+    study = load_study(options.study, debug=options.debug)
+    score(study.settings["metric"], options.predictions, options.data, options.output_dir)
+
+
+def score(metric: dict, predictions: Path, data: Path, output: Path) -> None:
+    """Score the predictions in a folder with a study's metric settings."""
+    started = time.perf_counter()
+    predicted, dev, record = predictions / "dev.jsonl", data / "dev.csv", predictions / "run.json"
+    cell = read_cell(record)
+    dialogues = read_dialogues(dev)
+    fnames = [dialogue.fname for dialogue in dialogues]
+    rows = match_predictions(read_predictions(predicted), fnames, predicted, dev)
+    scores = score_cell(rows, dialogues, metric, cell)
+    with atomic_directory(output) as folder:
+        write_scores(folder, scores)
+        write_run_record(
+            folder / "run.json",
+            step="score",
+            settings={"metric": metric},
+            inputs=[predicted, dev],
+            cell=cell,
+            seed=metric["seed"],
+            signatures={
+                name: of_tokenizer["signature"]
+                for name, of_tokenizer in scores.summary["tokenizers"].items()
+            },
+            wall_seconds=round(time.perf_counter() - started, 2),
+        )
+    print_summary(scores.summary)
+
+
+def print_summary(summary: dict) -> None:
+    cell = summary["cell"]
+    name = "/".join(str(value) for value in cell.values() if value is not None)
+    print(f"{name}: {summary['n']} dialogues, {summary['empty']} empty predictions")
+    for tokenizer, of_tokenizer in summary["tokenizers"].items():
+        found = of_tokenizer["all"]
+        between = (found["ci_low"], found["ci_high"])
+        shown = "no interval" if None in between else "{:.2f}–{:.2f}".format(*between)
+        print(f"  {tokenizer:18} mean {found['rouge_mean']:6.2f} ({shown})", end="  ")
+        print(" ".join(f"{key} {found[key]:.2f}" for key in ("rouge1", "rouge2", "rougeL")))
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,60 @@
+#!/usr/bin/env python
+"""Turn the predictions of the unlabelled test split into a submission: CSV with fname,summary.
+
+Examples:
+  python workflow/scripts/submission.py \\
+      --predictions results/embedded/runs/tiny_llama/chat/none/seed42/predictions \\
+      --output results/embedded/submission/tiny_llama-chat-none-seed42.csv
+"""
+
+import argparse
+import csv
+import io
+from pathlib import Path
+
+from yoyak.data.dialogues import read_dialogues
+from yoyak.evaluation.prediction_files import Prediction, match_predictions, read_predictions
+from yoyak.run.workspace import atomic_write_text
+from yoyak.settings.cli import run_script
+from yoyak.settings.config import display
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--predictions", type=Path, required=True, help="folder of test.jsonl")
+    parser.add_argument("--data", type=Path, help="folder of test.csv, to check against")
+    parser.add_argument("--output", type=Path, required=True, help="the CSV to write")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse_arguments(arguments)
+    path = options.predictions / "test.jsonl"
+    predictions = read_predictions(path)
+    if options.data is not None:
+        test = options.data / "test.csv"
+        fnames = [dialogue.fname for dialogue in read_dialogues(test, labelled=False)]
+        predictions = match_predictions(predictions, fnames, path, test)
+    atomic_write_text(options.output, submission_csv(predictions))
+    print(f"{display(options.output)}: {len(predictions)} summaries")
+
+
+def submission_csv(predictions: list[Prediction]) -> str:
+    """CSV text, one line a summary: line breaks inside a prediction become blanks."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["fname", "summary"])
+    for row in predictions:
+        writer.writerow([_harmless(row.fname), _harmless(" ".join(row.prediction.split()))])
+    return text.getvalue()
+
+
+def _harmless(text: str) -> str:
+    """A blank before what a spreadsheet would take for a formula: no tokenizer of ROUGE sees it."""
+    return " " + text if text[:1] in ("=", "+", "-", "@") else text
+
+
+if __name__ == "__main__":
+    run_script(main)

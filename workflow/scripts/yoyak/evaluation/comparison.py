@@ -1,0 +1,152 @@
+"""Paired differences between cells, and several seeds of one cell taken together."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from yoyak.evaluation.scoring import tidy
+from yoyak.evaluation.statistics import (
+    hierarchical_interval,
+    holm,
+    intervals,
+    sign_flip_p_values,
+)
+
+ZERO_SHOT = "zero_shot"
+FLIPS = 100_000  # the smallest p is 1 / FLIPS: Holm over a hundred rows must not drown it
+
+
+class CellKey(NamedTuple):
+    """A row of the tables: a training, or zero-shot (which has no seed)."""
+
+    model: str
+    format: str
+    condition: str
+    seed: int | None
+
+
+class Comparison(NamedTuple):
+    """What is compared; the difference is `better`'s score minus `baseline`'s."""
+
+    name: str
+    better: CellKey
+    baseline: CellKey
+
+
+Scores = Mapping[CellKey, Mapping[str, np.ndarray]]  # cell → tokenizer → (n, 3), 0–1
+
+
+def comparisons(cells: Sequence[CellKey]) -> list[Comparison]:
+    """Every comparison of interest that the cells allow, cells in the study's order."""
+    known = set(cells)
+    found = []
+    for cell in cells:
+        if cell.condition != ZERO_SHOT:
+            zero_shot = CellKey(cell.model, cell.format, ZERO_SHOT, None)
+            found.append(Comparison("fine_tuned-zero_shot", cell, zero_shot))
+    for cell in cells:
+        if cell.condition == "templates":
+            found.append(Comparison("templates-none", cell, cell._replace(condition="none")))
+    for cell in cells:
+        if cell.format == "chat":
+            found.append(Comparison("chat-instruction", cell, cell._replace(format="instruction")))
+    return [comparison for comparison in found if comparison.baseline in known]
+
+
+def difference_rows(
+    cells: Scores, groups: Sequence[str], metric: dict, *, by_group: bool = False
+) -> list[dict]:
+    """Rows of differences.csv: paired over dialogues, on the 0–100 scale of rouge_mean.
+
+    Holm's correction runs over all rows together: every tokenizer is a chance for a false alarm
+    too. With `by_group` there is a row for each named group in place of all dialogues.
+    """
+    labels, columns = [], []
+    for comparison in comparisons(list(cells)):
+        better, baseline = cells[comparison.better], cells[comparison.baseline]
+        for tokenizer in better:
+            key = {"comparison": comparison.name, **comparison.better._asdict()}
+            labels.append({**key, "tokenizer": tokenizer})
+            columns.append(100 * (better[tokenizer] - baseline[tokenizer]).mean(axis=1))
+    if not columns:
+        return []
+    differences = np.stack(columns, axis=1)  # (n, comparisons × tokenizers)
+    if not by_group:
+        return _with_holm(_paired(labels, differences, metric), metric)
+    named = np.array(groups)
+    tested = [
+        [row | {"group": group} for row in _paired(labels, differences[named == group], metric)]
+        for group in sorted(set(groups) - {""})
+    ]
+    return _with_holm([row for rows in zip(*tested, strict=True) for row in rows], metric)
+
+
+def seed_rows(cells: Scores, metric: dict) -> list[dict]:
+    """Rows of seeds.csv: mean ± sd over seeds, and intervals over seeds and dialogues together.
+
+    Empty unless some cell has two seeds or more.
+    """
+    by_cell: dict[tuple[str, str, str], list[CellKey]] = {}
+    for cell in cells:
+        if cell.condition != ZERO_SHOT:
+            by_cell.setdefault(cell[:3], []).append(cell)
+    rows = []
+    for (model, prompt_format, condition), keys in by_cell.items():
+        if len(keys) < 2:
+            continue
+        for tokenizer in cells[keys[0]]:
+            scores = 100 * np.array([cells[key][tokenizer].mean(axis=1) for key in keys])
+            zero_shot = cells.get(CellKey(model, prompt_format, ZERO_SHOT, None))
+            label = {"model": model, "format": prompt_format, "condition": condition}
+            rows.append({**label, "tokenizer": tokenizer, **_over_seeds(scores, metric)})
+            if zero_shot is not None:
+                differences = scores - 100 * zero_shot[tokenizer].mean(axis=1)
+                over = hierarchical_interval(differences, metric["resamples"], metric["seed"])
+                rows[-1].update(
+                    difference=tidy(over.mean),
+                    difference_ci_low=tidy(over.low),
+                    difference_ci_high=tidy(over.high),
+                )
+    return rows
+
+
+def _paired(labels: list[dict], differences: np.ndarray, metric: dict) -> list[dict]:
+    """Each label with the mean, interval and p of its column of differences, shape (n, labels)."""
+    found = intervals(differences, metric["resamples"], metric["seed"])
+    p_values = sign_flip_p_values(differences, FLIPS, metric["seed"])
+    return [
+        {
+            **label,
+            "n": len(differences),
+            "difference": tidy(one.mean),
+            "ci_low": tidy(one.low),
+            "ci_high": tidy(one.high),
+            "p_value": float(p_value),
+        }
+        for label, one, p_value in zip(labels, found, p_values, strict=True)
+    ]
+
+
+def _with_holm(rows: list[dict], metric: dict) -> list[dict]:
+    method = (
+        f"paired; expanded-percentile bootstrap, {metric['resamples']} resamples; "
+        f"sign-flip test, {FLIPS} flips; Holm over {len(rows)}"
+    )
+    corrected = holm(np.array([row["p_value"] for row in rows]))
+    return [
+        {**row, "p_holm": float(value), "method": method}
+        for row, value in zip(rows, corrected, strict=True)
+    ]
+
+
+def _over_seeds(scores: np.ndarray, metric: dict) -> dict:
+    over = hierarchical_interval(scores, metric["resamples"], metric["seed"])
+    return {
+        "seeds": len(scores),
+        "n": scores.shape[1],
+        "rouge_mean": tidy(over.mean),
+        "sd": tidy(scores.mean(axis=1).std(ddof=1)),
+        "ci_low": tidy(over.low),
+        "ci_high": tidy(over.high),
+    }

@@ -1,0 +1,127 @@
+"""Reads predictions back and holds them against the data: exactly one for each dialogue."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from yoyak.settings.config import UserError, display
+
+FINISHES = ("stop", "length")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One line of predictions/*.jsonl. `finish` is "length" where the model hit its token limit."""
+
+    fname: str
+    prediction: str
+    prompt_tokens: int
+    new_tokens: int
+    finish: str
+    dialogue_shortened: bool
+
+
+FIELDS = {
+    "fname": str,
+    "prediction": str,
+    "prompt_tokens": int,
+    "new_tokens": int,
+    "finish": str,
+    "dialogue_shortened": bool,
+}
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """Every prediction of a file, in its order.
+
+    Raises UserError, naming the line, for a file that is missing, cut short or malformed, or that
+    names a dialogue twice.
+    """
+    predictions, lines = [], {}
+    for number, line in enumerate(_read_lines(path), start=1):
+        if not line.strip():
+            continue
+        prediction = _parse(path, number, line)
+        if prediction.fname in lines:
+            raise UserError(
+                f"{display(path)}: line {number}: fname '{prediction.fname}' stands on line "
+                f"{lines[prediction.fname]} already; generate the predictions again"
+            )
+        lines[prediction.fname] = number
+        predictions.append(prediction)
+    if not predictions:
+        raise UserError(f"{display(path)}: holds no prediction; generate the predictions again")
+    return predictions
+
+
+def match_predictions(
+    predictions: Sequence[Prediction], fnames: Sequence[str], path: Path, data: Path
+) -> list[Prediction]:
+    """The predictions in the data's order.
+
+    Raises UserError unless there is exactly one for each dialogue of `data`: a score over what
+    happens to be there would be a score of something else.
+    """
+    by_name = {prediction.fname: prediction for prediction in predictions}
+    known = set(fnames)
+    missing = [fname for fname in fnames if fname not in by_name]
+    extra = [fname for fname in by_name if fname not in known]
+    if missing or extra:
+        faults = [
+            f"{len(names)} {fault} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+            for names, fault in (
+                (missing, "dialogues have none"),
+                (extra, "are of other dialogues"),
+            )
+            if names
+        ]
+        raise UserError(
+            f"{display(path)}: the predictions do not match {display(data)}: {'; '.join(faults)}; "
+            "generate the predictions again from this data"
+        )
+    return [by_name[fname] for fname in fnames]
+
+
+def read_cell(path: Path) -> dict:
+    """Which cell of the study made the predictions: {"model", "format", "condition", "seed"}.
+
+    Read from the run.json beside them; UserError if it is missing or does not say.
+    """
+    try:
+        cell = json.loads(path.read_text(encoding="utf-8"))["cell"]
+        return {key: cell[key] for key in ("model", "format", "condition", "seed")}
+    except OSError:
+        fault = "no such file"
+    except (ValueError, KeyError, TypeError):
+        fault = "does not say under 'cell' which model, format, condition and seed it is of"
+    raise UserError(f"{display(path)}: {fault}; generate the predictions again")
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        # Not splitlines(): U+2028 and its like may stand inside a prediction.
+        return path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{display(path)}: not UTF-8 at byte {error.start}") from None
+    except OSError as error:
+        raise UserError(f"{display(path)}: cannot be read ({error.strerror})") from None
+
+
+def _parse(path: Path, number: int, line: str) -> Prediction:
+    where = f"{display(path)}: line {number}"
+    try:
+        content = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: not JSON ({error}); generate the predictions again") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{where}: must be a JSON object with {', '.join(FIELDS)}")
+    for key, kind in FIELDS.items():
+        if key not in content:
+            raise UserError(f"{where}: key '{key}' is missing; generate the predictions again")
+        value = content[key]
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise UserError(f"{where}: {key} must be {kind.__name__}, found {str(value)[:40]!r}")
+    if content["finish"] not in FINISHES:
+        raise UserError(f"{where}: finish must be stop or length, found {content['finish'][:40]!r}")
+    return Prediction(**{key: content[key] for key in FIELDS})

@@ -1,0 +1,172 @@
+"""Scores of one cell: every prediction under every tokenizer, and their summary on disk.
+
+scores/dialogues.csv     fname,group,tokenizer,rouge1,rouge2,rougeL,rouge_mean (0–1, full precision)
+scores/diagnostics.csv   fname,group and the figures of `diagnostics.RATES`
+scores/summary.json      means × 100 with intervals, by tokenizer and group, and the signatures
+"""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from yoyak.data.dialogues import Dialogue
+from yoyak.evaluation.diagnostics import RATES, diagnose, summarise
+from yoyak.evaluation.prediction_files import Prediction
+from yoyak.evaluation.rouge import MEASURES, Rouge
+from yoyak.evaluation.statistics import intervals
+from yoyak.settings.config import UserError, display
+
+SCORE_COLUMNS = ("fname", "group", "tokenizer", *MEASURES, "rouge_mean")
+INTERVAL_METHOD = "95 % bootstrap over dialogues (expanded percentile)"
+DECIMALS = 4
+
+
+@dataclass(frozen=True)
+class CellScores:
+    """Scores of one cell; the arrays have one row a dialogue, in the data's order, 0–1."""
+
+    fnames: list[str]
+    groups: list[str]
+    scores: dict[str, np.ndarray]  # tokenizer → (n, 3), columns as in MEASURES
+    figures: list[dict]  # diagnostics of each dialogue
+    summary: dict
+
+
+def score_cell(
+    predictions: Sequence[Prediction], dialogues: Sequence[Dialogue], metric: dict, cell: dict
+) -> CellScores:
+    """Score one prediction a dialogue, both in the same order.
+
+    Args:
+        metric: a study's settings: tokenizers, primary, references, resamples, seed.
+        cell: model, format, condition and seed, repeated in the summary.
+    """
+    references = [dialogue.summaries for dialogue in dialogues]
+    texts = [prediction.prediction for prediction in predictions]
+    groups = [dialogue.group for dialogue in dialogues]
+    scores, of_tokenizers, engines = {}, {}, {}
+    for name in metric["tokenizers"]:
+        engines[name] = Rouge(name, metric["references"])
+        scores[name] = engines[name].score_all(references, texts)
+        of_tokenizers[name] = {
+            "signature": engines[name].signature(references),
+            **summaries_by_group(scores[name], groups, metric),
+        }
+    figures = [
+        diagnose(
+            prediction, dialogue.summaries, dialogue.dialogue, engines[metric["primary"]].tokenize
+        )
+        for prediction, dialogue in zip(predictions, dialogues, strict=True)
+    ]
+    summary = {
+        "cell": cell,
+        "n": len(texts),
+        "empty": sum(not text.strip() for text in texts),
+        "primary": metric["primary"],
+        "interval": {
+            "method": INTERVAL_METHOD,
+            "resamples": metric["resamples"],
+            "seed": metric["seed"],
+        },
+        "tokenizers": of_tokenizers,
+        "diagnostics": {key: tidy(value) for key, value in summarise(figures, predictions).items()},
+    }
+    fnames = [dialogue.fname for dialogue in dialogues]
+    return CellScores(fnames, groups, scores, figures, summary)
+
+
+def summaries_by_group(scores: np.ndarray, groups: Sequence[str], metric: dict) -> dict:
+    """{"all": summary, "groups": {group: summary}}; unnamed groups are in "all" only."""
+    of_groups = {}
+    for group in sorted(set(groups) - {""}):
+        rows = np.array([other == group for other in groups])
+        of_groups[group] = summarise_scores(scores[rows], metric)
+    return {"all": summarise_scores(scores, metric), "groups": of_groups}
+
+
+def summarise_scores(scores: np.ndarray, metric: dict) -> dict:
+    """Mean F1 × 100 of each measure, their mean and sum, and the interval of rouge_mean.
+
+    Rows of `scores`, shape (n, 3), that are NaN (no ceiling) are left out and not counted in n.
+    """
+    scores = 100 * scores[~np.isnan(scores).any(axis=1)]
+    means = scores.mean(axis=0)
+    of_mean = intervals(scores.mean(axis=1, keepdims=True), metric["resamples"], metric["seed"])[0]
+    return {
+        "n": len(scores),
+        **{measure: tidy(value) for measure, value in zip(MEASURES, means, strict=True)},
+        "rouge_mean": tidy(means.mean()),
+        "rouge_sum": tidy(means.sum()),
+        "ci_low": tidy(of_mean.low),
+        "ci_high": tidy(of_mean.high),
+    }
+
+
+def tidy(value: float | int | None) -> float | int | None:
+    """A figure as it is stored: rounded, and None where it is undefined."""
+    if value is None or isinstance(value, int):
+        return value
+    return None if math.isnan(value) else round(float(value), DECIMALS) + 0.0  # + 0.0: no -0.0
+
+
+def write_scores(directory: Path, cell: CellScores) -> None:
+    """Write dialogues.csv, diagnostics.csv and summary.json into a folder."""
+    score_rows = [
+        [fname, group, tokenizer, *map(repr, map(float, row)), repr(float(row.mean()))]
+        for tokenizer, scores in cell.scores.items()
+        for fname, group, row in zip(cell.fnames, cell.groups, scores, strict=True)
+    ]
+    figure_rows = [
+        [fname, group, *("" if row[key] is None else repr(row[key]) for key in RATES)]
+        for fname, group, row in zip(cell.fnames, cell.groups, cell.figures, strict=True)
+    ]
+    _write_csv(directory / "dialogues.csv", SCORE_COLUMNS, score_rows)
+    _write_csv(directory / "diagnostics.csv", ("fname", "group", *RATES), figure_rows)
+    text = json.dumps(cell.summary, ensure_ascii=False, indent=1) + "\n"
+    (directory / "summary.json").write_text(text, encoding="utf-8")
+
+
+def read_scores(directory: Path, fnames: Sequence[str]) -> tuple[dict, dict[str, np.ndarray]]:
+    """Summary and scores that `write_scores` wrote: tokenizer → (n, 3), in the data's order.
+
+    Raises UserError if they are missing or are not of these dialogues.
+    """
+    cure = "run score.py for this cell (again)"
+    path = directory / "dialogues.csv"
+    try:
+        summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        found: dict[str, list] = {}
+        names: dict[str, list[str]] = {}
+        for row in rows:
+            found.setdefault(row["tokenizer"], []).append([float(row[key]) for key in MEASURES])
+            names.setdefault(row["tokenizer"], []).append(row["fname"])
+    except FileNotFoundError as error:
+        raise UserError(f"{display(Path(error.filename))}: no such file; {cure}") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{display(directory)}: the scores cannot be read; {cure}") from None
+    expected = [safe_cell(fname) for fname in fnames]
+    if not names or any(of_tokenizer != expected for of_tokenizer in names.values()):
+        raise UserError(f"{display(path)}: not the dialogues of data/dev.csv, in its order; {cure}")
+    return summary, {tokenizer: np.array(scores) for tokenizer, scores in found.items()}
+
+
+def safe_cell(text: str) -> str:
+    """Text from data as a CSV cell that no spreadsheet takes for a formula."""
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: list[list[str]]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    # Two columns of text from the data, then names and numbers of ours (a number may start with -).
+    writer.writerows([*map(safe_cell, row[:2]), *row[2:]] for row in rows)
+    path.write_text(text.getvalue(), encoding="utf-8")

@@ -1,0 +1,157 @@
+"""A study's cells as rows: which they are, where their results lie, and what these files say."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from yoyak.settings.config import UserError, display
+
+ZERO_SHOT = "zero_shot"
+
+
+@dataclass(frozen=True)
+class ResultCell:
+    """One row of the tables. `folder` holds predictions/ and scores/ (and, trained, run.json)."""
+
+    model: str
+    format: str
+    condition: str
+    seed: int | None
+    folder: Path
+
+    @property
+    def label(self) -> dict:
+        """The columns that name the cell."""
+        return {
+            "model": self.model,
+            "format": self.format,
+            "condition": self.condition,
+            "seed": self.seed,
+        }
+
+
+def result_cells(study, results: Path) -> list[ResultCell]:
+    """The study's cells in the order of the tables: each model and format, zero-shot first."""
+    cells = []
+    for model in study.models:
+        for prompt_format in study.formats:
+            folder = results / ZERO_SHOT / model / prompt_format
+            cells.append(ResultCell(model, prompt_format, ZERO_SHOT, None, folder))
+            cells += [
+                ResultCell(
+                    cell.model, cell.format, cell.augmentation, cell.seed, results / cell.run
+                )
+                for cell in study.cells()
+                if (cell.model, cell.format) == (model, prompt_format)
+            ]
+    return cells
+
+
+def read_json(path: Path, cure: str) -> dict:
+    """A JSON object that another step wrote; UserError with the `cure` if it is not there."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise UserError(f"{display(path)}: no such file; {cure}") from None
+    except ValueError as error:
+        raise UserError(f"{display(path)}: not JSON ({error}); {cure}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{display(path)}: must hold a JSON object; {cure}")
+    return content
+
+
+def training_cost(cell: ResultCell) -> dict:
+    """Steps and supervised tokens of the cell's training; empty for zero-shot."""
+    if cell.condition == ZERO_SHOT:
+        return {}
+    record = read_json(cell.folder / "run.json", "train this cell first")
+    return {key: record.get(key) for key in ("steps", "supervised_tokens")}
+
+
+def rouge_rows(cell: ResultCell, summary: dict, cost: dict) -> tuple[list[dict], list[dict]]:
+    """The cell's rows of rouge.csv and of groups.csv, from its scores/summary.json."""
+    rows, of_groups = [], []
+    for tokenizer, scores in summary["tokenizers"].items():
+        label = {**cell.label, **cost, "tokenizer": tokenizer}
+        rows.append({**label, **scores["all"]})
+        of_groups += [
+            {**label, "group": group, **of_group} for group, of_group in scores["groups"].items()
+        ]
+    return rows, of_groups
+
+
+def resource_rows(cell: ResultCell, expected_gpu_memory_gb: float | None) -> list[dict]:
+    """What training and generating took, as the run.json beside each result has it."""
+    rows = []
+    for step, path in (("train", "run.json"), ("generate", "predictions/run.json")):
+        if step == "train" and cell.condition == ZERO_SHOT:
+            continue
+        record = read_json(cell.folder / path, f"run the step '{step}' of this cell first")
+        measured = ("wall_seconds", "tokens_per_second", "peak_memory_gb")
+        rows.append(
+            {
+                **cell.label,
+                "step": step,
+                **{key: record.get(key) for key in measured},
+                "expected_gpu_memory_gb": expected_gpu_memory_gb,
+                "device": device(record),
+            }
+        )
+    return rows
+
+
+def device(record: dict) -> str | None:
+    """Name of the GPU that a run used, or of the processor."""
+    hardware = record.get("hardware") or {}
+    gpu = hardware.get("gpu")
+    if gpu:
+        return gpu.get("name") if isinstance(gpu, dict) else str(gpu)
+    return hardware.get("cpu")
+
+
+def quoted_rows(language: str) -> Sequence[dict]:
+    """Figures that others published for Korean dialogue summaries; none for another language."""
+    return QUOTED if language == "ko" else ()
+
+
+_OWN_PARTS = "the quoted sum is not the sum of the quoted parts ({sum}); tokenizer not stated"
+QUOTED = (
+    {
+        "source": "zero-shot, as quoted",
+        "model": "Llama-3.2-Korean-3B",
+        "rouge1": 26.96,
+        "rouge2": 11.08,
+        "rougeL": 24.22,
+        "sum_as_quoted": 49.52,
+        "note": _OWN_PARTS.format(sum="62.26"),
+    },
+    {
+        "source": "zero-shot, as quoted",
+        "model": "Qwen3-4B",
+        "rouge1": 24.22,
+        "rouge2": 9.23,
+        "rougeL": 21.79,
+        "sum_as_quoted": 45.02,
+        "note": _OWN_PARTS.format(sum="55.24"),
+    },
+    {
+        "source": "fine-tuned, as quoted",
+        "model": None,
+        "rouge1": None,
+        "rouge2": None,
+        "rougeL": None,
+        "sum_as_quoted": 94.51,
+        "note": "parts and tokenizer not stated; counted in characters, mere references of other "
+        "dialogues reach a sum of 94 to 97",
+    },
+    {
+        "source": "goal, as quoted",
+        "model": None,
+        "rouge1": None,
+        "rouge2": None,
+        "rougeL": None,
+        "sum_as_quoted": 95.0,
+        "note": "quoted as 95+; parts, tokenizer and data not stated",
+    },
+)

@@ -1,0 +1,58 @@
+"""What stands below each table: how its numbers were made, and what they do not say."""
+
+_WHO = (
+    "Scores are F1 × 100; rouge_mean is the mean of ROUGE-1, -2 and -L and rouge_sum their sum. "
+    "n counts dialogues. seed, steps and supervised tokens belong to training: zero-shot has none."
+)
+
+
+def table_notes(metric: dict, summary: dict, comparisons: int, flips: int) -> dict[str, str]:
+    """Note of each table.
+
+    Args:
+        metric: the study's metric settings.
+        summary: any cell's scores/summary.json; all have the same signatures.
+        comparisons: rows of the table of differences.
+        flips: random sign changes of the paired test.
+    """
+    resamples = f"{metric['resamples']:,}"
+    interval = (
+        f"ci_low and ci_high: {summary['interval']['method']} of rouge_mean, {resamples} resamples."
+    )
+    signatures = "\n".join(
+        f"- {name}: `{scores['signature']}`" for name, scores in summary["tokenizers"].items()
+    )
+    primary = f"The primary tokenizer is {metric['primary']}. Signatures:\n\n{signatures}"
+    paired = (
+        "difference is in rouge_mean, paired over dialogues; ci_low and ci_high: "
+        f"{summary['interval']['method']}, {resamples} resamples. p_value: two-sided sign-flip test, "
+        f"{flips:,} flips. p_holm: the same after Holm's correction over all rows of the table"
+    )
+    return {
+        "rouge": f"{_WHO} {interval} {primary}",
+        "groups": f"{_WHO} {interval} Groups are the data's. {primary}",
+        "differences": f"{paired} ({comparisons}). steps and supervised_tokens are the first-named "
+        "side's.",
+        "group_differences": f"{paired}. steps and supervised_tokens are the first-named side's.",
+        "context": "floor_other_reference: each dialogue gets another dialogue's first reference "
+        f"(seed {metric['seed']}). floor_first_turn_N: the dialogue's first N turns, tags included. "
+        "ceiling_references: each reference against the same dialogue's others, over dialogues "
+        f"that have several. {interval}",
+        "diagnostics": f"Means over dialogues; n-grams are of {metric['primary']} tokens. "
+        "length_ratio: characters of the prediction over those of the references' mean. "
+        "length_limit_rate: cut at the token limit. repeated_ngram_rate: share of trigrams that "
+        "occurred before in the same prediction. hangul_share: of the letters outside tags. "
+        "tag_precision, tag_recall: distinct speaker tags, averaged over references. "
+        "novel_bigram_rate: share of distinct bigrams that the dialogue lacks. "
+        "prompts_shortened: number of dialogues cut to fit.",
+        "resources": "Wall time of the whole step; tokens_per_second are useful tokens; "
+        "peak_memory_gb is the GPU's where there is one, else the process's. "
+        "expected_gpu_memory_gb is what the model's file expects with 4-bit weights.",
+        "quoted": "Quoted beside the results, not comparable with them: these sources do not state "
+        "tokenizer, handling of several references or data split, and the sums do not match their "
+        "own parts. A sum means nothing without the floor that belongs to its tokenizer: see the "
+        "table of floors and ceiling.",
+        "seeds": "rouge_mean ± sd over training seeds. ci_low and ci_high: hierarchical bootstrap "
+        f"that draws seeds and dialogues, {resamples} resamples. difference: from zero-shot of the "
+        "same model and format, with the same kind of interval.",
+    }
