@@ -70,8 +70,10 @@ def read_dialogues(
     """
     path = Path(path)
     records, found, bad = read_records(path)
+    if not records:
+        bad.raise_if_any()
     names = _checked_columns(path, columns, found, labelled)
-    if not records and not bad.found:
+    if not records:
         raise UserError(f"{display(path)}: has a header but no rows")
     any_summary = labelled or any(
         not _is_blank(record.cells.get(column))

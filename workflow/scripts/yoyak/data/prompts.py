@@ -8,7 +8,6 @@ exact prefix of the training text because nothing is ever tokenised twice.
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
 
 from yoyak.settings.config import UserError
 
@@ -45,11 +44,11 @@ REQUESTS = {
     },
 }
 # Some templates write today's date into the system message; a fixed one keeps runs reproducible.
-_FIXED_DATE = datetime(2024, 7, 26)
+_FIXED_DATE = "26 Jul 2024"
+_FIXED_CLOCK = "{%- macro strftime_now(format) -%}" + _FIXED_DATE + "{%- endmacro -%}"
 _TEMPLATE_VARIABLES = {
     "enable_thinking": False,  # Qwen3: the empty think block goes into the prompt
-    "date_string": _FIXED_DATE.strftime("%d %b %Y"),
-    "strftime_now": _FIXED_DATE.strftime,
+    "date_string": _FIXED_DATE,
 }
 _DIALOGUE_MARK = "⟦dialogue⟧"
 _ANSWER_MARK = "⟦answer⟧"
@@ -179,8 +178,15 @@ def _render(tokenizer, request: str, system: str, answer: str | None) -> str:
     if answer is not None:
         messages.append({"role": "assistant", "content": answer})
     try:
+        template = tokenizer.get_chat_template()
+        if "strftime_now" in template:
+            template = _FIXED_CLOCK + template
         return tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=answer is None, **_TEMPLATE_VARIABLES
+            messages,
+            chat_template=template,
+            tokenize=False,
+            add_generation_prompt=answer is None,
+            **_TEMPLATE_VARIABLES,
         )
     except Exception as error:  # a template is a program of its own and may raise anything
         raise UserError(

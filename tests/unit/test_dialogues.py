@@ -1,0 +1,214 @@
+"""Reading splits: column mapping, references, labels, and errors that name every bad row."""
+
+import importlib.util
+import json
+from collections import Counter
+
+import pytest
+
+from yoyak.data.dialogues import Dialogue, read_dialogues, to_csv
+from yoyak.settings.config import UserError
+
+TURNS = "#Person1#: 안녕하세요.\n#Person2#: 네, 안녕하세요."
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+def csv_file(folder, rows, header="fname,dialogue,summary,topic"):
+    return write(folder / "train.csv", "\n".join([header, *rows]) + "\n")
+
+
+def test_canonical_columns(tmp_path):
+    path = csv_file(tmp_path, [f'a,"{TURNS}",둘이 인사한다.,인사'])
+    assert read_dialogues(path) == [Dialogue("a", TURNS, ("둘이 인사한다.",), "인사", "")]
+
+
+def test_turns_and_speakers_come_from_the_text():
+    row = Dialogue("a", "#Person1#: 예\n#Person2#: 아니오\n#Person1#: 그래요")
+    assert row.turns == ["#Person1#: 예", "#Person2#: 아니오", "#Person1#: 그래요"]
+    assert row.speakers == ["#Person1#", "#Person2#"]
+
+
+def test_columns_of_any_name(tmp_path):
+    lines = [{"id": 7, "text": TURNS, "s1": "하나", "s2": "둘", "thema": "인사", "seen": "yes"}]
+    path = write(tmp_path / "d.jsonl", "\n".join(map(json.dumps, lines)))
+    columns = {
+        "fname": "id", "dialogue": "text", "summaries": ["s1", "s2", "s3"],
+        "topic": "thema", "group": "seen",
+    }  # fmt: skip
+    assert read_dialogues(path, columns) == [Dialogue("7", TURNS, ("하나", "둘"), "인사", "yes")]
+
+
+def test_a_json_list_is_several_references(tmp_path):
+    path = write(
+        tmp_path / "d.jsonl",
+        json.dumps({"fname": "a", "dialogue": TURNS, "summary": ["하나", " ", "둘"]}),
+    )
+    assert read_dialogues(path)[0].summaries == ("하나", "둘")
+
+
+def test_an_empty_reference_column_is_no_reference(tmp_path):
+    path = csv_file(
+        tmp_path, ["a,안녕,하나,,셋", "b,안녕,하나,둘,"], "fname,dialogue,summary,summary2,summary3"
+    )
+    assert [row.summaries for row in read_dialogues(path)] == [("하나", "셋"), ("하나", "둘")]
+
+
+def test_an_unlabelled_split_has_no_summary_at_all(tmp_path):
+    path = csv_file(tmp_path, ["a,안녕", "b,잘 가"], "fname,dialogue")
+    assert [row.summaries for row in read_dialogues(path, labelled=False)] == [(), ()]
+    with pytest.raises(UserError, match="column missing: summary"):
+        read_dialogues(path)
+
+
+def test_a_half_labelled_split_is_refused(tmp_path):
+    path = csv_file(tmp_path, ["a,안녕,인사,x", "b,잘 가,,x"])
+    with pytest.raises(UserError, match="line 3: .*'b'.* empty summary"):
+        read_dialogues(path, labelled=False)
+
+
+def test_the_summary_of_an_unlabelled_row_is_an_error():
+    with pytest.raises(UserError, match="'a' has no summary"):
+        _ = Dialogue("a", "안녕").summary
+
+
+def test_writing_and_reading_again_changes_nothing(tmp_path):
+    rows = [
+        Dialogue("a", TURNS, ("하나", '그는 "네"라고, 말한다'), "인사", "seen"),
+        Dialogue("=b", "=1+1\n@x", ("둘",), "", ""),
+    ]
+    path = write(tmp_path / "out.csv", to_csv(rows))
+    assert read_dialogues(path) == rows
+    assert path.read_text(encoding="utf-8").splitlines()[0] == (
+        "fname,dialogue,summary,summary2,topic,group"
+    )
+
+
+def test_an_unlabelled_split_is_written_without_summary_column():
+    assert to_csv([Dialogue("a", "안녕")], labelled=False) == (
+        "fname,dialogue,topic,group\na,안녕,,\n"
+    )
+
+
+def test_cleaning_is_counted(tmp_path):
+    path = csv_file(tmp_path, [r'a,"#Person1#: 네\n#Person2#: 예<br>#Person1#: 응 ",요약,x'])
+    counts = Counter()
+    assert len(read_dialogues(path, counts=counts)[0].turns) == 3
+    assert counts == {"literal_newline": 1, "br_tag": 1, "line_edge_blanks": 1}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["a,,요약,x"], "line 2: .*'a'.* empty dialogue"),
+        (['a," \n ",요약,x'], "line 2: .*'a'.* empty dialogue"),
+        (["a,안녕,,x"], "line 2: .*'a'.* empty summary"),
+        ([",안녕,요약,x"], "line 2: empty fname"),
+        (["a,안녕,요약,x", "a,잘 가,요약,x"], "line 3: fname 'a' stands on line 2 already"),
+        (["a,안녕,요약"], "line 2: 3 cells where the header has 4"),
+        (["a,안녕,요약,x,y"], "line 2: 5 cells where the header has 4"),
+        (["a,안\0녕,요약,x"], "line 2: NUL character in dialogue"),
+        (['a,"안녕,요약,x', "b,안녕,요약,x"], "line 2: a quoted cell .* never ends"),
+    ],
+)
+def test_a_bad_row_is_named(tmp_path, rows, message):
+    with pytest.raises(UserError, match=message) as error:
+        read_dialogues(csv_file(tmp_path, rows))
+    assert "\n" not in str(error.value) and "train.csv" in str(error.value)
+
+
+def test_a_record_over_several_lines_is_named_by_its_first(tmp_path):
+    rows = ['a,"하나\n둘\n셋",요약,x', "b,,요약,x"]
+    with pytest.raises(UserError, match="line 5: .*'b'.* empty dialogue"):
+        read_dialogues(csv_file(tmp_path, rows))
+
+
+def test_a_thousand_bad_rows_are_all_named_in_one_line(tmp_path):
+    rows = [f"r{number},{'' if number % 3 else '안녕'},요약,x" for number in range(1500)]
+    with pytest.raises(UserError) as error:
+        read_dialogues(csv_file(tmp_path, rows))
+    message = str(error.value)
+    assert "1,000 bad rows" in message and "all bad lines: 3-4, 6-7, 9-10" in message
+    assert len(message) < 3000 and "\n" not in message
+
+
+def test_every_missing_column_is_named_with_what_is_there(tmp_path):
+    path = csv_file(tmp_path, ["a,안녕"], "id,text")
+    with pytest.raises(UserError) as error:
+        read_dialogues(path)
+    message = str(error.value)
+    assert "column missing: fname; dialogue; summary" in message
+    assert "the file has: id, text" in message and "data.columns" in message
+
+
+def test_a_topic_column_that_was_asked_for_must_exist(tmp_path):
+    path = csv_file(tmp_path, ["a,안녕,요약,x"])
+    with pytest.raises(UserError, match="column missing: thema"):
+        read_dialogues(path, {"topic": "thema"})
+    assert read_dialogues(path, {"topic": None})[0].topic == ""
+
+
+def test_bytes_that_are_not_utf8_are_located(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_bytes(b"fname,dialogue,summary\na," + "안녕하세요,인사\n".encode("cp949"))
+    with pytest.raises(UserError, match=r"not UTF-8 at byte 25 \(line 2.*iconv -f cp949"):
+        read_dialogues(path)
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    path = write(tmp_path / "train.xlsx", "x")
+    with pytest.raises(UserError, match="'.xlsx' are not read; save it as .csv"):
+        read_dialogues(path)
+    with pytest.raises(UserError, match="no such file"):
+        read_dialogues(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "is one JSON array"),
+        ("3", "a JSON object is needed, found 3"),
+        ('{"fname": "a", "fname": "b", "dialogue": "x", "summary": "y"}', "'fname' stands twice"),
+        ('{"fname": "a", "dialogue": 3, "summary": "y"}', "dialogue must be text, found 3"),
+        ('{"fname": true, "dialogue": "x", "summary": "y"}', "fname must be text, found True"),
+        ('{"fname": "a", "dialogue": "\\ud800", "summary": "y"}', "half a surrogate pair"),
+        ('{"fname": "a", "dialogue": ' + "[" * 100000, "not JSON"),
+        ('{"fname": ' + "9" * 5000 + ', "dialogue": "x", "summary": "y"}', "not JSON"),
+    ],
+)
+def test_bad_json_lines(tmp_path, line, message):
+    with pytest.raises(UserError, match=message):
+        read_dialogues(write(tmp_path / "train.jsonl", line))
+
+
+def test_u2028_inside_a_json_string_does_not_end_the_line(tmp_path):
+    row = {"fname": "a", "dialogue": "하나\u2028둘", "summary": "요약"}
+    path = write(tmp_path / "d.jsonl", json.dumps(row, ensure_ascii=False))
+    assert read_dialogues(path)[0].dialogue == "하나\n둘"
+
+
+def test_a_datasets_folder(tmp_path):
+    if importlib.util.find_spec("datasets") is None:
+        (tmp_path / "state.json").write_text("{}")
+        with pytest.raises(UserError, match="pip install datasets"):
+            read_dialogues(tmp_path)
+        return
+    import datasets
+
+    folder = tmp_path / "saved"
+    rows = {"fname": ["a"], "dialogue": [TURNS], "summary": ["요약"]}
+    datasets.Dataset.from_dict(rows).save_to_disk(str(folder))
+    assert read_dialogues(folder)[0].dialogue == TURNS
+
+
+def test_a_folder_of_something_else(tmp_path):
+    with pytest.raises(UserError, match="none that `datasets` saved"):
+        read_dialogues(tmp_path)
+    (tmp_path / "dataset_dict.json").write_text("{}")
+    (tmp_path / "train").mkdir()
+    with pytest.raises(UserError, match="name one of its folders: train"):
+        read_dialogues(tmp_path)

@@ -1,0 +1,143 @@
+"""Tokenised examples: counts, order, masks, storage, and the time for a full-size data set."""
+
+import random
+import time
+
+import pytest
+import torch
+from real_tokenizers import load_tokenizer, made_tokenizer
+
+from yoyak.data.dialogues import Dialogue
+from yoyak.data.llm_dataset import (
+    IGNORED,
+    InstructionAugmentedDataset,
+    LLMSummarizationDataset,
+    create_llm_dataset,
+)
+from yoyak.settings.config import UserError
+
+CONFIG = {
+    "dataset": {"encoder_max_len": 1024, "decoder_max_len": 200, "truncate_dialogue": "start"}
+}
+ROWS = [
+    Dialogue(f"r{number}", f"#Person1#: 안녕 {number}\n#Person2#: 네", (f"요약 {number}",))
+    for number in range(7)
+]
+
+
+def same(a, b):
+    return all(torch.equal(a[key], b[key]) for key in ("input_ids", "labels"))
+
+
+def test_items_are_long_tensors_with_the_prompt_masked_by_length():
+    dataset = LLMSummarizationDataset(ROWS, made_tokenizer(), CONFIG)
+    assert len(dataset) == 7
+    for index in range(7):
+        item = dataset[index]
+        prompt = int(dataset.prompt_lengths[index])
+        assert item["input_ids"].dtype == item["labels"].dtype == torch.int64
+        assert (item["labels"][:prompt] == IGNORED).all()
+        assert torch.equal(item["labels"][prompt:], item["input_ids"][prompt:])
+    assert same(dataset[-1], dataset[6])
+    with pytest.raises(IndexError):
+        dataset[7]
+
+
+def test_five_examples_a_dialogue_side_by_side():
+    tokenizer = made_tokenizer()
+    plain = LLMSummarizationDataset(ROWS, tokenizer, CONFIG)
+    augmented = InstructionAugmentedDataset(ROWS, tokenizer, CONFIG)
+    assert isinstance(augmented, LLMSummarizationDataset) and len(augmented) == 35
+    assert augmented.dialogue_index.tolist() == [index for index in range(7) for _ in range(5)]
+    for index in range(7):
+        five = [augmented[5 * index + number] for number in range(5)]
+        assert same(five[0], plain[index])
+        assert len({tuple(item["input_ids"].tolist()) for item in five}) == 5
+        answers = {tuple(item["labels"][item["labels"] != IGNORED].tolist()) for item in five}
+        assert len(answers) == 1
+
+
+def test_building_twice_gives_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        create_llm_dataset(ROWS, made_tokenizer(), CONFIG, "instruction", "templates").save(
+            tmp_path / name
+        )
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_saved_and_loaded(tmp_path):
+    dataset = create_llm_dataset(ROWS, made_tokenizer(), CONFIG, "instruction", "templates")
+    dataset.save(tmp_path / "train.safetensors")
+    loaded = LLMSummarizationDataset.load(tmp_path / "train.safetensors")
+    assert len(loaded) == 35 and all(same(loaded[i], dataset[i]) for i in range(35))
+    assert loaded.supervised_tokens == dataset.supervised_tokens
+    assert torch.equal(loaded.lengths, dataset.lengths)
+
+
+def test_what_is_no_examples_file_is_refused(tmp_path):
+    path = tmp_path / "train.safetensors"
+    with pytest.raises(UserError, match="cannot be read"):
+        LLMSummarizationDataset.load(path)
+    create_llm_dataset(ROWS, made_tokenizer(), CONFIG).save(path)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(UserError, match="train.safetensors: cannot be read"):
+        LLMSummarizationDataset.load(path)
+    from safetensors.torch import save_file
+
+    save_file({"input_ids": torch.zeros(3)}, path)
+    with pytest.raises(UserError, match="holds no tokenised examples"):
+        LLMSummarizationDataset.load(path)
+
+
+def test_statistics_count_what_is_stored():
+    dataset = create_llm_dataset(ROWS, made_tokenizer(), CONFIG, "instruction", "templates")
+    counted = dataset.statistics
+    labels = torch.cat([item["labels"] for item in dataset])
+    assert counted["examples"] == 35 and counted["dialogues"] == 7
+    assert counted["tokens"] == len(labels) == len(dataset.input_ids)
+    assert counted["supervised_tokens"] == int((labels != IGNORED).sum())
+    assert counted["supervised_tokens"] == dataset.supervised_tokens
+    assert counted["example_tokens"]["max"] == int(dataset.lengths.max())
+    assert (counted["prompts_shortened"], counted["answers_over_decoder_max_len"]) == (0, 0)
+    assert len(counted["requests"]) == 5
+
+
+def test_an_unknown_augmentation():
+    with pytest.raises(UserError, match="augmentation: found 'noise', allowed are none, templates"):
+        create_llm_dataset(ROWS, made_tokenizer(), CONFIG, augmentation="noise")
+
+
+def full_size_rows():
+    """12,457 dialogues of 2–60 turns in words that hardly repeat, so that no cache helps much."""
+    rng = random.Random(0)
+    syllables = [chr(rng.randrange(0xAC00, 0xD7A4)) for _ in range(600)]
+    words = ["".join(rng.choices(syllables, k=rng.randint(1, 4))) for _ in range(40000)]
+
+    def text(count):
+        return " ".join(rng.choices(words, k=count)) + "."
+
+    return [
+        Dialogue(
+            f"train_{number}",
+            "\n".join(
+                f"#Person{turn % 2 + 1}#: {text(rng.randint(1, 10))}"
+                for turn in range(max(2, min(60, int(rng.lognormvariate(2.1, 0.5)))))
+            ),
+            (text(12),),
+        )
+        for number in range(12457)
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prompt_format", ["instruction", "chat"])
+@pytest.mark.parametrize("name", ["llama3", "qwen3"])
+def test_full_size_times_five_takes_less_than_a_minute(name, prompt_format):
+    tokenizer, rows = load_tokenizer(name), full_size_rows()
+    started = time.perf_counter()
+    dataset = create_llm_dataset(rows, tokenizer, CONFIG, prompt_format, "templates")
+    seconds = time.perf_counter() - started
+    print(f"{name} {prompt_format}: {len(dataset):,} examples, "
+          f"{dataset.statistics['tokens']:,} tokens, {seconds:.1f} s")  # fmt: skip
+    assert len(dataset) == 62285
+    assert seconds < 60

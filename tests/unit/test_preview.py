@@ -1,0 +1,50 @@
+"""The preview shows every token once, marks the supervised ones, spells out broken characters."""
+
+import pytest
+from real_tokenizers import NAMES, load_tokenizer, made_tokenizer
+
+from yoyak.data.dialogues import Dialogue
+from yoyak.data.llm_dataset import create_llm_dataset
+from yoyak.data.preview import preview, show_example, token_text
+
+CONFIG = {"dataset": {"encoder_max_len": 256, "decoder_max_len": 64, "truncate_dialogue": "start"}}
+ROW = Dialogue("train_9", "#Person1#: 뷁이 뭐예요?\n#Person2#: 몰라요.", ("뷁을 묻는다.",))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("prompt_format", ["instruction", "chat"])
+def test_every_token_is_listed_and_the_supervised_ones_are_marked(name, prompt_format):
+    tokenizer = load_tokenizer(name)
+    text = preview(ROW, tokenizer, CONFIG, prompt_format, "ko")
+    dataset = create_llm_dataset([ROW], tokenizer, CONFIG, prompt_format)
+    ids = dataset[0]["input_ids"].tolist()
+    prompt = int(dataset.prompt_lengths[0])
+    assert tokenizer.decode(ids[:prompt]) in text
+    lines = text.splitlines()[-len(ids) :]
+    assert [int(line[2:].split()[1]) for line in lines] == ids
+    assert [line.startswith("*") for line in lines] == [False] * prompt + [True] * (
+        len(ids) - prompt
+    )
+
+
+def test_part_of_a_character_is_shown_as_bytes():
+    tokenizer = made_tokenizer()
+    ids = tokenizer("뷁", add_special_tokens=False)["input_ids"]
+    assert len(ids) > 1
+    shown = "".join(token_text(tokenizer, token) for token in ids)
+    assert shown == "".join(f"\\x{byte:02x}" for byte in "뷁".encode())
+    assert token_text(tokenizer, tokenizer("\n")["input_ids"][0]) == "\\n"
+
+
+def test_an_unlabelled_row_shows_its_prompt():
+    text = preview(Dialogue("test_1", ROW.dialogue), made_tokenizer(), CONFIG, "instruction", "ko")
+    assert "no summary in this split" in text and "\n* " not in text
+
+
+def test_the_example_of_a_cell():
+    tokenizer = made_tokenizer()
+    dataset = create_llm_dataset([ROW], tokenizer, CONFIG, "instruction", "templates")
+    example = show_example(dataset, 0, [ROW], tokenizer)
+    assert example["fname"] == "train_9" and ROW.dialogue in example["prompt"]
+    assert example["answer"] == ROW.summary + "<|end|>"
+    assert example["prompt_tokens"] + example["answer_tokens"] == int(dataset.lengths[0])
