@@ -1,0 +1,54 @@
+# Yoyak: how much does QLoRA fine-tuning help a language model summarise dialogues?
+#
+#   snakemake --cores 1 --resources gpu=1                          the embedded study
+#   snakemake --cores 1 --resources gpu=1 --config study=NAME      config/studies/NAME.yaml
+#
+# Everything that a study makes lies under results/{study}/.
+
+import os
+
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+
+configfile: os.path.join(workflow.basedir, "config", "config.yaml")
+
+
+include: "workflow/rules/common.smk"
+
+
+STUDY = open_study(config)
+
+
+pathvars:
+    results=f"results/{STUDY.name}",
+    logs=f"logs/{STUDY.name}",
+
+
+wildcard_constraints:
+    model=one_of(STUDY.models),
+    format=one_of(STUDY.formats),
+    augmentation=one_of(STUDY.augmentations),
+    seed=one_of(STUDY.seeds),
+
+
+rule all:
+    default_target: True
+    input:
+        "<results>/report.html",
+        submission_files(STUDY),
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+onsuccess:
+    print(f"Done. Open {STUDY.results}/report.html in a browser.")
+
+
+onerror:
+    print("Stopped. The log of the failed job says why; the same command goes on from there.")

@@ -1,0 +1,53 @@
+# Raw dialogues to cleaned splits, and those to tokenised examples.
+
+
+rule prepare_data:
+    input:
+        script=script("prepare_data.py"),
+        modules=modules("prepare_data.py"),
+        raw=raw_files,
+    output:
+        splits=data_files("train", "selection", "dev", "test"),
+        card="<results>/data/data_card.json",
+        record="<results>/data/run.json",
+    log:
+        "<logs>/prepare_data.log",
+    benchmark:
+        "<results>/benchmarks/prepare_data.tsv"
+    conda:
+        "../../envs/reporting.yaml"
+    params:
+        settings=settings("prepare_data"),
+        study=study_flags(),
+        folder=folder_of("record"),
+    shell:
+        "python {input.script:q} {params.study} --output-dir {params.folder:q} > {log:q} 2>&1"
+
+
+rule build_dataset:
+    input:
+        script=script("build_dataset.py"),
+        modules=modules("build_dataset.py"),
+        weights=checkpoint_files,
+        train="<results>/data/train.csv",
+        selection="<results>/data/selection.csv",
+    output:
+        train="<results>/examples/{model}/{format}/{augmentation}/train.safetensors",
+        selection="<results>/examples/{model}/{format}/{augmentation}/selection.safetensors",
+        statistics="<results>/examples/{model}/{format}/{augmentation}/statistics.json",
+        record="<results>/examples/{model}/{format}/{augmentation}/run.json",
+    log:
+        "<logs>/build_dataset/{model}-{format}-{augmentation}.log",
+    benchmark:
+        "<results>/benchmarks/build_dataset/{model}-{format}-{augmentation}.tsv"
+    conda:
+        "../../envs/training.yaml"
+    params:
+        settings=settings("build_dataset"),
+        study=study_flags(),
+        data=folder_of_input("train"),
+        folder=folder_of("record"),
+    shell:
+        "python {input.script:q} {params.study} --experiment {wildcards.model:q}"
+        " --format {wildcards.format} --augmentation {wildcards.augmentation}"
+        " --data {params.data:q} --output-dir {params.folder:q} > {log:q} 2>&1"

@@ -1,0 +1,122 @@
+# Summaries of every model before and after training, by the same script and decoding, and scores.
+
+
+rule generate_zero_shot:
+    input:
+        script=script("generate.py"),
+        modules=modules("generate.py"),
+        weights=checkpoint_files,
+        dev="<results>/data/dev.csv",
+        test=data_files("test"),
+    output:
+        predictions=predictions("<results>/zero_shot/{model}/{format}"),
+        record="<results>/zero_shot/{model}/{format}/predictions/run.json",
+    log:
+        "<logs>/generate/{model}-{format}-zero_shot.log",
+    benchmark:
+        "<results>/benchmarks/generate/{model}-{format}-zero_shot.tsv"
+    conda:
+        "../../envs/training.yaml"
+    threads: 4
+    resources:
+        gpu=1,
+    params:
+        settings=settings("generate"),
+        study=study_flags(),
+        data=folder_of_input("dev"),
+        folder=folder_of("record"),
+    shell:
+        "python {input.script:q} {params.study} --experiment {wildcards.model:q}"
+        " --format {wildcards.format} --data {params.data:q}"
+        " --output-dir {params.folder:q} > {log:q} 2>&1"
+
+
+rule generate:
+    input:
+        script=script("generate.py"),
+        modules=modules("generate.py"),
+        weights=checkpoint_files,
+        dev="<results>/data/dev.csv",
+        test=data_files("test"),
+        adapter="<results>/runs/{model}/{format}/{augmentation}/seed{seed}/final_model",
+    output:
+        predictions=predictions("<results>/runs/{model}/{format}/{augmentation}/seed{seed}"),
+        record="<results>/runs/{model}/{format}/{augmentation}/seed{seed}/predictions/run.json",
+    log:
+        "<logs>/generate/{model}-{format}-{augmentation}-seed{seed}.log",
+    benchmark:
+        "<results>/benchmarks/generate/{model}-{format}-{augmentation}-seed{seed}.tsv"
+    conda:
+        "../../envs/training.yaml"
+    threads: 4
+    resources:
+        gpu=1,
+    params:
+        settings=settings("generate"),
+        study=study_flags(),
+        data=folder_of_input("dev"),
+        folder=folder_of("record"),
+    shell:
+        "python {input.script:q} {params.study} --experiment {wildcards.model:q}"
+        " --format {wildcards.format} --adapter {input.adapter:q}"
+        " --condition {wildcards.augmentation} --seed {wildcards.seed}"
+        " --data {params.data:q} --output-dir {params.folder:q} > {log:q} 2>&1"
+
+
+rule score:
+    input:
+        script=script("score.py"),
+        modules=modules("score.py"),
+        dev="<results>/data/dev.csv",
+        predictions="<results>/{run}/predictions/dev.jsonl",
+    output:
+        dialogues=report(
+            "<results>/{run}/scores/dialogues.csv",
+            caption="../report/scores.rst",
+            category="Scores",
+            labels=run_labels("score of each dialogue"),
+        ),
+        diagnostics="<results>/{run}/scores/diagnostics.csv",
+        summary="<results>/{run}/scores/summary.json",
+        record="<results>/{run}/scores/run.json",
+    log:
+        "<logs>/score/{run}.log",
+    benchmark:
+        "<results>/benchmarks/score/{run}.tsv"
+    wildcard_constraints:
+        run=one_of(scored_runs(STUDY).values()),
+    conda:
+        "../../envs/reporting.yaml"
+    params:
+        settings=settings("score"),
+        study=study_flags(),
+        data=folder_of_input("dev"),
+        predictions=folder_of_input("predictions"),
+        folder=folder_of("record"),
+    shell:
+        "python {input.script:q} {params.study} --predictions {params.predictions:q}"
+        " --data {params.data:q} --output-dir {params.folder:q} > {log:q} 2>&1"
+
+
+rule submission:
+    input:
+        script=script("submission.py"),
+        modules=modules("submission.py"),
+        test="<results>/data/test.csv",
+        predictions=submitted_predictions,
+    output:
+        "<results>/submission/{name}.csv",
+    log:
+        "<logs>/submission/{name}.log",
+    benchmark:
+        "<results>/benchmarks/submission/{name}.tsv"
+    wildcard_constraints:
+        name=one_of(scored_runs(STUDY)),
+    conda:
+        "../../envs/reporting.yaml"
+    params:
+        data=folder_of_input("test"),
+        predictions=folder_of_input("predictions"),
+    shell:
+        "python {input.script:q} --predictions {params.predictions:q}"
+        " --data {params.data:q} --output {output:q} > {log:q} 2>&1"

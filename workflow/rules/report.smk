@@ -1,0 +1,111 @@
+# All scores to tables, tables to plots, and everything to one HTML page.
+
+
+rule compare:
+    input:
+        script=script("compare.py"),
+        modules=modules("compare.py"),
+        data=data_files("train", "dev"),
+        scores=in_every_run(
+            STUDY,
+            "scores/dialogues.csv",
+            "scores/summary.json",
+            "predictions/dev.jsonl",
+        ),
+        records=in_every_run(STUDY, "predictions/run.json") + in_every_training(STUDY, "run.json"),
+    output:
+        tables=[
+            report(
+                f"<results>/tables/{table}.csv",
+                caption="../report/tables.rst",
+                category="Tables",
+                labels={"table": table.replace("_", " ")},
+            )
+            for table in table_names(STUDY)
+        ],
+        markdown=table_files(STUDY, "md"),
+        record="<results>/tables/run.json",
+    log:
+        "<logs>/compare.log",
+    benchmark:
+        "<results>/benchmarks/compare.tsv"
+    conda:
+        "../../envs/reporting.yaml"
+    params:
+        settings=settings("compare"),
+        study=study_flags(),
+        results=results_folder,
+        folder=folder_of("record"),
+    shell:
+        "python {input.script:q} {params.study} --results {params.results:q}"
+        " --output-dir {params.folder:q} > {log:q} 2>&1"
+
+
+rule plot:
+    input:
+        script=script("plot.py"),
+        modules=modules("plot.py"),
+        tables=table_files(STUDY, "csv"),
+        logs=in_every_training(STUDY, "training_log.csv"),
+        statistics=example_statistics(STUDY),
+    output:
+        report(
+            directory("<results>/plots"),
+            patterns=["{figure}.svg"],
+            caption="../report/plots.rst",
+            category="Plots",
+            labels=figure_labels,
+        ),
+    log:
+        "<logs>/plot.log",
+    benchmark:
+        "<results>/benchmarks/plot.tsv"
+    conda:
+        "../../envs/reporting.yaml"
+    params:
+        settings=settings("plot"),
+        study=study_flags(),
+        results=results_folder,
+    shell:
+        "python {input.script:q} {params.study} --results {params.results:q}"
+        " --output-dir {output:q} > {log:q} 2>&1"
+
+
+rule report:
+    input:
+        script=script("report.py"),
+        modules=modules("report.py"),
+        template=report_parts(),
+        data=data_files("train", "selection", "dev")
+        + ["<results>/data/data_card.json", "<results>/data/run.json"],
+        tables=table_files(STUDY, "csv"),
+        plots="<results>/plots",
+        statistics=example_statistics(STUDY),
+        trainings=in_every_training(STUDY, "training_log.csv", "run.json"),
+        predictions=in_every_run(
+            STUDY,
+            "predictions/dev.jsonl",
+            "predictions/run.json",
+            "scores/dialogues.csv",
+            "scores/summary.json",
+        ),
+    output:
+        report(
+            "<results>/report.html",
+            caption="../report/report.rst",
+            category="Report",
+            labels={"result": "the whole study on one page"},
+        ),
+    log:
+        "<logs>/report.log",
+    benchmark:
+        "<results>/benchmarks/report.tsv"
+    conda:
+        "../../envs/reporting.yaml"
+    params:
+        settings=settings("report"),
+        study=study_flags(),
+        results=results_folder,
+    shell:
+        "python {input.script:q} {params.study} --results {params.results:q}"
+        " --output {output:q} > {log:q} 2>&1"
