@@ -1,0 +1,71 @@
+"""Adds to `fixture_results` what plots and the report read besides: tokenised examples.
+
+    study, results = build_report_results(tmp_path)
+
+Lengths are seeded draws, the text of the example prompt is made up; scores and tables are real.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from fixture_results import build_results, fixture_study
+from safetensors.numpy import save_file
+
+from yoyak.settings.config import validate
+from yoyak.settings.study import Study
+
+EXAMPLES = 120  # of one dialogue each
+HOSTILE_PROMPT = "<|im_start|>user\n</script><img src=x onerror=alert(1)>다음 대화를 요약해주세요:\n"
+
+
+def report_study(**options) -> Study:
+    """`fixture_study` with a study file's defaults filled in."""
+    study = fixture_study(**options)
+    validate(study.settings, "study", Path("fixture.yaml"))
+    return study
+
+
+def build_report_results(folder: Path, study: Study | None = None, **options) -> tuple:
+    """A study and its results folder with everything that plot.py and report.py read."""
+    study = study or report_study()
+    results = build_results(Path(folder) / study.name, study, **options)
+    generator = np.random.default_rng(42)
+    for model in study.models:
+        for form in study.formats:
+            for augmentation in study.augmentations:
+                place = results / "examples" / model / form / augmentation
+                write_examples(place, study.models[model]["dataset"], augmentation, generator)
+    return study, results
+
+
+def write_examples(folder: Path, limits: dict, augmentation: str, generator) -> None:
+    """train.safetensors and statistics.json as build_dataset.py writes them."""
+    folder.mkdir(parents=True)
+    count = EXAMPLES * (5 if augmentation == "templates" else 1)
+    prompts = generator.normal(0.5 * limits["encoder_max_len"], 90, count).clip(
+        40, limits["encoder_max_len"]
+    )
+    answers = generator.normal(0.4 * limits["decoder_max_len"], 8, count).clip(4)
+    lengths = prompts.astype(np.int64) + answers.astype(np.int64)
+    tensors = {
+        "input_ids": np.zeros(lengths.sum(), dtype=np.int32),
+        "offsets": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        "prompt_lengths": prompts.astype(np.int32),
+        "dialogue_index": np.zeros(count, dtype=np.int32),
+    }
+    save_file(tensors, folder / "train.safetensors")
+    shortened = int((prompts == limits["encoder_max_len"]).sum())
+    example = {
+        "fname": "train_0",
+        "prompt": HOSTILE_PROMPT,
+        "answer": "#Person1#은 예약을 확인한다.<|im_end|>",
+        "prompt_tokens": 41,
+        "answer_tokens": 17,
+    }
+    statistics = {
+        "train": {"examples": count, "prompts_shortened": shortened},
+        "example": example,
+        "template_hash": "0" * 64,
+    }
+    (folder / "statistics.json").write_text(json.dumps(statistics), encoding="utf-8")

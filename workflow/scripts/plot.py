@@ -1,0 +1,38 @@
+"""Draw a study's plots (SVG and PNG) and their captions from its tables, logs and examples.
+
+Example:
+  python workflow/scripts/plot.py --study embedded \\
+      --results results/embedded --output-dir results/embedded/plots
+"""
+
+import argparse
+from pathlib import Path
+
+from yoyak.run.workspace import atomic_directory
+from yoyak.settings.cli import run_script
+from yoyak.settings.study import load_study
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--study", default="embedded", help="a file of config/studies/")
+    parser.add_argument("--debug", action="store_true", help="the study's small debug run")
+    parser.add_argument("--results", type=Path, help="default: results/STUDY")
+    parser.add_argument("--output-dir", type=Path, help="default: plots/ below --results")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    args = parse_arguments()
+    study = load_study(args.study, debug=args.debug)
+    results = args.results or study.results
+    from yoyak.reporting.plots import write_plots  # matplotlib loads only once the study is sound
+
+    with atomic_directory(args.output_dir or results / "plots") as folder:
+        write_plots(study, results, folder)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,130 @@
+"""Plots of what fine-tuning changes: paired differences, and quality against training cost."""
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from yoyak.reporting import style
+from yoyak.reporting.plot_parts import (
+    AXIS,
+    basis,
+    condition_patches,
+    errors,
+    tokenizer_sentence,
+)
+from yoyak.reporting.results import (
+    COMPARISON_NAMES,
+    CONDITION_NAMES,
+    Row,
+    dialogue_counts,
+    read_table,
+    where,
+)
+from yoyak.settings.study import ZERO_SHOT, Study
+
+BLOCK_GAP = 1.4  # lines between two comparisons
+HOURS_FROM = 3 * 3600  # seconds of training from which the axis counts hours
+
+_CELL = ("model", "format", "condition", "seed")
+_FORMAT_MARKERS = {"instruction": "s", "chat": "o"}
+
+
+def differences(study: Study, results: Path) -> tuple[Figure, str]:
+    """Forest plot with intervals; a mark is filled where Holm's p lies below 0.05."""
+    tokenizer = study.settings["metric"]["primary"]
+    rows = where(read_table(results, "differences"), tokenizer=tokenizer)
+    names = list(dict.fromkeys(row["comparison"] for row in rows))
+    figure = style.new_figure(8.2, 0.27 * (len(rows) + BLOCK_GAP * len(names)) + 0.9)
+    axes = figure.subplots()
+    y, ticks, labels = 0.0, [], []
+    for name in names:
+        axes.annotate(
+            COMPARISON_NAMES[name], (0, y), xycoords=("axes fraction", "data"), xytext=(-4, 0),
+            textcoords="offset points", ha="right", va="center", fontweight="bold", fontsize=8.5,
+        )  # fmt: skip
+        for row in where(rows, comparison=name):
+            y += 1
+            _forest_line(axes, row, y)
+            ticks.append(y)
+            labels.append(difference_name(row, study))
+        y += BLOCK_GAP
+    axes.axvline(0, color=style.INK, lw=0.9)
+    axes.set_yticks(ticks, labels)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(y - 0.7, -0.8)
+    axes.grid(axis="x")
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("difference in ROUGE mean × 100")
+    methods = "; ".join(dict.fromkeys(row["method"] for row in rows if row["method"]))
+    return figure, (
+        f"Paired differences over the same dialogues, n = {dialogue_counts(rows)}, with 95 % "
+        f"intervals. {tokenizer_sentence(tokenizer)} A filled mark has p < 0.05 after Holm’s "
+        f"correction over the table, a hollow one has not. Method: {methods}."
+    )
+
+
+def cost(study: Study, results: Path) -> tuple[Figure, str]:
+    """ROUGE against the wall time that training took; zero-shot stands at no cost."""
+    tokenizer = study.settings["metric"]["primary"]
+    rouge = where(read_table(results, "rouge"), tokenizer=tokenizer)
+    training = where(read_table(results, "resources"), step="train")
+    seconds = {tuple(row[key] for key in _CELL): row["wall_seconds"] for row in training}
+    unit, size = ("hours", 3600) if max(seconds.values()) > HOURS_FROM else ("minutes", 60)
+    figure = style.new_figure(max(6.4, 3.1 * len(study.models) + 0.8), 3.6)
+    all_axes = figure.subplots(1, len(study.models), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, model in zip(all_axes, study.models, strict=True):
+        for form in study.formats:
+            rows = where(rouge, model=model, format=form)
+            start = where(rows, condition=ZERO_SHOT)[0]["rouge_mean"]
+            for row in rows:
+                x = seconds.get(tuple(row[key] for key in _CELL), 0.0) / size
+                mean = row["rouge_mean"]
+                axes.plot([0, x], [start, mean], color=style.MUTED, lw=0.7, zorder=1)
+                axes.errorbar(
+                    x, mean, errors(row), fmt=_FORMAT_MARKERS[form], ms=6.5, mew=0.6,
+                    mec=style.INK, color=style.CONDITION_COLOURS[row["condition"]],
+                    ecolor=style.INK, elinewidth=0.9,
+                )  # fmt: skip
+        axes.set_title(model)
+        axes.set_xlabel(f"training, {unit} of wall time")
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    all_axes[0].set_ylim(bottom=0)
+    all_axes[0].set_ylabel(AXIS)
+    handles = condition_patches(study) + [
+        Line2D([], [], ls="", marker=_FORMAT_MARKERS[form], color=style.MUTED, ms=6, label=form)
+        for form in study.formats
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    devices = ", ".join(sorted({row["device"] for row in training if row["device"]})) or "unknown"
+    return figure, (
+        f"Quality against the wall time of training on: {devices}. A line leads from a model’s "
+        "zero-shot score, which costs no training, to its fine-tuned ones, one mark a training. "
+        f"{basis(study, rouge)}"
+    )
+
+
+def difference_name(row: Row, study: Study) -> str:
+    """What a difference belongs to, without what its comparison already says."""
+    parts = [row["model"]]
+    if row["comparison"] != "chat-instruction":
+        parts.append(row["format"])
+    if row["comparison"] != "templates-none":
+        parts.append(CONDITION_NAMES[row["condition"]])
+    if len(study.seeds) > 1 and row["seed"] is not None:
+        parts.append(f"seed {row['seed']}")
+    return " · ".join(parts)
+
+
+def _forest_line(axes, row: Row, y: float) -> None:
+    value, low, high = (row[key] for key in ("difference", "ci_low", "ci_high"))
+    colour = style.CONDITION_COLOURS["templates"]
+    face = colour if row["p_holm"] < 0.05 else style.PAPER
+    axes.plot([low, high], [y, y], color=style.INK, lw=1.2)
+    axes.plot(value, y, "o", ms=6, color=colour, mfc=face, mew=1.2)
+    axes.annotate(
+        f"{value:+.1f}  [{low:+.1f}, {high:+.1f}]".replace("-", "−"), (1.01, y),
+        xycoords=("axes fraction", "data"), fontsize=8, va="center", annotation_clip=False,
+    )  # fmt: skip

@@ -1,0 +1,62 @@
+"""What several plots share: legends, error bars, and the sentences that every caption owes."""
+
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from yoyak.reporting.results import CONDITION_NAMES, TOKENIZER_NAMES, Row, dialogue_counts, where
+from yoyak.reporting.style import CONDITION_COLOURS, CONDITION_MARKERS, INK
+from yoyak.settings.study import Study
+
+SCALE = "mean of ROUGE-1, -2 and -L (F1 × 100)"
+AXIS = "ROUGE mean × 100"
+
+
+def condition_patches(study: Study) -> list[Patch]:
+    """Legend of the conditions as filled boxes."""
+    return [
+        Patch(facecolor=CONDITION_COLOURS[name], edgecolor=INK, lw=0.6, label=CONDITION_NAMES[name])
+        for name in study.conditions
+    ]
+
+
+def condition_marks(study: Study) -> list[Line2D]:
+    """Legend of the conditions as marks."""
+    return [
+        Line2D([], [], ls="", marker=CONDITION_MARKERS[name], color=CONDITION_COLOURS[name],
+               mec=INK, mew=0.6, ms=6, label=CONDITION_NAMES[name])
+        for name in study.conditions
+    ]  # fmt: skip
+
+
+def errors(row: Row) -> list[list[float]] | None:
+    """Distances down and up from rouge_mean, as matplotlib wants them; None without interval."""
+    mean, low, high = (row[key] for key in ("rouge_mean", "ci_low", "ci_high"))
+    if low is None or high is None:
+        return None
+    return [[max(0.0, mean - low)], [max(0.0, high - mean)]]
+
+
+def tokenizer_sentence(name: str) -> str:
+    return f"Tokenizer: {TOKENIZER_NAMES[name]}."
+
+
+def interval_sentence(study: Study) -> str:
+    resamples = f"{study.settings['metric']['resamples']:,} resamples"
+    return f"Whiskers are 95 % bootstrap intervals over dialogues ({resamples})."
+
+
+def basis(study: Study, rouge: list[Row]) -> str:
+    """n, tokenizer and interval of scores under the primary tokenizer."""
+    tokenizer = study.settings["metric"]["primary"]
+    n = dialogue_counts(where(rouge, tokenizer=tokenizer))
+    return f"n = {n} dialogues. {tokenizer_sentence(tokenizer)} {interval_sentence(study)}"
+
+
+def seeds_sentence(study: Study) -> str:
+    """What a value stands for where the study has several seeds; empty with one."""
+    if len(study.seeds) == 1:
+        return ""
+    return (
+        f" Fine-tuned values are means over {len(study.seeds)} training seeds; their intervals "
+        "draw seeds and dialogues."
+    )

@@ -1,0 +1,96 @@
+"""Result files as plots, report and model cards read them, and the words they use for names."""
+
+import csv
+from pathlib import Path
+
+from yoyak.reporting import tables
+from yoyak.settings.config import UserError, display
+from yoyak.settings.study import ZERO_SHOT, Study
+
+CONDITION_NAMES = {
+    ZERO_SHOT: "zero-shot",
+    "none": "fine-tuned",
+    "templates": "fine-tuned, 5 templates",
+}
+TOKENIZER_NAMES = {
+    "morphemes": "morphemes",
+    "morphemes_no_tags": "morphemes, tags dropped",
+    "characters": "characters",
+    "words": "whitespace words",
+    "english": "English words, stemmed",
+}
+COMPARISON_NAMES = {
+    "fine_tuned-zero_shot": "fine-tuned − zero-shot",
+    "templates-none": "5 templates − one instruction",
+    "chat-instruction": "chat − instruction",
+}
+FIRST_TURNS = "floor_first_turn_"
+OTHER_REFERENCE = "floor_other_reference"
+CEILING = "ceiling_references"
+
+Row = dict  # a table's row: column → text, number or None
+
+
+def read_table(results: Path, name: str) -> list[Row]:
+    """Rows of tables/{name}.csv; UserError when it is missing or has other columns."""
+    return tables.read_table(Path(results) / "tables" / f"{name}.csv")
+
+
+def read_csv(path: Path, cure: str) -> list[dict[str, str]]:
+    """Rows of any CSV file as text; UserError with the `cure` when it is missing."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise UserError(f"{display(path)}: cannot be read ({error.strerror}); {cure}") from None
+
+
+def where(rows: list[Row], **values: object) -> list[Row]:
+    """The rows whose columns have these values."""
+    return [row for row in rows if all(row[key] == value for key, value in values.items())]
+
+
+def one(rows: list[Row], **values: object) -> Row:
+    """The only row with these values.
+
+    Raises UserError when there is none or more than one: the tables don't fit the study.
+    """
+    found = where(rows, **values)
+    if len(found) != 1:
+        wanted = ", ".join(f"{key} {value}" for key, value in values.items())
+        raise UserError(f"tables: {len(found)} rows for {wanted}, expected 1; run compare.py again")
+    return found[0]
+
+
+def arm(study: Study, results: Path, tokenizer: str, **cell: str) -> Row:
+    """rouge_mean with its interval of one model, format and condition; over all its seeds."""
+    if len(study.seeds) > 1 and cell["condition"] != ZERO_SHOT:
+        return one(read_table(results, "seeds"), tokenizer=tokenizer, **cell)
+    return one(read_table(results, "rouge"), tokenizer=tokenizer, **cell)
+
+
+def read_context(results: Path, tokenizer: str, group: str = "all") -> dict[str, Row]:
+    """Floors and ceiling under one tokenizer, by name."""
+    rows = where(read_table(results, "context"), tokenizer=tokenizer, group=group)
+    return {row["name"]: row for row in rows}
+
+
+def best_first_turns(context: dict[str, Row]) -> Row | None:
+    """The strongest of the floors made of a dialogue's first turns."""
+    turns = [row for name, row in context.items() if name.startswith(FIRST_TURNS)]
+    return max(turns, key=lambda row: row["rouge_mean"], default=None)
+
+
+def context_name(name: str) -> str:
+    """A floor or ceiling in words."""
+    if name == OTHER_REFERENCE:
+        return "another dialogue’s reference"
+    if name == CEILING:
+        return "references against each other"
+    turns = name.removeprefix(FIRST_TURNS)
+    return "the dialogue’s first turn" if turns == "1" else f"the dialogue’s first {turns} turns"
+
+
+def dialogue_counts(rows: list[Row]) -> str:
+    """The n of these rows, "100" or "66 or 34"."""
+    return " or ".join(f"{n:,}" for n in dict.fromkeys(row["n"] for row in rows))

@@ -1,0 +1,82 @@
+"""How every plot looks: colours that keep their order in grey print, bytes that stay the same."""
+
+from pathlib import Path
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# One blue from light to dark: lightness alone tells the conditions apart, in grey print and for
+# every kind of colour vision; markers differ as well.
+INK = "#1f2933"
+MUTED = "#5f6b77"
+GRID = "#e4e8ec"
+PAPER = "#ffffff"
+FLOOR = "#a8482a"
+CEILING = "#3c6e47"
+CONDITION_COLOURS = {"zero_shot": "#c9d1d9", "none": "#5b9fd0", "templates": "#15436b"}
+CONDITION_MARKERS = {"zero_shot": "o", "none": "s", "templates": "D"}
+
+PNG_DOTS_PER_INCH = 160
+
+RC = {
+    "font.family": ["DejaVu Sans"],  # shipped with matplotlib: the same picture on every machine
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 9,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "svg.hashsalt": "yoyak",
+    "svg.fonttype": "none",
+}
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, sizes in inches; made inside `plot_style`."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def plot_style():
+    """Context in which figures are made and saved."""
+    return matplotlib.rc_context(RC)
+
+
+def save(figure: Figure, folder: Path, stem: str) -> None:
+    """Write {stem}.svg and {stem}.png; equal figures give equal bytes."""
+    vector, pixels = folder / f"{stem}.svg", folder / f"{stem}.png"  # a stem may hold dots
+    vector.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(vector, metadata={"Date": None, "Creator": None})
+    figure.savefig(pixels, dpi=PNG_DOTS_PER_INCH, metadata={"Software": None})
+
+
+def spread(positions: list[float], gap: float) -> list[float]:
+    """Positions moved apart until neighbours keep `gap`, in the order given; for labels."""
+    order = sorted(range(len(positions)), key=positions.__getitem__)
+    placed = list(positions)
+    for lower, upper in zip(order, order[1:], strict=False):
+        placed[upper] = max(placed[upper], placed[lower] + gap)
+    return placed

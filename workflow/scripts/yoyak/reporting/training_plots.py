@@ -1,0 +1,172 @@
+"""Plots of training: loss curves, and the lengths of prompts and summaries beside their limits."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from safetensors import safe_open
+
+from yoyak.reporting.cells import read_json
+from yoyak.reporting.results import CONDITION_NAMES, read_csv
+from yoyak.reporting.style import INK, MUTED, new_figure
+from yoyak.settings.config import UserError
+from yoyak.settings.study import Cell, Study
+
+COLUMNS = 4  # panels side by side
+LIMIT_BINS = 40
+TRAINING, SELECTION = "#5b9fd0", "#15436b"
+
+
+def loss_curves(study: Study, results: Path) -> tuple[Figure, str]:
+    """Training and selection loss of every training, one panel a model, format and condition."""
+    panels = [
+        (model, form, augmentation)
+        for model in study.models
+        for form in study.formats
+        for augmentation in study.augmentations
+    ]
+    columns = min(COLUMNS, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = new_figure(max(4.5, 2.5 * columns), 1.95 * rows + 0.5)
+    all_axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes in all_axes.flat[len(panels) :]:
+        axes.remove()
+    for axes, panel in zip(all_axes.flat, panels, strict=False):
+        _draw_losses(axes, [_training_log(results, Cell(*panel, seed)) for seed in study.seeds])
+        model, form, augmentation = panel
+        axes.set_title(f"{model} · {form}\n{CONDITION_NAMES[augmentation]}", fontsize=8)
+    for axes in all_axes[:, 0]:
+        axes.set_ylabel("loss per token")
+    figure.supxlabel("optimiser step", fontsize=9)
+    figure.legend(handles=_loss_handles(), loc="outside upper left", ncols=3)
+    return figure, _loss_caption(study)
+
+
+def cell_loss_curve(
+    study: Study, results: Path, model: str, form: str, augmentation: str
+) -> tuple[Figure, str]:
+    """The same for one model, format and condition, one line a seed."""
+    figure = new_figure(5.2, 2.7)
+    axes = figure.subplots()
+    _draw_losses(
+        axes,
+        [_training_log(results, Cell(model, form, augmentation, seed)) for seed in study.seeds],
+    )
+    axes.set_ylabel("loss per token")
+    axes.set_xlabel("optimiser step")
+    figure.legend(handles=_loss_handles(), loc="outside upper left", ncols=3)
+    return figure, f"{model} · {form} · {CONDITION_NAMES[augmentation]}. {_loss_caption(study)}"
+
+
+def lengths(study: Study, results: Path) -> tuple[Figure, str]:
+    """Tokens of training prompts and reference summaries, with the limits that cut them."""
+    figure = new_figure(8.6, 2.3 * len(study.models) + 0.6)
+    all_axes = figure.subplots(len(study.models), 2, squeeze=False)
+    augmentation = study.augmentations[0]
+    notes, handles = [], {}
+    for (prompt_axes, answer_axes), model in zip(all_axes, study.models, strict=True):
+        limits = study.models[model]["dataset"]
+        for form, style in zip(study.formats, _FORMAT_STYLES, strict=False):
+            folder = Path(results) / "examples" / model / form / augmentation
+            prompts, answers = _token_counts(folder / "train.safetensors")
+            handles[form] = Line2D([], [], label=form, lw=1.5, **style)
+            for axes, counts, limit in (
+                (prompt_axes, prompts, limits["encoder_max_len"]),
+                (answer_axes, answers, limits["decoder_max_len"]),
+            ):
+                edges = np.linspace(0, max(limit, int(counts.max())) + 1, LIMIT_BINS + 1)
+                heights, edges = np.histogram(counts, edges)
+                axes.stairs(heights, edges, lw=1.5, **style)
+            over = int((answers > limits["decoder_max_len"]).sum())
+            shortened = _shortened(folder / "statistics.json")
+            notes.append(
+                f"{model} · {form}: {len(prompts):,} examples, {shortened:,} prompts shortened, "
+                f"{over:,} summaries longer than the limit"
+            )
+        for axes, key, word in (
+            (prompt_axes, "encoder_max_len", "prompt"),
+            (answer_axes, "decoder_max_len", "summary"),
+        ):
+            limit = limits[key]
+            axes.axvline(limit, color=INK, lw=1, ls=":")
+            axes.annotate(
+                f"limit {limit}", (limit, 1), xycoords=("data", "axes fraction"), xytext=(-4, -2),
+                textcoords="offset points", ha="right", va="top", fontsize=8, color=MUTED,
+            )  # fmt: skip
+            axes.set_title(f"{model}: {word}", fontsize=8.5)
+            axes.set_xlim(left=0)
+            axes.set_ylim(0, axes.get_ylim()[1] * 1.15)  # room for the limit's name
+        prompt_axes.set_ylabel("training examples")
+    for axes in all_axes[-1]:
+        axes.set_xlabel("tokens")
+    figure.legend(handles=list(handles.values()), loc="outside upper left", ncols=len(handles))
+    return figure, (
+        "Lengths of the training prompts, after shortening, and of the reference summaries with "
+        f"their stop token, in tokens of each model’s own tokenizer (condition: "
+        f"{CONDITION_NAMES[augmentation]}). Exact counts, so no interval. Dotted: encoder_max_len "
+        f"and decoder_max_len. n: {'; '.join(notes)}."
+    )
+
+
+_FORMAT_STYLES = [dict(color=SELECTION, ls="-"), dict(color=TRAINING, ls="--")]
+
+
+def _training_log(results: Path, cell: Cell) -> list[dict]:
+    return read_csv(results / cell.run / "training_log.csv", cure="train the cell first")
+
+
+def _draw_losses(axes, logs: list[list[dict]]) -> None:
+    for log in logs:
+        for column, style in (
+            ("loss", dict(color=TRAINING, lw=1)),
+            ("eval_loss", dict(color=SELECTION, lw=1.3, marker="s", ms=3.5)),
+        ):
+            points = [(int(row["step"]), float(row[column])) for row in log if row[column]]
+            if not points:
+                continue
+            axes.plot(*zip(*points, strict=True), **style)
+            if column == "eval_loss":
+                step, best = min(points, key=lambda point: point[1])
+                axes.plot(step, best, "o", ms=9, mfc="none", mec=INK, mew=1.1)
+    axes.grid(axis="x", visible=False)
+
+
+def _loss_handles() -> list[Line2D]:
+    return [
+        Line2D([], [], color=TRAINING, lw=1.2, label="training"),
+        Line2D([], [], color=SELECTION, lw=1.3, marker="s", ms=3.5, label="selection"),
+        Line2D([], [], ls="", marker="o", ms=8, mfc="none", mec=INK, label="lowest selection loss"),
+    ]
+
+
+def _loss_caption(study: Study) -> str:
+    data = study.settings["data"]
+    source = (
+        f"a held-out slice of the training data (seed {data['selection_seed']})"
+        if data["selection"] == "held_out"
+        else "dev, which also scores here: read the scores as optimistic"
+    )
+    seeds = ", ".join(str(seed) for seed in study.seeds)
+    return (
+        "Cross-entropy per supervised token, natural logarithm, in each model’s own tokenizer, so "
+        f"not comparable between models. Selection data: {source}. n = 1 training a line, seed "
+        f"{seeds}; no interval."
+    )
+
+
+def _token_counts(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Prompt and answer lengths of a tokenised split, both (examples,)."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            offsets, prompts = file.get_tensor("offsets"), file.get_tensor("prompt_lengths")
+    except OSError:
+        raise UserError(f"{path}: no such file; run build_dataset.py first") from None
+    return prompts.astype(np.int64), np.diff(offsets) - prompts
+
+
+def _shortened(path: Path) -> int:
+    """Training prompts whose dialogue was shortened."""
+    statistics = read_json(path, cure="run build_dataset.py first")
+    return statistics["train"]["prompts_shortened"]
