@@ -53,7 +53,7 @@ def submission_csv(predictions: list[Prediction]) -> str:
 
 def _harmless(text: str) -> str:
     """A blank before what a spreadsheet would take for a formula: no tokenizer of ROUGE sees it."""
-    return " " + text if text[:1] in ("=", "+", "-", "@") else text
+    return " " + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 if __name__ == "__main__":

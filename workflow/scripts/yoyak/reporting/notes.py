@@ -25,8 +25,8 @@ def table_notes(metric: dict, summary: dict, comparisons: int, flips: int) -> di
     primary = f"The primary tokenizer is {metric['primary']}. Signatures:\n\n{signatures}"
     paired = (
         "difference is in rouge_mean, paired over dialogues; ci_low and ci_high: "
-        f"{summary['interval']['method']}, {resamples} resamples. p_value: two-sided sign-flip test, "
-        f"{flips:,} flips. p_holm: the same after Holm's correction over all rows of the table"
+        f"{summary['interval']['method']}, {resamples} resamples. p_value: two-sided sign-flip "
+        f"test, {flips:,} flips. p_holm: after Holm's correction over all rows of the table"
     )
     return {
         "rouge": f"{_WHO} {interval} {primary}",
@@ -35,7 +35,7 @@ def table_notes(metric: dict, summary: dict, comparisons: int, flips: int) -> di
         "side's.",
         "group_differences": f"{paired}. steps and supervised_tokens are the first-named side's.",
         "context": "floor_other_reference: each dialogue gets another dialogue's first reference "
-        f"(seed {metric['seed']}). floor_first_turn_N: the dialogue's first N turns, tags included. "
+        f"(seed {metric['seed']}). floor_first_turn_N: the dialogue's first N turns with tags. "
         "ceiling_references: each reference against the same dialogue's others, over dialogues "
         f"that have several. {interval}",
         "diagnostics": f"Means over dialogues; n-grams are of {metric['primary']} tokens. "
