@@ -1,16 +1,16 @@
 """Model configs: YAML with `_base_` inheritance, merged, validated, in one plain dict."""
 
 import copy
+import difflib
 import json
-import math
+import re
 from pathlib import Path
 
-import yaml
+from yoyak.settings.strict_yaml import PROJECT_ROOT, UserError, display, load_yaml, one_line
 
-PROJECT_ROOT = Path(__file__).resolve().parents[4]
 MODELS = PROJECT_ROOT / "config" / "models"
 SCHEMAS = PROJECT_ROOT / "workflow" / "schemas"
-MAX_YAML_BYTES = 1_000_000  # a settings file is a page or two; an alias bomb is not read
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]{0,99}")  # no separator: it becomes a folder's name
 
 DEBUG_TRAINING = {
     "epochs": 1,
@@ -18,55 +18,6 @@ DEBUG_TRAINING = {
     "batch_size": 2,
     "gradient_accumulation_steps": 1,
 }
-
-
-class UserError(Exception):
-    """A mistake in a config, in data or in a model; its text is one line that names the cure."""
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML that refuses what YAML would silently accept: duplicate keys and aliases."""
-
-    def compose_node(self, parent, index):
-        if self.check_event(yaml.AliasEvent):
-            line = self.peek_event().start_mark.line + 1
-            raise yaml.YAMLError(f"line {line}: aliases (*name) are not allowed; write the value")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key_node, _ in node.value:
-            line = key_node.start_mark.line + 1
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.YAMLError(f"line {line}: a key must be a plain word")
-            if key_node.value in seen:
-                raise yaml.YAMLError(f"line {line}: key '{key_node.value}' stands twice")
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
-
-
-def load_yaml(path: Path) -> dict:
-    """Read one YAML mapping.
-
-    Raises UserError for a missing, oversized, non-UTF-8 or malformed file, naming file and line.
-    """
-    shown = display(path)
-    try:
-        raw = path.read_bytes()
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{shown}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
-    except OSError as error:
-        raise UserError(f"{shown}: cannot be read ({error.strerror})") from None
-    if len(raw) > MAX_YAML_BYTES:
-        raise UserError(f"{shown}: {len(raw):,} bytes are too many for a settings file")
-    try:
-        content = yaml.load(text, _StrictLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{shown}: not valid YAML: {_one_line(error)}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{shown}: must be a mapping of keys to values")
-    return _scientific_numbers(content)
 
 
 def load_config(experiment: str, debug: bool = False) -> dict:
@@ -79,20 +30,30 @@ def load_config(experiment: str, debug: bool = False) -> dict:
     Raises:
         UserError: unknown experiment, unknown key, bad value, `_base_` circle.
     """
-    path = MODELS / f"{experiment}.yaml"
-    if path.parent != MODELS or not path.is_file():
-        known = ", ".join(sorted(file.stem for file in MODELS.glob("*.yaml")))
-        raise UserError(
-            f"model '{experiment}': no such file config/models/{experiment}.yaml "
-            f"(there are: {known})"
-        )
+    path = settings_file("model", MODELS, experiment)
     return finish_config(_merge_bases(path, ()), path, debug=debug)
 
 
+def settings_file(kind: str, folder: Path, name: str) -> Path:
+    """The file {folder}/{name}.yaml; UserError listing those that exist when it is none of them."""
+    path = folder / f"{name}.yaml"
+    if not NAME.fullmatch(name) or not path.is_file():
+        known = sorted(file.stem for file in folder.glob("*.yaml"))
+        shown = one_line(name)[:80]
+        raise UserError(
+            f"{kind} '{shown}': no such file {display(folder)}/{shown}.yaml"
+            f"{_suggestion(shown, known)} (there are: {', '.join(known)})"
+        )
+    return path
+
+
 def finish_config(
-    config: dict, source: Path, *, overrides: dict | None = None, debug=False
+    config: dict, source: Path | str, *, overrides: dict | None = None, debug: bool = False
 ) -> dict:
-    """Lay a study's `overrides` and the debug values over a merged config, and validate it."""
+    """Lay a study's `overrides` and the debug values over a merged config, and validate it.
+
+    source: what an error names as the place of the fault.
+    """
     config = deep_merge(config, overrides or {})
     validate(config, "model", source)
     if debug:
@@ -119,9 +80,10 @@ def deep_merge(base: dict, over: dict) -> dict:
     return merged
 
 
-def validate(content: dict, schema_name: str, source: Path) -> None:
+def validate(content: dict, schema_name: str, source: Path | str) -> None:
     """Check against workflow/schemas/{schema_name}.schema.json and fill its defaults in.
 
+    A whole number written as 16.0 becomes 16 where the schema wants an integer.
     Raises UserError with file, key, what was found and what is allowed: the first fault only.
     """
     import jsonschema
@@ -129,20 +91,16 @@ def validate(content: dict, schema_name: str, source: Path) -> None:
     schema = json.loads((SCHEMAS / f"{schema_name}.schema.json").read_text(encoding="utf-8"))
     _fill_defaults(content, schema)
     validator = jsonschema.Draft202012Validator(schema)
-    fault = jsonschema.exceptions.best_match(validator.iter_errors(content))
-    if fault is not None:
-        raise UserError(f"{display(source)}: {_describe(fault)}")
+    faults = sorted(validator.iter_errors(content), key=lambda fault: fault.json_path)
+    if faults:
+        raise UserError(f"{display(source)}: {_describe(faults[0])}")
+    _whole_numbers(content, schema)
 
 
 def canonical(content: object) -> str:
-    """JSON with sorted keys: equal settings give equal text, however they were written."""
+    """JSON with sorted keys and 32.0 as 32: equal settings give equal text, however written."""
+    content = _plain_numbers(content)
     return json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-
-
-def display(path: Path) -> str:
-    """A path as a person would type it from the project's root."""
-    path = Path(path)
-    return str(path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path)
 
 
 def _merge_bases(path: Path, seen: tuple[Path, ...]) -> dict:
@@ -163,22 +121,6 @@ def _merge_bases(path: Path, seen: tuple[Path, ...]) -> dict:
     return deep_merge(_merge_bases(base_path, (*seen, path)), content)
 
 
-def _scientific_numbers(node):
-    """YAML 1.1 reads `2e-5` as text and lets `.nan` in: the one is a number, the other refused."""
-    if isinstance(node, dict):
-        return {key: _scientific_numbers(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_scientific_numbers(value) for value in node]
-    if isinstance(node, float) and not math.isfinite(node):
-        raise UserError(f"a number in the settings is {node}; write a finite one")
-    if isinstance(node, str) and node[:1].isdigit() and "e" in node.lower():
-        try:
-            return float(node)
-        except ValueError:
-            return node
-    return node
-
-
 def _fill_defaults(content, schema) -> None:
     if not isinstance(content, dict):
         return
@@ -189,25 +131,88 @@ def _fill_defaults(content, schema) -> None:
             _fill_defaults(content[key], part)
 
 
+def _whole_numbers(content: dict, schema: dict) -> None:
+    """JSON schema lets 16.0 pass as an integer; a tensor's size does not."""
+    for key, part in schema.get("properties", {}).items():
+        value = content.get(key)
+        if isinstance(value, dict):
+            _whole_numbers(value, part)
+        elif isinstance(value, float) and "integer" in json.dumps(part):
+            content[key] = int(value)
+        elif isinstance(value, list):
+            content[key] = [_plain_numbers(item) for item in value]
+
+
+def _plain_numbers(node):
+    if isinstance(node, dict):
+        return {key: _plain_numbers(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_plain_numbers(value) for value in node]
+    return int(node) if isinstance(node, float) and node.is_integer() else node
+
+
 def _describe(fault) -> str:
+    """One fault of the schema's as: key, what was found, what is allowed."""
     key = ".".join(str(part) for part in fault.absolute_path) or "(top level)"
     if fault.validator == "additionalProperties":
         allowed = sorted(fault.schema["properties"])
-        unknown = sorted(set(fault.instance) - set(allowed))
-        return f"unknown key '{_join(key, unknown[0])}' (allowed here: {', '.join(allowed)})"
+        unknown = one_line(sorted(set(fault.instance) - set(allowed))[0])[:80]
+        return (
+            f"unknown key '{_join(key, unknown)}'{_suggestion(unknown, allowed)} "
+            f"(allowed here: {', '.join(allowed)})"
+        )
     if fault.validator == "required":
         missing = [name for name in fault.validator_value if name not in fault.instance]
         return f"key '{_join(key, missing[0])}' is missing"
-    found = f"{json.dumps(fault.instance, ensure_ascii=False)[:80]}"
-    if fault.validator == "enum":
-        allowed = ", ".join(json.dumps(value) for value in fault.validator_value)
-        return f"{key}: found {found}, allowed are {allowed}"
-    return f"{key}: found {found}: {_one_line(fault.message)[:200]}"
+    found = one_line(json.dumps(fault.instance, ensure_ascii=False, default=str))[:80]
+    return f"{key}: found {found}, {_allowed(fault.schema, fault)}"
+
+
+def _allowed(schema: dict, fault=None) -> str:
+    """What a schema's leaf allows, in words."""
+    if "anyOf" in schema:
+        return "allowed are " + " or ".join(_allowed(part) for part in schema["anyOf"])
+    if "const" in schema:
+        return json.dumps(schema["const"])
+    if "enum" in schema:
+        return "allowed are " + ", ".join(json.dumps(value) for value in schema["enum"])
+    kinds = schema.get("type", [])
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    words = " or ".join(KINDS[kind] for kind in kinds)
+    limits = [f"{text} {schema[name]:,}" for name, text in LIMITS.items() if name in schema]
+    if schema.get("minItems"):
+        limits.append("not empty")
+    if schema.get("uniqueItems"):
+        limits.append("no value twice")
+    if schema.get("minLength"):
+        limits.append("not empty")
+    if "pattern" in schema:
+        limits.append(f"of the form {schema['pattern']}")
+    text = ", ".join([words, *limits])
+    return f"must be {text}" if fault is not None else text
+
+
+KINDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "a text (in quotes, if YAML would read it as something else)",
+    "boolean": "true or false",
+    "object": "a mapping of keys to values",
+    "array": "a list",
+    "null": "null",
+}
+LIMITS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "more than",
+    "maximum": "at most",
+    "exclusiveMaximum": "less than",
+}
+
+
+def _suggestion(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def _join(key: str, name: str) -> str:
     return name if key == "(top level)" else f"{key}.{name}"
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yoyak.settings.config import (
-    MODELS,
     PROJECT_ROOT,
     UserError,
     canonical,
+    display,
     finish_config,
     load_config,
     load_yaml,
+    settings_file,
     validate,
 )
 
@@ -149,24 +150,33 @@ def load_study(name: str, debug: bool = False) -> Study:
 
     Raises UserError for an unknown study or model, an unknown key or a bad value.
     """
-    path = STUDIES / f"{name}.yaml"
-    if path.parent != STUDIES or not path.is_file():
-        known = ", ".join(sorted(file.stem for file in STUDIES.glob("*.yaml")))
-        raise UserError(
-            f"study '{name}': no such file config/studies/{name}.yaml (there are: {known})"
-        )
+    path = settings_file("study", STUDIES, name)
     settings = load_yaml(path)
     validate(settings, "study", path)
-    metric = settings["metric"]
-    if metric["primary"] not in metric["tokenizers"]:
-        raise UserError(
-            f"config/studies/{name}.yaml: metric.primary '{metric['primary']}' must be one of "
-            f"metric.tokenizers ({', '.join(metric['tokenizers'])})"
-        )
+    _check_metric(settings, display(path))
     models = {}
     for model in settings["models"]:
-        config = load_config(model)
+        try:
+            config = load_config(model)
+        except UserError as error:  # the model's own fault, or a name that no file has
+            raise UserError(f"{display(path)}: models: {error}") from None
+        # Valid by itself, so that a fault found now is the overrides'.
         models[model] = finish_config(
-            config, MODELS / f"{model}.yaml", overrides=settings["overrides"], debug=debug
+            config, f"{display(path)}: overrides", overrides=settings["overrides"], debug=debug
         )
     return Study(source=name, debug=debug, settings=settings, models=models)
+
+
+def _check_metric(settings: dict, source: str) -> None:
+    metric = settings["metric"]
+    names = ", ".join(metric["tokenizers"])
+    if metric["primary"] not in metric["tokenizers"]:
+        raise UserError(
+            f"{source}: metric.primary: found '{metric['primary']}', must be one of "
+            f"metric.tokenizers ({names})"
+        )
+    if settings["language"] == "ko" and "english" in metric["tokenizers"]:
+        raise UserError(
+            f"{source}: metric.tokenizers: found 'english' in a Korean study, which drops all but "
+            "a-z and 0-9, so that Korean text would score 0; use morphemes, characters or words"
+        )
