@@ -81,12 +81,15 @@ def package_versions() -> dict[str, str]:
 
 
 def git_state() -> dict:
-    """Commit and whether tracked files differ from it; nulls outside a git checkout."""
+    """Commit and whether tracked files differ from it; nulls outside a checkout of Yoyak."""
+    nothing = {"commit": None, "dirty": None}
     try:
+        if Path(_git("rev-parse", "--show-toplevel")) != PROJECT_ROOT:
+            return nothing  # unpacked inside some other repository
         commit = _git("rev-parse", "HEAD")
         dirty = bool(_git("status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "dirty": None}
+    except (OSError, subprocess.SubprocessError):
+        return nothing
     return {"commit": commit, "dirty": dirty}
 
 
@@ -129,9 +132,8 @@ def _memory_gb() -> float | None:
 def _files(inputs: list[Path]) -> list[Path]:
     files = []
     for path in map(Path, inputs):
-        files += (
-            sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-        )
+        inside = sorted(file for file in path.rglob("*") if file.is_file())
+        files += inside if path.is_dir() else [path]
     return files
 
 
@@ -141,4 +143,4 @@ def _shown(path: Path) -> str:
     for root in (Path.cwd(), PROJECT_ROOT):
         if path.is_relative_to(root):
             return str(path.relative_to(root))
-    return path.name
+    return f"…/{path.parent.name}/{path.name}"

@@ -3,13 +3,17 @@
 import contextlib
 import fcntl
 import functools
+import glob
 import hashlib
 import json
 import os
+import platform
+import secrets
 import shutil
-import tempfile
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from yoyak.settings.config import UserError
 
@@ -20,22 +24,23 @@ KEEP_OTHER_FINGERPRINTS = 1
 def atomic_directory(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path`; when the block ends well it replaces `path` whole.
 
-    An exception leaves `path` as it was. A process killed between removing the old folder and
-    moving the new one leaves no folder, never a part of one.
+    An exception leaves `path` as it was. A process killed between moving the old folder away and
+    the new one in leaves no folder, never a part of one; its leftovers go at the next call.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    aside = _aside(path.parent, path.name)
+    old = aside.with_name(f"{aside.name}.old")
+    aside.mkdir(mode=0o755)
     try:
-        aside.chmod(0o755)
         yield aside
         sync_tree(aside)
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(aside, path)
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(path, old)
+        os.rename(aside, path)
         sync_directory(path.parent)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        _remove(aside)
+        _remove(old)
 
 
 @contextlib.contextmanager
@@ -45,8 +50,8 @@ def atomic_files(directory: Path) -> Iterator[Path]:
     For a rule that owns some files of a folder and not the folder.
     """
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".aside.", dir=directory))
+    aside = _aside(directory, "aside")
+    aside.mkdir(mode=0o755)
     try:
         yield aside
         sync_tree(aside)
@@ -54,24 +59,22 @@ def atomic_files(directory: Path) -> Iterator[Path]:
             os.replace(file, directory / file.name)
         sync_directory(directory)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        _remove(aside)
 
 
 def atomic_write_text(path: Path, text: str) -> None:
     """Write UTF-8 text so that a reader sees the old file or the new one, never a part."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    aside = _aside(path.parent, path.name)
     try:
+        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(aside, 0o644)
         os.replace(aside, path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def atomic_write_json(path: Path, content: object) -> None:
@@ -91,18 +94,13 @@ def work_folder(results: Path, task: str, fingerprint: str) -> Iterator[Path]:
 
     Raises UserError when another process holds the task.
     """
-    task_folder = Path(results) / ".work" / task
-    task_folder.mkdir(parents=True, exist_ok=True, mode=0o755)
-    with open(task_folder / "lock", "a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            raise UserError(
-                f"{task_folder}: process {holder} is still working on this task; wait for it or "
-                f"stop it (kill {holder}), then run the same command again"
-            ) from None
+    all_tasks = Path(results) / ".work"
+    task_folder = all_tasks / task
+    task_folder.mkdir(parents=True, exist_ok=True)
+    for folder in (all_tasks, task_folder):  # whoever could write here could plant a checkpoint
+        _close_to_others(folder)
+    with open(os.open(task_folder / "lock", os.O_RDWR | os.O_CREAT, 0o644), "r+") as lock:
+        _lock(lock, task_folder)
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
@@ -145,6 +143,52 @@ def sync_directory(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _aside(parent: Path, name: str) -> Path:
+    """A free hidden name in `parent` (made if need be) that says which process it belongs to.
+
+    What killed processes of this host left there under the same name is removed.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    stem = f".{name}.{platform.node()}."
+    for leftover in parent.glob(f"{glob.escape(stem)}*"):
+        owner = leftover.name.removeprefix(stem).partition(".")[0]
+        if owner.isdigit() and not Path("/proc", owner).exists() and Path("/proc/self").exists():
+            _remove(leftover)
+    return parent / f"{stem}{os.getpid()}.{secrets.token_hex(4)}"
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, link or folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _close_to_others(folder: Path) -> None:
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & 0o022:
+        with contextlib.suppress(PermissionError):  # another user's folder: theirs to close
+            folder.chmod(mode & ~0o022)
+
+
+def _lock(lock: IO[str], task_folder: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = lock.read().strip()
+        stop = f" or stop it (kill {holder})" if holder else ""
+        raise UserError(
+            f"{task_folder}: process {holder or '(just started)'} is still working on this task; "
+            f"wait for it{stop}, then run the same command again"
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"{task_folder}: this file system cannot lock files ({error.strerror}); "
+            "put the results on one that can"
+        ) from None
 
 
 def _remove_abandoned(task_folder: Path, keep: Path) -> None:

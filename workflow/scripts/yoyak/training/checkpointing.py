@@ -6,10 +6,13 @@ import os
 import shutil
 from pathlib import Path
 
-from yoyak.run.workspace import hash_file, sync_directory, sync_tree
+from yoyak.run.workspace import hash_file, hash_text, sync_directory, sync_tree
+from yoyak.settings.config import canonical
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
+STATE = "trainer_state.json"
+KEEP_NEWEST = 2  # should the newest turn out damaged, the one before it is used
 ASIDE = "aside-"
 
 
@@ -23,8 +26,9 @@ def seal(aside: Path, target: Path, facts: dict) -> None:
     """
     files = sorted(path for path in aside.rglob("*") if path.is_file())
     hashes = {str(path.relative_to(aside)): hash_file(path) for path in files}
-    manifest = json.dumps({"files": hashes, **facts}, indent=1, sort_keys=True)
-    (aside / MANIFEST).write_text(manifest, encoding="utf-8")
+    manifest = {"files": hashes, **facts}
+    manifest["sha256"] = hash_text(canonical(manifest))  # the manifest's own
+    (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
     sync_tree(aside)
     if target.exists():
         shutil.rmtree(target)
@@ -35,29 +39,42 @@ def seal(aside: Path, target: Path, facts: dict) -> None:
 def read_facts(checkpoint: Path) -> dict:
     """What `seal` was told, without the hashes."""
     content = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
-    content.pop("files")
-    return content
+    return {key: value for key, value in content.items() if key not in ("files", "sha256")}
 
 
 def newest_whole_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint with the highest step whose every file still has its hash.
+    """The checkpoint with the highest step that is whole, and whose best one is whole too.
 
-    A partial, cut or altered one is named in the log and removed; then the one before it is used.
+    Whole: every file still has its hash. A partial, cut or altered one is named in the log and
+    removed; then the one before it is used. The best checkpoint counts because the training ends
+    by loading it.
     """
     for leftover in folder.glob(f"{ASIDE}*"):
         shutil.rmtree(leftover, ignore_errors=True)
     for checkpoint in sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True):
         fault = _fault(checkpoint)
         if fault is None:
-            return checkpoint
+            best = _best_of(checkpoint)
+            if best is None or best == checkpoint or (fault := _fault(best)) is None:
+                return checkpoint
+            fault = f"its best one, {best.name}, is not: {fault}"
         log.warning("%s is not whole (%s): using the one before it", checkpoint.name, fault)
-        shutil.rmtree(checkpoint)
+        shutil.rmtree(checkpoint, ignore_errors=True)
     return None
 
 
 def remove_old(folder: Path, keep: set[str]) -> None:
-    """Bound the disk that a training uses: remove every checkpoint that is not in `keep`."""
-    for checkpoint in folder.glob("checkpoint-*"):
+    """Bound the disk that a training uses: at most two checkpoints and the best one of each.
+
+    keep: names of folders that stay beside those.
+    """
+    checkpoints = sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True)
+    for checkpoint in checkpoints[:KEEP_NEWEST]:
+        keep = keep | {checkpoint.name}
+        best = _best_of(checkpoint)
+        if best is not None:
+            keep = keep | {best.name}
+    for checkpoint in checkpoints:
         if checkpoint.name not in keep:
             shutil.rmtree(checkpoint, ignore_errors=True)
 
@@ -67,12 +84,24 @@ def step_of(checkpoint: Path) -> int:
     return int(number) if number.isdigit() else -1
 
 
+def _best_of(checkpoint: Path) -> Path | None:
+    """The checkpoint with the lowest selection loss up to this one; None before an evaluation."""
+    try:
+        state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+        step = state["best_global_step"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return checkpoint.with_name(f"checkpoint-{step}") if step else None
+
+
 def _fault(checkpoint: Path) -> str | None:
     try:
-        hashes = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))["files"]
-        for name, expected in hashes.items():
+        manifest = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
+        if manifest.pop("sha256") != hash_text(canonical(manifest)):
+            return f"{MANIFEST} was altered"
+        for name, expected in manifest["files"].items():
             if hash_file(checkpoint / name) != expected:
                 return f"{name} was altered"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{type(error).__name__}: {error}"
     return None
