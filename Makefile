@@ -1,0 +1,47 @@
+# Needs python3 (3.11 or newer, with venv) and make; the rest is installed into .venv/.
+#   make run ARGS="--config study=korean_dialogsum"    hands anything on to snakemake
+
+PYTHON ?= python3
+PIP = .venv/bin/python -m pip --disable-pip-version-check --no-input
+SNAKEMAKE = .venv/bin/python -m snakemake
+ARGS ?=
+
+.PHONY: help run test test-all lint clean-env
+
+help:
+	@echo "make run       install what is pinned in envs/, run the default study, write its report.html"
+	@echo "make test      install, run the tests (minutes)"
+	@echo "make test-all  the long tests too"
+	@echo "make lint      snakemake --lint, snakefmt, ruff"
+	@echo "make run ARGS='--config study=NAME'   any other argument of snakemake goes into ARGS"
+
+run: .venv/installed
+	$(SNAKEMAKE) --cores 1 --resources gpu=1 $(ARGS)
+
+test: .venv/installed-dev
+	.venv/bin/python -m pytest -m "not slow" $(ARGS)
+
+test-all: .venv/installed-dev
+	.venv/bin/python -m pytest $(ARGS)
+
+lint: .venv/installed-dev
+	$(SNAKEMAKE) --lint
+	.venv/bin/python -m snakefmt --check Snakefile workflow/rules
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m ruff format --check .
+
+clean-env:
+	rm -rf .venv
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: Yoyak needs Python 3.11 or newer; name one with: make run PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: envs/requirements.lock | .venv/bin/python
+	$(PIP) install -r envs/requirements.lock
+	@touch $@
+
+.venv/installed-dev: envs/requirements-dev.lock .venv/installed
+	$(PIP) install -r envs/requirements.lock -r envs/requirements-dev.lock
+	@touch $@
