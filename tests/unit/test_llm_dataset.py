@@ -134,10 +134,12 @@ def full_size_rows():
 @pytest.mark.parametrize("name", ["llama3", "qwen3"])
 def test_full_size_times_five_takes_less_than_a_minute(name, prompt_format):
     tokenizer, rows = load_tokenizer(name), full_size_rows()
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
     dataset = create_llm_dataset(rows, tokenizer, CONFIG, prompt_format, "templates")
-    seconds = time.perf_counter() - started
-    print(f"{name} {prompt_format}: {len(dataset):,} examples, "
-          f"{dataset.statistics['tokens']:,} tokens, {seconds:.1f} s")  # fmt: skip
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
+    tokens = dataset.statistics["tokens"]
+    print(f"{name} {prompt_format}: {tokens:,} tokens, {seconds:.1f} s, {cpu_seconds:.1f} CPU s")
     assert len(dataset) == 62285
-    assert seconds < 60
+    # CPU time of all threads: on an idle machine the wall time is less, on a busy one it says
+    # nothing about this code.
+    assert cpu_seconds < 60
