@@ -47,13 +47,15 @@ def submission_csv(predictions: list[Prediction]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["fname", "summary"])
     for row in predictions:
-        writer.writerow([_harmless(row.fname), _harmless(" ".join(row.prediction.split()))])
+        writer.writerow([_harmless(row.fname), _harmless(row.prediction)])
     return text.getvalue()
 
 
 def _harmless(text: str) -> str:
-    """A blank before what a spreadsheet would take for a formula: no tokenizer of ROUGE sees it."""
-    return " " + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    """One line, with a blank before what a spreadsheet would take for a formula: no tokenizer of
+    ROUGE sees the blank."""
+    text = " ".join(text.split())
+    return " " + text if text[:1] in ("=", "+", "-", "@") else text
 
 
 if __name__ == "__main__":

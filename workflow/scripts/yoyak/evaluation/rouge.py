@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib import metadata
 
 import numpy as np
-from rouge_score import rouge_scorer, scoring
+from rouge_score import scoring
 
 from yoyak.evaluation.rouge_tokenizers import make_tokenizer
 
@@ -28,9 +28,12 @@ class Rouge:
     def __init__(self, tokenizer: str, references: str = "mean") -> None:
         if references not in ("mean", "max"):
             raise ValueError(f"references must be 'mean' or 'max', not {references!r}")
+        # Here, not above: it brings nltk and scipy.stats, a second that `--help` need not wait.
+        from rouge_score.rouge_scorer import RougeScorer
+
         self.tokenizer = make_tokenizer(tokenizer)
         self.references = references
-        self._ngrams = rouge_scorer.RougeScorer(["rouge1", "rouge2"], tokenizer=self.tokenizer)
+        self._ngrams = RougeScorer(["rouge1", "rouge2"], tokenizer=self.tokenizer)
 
     def tokenize(self, text: str) -> list[str]:
         return self.tokenizer.tokenize(text)

@@ -123,8 +123,8 @@ def csv_cell(column: str, value: object) -> str:
     if value is None:
         return ""
     if column in TEXT:
-        text = str(value)
-        return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+        text = " ".join(str(value).split())
+        return "'" + text if text[:1] in ("=", "+", "-", "@") else text
     if column in WHOLE:
         return str(int(value))
     return _fixed(float(value), decimals(column))
