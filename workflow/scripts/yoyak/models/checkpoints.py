@@ -1,12 +1,18 @@
 """Where a checkpoint's bytes come from: the Hub, a folder, a GGUF file, a Python package."""
 
+import functools
 import importlib.util
 import json
+import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from yoyak.settings.config import PROJECT_ROOT, UserError
+from yoyak.settings.config import PROJECT_ROOT, UserError, one_line
 
+log = logging.getLogger(__name__)
+HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+INPUTS = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -27,8 +33,19 @@ class Checkpoint:
             return []
         if "gguf_file" in self.kwargs:
             return [Path(self.name) / self.kwargs["gguf_file"]]
-        files = [*Path(self.name).glob("*.safetensors"), *Path(self.name).glob("*.json")]
-        return sorted(files)
+        return sorted(file for pattern in INPUTS for file in Path(self.name).glob(pattern))
+
+    def commit(self) -> str | None:
+        """Commit of a Hub checkpoint as it lies in the cache; None for a local one.
+
+        Say it beside a result: without a pinned `model.revision` it is the only name of the bytes.
+        """
+        if self.local:
+            return None
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(self.name, "config.json", **self.kwargs)
+        return Path(found).parent.name if isinstance(found, str) else None
 
 
 def resolve_checkpoint(model: dict) -> Checkpoint:
@@ -44,42 +61,108 @@ def resolve_checkpoint(model: dict) -> Checkpoint:
     text = model["checkpoint"]
     if text.startswith("package:"):
         return _local(_in_package(text), text)
-    for root in (Path.cwd(), PROJECT_ROOT):
-        path = (root / Path(text).expanduser()).absolute()
-        if path.exists():
-            return _local(path, text)
-    if text.endswith(".gguf") or text.count("/") != 1 or text.startswith((".", "/", "~")):
+    try:
+        for root in (Path.cwd(), PROJECT_ROOT):
+            path = (root / Path(text).expanduser()).absolute()
+            if path.exists():
+                return _local(path, text)
+    except (OSError, RuntimeError, ValueError):  # too long, ~stranger, a NUL byte
+        pass
+    if text.endswith(".gguf") or not HUB_ID.fullmatch(text):
         raise UserError(
-            f"model.checkpoint '{text}': no such file or folder, and not a Hub id (owner/name); "
-            "write the path from the project's root"
+            f"model.checkpoint '{one_line(text)[:200]}': no such file or folder, and not a Hub id "
+            "(owner/name); write the path from the project's root"
         )
+    if not model["revision"]:
+        _warn_unpinned(text)
     revision = {"revision": model["revision"]} if model["revision"] else {}
     return Checkpoint(name=text, kwargs=revision, local=False)
 
 
+@functools.cache
+def _warn_unpinned(name: str) -> None:
+    """Once a process, however often the checkpoint is looked up."""
+    log.warning(
+        "model.checkpoint %s has no model.revision: pin a commit, so that a rerun next year loads "
+        "the same weights",
+        name,
+    )
+
+
 def hub_error(model: dict, error: Exception) -> UserError:
     """Say in words why a checkpoint or its tokenizer could not be had or read."""
-    where = f"model.checkpoint '{model['checkpoint']}'"
-    names = {cause.__name__ for cause in type(error).__mro__}
-    text = " ".join(str(error).split())
-    if "GatedRepoError" in names or "gated repo" in text:
-        cure = (
-            "it is gated: accept its licence on its page and run `hf auth login` (or set HF_TOKEN)"
-        )
-    elif "RevisionNotFoundError" in names or "is not a valid git identifier" in text:
-        cure = f"it has no revision '{model['revision']}': correct model.revision"
-    elif "RepositoryNotFoundError" in names or "is not a valid model identifier" in text:
-        cure = "no such repository, or it is private: check the name, or set HF_TOKEN"
-    elif names & {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError"} or (
-        "couldn't connect" in text or "Cannot find" in text or "offline" in text.lower()
-    ):
-        cure = (
-            "the Hub cannot be reached and the cache lacks it: connect once to download it, or set "
-            "model.checkpoint to a local folder"
-        )
-    else:
-        cure = f"it cannot be loaded ({type(error).__name__}: {text[:300]})"
-    return UserError(f"{where}: {cure}")
+    names = {kind.__name__ for part in _chain(error) for kind in type(part).__mro__}
+    text = one_line(error)
+    fitting = (
+        cure
+        for faults, phrases, cure in _CURES
+        if names & set(faults) or any(phrase in text.lower() for phrase in phrases)
+    )
+    cure = next(fitting, f"it cannot be loaded ({type(error).__name__}: {{text}})")
+    cure = cure.format(revision=model["revision"], text=text[:300])
+    return UserError(f"model.checkpoint '{model['checkpoint']}': {cure}")
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """The error and what caused it: transformers wraps the Hub's errors in an OSError."""
+    found = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+# (names of exceptions, phrases of their text in lower case, what to say), the first match wins.
+_CURES = (
+    (
+        ("GatedRepoError",),
+        ("gated repo",),
+        "it is gated: accept its licence on its page and run `hf auth login` (or set HF_TOKEN)",
+    ),
+    (
+        ("RevisionNotFoundError",),
+        ("is not a valid git identifier",),
+        "it has no revision '{revision}': correct model.revision",
+    ),
+    (
+        ("RepositoryNotFoundError",),
+        ("is not a valid model identifier",),
+        "no such repository, or it is private: check the name, or set HF_TOKEN",
+    ),
+    (
+        ("LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "ConnectTimeout"),
+        ("couldn't connect", "offline mode", "cannot find the requested files"),
+        "the Hub cannot be reached and the cache lacks it: connect once to download it, or set "
+        "model.checkpoint to a local folder",
+    ),
+    (
+        (),
+        ("trust_remote_code", "custom code"),
+        "it asks to run Python code of its own, which is refused: choose a checkpoint whose "
+        "architecture transformers knows",
+    ),
+    (
+        (),
+        ("does not recognize this architecture", "unrecognized model", "model_type"),
+        "transformers does not know its architecture ({text}): choose a causal language model",
+    ),
+    (
+        (),
+        ("unrecognized configuration class",),
+        "it is no causal language model: choose one that generates text",
+    ),
+    (
+        ("OutOfMemoryError",),
+        (),
+        "the device has too little free memory for it: free the device or use a smaller one",
+    ),
+    (
+        (),
+        ("does not appear to have a file named model.safetensors", "no file named model.safetens"),
+        "has no safetensors weights (pickled ones can run code when read and are refused): choose "
+        "a revision or a copy in safetensors",
+    ),
+)
 
 
 def _in_package(text: str) -> Path:
@@ -92,26 +175,55 @@ def _in_package(text: str) -> Path:
         )
     root = Path(next(iter(found.submodule_search_locations))).resolve()
     path = (root / inner).resolve()
-    if not path.is_relative_to(root) or not path.exists():
+    if not path.is_relative_to(root) or path == root or not path.exists():
         raise UserError(f"model.checkpoint '{text}': package '{package}' has no file '{inner}'")
     return path
 
 
 def _local(path: Path, text: str) -> Checkpoint:
-    where = f"model.checkpoint '{text}'"
+    where = f"model.checkpoint '{one_line(text)[:200]}'"
     if path.is_file():
-        if path.suffix != ".gguf":
-            raise UserError(f"{where}: is a file; name its folder, or a .gguf file")
+        _check_gguf(path, where)
         return Checkpoint(name=str(path.parent), kwargs={"gguf_file": path.name}, local=True)
     if not (path / "config.json").is_file():
-        raise UserError(f"{where}: the folder has no config.json; is it a model folder?")
+        raise UserError(f"{where}: the folder has no config.json; {_what_else(path)}")
+    _check_config(path / "config.json", where)
     _check_shards(path, where)
     return Checkpoint(name=str(path), kwargs={}, local=True)
 
 
+def _check_gguf(path: Path, where: str) -> None:
+    if path.suffix != ".gguf":
+        raise UserError(f"{where}: is a file; name its folder, or a .gguf file")
+    with open(path, "rb") as file:
+        if file.read(4) != b"GGUF":
+            raise UserError(f"{where}: is no GGUF file (it does not begin so); fetch it again")
+
+
+def _what_else(path: Path) -> str:
+    """A guess at what a folder without config.json is, as the cure."""
+    if (path / "adapter_config.json").is_file():
+        return "it holds an adapter; name the base model here"
+    gguf = sorted(path.glob("*.gguf"))
+    return f"name the file {gguf[0].name} in it" if gguf else "is it a model folder?"
+
+
+def _check_config(file: Path, where: str) -> None:
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        method = (config.get("quantization_config") or {}).get("quant_method")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        raise UserError(f"{where}: config.json is not readable JSON; fetch it again") from None
+    if method is not None:
+        raise UserError(
+            f"{where}: its weights are already quantised ({one_line(method)[:40]}); name the "
+            "16-bit checkpoint, which model.use_qlora quantises itself"
+        )
+
+
 def _check_shards(path: Path, where: str) -> None:
+    """Every weight file is there, is safetensors and is whole, before a model loads."""
     weights = sorted(path.glob("*.safetensors"))
-    index = path / "model.safetensors.index.json"
     if not weights and any(any(path.glob(pattern)) for pattern in PICKLES):
         raise UserError(
             f"{where}: has only pickled weights, which can run code when read; convert them to "
@@ -119,24 +231,44 @@ def _check_shards(path: Path, where: str) -> None:
         )
     if not weights:
         raise UserError(f"{where}: the folder has no *.safetensors weights")
-    if index.is_file():
-        try:
-            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, AttributeError):
-            raise UserError(f"{where}: {index.name} is not a readable index of shards") from None
-        missing = sorted(shard for shard in shards if not (path / shard).is_file())
-        if missing:
-            raise UserError(f"{where}: shard {missing[0]} is missing ({len(missing)} in all)")
+    expected = _expected_tensors(path, where)
+    missing = sorted(shard for shard in expected if not (path / shard).is_file())
+    if missing:
+        raise UserError(
+            f"{where}: shard {missing[0]} is missing ({len(missing)} of {len(expected)}); "
+            "fetch it again"
+        )
     for file in weights:
-        _check_header(file, where)
+        lacking = sorted(expected.get(file.name, set()) - _tensors(file, where))
+        if lacking:
+            raise UserError(f"{where}: {file.name} lacks the weights {lacking[0]}; fetch it again")
 
 
-def _check_header(file: Path, where: str) -> None:
-    """A truncated or altered safetensors file is found by its header, before a model loads."""
+def _expected_tensors(path: Path, where: str) -> dict[str, set[str]]:
+    """Names of the tensors that the index expects in each shard; {one file: ()} without one."""
+    if (path / "model.safetensors").is_file():
+        return {"model.safetensors": set()}
+    index = path / "model.safetensors.index.json"
+    if not index.is_file():
+        raise UserError(f"{where}: has neither model.safetensors nor {index.name}; fetch it again")
+    shards: dict[str, set[str]] = {}
+    try:
+        for tensor, shard in json.loads(index.read_text(encoding="utf-8"))["weight_map"].items():
+            if Path(shard).name != shard:
+                raise ValueError("a shard lies outside the folder")
+            shards.setdefault(shard, set()).add(tensor)
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        raise UserError(f"{where}: {index.name} is not a readable index of shards") from None
+    return shards
+
+
+def _tensors(file: Path, where: str) -> set[str]:
+    """Names in a safetensors file; its header tells whether the file is as long as it must be."""
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(file, framework="numpy"):
-            pass
+        with safe_open(file, framework="numpy") as opened:
+            return set(opened.keys())
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{where}: {file.name} is damaged ({error}); fetch it again") from None
+        said = one_line(error)[:120]
+        raise UserError(f"{where}: {file.name} is damaged ({said}); fetch it again") from None

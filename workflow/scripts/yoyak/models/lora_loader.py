@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from yoyak.models.attention import PACKED
 from yoyak.models.chat_tokens import add_chat_tokens, set_padding
 from yoyak.models.checkpoints import Checkpoint, hub_error, resolve_checkpoint
-from yoyak.settings.config import UserError
+from yoyak.models.gguf import plain_checkpoint
+from yoyak.settings.config import UserError, one_line
 
 log = logging.getLogger(__name__)
 DTYPES = {name: getattr(torch, name) for name in ("bfloat16", "float16", "float32")}
@@ -40,7 +41,8 @@ class LoRALoader:
         self.device = torch.device(device)
         self.base_weights = base_weights
         self.dtype = DTYPES[compute_dtype or self.model_config["compute_dtype"]]
-        self.checkpoint: Checkpoint = resolve_checkpoint(self.model_config)
+        found = resolve_checkpoint(self.model_config)
+        self.checkpoint: Checkpoint = plain_checkpoint(found, self.model_config)
         self.new_token_ids: list[int] = []
 
     def load_tokenizer(self):
@@ -65,7 +67,6 @@ class LoRALoader:
             (model, tokenizer); the model attends over packed sequences only (models.attention).
         """
         tokenizer = self.load_tokenizer()
-        torch.manual_seed(seed)  # the rows of added tokens
         model = self._load_base(tokenizer, attention=PACKED)
         torch.manual_seed(seed)  # the adapters, whatever was drawn while loading
         if self.model_config["use_lora"]:
@@ -82,26 +83,25 @@ class LoRALoader:
         if adapter is None:
             tokenizer = self.load_tokenizer()
             return self._load_base(tokenizer, attention="sdpa").eval(), tokenizer
-        if not (Path(adapter) / "adapter_config.json").is_file():
-            return self._load_whole(Path(adapter))
-        from peft import PeftModel
-
-        self.load_tokenizer()
-        tokenizer = AutoTokenizer.from_pretrained(adapter)
-        set_padding(tokenizer)
-        model = self._load_base(tokenizer, attention="sdpa")
-        model = PeftModel.from_pretrained(model, adapter)
+        adapter = Path(adapter)
+        if not (adapter / "adapter_config.json").is_file():
+            return self._load_whole(adapter)
+        tokenizer = _saved_tokenizer(adapter)
+        model = _with_adapter(self._load_base(tokenizer, attention="sdpa"), adapter)
         if self._dequantized or not self.model_config["use_qlora"]:
             model = model.merge_and_unload().to(self.dtype)
         return model.eval(), tokenizer
 
     def _load_whole(self, folder: Path):
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        set_padding(tokenizer)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=self.dtype, attn_implementation="sdpa", device_map={"": self.device}
-        )
-        return model.eval(), tokenizer
+        if not (folder / "config.json").is_file():
+            raise UserError(f"{folder}: holds neither an adapter nor a model; name a final_model/")
+        loader = LoRALoader(
+            {"model": {**self.model_config, "checkpoint": str(folder), "use_qlora": False},
+             "lora": self.lora_config},
+            device=str(self.device),
+        )  # fmt: skip
+        loader.dtype = self.dtype
+        return loader.load_for_generation()
 
     @property
     def _dequantized(self) -> bool:
@@ -117,20 +117,26 @@ class LoRALoader:
                 bnb_4bit_compute_dtype=self.dtype,
             )
         try:
-            model = AutoModelForCausalLM.from_pretrained(
+            model, info = AutoModelForCausalLM.from_pretrained(
                 self.checkpoint.name,
                 dtype=self.dtype,
                 attn_implementation=attention,
                 device_map={"": self.device},
                 trust_remote_code=False,
-                use_safetensors=None if "gguf_file" in self.checkpoint.kwargs else True,
+                use_safetensors=True,
+                output_loading_info=True,
                 **self.checkpoint.kwargs,
                 **quantization,
             )
         except Exception as error:
             raise hub_error(self.model_config, error) from error
-        if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-            model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        if info["missing_keys"]:  # transformers would draw them at random, with a mere warning
+            raise UserError(
+                f"model.checkpoint '{self.model_config['checkpoint']}': lacks the weights "
+                f"{sorted(info['missing_keys'])[0]} ({len(info['missing_keys'])} in all); is it a "
+                "whole causal language model?"
+            )
+        _make_room(model, len(tokenizer))
         model.config.use_cache = attention != PACKED
         if self._dequantized:
             model = _plain_weights(model.dequantize(dtype=self.dtype))
@@ -189,12 +195,60 @@ def save_trained(model, tokenizer, folder: Path) -> None:
     (Path(folder) / "README.md").unlink(missing_ok=True)  # PEFT's empty card; ours comes later
 
 
+def _saved_tokenizer(adapter: Path):
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(adapter, trust_remote_code=False)
+    except Exception as error:
+        raise UserError(
+            f"{adapter}: its tokenizer cannot be read ({one_line(error)[:200]})"
+        ) from error
+    set_padding(tokenizer)
+    return tokenizer
+
+
+def _with_adapter(model, adapter: Path):
+    """The model with a saved adapter beside it; UserError for pickled, damaged, foreign weights."""
+    from peft import PeftModel
+
+    if not (adapter / "adapter_model.safetensors").is_file():
+        raise UserError(
+            f"{adapter}: has no adapter_model.safetensors (pickled weights can run code when read "
+            "and are refused); train it again or convert it"
+        )
+    try:
+        return PeftModel.from_pretrained(model, adapter)
+    except Exception as error:
+        raise UserError(
+            f"{adapter}: the adapter is damaged or belongs to another model "
+            f"({one_line(error)[:200]}); train it again"
+        ) from error
+
+
+def _make_room(model, tokens: int) -> None:
+    """Embedding rows for added tokens: about the mean of all rows, the same ones in every run.
+
+    So a zero-shot generation, which never trains them, gives the same result twice.
+    """
+    old = model.get_input_embeddings().num_embeddings
+    if tokens <= old:
+        return
+    model.resize_token_embeddings(tokens, mean_resizing=False)
+    parts = (model.get_input_embeddings(), model.get_output_embeddings())
+    for weight in {id(part.weight): part.weight for part in parts}.values():
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(tokens - old, weight.shape[1], generator=generator)
+        known = weight.data[:old].float()
+        rows = known.mean(0) + 0.1 * known.std(0) * noise.to(weight.device)
+        weight.data[old:] = rows.to(weight.dtype)
+
+
 def _check_targets(model, targets: list[str] | str) -> None:
-    linear = sorted(
-        {name.rsplit(".", 1)[-1] for name, part in model.named_modules() if _is_linear(part)}
-        - {"lm_head"}
-    )
-    missing = [] if targets == "all-linear" else [name for name in targets if name not in linear]
+    names = [name for name, part in model.named_modules() if _is_linear(part)]
+    linear = sorted({name.rsplit(".", 1)[-1] for name in names} - {"lm_head"})
+    missing = []
+    if targets != "all-linear":  # PEFT's own rule: the whole name or its end
+        ends = tuple(f".{name}" for name in names if name != "lm_head")
+        missing = [target for target in targets if not any(e.endswith(f".{target}") for e in ends)]
     if missing:
         raise UserError(
             f"lora.target_modules: this architecture has no '{missing[0]}'; its projections are "

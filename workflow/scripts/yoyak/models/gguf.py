@@ -1,0 +1,84 @@
+"""GGUF checkpoints: dequantised once into a plain folder of the user's cache."""
+
+import fcntl
+import functools
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from yoyak.models.checkpoints import Checkpoint, hub_error
+from yoyak.settings.config import UserError
+
+LARGEST_HALF = 65504.0  # the largest float16
+
+
+def plain_checkpoint(checkpoint: Checkpoint, model: dict) -> Checkpoint:
+    """The checkpoint itself, or for a GGUF file the plain folder made of it.
+
+    The folder lies below XDG_CACHE_HOME (or ~/.cache), is named by the file's hash and is made
+    once, however many jobs ask at a time. It takes 2 bytes a weight.
+
+    Raises UserError: the package gguf is missing, or the file cannot be read.
+    """
+    if "gguf_file" not in checkpoint.kwargs:
+        return checkpoint
+    file = Path(checkpoint.name) / checkpoint.kwargs["gguf_file"]
+    status = file.stat()
+    digest = _digest(file, status.st_size, status.st_mtime_ns)
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yoyak" / "gguf"
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = home / f"{file.stem[:80]}-{digest[:16]}"
+    with open(home / f"{folder.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the second job waits for the first one's folder
+        if not folder.is_dir():
+            _convert(checkpoint, model, folder)
+    return Checkpoint(name=str(folder), kwargs={}, local=True)
+
+
+@functools.cache
+def _digest(file: Path, size: int, changed: int) -> str:
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _convert(checkpoint: Checkpoint, model: dict, folder: Path) -> None:
+    """Write the dequantised weights, config and tokenizer aside and move them to `folder`."""
+    import torch
+    import transformers
+
+    if not transformers.utils.is_gguf_available():
+        raise UserError(
+            f"model.checkpoint '{model['checkpoint']}': reading a GGUF file needs the package gguf;"
+            " `pip install gguf` into the same environment"
+        )
+    options = {"gguf_file": checkpoint.kwargs["gguf_file"]}
+    # transformers 5.24 keeps the blocks packed unless told otherwise; 5.17 always unpacked them.
+    packed = getattr(transformers, "GgufConfig", None)
+    unpacked = {"quantization_config": packed(dequantize=True)} if packed else {}
+    aside = folder.with_name(f".{folder.name}.aside")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint.name, **options)
+        weights, info = transformers.AutoModelForCausalLM.from_pretrained(
+            checkpoint.name,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **options,
+            **unpacked,
+        )
+    except Exception as error:
+        raise hub_error(model, error) from error
+    if info["missing_keys"]:
+        raise UserError(
+            f"model.checkpoint '{model['checkpoint']}': the GGUF file lacks the weights "
+            f"{sorted(info['missing_keys'])[0]}; fetch it again"
+        )
+    if hasattr(weights.config, "quantization_config"):
+        del weights.config.quantization_config
+    weights.hf_quantizer = None
+    if all(part.abs().max() < LARGEST_HALF for part in weights.parameters()):
+        weights = weights.half()
+    weights.save_pretrained(aside)
+    tokenizer.save_pretrained(aside)
+    os.replace(aside, folder)
