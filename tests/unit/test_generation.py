@@ -4,7 +4,14 @@ import random
 
 import pytest
 import torch
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
 from yoyak.evaluation.decoding import choose_tokens
 from yoyak.evaluation.generation import (
     DecodingSettings,
@@ -17,6 +24,15 @@ from yoyak.settings.config import UserError
 
 VOCABULARY, MAX_PROMPT, MAX_NEW = 256, 96, 24
 STOPS = {64, 138, 167, 202}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Matrices this small only lose by sharing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def tiny_model(family: str):
@@ -47,7 +63,7 @@ def model(request):
 @pytest.fixture(scope="module")
 def prompts():
     draw = random.Random(3)
-    lengths = [1, 2, MAX_PROMPT, *(draw.randint(1, MAX_PROMPT) for _ in range(17))]
+    lengths = [1, 2, MAX_PROMPT, *(draw.randint(1, MAX_PROMPT) for _ in range(11))]
     return [[draw.randrange(VOCABULARY) for _ in range(length)] for length in lengths]
 
 
@@ -89,17 +105,17 @@ def expected(model, prompts):
     return outputs
 
 
-@pytest.mark.parametrize("slots", [1, 2, 3, 7, 20])
+@pytest.mark.parametrize("slots", [1, 3, 7, 14])
 def test_any_batch_size_equals_one_at_a_time(model, prompts, expected, slots):
     plan = GenerationPlan(slots=slots, capacity=MAX_PROMPT + MAX_NEW, prefill_tokens=128)
     check(generate(model, prompts, stop_token_ids=STOPS, decoding=GREEDY, plan=plan), expected)
 
 
-@pytest.mark.parametrize("refill", [1, 4, 8])
-@pytest.mark.parametrize("lag", [0, 1, 3])
+@pytest.mark.parametrize("refill", [1, 4])
+@pytest.mark.parametrize("lag", [0, 3])
 def test_slot_refill_and_late_reading_change_nothing(model, prompts, expected, refill, lag):
     plan = GenerationPlan(
-        slots=8, capacity=MAX_PROMPT + MAX_NEW, prefill_tokens=10_000, refill=refill
+        slots=5, capacity=MAX_PROMPT + MAX_NEW, prefill_tokens=10_000, refill=refill
     )
     generator = Generator(model, STOPS, GREEDY, plan)
     generator.lag = lag  # on a GPU the host reads tokens this many steps late

@@ -34,7 +34,8 @@ class BeamSearch:
         try:
             for start in range(0, len(order), self.rows):
                 indices = order[start : start + self.rows]
-                for index, result in zip(indices, self._batch(model, prompts, indices), strict=True):
+                batch = self._batch(model, prompts, indices)
+                for index, result in zip(indices, batch, strict=True):
                     results[index] = result
                     if on_row is not None:
                         on_row(index, result)

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from transformers import AttentionInterface
 
+from yoyak.models.attention import packed_attention
+
 SLOT_ATTENTION = "yoyak_slots"  # no mask function has this name, so transformers builds no mask
 
 
@@ -54,40 +56,49 @@ class SlotBatch:
     Attributes:
         slots: (T,) int64, the slot of each token.
         positions: (T,) int64, its place in its own row.
-        sequences: length of each prompt, in order, in a prefill; None in a decoding step, where
-            token i is the newest of slot i.
-        longest: in a decoding step on the CPU, positions that the longest row fills, its new token
-            included; in a prefill the longest prompt.
-        boundaries: (prompts + 1,) int32 cumulative lengths of a prefill, on the device.
+        longest: tokens of the longest prompt in a prefill; in a decoding step on the CPU the
+            positions that the longest row fills, its new token included.
+        boundaries: (prompts + 1,) int32 cumulative lengths of a prefill, on the device; None in a
+            decoding step, where token i is the newest of slot i.
+        ends: the same as Python ints.
     """
 
     cache: SlotCache
     slots: torch.Tensor
     positions: torch.Tensor
-    sequences: list[int] | None = None
     longest: int = 0
     boundaries: torch.Tensor | None = None
+    ends: tuple[int, ...] = ()
 
 
-def slot_attention(module, query, key, value, attention_mask, *, slots, scaling, **_):
+def slot_attention(module, query, new_key, new_value, attention_mask, *, slots, scaling, **_):
     """Attention over the slots, in the form that transformers calls.
 
     Args:
-        query: (1, heads, T, head_dim), rotated; key, value: (1, kv_heads, T, head_dim).
+        query: (1, heads, T, head_dim), rotated; new_key, new_value: (1, kv_heads, T, head_dim).
         slots: the `SlotBatch`, handed through the model's keyword arguments.
 
     Returns:
         ((1, T, heads, head_dim), None).
     """
     cache, layer = slots.cache, module.layer_idx
-    key, value = key[0].transpose(0, 1), value[0].transpose(0, 1)  # (T, kv_heads, head_dim)
     keys, values = cache.keys[layer], cache.values[layer]
-    keys[slots.slots, :, slots.positions] = key
-    values[slots.slots, :, slots.positions] = value
+    keys[slots.slots, :, slots.positions] = new_key[0].transpose(0, 1)  # (T, kv_heads, head_dim)
+    values[slots.slots, :, slots.positions] = new_value[0].transpose(0, 1)
+    if slots.boundaries is not None:
+        return packed_attention(
+            module,
+            query,
+            new_key,
+            new_value,
+            None,
+            scaling=scaling,
+            cu_seq_lens_q=slots.boundaries,
+            max_length_q=slots.longest,
+            boundaries=slots.ends,
+        )
     query = query[0].transpose(0, 1)  # (T, heads, head_dim)
-    if slots.sequences is not None:
-        mixed = _prefill_attention(query, key, value, slots, scaling)
-    elif query.is_cuda:
+    if query.is_cuda:
         from yoyak.evaluation.decode_kernel import decode_attention
 
         mixed = decode_attention(query, keys, values, slots.positions, scaling)
@@ -97,50 +108,6 @@ def slot_attention(module, query, key, value, attention_mask, *, slots, scaling,
 
 
 AttentionInterface.register(SLOT_ATTENTION, slot_attention)
-
-
-def _prefill_attention(query, key, value, slots: SlotBatch, scaling: float) -> torch.Tensor:
-    """Causal attention inside each prompt of the flat row; all prompts begin at position 0."""
-    if _varlen_kernel_fits(query):
-        from torch.nn.attention.varlen import varlen_attn
-
-        groups = query.shape[1] // key.shape[1]
-        if groups > 1:  # torch 2.11 knows no grouped heads here
-            key, value = (t.repeat_interleave(groups, dim=1) for t in (key, value))
-        ends = slots.boundaries
-        mixed = varlen_attn(
-            query.contiguous(),
-            key.contiguous(),
-            value.contiguous(),
-            ends,
-            ends,
-            slots.longest,
-            slots.longest,
-            scale=scaling,
-            window_size=(-1, 0),
-        )
-        return mixed
-    pieces = [t.split(slots.sequences) for t in (query, key, value)]
-    mixed = [
-        F.scaled_dot_product_attention(
-            *(piece.transpose(0, 1)[None] for piece in prompt),
-            is_causal=True,
-            scale=scaling,
-            enable_gqa=True,
-        )[0].transpose(0, 1)
-        for prompt in zip(*pieces, strict=True)
-    ]
-    return torch.cat(mixed)
-
-
-def _varlen_kernel_fits(query: torch.Tensor) -> bool:
-    """Flash attention wants an Ampere card or newer and 16-bit numbers."""
-    return (
-        query.is_cuda
-        and query.dtype in (torch.float16, torch.bfloat16)
-        and torch.cuda.get_device_capability(query.device) >= (8, 0)
-        and query.shape[-1] % 8 == 0
-    )
 
 
 def _decode_attention(query, keys, values, slots: SlotBatch, scaling: float) -> torch.Tensor:

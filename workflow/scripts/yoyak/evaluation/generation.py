@@ -13,6 +13,7 @@ through `model.generate` (beam_search.py) with every setting given.
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import torch
 
@@ -20,6 +21,10 @@ from yoyak.evaluation.decode_cache import SLOT_ATTENTION, SlotBatch, SlotCache
 from yoyak.evaluation.decoding import DecodingSettings, Generated, choose_tokens, draw_uniforms
 from yoyak.evaluation.generation_plan import GenerationPlan, causal_lm, plan_generation
 from yoyak.settings.config import UserError
+
+
+class OutOfMemory(UserError):
+    """The plan does not fit after all: another process took memory, or the estimate was wrong."""
 
 
 OnRow = Callable[[int, Generated], None]
@@ -107,7 +112,8 @@ class Generator:
             self._allocate()
             self._loop(prompts, finish)
         except torch.cuda.OutOfMemoryError:
-            raise UserError(
+            self.cache, self.graphs = None, {}
+            raise OutOfMemory(
                 f"the GPU's memory is too small for {self.plan.slots} rows at once; set "
                 f"execution.generation_batch to {max(1, self.plan.slots // 2)} or less"
             ) from None
@@ -179,9 +185,9 @@ class Generator:
             slots=slots.repeat_interleave(sizes, output_size=len(flat)),
             positions=torch.arange(len(flat), device=device)
             - (ends - sizes).repeat_interleave(sizes, output_size=len(flat)),
-            sequences=lengths,
             longest=max(lengths),
             boundaries=torch.cat([ends.new_zeros(1), ends]).to(torch.int32),
+            ends=(0, *accumulate(lengths)),
         )
         uniforms = None
         if self.uniforms is not None:
@@ -199,7 +205,7 @@ class Generator:
 
     def _step(self, rows: list[_Row]):
         """One more token for every row."""
-        longest = max(row.length for row in rows)
+        longest = min(max(row.length for row in rows), self.plan.capacity)
         for row in rows:
             row.decoded += 1
         if not self.plan.graphs:
@@ -286,7 +292,7 @@ class Generator:
                 finish(row)
 
     def _leave(self, rows: list[_Row]) -> None:
-        """Take finished rows out and close the gaps with the last rows, so that slots stay dense."""
+        """Take finished rows out; the last rows move into their slots, which so stay dense."""
         before = len(rows)
         for slot in reversed(range(before)):
             if rows[slot].finish is None:

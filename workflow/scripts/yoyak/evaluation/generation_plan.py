@@ -1,4 +1,4 @@
-"""How many rows are decoded at once: from the free memory, printed and recorded, never learned from."""
+"""How many rows are decoded at once: from the free memory, printed and recorded."""
 
 import os
 from dataclasses import asdict, dataclass

@@ -1,0 +1,191 @@
+"""Summarise a study's dev and test dialogues with one model, zero-shot or with an adapter.
+
+Examples:
+  python workflow/scripts/generate.py --study embedded --experiment tiny_llama --format chat \\
+      --output-dir results/embedded/zero_shot/tiny_llama/chat/predictions
+  python workflow/scripts/generate.py --study embedded --experiment tiny_llama --format chat \\
+      --adapter results/embedded/runs/tiny_llama/chat/none/seed42/final_model \\
+      --condition none --seed 42 \\
+      --output-dir results/embedded/runs/tiny_llama/chat/none/seed42/predictions
+
+Writes dev.jsonl, test.jsonl where there is a test split, and run.json. Killed at any moment, the
+same command goes on after the rows that are finished.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from yoyak.models.checkpoints import resolve_checkpoint
+from yoyak.run.devices import claim_device
+from yoyak.run.provenance import fingerprint, write_run_record
+from yoyak.run.workspace import atomic_directory, work_folder
+from yoyak.settings.cli import run_script
+from yoyak.settings.config import UserError, canonical
+from yoyak.settings.study import ZERO_SHOT, load_study
+
+SPLITS = ("dev", "test")
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--study", default="embedded", help="a file of config/studies/")
+    parser.add_argument("--experiment", required=True, help="one of the study's models")
+    parser.add_argument("--format", required=True, choices=["instruction", "chat"])
+    parser.add_argument("--adapter", type=Path, help="final_model/ of a training; none: zero-shot")
+    parser.add_argument("--condition", help="name of the condition; default: zero_shot or none")
+    parser.add_argument("--seed", type=int, help="seed of the training")
+    parser.add_argument("--debug", action="store_true", help="the study's debug variant")
+    parser.add_argument("--data", type=Path, help="default: results/{study}/data")
+    parser.add_argument("--output-dir", type=Path, required=True, help="the predictions folder")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    args = parse_arguments()
+    study = load_study(args.study, debug=args.debug)
+    config = study.model(args.experiment)
+    data = args.data or study.results / "data"
+    files = {split: data / f"{split}.csv" for split in SPLITS}
+    if not files["dev"].is_file():
+        raise UserError(f"{files['dev']}: no such file; run prepare_data.py first")
+    files = {split: file for split, file in files.items() if file.is_file()}
+    if args.adapter is not None and not args.adapter.is_dir():
+        raise UserError(f"{args.adapter}: no such folder; train this cell first (train_llm.py)")
+    cell = {
+        "model": args.experiment,
+        "format": args.format,
+        "condition": args.condition or (ZERO_SHOT if args.adapter is None else "none"),
+        "seed": args.seed,
+    }
+    inputs = [*files.values(), *resolve_checkpoint(config["model"]).weight_files()]
+    inputs += [args.adapter] if args.adapter is not None else []
+    science = canonical([study.science("generate", args.experiment), args.format])
+    key = fingerprint(Path(__file__), science, inputs)
+    task = "generate-" + args.output_dir.as_posix().strip("/").replace("/", "-")
+    with (
+        claim_device(config["execution"]["device"]) as device,
+        work_folder(study.results, task, key) as work,
+    ):
+        lines, record = generate_splits(
+            config, args.format, study.language, args.adapter, files, device, work
+        )
+        with atomic_directory(args.output_dir) as folder:
+            for split, text in lines.items():
+                (folder / f"{split}.jsonl").write_text(text, encoding="utf-8", newline="\n")
+            write_run_record(
+                folder / "run.json",
+                step="generate",
+                settings=config,
+                inputs=inputs,
+                cell=cell,
+                seed=args.seed,
+                fingerprint=key,
+                **record,
+            )
+        shutil.rmtree(work)
+    print(f"wrote {args.output_dir}")
+
+
+def generate_splits(
+    config: dict,
+    prompt_format: str,
+    language: str,
+    adapter: Path | None,
+    files: dict[str, Path],
+    device: str,
+    work: Path,
+) -> tuple[dict[str, str], dict]:
+    """Text of each split's predictions file, and what run.json has to say of the generation.
+
+    Args:
+        files: CSV of each split, as prepare_data.py writes it.
+        work: folder that finished rows stream to and are picked up from.
+    """
+    from yoyak.data.dialogues import read_dialogues
+    from yoyak.data.encoding import build_prompts
+    from yoyak.data.prompts import stop_token_ids
+    from yoyak.evaluation.decoding import DecodingSettings
+    from yoyak.evaluation.loading import load_model, peak_memory_gb, plan_loading
+    from yoyak.evaluation.resumable import Session
+
+    started = time.perf_counter()
+    rows = {split: read_dialogues(file, labelled=False) for split, file in files.items()}
+    session = Session(work, plan_loading(config, device))
+    model, tokenizer = load_model(config, session.loading, adapter)
+    prompts, shortened = {}, {}
+    for split in rows:
+        prompts[split], shortened[split] = build_prompts(
+            rows[split], tokenizer, config, prompt_format, language
+        )
+    every_prompt = [prompt for split in prompts.values() for prompt in split]
+    decoding = DecodingSettings.from_config(config)
+    stops = stop_token_ids(tokenizer, prompt_format)
+    batch = config["execution"]["generation_batch"]
+    session.prepare(model, every_prompt, decoding, stops, batch)
+    print(session.plan.describe(), file=sys.stderr)
+
+    loaded = time.perf_counter()
+    results = {}
+    with progress_bar(len(every_prompt)) as bar:
+        for split in rows:
+            file = work / f"{split}.jsonl"
+            results[split] = session.generate(prompts[split], file, lambda *_: bar.update())
+    seconds = time.perf_counter() - loaded
+    lines = {}
+    for split, generated in results.items():
+        texts = tokenizer.batch_decode([row.tokens for row in generated], skip_special_tokens=True)
+        columns = (rows[split], texts, prompts[split], generated, shortened[split])
+        lines[split] = "".join(prediction_line(*row) for row in zip(*columns, strict=True))
+    record = {
+        "rows": len(every_prompt),
+        "prompt_tokens": sum(map(len, every_prompt)),
+        "new_tokens": sum(row.new_tokens for split in results.values() for row in split),
+        "decoding": decoding.as_dict(),
+        "stop_tokens": {str(stop): tokenizer.convert_ids_to_tokens(stop) for stop in stops},
+        "resumed_rows": session.resumed_rows,
+        "execution": session.record(),
+        "wall_seconds": round(time.perf_counter() - started, 2),
+        "generation_seconds": round(seconds, 2),
+        "tokens_per_second": round(session.fresh_tokens / seconds, 1),
+        "peak_memory_gb": round(peak_memory_gb(), 3),
+    }
+    return lines, record
+
+
+def prediction_line(row, text: str, prompt: list[int], result, shortened: bool) -> str:
+    """One line of a predictions file; new_tokens counts the stop token too."""
+    line = {
+        "fname": row.fname,
+        "prediction": text.strip(),
+        "prompt_tokens": len(prompt),
+        "new_tokens": result.new_tokens,
+        "finish": result.finish,
+        "dialogue_shortened": bool(shortened),
+    }
+    return json.dumps(line, ensure_ascii=False) + "\n"
+
+
+def progress_bar(total: int):
+    """Rows, rows/s and time left on stderr: live for a person, a line each ten seconds in a log."""
+    from tqdm import tqdm
+
+    live = sys.stderr.isatty()
+    return tqdm(
+        total=total,
+        unit=" rows",
+        desc="summarising",
+        file=sys.stderr,
+        mininterval=0.2 if live else 10,
+        maxinterval=10,
+        dynamic_ncols=live,
+    )
+
+
+if __name__ == "__main__":
+    run_script(main)

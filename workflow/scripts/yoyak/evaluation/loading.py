@@ -1,0 +1,86 @@
+"""A model ready to generate: which weights fit the device, and on how many threads."""
+
+import resource
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig
+
+from yoyak.models.checkpoints import hub_error
+from yoyak.models.lora_loader import LoRALoader
+from yoyak.run.execution import GPU_RESERVE, ModelShape, available_threads
+
+LEAST_ROOM = 2 * 1024**3  # bytes beside the weights for a few rows' cache and one prefill
+
+
+@dataclass(frozen=True)
+class LoadingPlan:
+    """Execution of loading: recorded, and reused when a killed generation goes on."""
+
+    device: str
+    threads: int
+    compute_dtype: str
+    base_weights: str
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+def plan_loading(config: dict, device: str) -> LoadingPlan:
+    """Choose number type and base weights for `device` ("cpu" or "cuda:0").
+
+    The base is dequantised once where it fits beside a few rows, otherwise it stays NF4.
+    """
+    execution, dtype = config["execution"], config["model"]["compute_dtype"]
+    cuda = device.startswith("cuda")
+    if not cuda:
+        dtype = "float32"
+    elif dtype == "bfloat16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        dtype = "float16"
+    threads = execution["threads"]
+    base_weights = execution["base_weights"]
+    if base_weights == "auto":
+        base_weights = "dequantized"
+        if cuda and config["model"]["use_qlora"]:
+            shape = _checkpoint_shape(config)
+            # While the base is dequantised both forms are there for a moment.
+            weights = shape.linear_parameters * 2.6 + shape.embedding_parameters * 2
+            if weights + GPU_RESERVE + LEAST_ROOM > torch.cuda.mem_get_info()[0]:
+                base_weights = "nf4"
+    return LoadingPlan(
+        device=device,
+        threads=available_threads() if threads == "auto" else threads,
+        compute_dtype=dtype,
+        base_weights=base_weights,
+    )
+
+
+def load_model(config: dict, plan: LoadingPlan, adapter: Path | None = None):
+    """(model, tokenizer), the adapter merged unless the base stays NF4; sets torch's threads."""
+    torch.set_num_threads(plan.threads)
+    loader = LoRALoader(
+        config,
+        device=plan.device,
+        base_weights=plan.base_weights,
+        compute_dtype=plan.compute_dtype,
+    )
+    return loader.load_for_generation(adapter)
+
+
+def _checkpoint_shape(config: dict) -> ModelShape:
+    loader = LoRALoader(config)
+    try:
+        found = AutoConfig.from_pretrained(loader.checkpoint.name, **loader.checkpoint.kwargs)
+    except Exception as error:
+        raise hub_error(config["model"], error) from error
+    return ModelShape.from_config(found)
+
+
+def peak_memory_gb() -> float:
+    """Highest memory so far in 10⁹ bytes: of the GPU where one is used, else of the process."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
