@@ -1,0 +1,171 @@
+"""LLMTrainer: interrupted and resumed, it ends byte for byte where the undisturbed one ends."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_models import examples, tiny_config, write_checkpoint
+from transformers import TrainerCallback
+
+from yoyak.data.llm_dataset import LLMSummarizationDataset
+from yoyak.models.lora_loader import LoRALoader, save_trained
+from yoyak.training.checkpointing import newest_whole_checkpoint, read_facts
+from yoyak.training.interruption import Interrupted
+from yoyak.training.session import (
+    create_llm_trainer,
+    merge_by_step,
+    steps_between_evaluations,
+    summary,
+    write_outputs,
+)
+
+LENGTHS = (23, 7, 61, 12, 38, 5, 19, 44, 30, 9, 27, 15, 33)
+
+
+class Fault(Exception):
+    pass
+
+
+class FailAfter(TrainerCallback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            raise Fault
+
+
+class SignalAt(TrainerCallback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == self.step - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), "llama")
+
+
+def dataset(lengths, per_dialogue=1) -> LLMSummarizationDataset:
+    rows = examples(lengths)
+    made = LLMSummarizationDataset.__new__(LLMSummarizationDataset)
+    made.input_ids = torch.cat([row["input_ids"] for row in rows]).int()
+    sizes = torch.tensor([len(row["input_ids"]) for row in rows])
+    made.offsets = torch.cat([torch.zeros(1, dtype=torch.int64), sizes.cumsum(0)])
+    supervised = torch.tensor([int((row["labels"] != -100).sum()) for row in rows])
+    made.prompt_lengths = (sizes - supervised).int()
+    made.dialogue_index = torch.arange(len(rows)).int() // per_dialogue
+    return made
+
+
+def trainer(checkpoint, work: Path, *, minutes=1e-9, **training):
+    """Two passes of 13 examples in batches of 4, with dropout, saving at every step."""
+    config = tiny_config(checkpoint, dropout=0.05)
+    values = {"epochs": 2, "batch_size": 2, "gradient_accumulation_steps": 2, "learning_rate": 1e-2}
+    config["training"] |= values | training
+    config["execution"] |= {"token_budget": 70, "threads": 1, "checkpoint_minutes": minutes}
+    model, tokenizer = LoRALoader(config, base_weights="dequantized").load_for_training(7)
+    made = create_llm_trainer(
+        model, tokenizer, dataset(LENGTHS), dataset(LENGTHS[:3]), config, work=work, seed=7
+    )
+    return made
+
+
+def finish(made, folder: Path) -> bytes:
+    made.load_best()
+    save_trained(made.model, made.processing_class, folder)
+    return (folder / "adapter_model.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(checkpoint, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    made = trainer(checkpoint, folder / "work", minutes=1000)
+    assert made.fit() == 0
+    return made.state, finish(made, folder / "final")
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 6, 8])  # mid-epoch, an epoch's end, the very end
+def test_resumed_equals_undisturbed(checkpoint, tmp_path, undisturbed, step):
+    state, expected = undisturbed
+    broken = trainer(checkpoint, tmp_path / "work")
+    broken.add_callback(FailAfter(step))
+    with pytest.raises(Fault):
+        broken.fit()
+    resumed = trainer(checkpoint, tmp_path / "work")
+    assert resumed.fit() == step - 1  # the fault struck before step `step` could be saved
+    assert finish(resumed, tmp_path / "final") == expected
+    assert [row.get("loss") for row in merge_by_step(resumed.state.log_history)] == [
+        row.get("loss") for row in merge_by_step(state.log_history)
+    ]
+    assert resumed.supervised_tokens == 2 * dataset(LENGTHS).supervised_tokens
+
+
+@pytest.mark.parametrize("step", [2, 4])
+def test_sigterm_saves_and_leaves(checkpoint, tmp_path, undisturbed, step):
+    state, expected = undisturbed
+    stopped = trainer(checkpoint, tmp_path / "work", minutes=1000)
+    stopped.add_callback(SignalAt(step))
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted, match=f"SIGTERM at step {step} of 8"):
+        stopped.fit()
+    assert signal.getsignal(signal.SIGTERM) == before
+    resumed = trainer(checkpoint, tmp_path / "work", minutes=1000)
+    assert resumed.fit() == step
+    assert finish(resumed, tmp_path / "final") == expected
+    assert len(resumed.state.log_history) == len(state.log_history)
+
+
+def test_finished_but_not_written(checkpoint, tmp_path, undisturbed):
+    """Killed after the last step, before the outputs: nothing is trained again."""
+    made = trainer(checkpoint, tmp_path / "work")
+    made.fit()
+    again = trainer(checkpoint, tmp_path / "work")
+    assert again.fit() == 8
+    assert finish(again, tmp_path / "final") == undisturbed[1]
+    write_outputs(again, tmp_path / "out")
+    lines = (tmp_path / "out" / "training_log.csv").read_text().splitlines()
+    assert len(lines) == 1 + 8
+    assert summary(again)["steps"] == 8
+
+
+def test_checkpoints_are_bounded_and_keep_the_plan(checkpoint, tmp_path):
+    made = trainer(checkpoint, tmp_path / "work")
+    made.fit()
+    kept = {path.name for path in (tmp_path / "work").glob("checkpoint-*")}
+    assert {"checkpoint-8", "checkpoint-7"} <= kept  # the newest, and one to fall back on
+    assert len(kept) <= 4  # and the best one of each
+    newest = newest_whole_checkpoint(tmp_path / "work")
+    assert read_facts(newest)["plan"] == made.plan.record()
+    assert not list((tmp_path / "work").rglob("training_args.bin"))  # no pickles of our own
+
+
+def test_order_is_the_seeds(checkpoint, tmp_path):
+    made = trainer(checkpoint, tmp_path / "work")
+    sampler = made._get_train_sampler()
+    first = list(sampler)
+    sampler.set_epoch(1)
+    assert sorted(first) == list(range(len(LENGTHS))) != first
+    assert list(sampler) != first
+
+
+def test_equal_steps_are_evaluated_equally_often():
+    training = {"batch_size": 2, "gradient_accumulation_steps": 2, "max_steps": 20}
+    assert steps_between_evaluations(training, dataset(LENGTHS)) == 4
+    five_each = dataset(LENGTHS * 5, per_dialogue=5)
+    assert steps_between_evaluations(training, five_each) == 4
+    assert steps_between_evaluations({**training, "max_steps": None}, five_each) is None
+
+
+def test_fewer_steps_than_an_epoch(checkpoint, tmp_path):
+    made = trainer(checkpoint, tmp_path / "work", minutes=1000, max_steps=2)
+    made.fit()
+    evaluations = [entry for entry in made.state.log_history if "eval_loss" in entry]
+    assert made.state.global_step == 2 and len(evaluations) == 1
+    assert json.loads(json.dumps(summary(made)))["best_step"] == 2
