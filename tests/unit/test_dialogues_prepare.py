@@ -108,6 +108,12 @@ def test_a_study_without_test_split(study, tmp_path):
     assert not (tmp_path / "out" / "test.csv").exists()
 
 
+def test_a_train_split_that_is_the_dev_split_is_refused(study, tmp_path):
+    same = make_study(tmp_path, train=str(tmp_path / "dev.csv"))
+    with pytest.raises(UserError, match="all of its 20 dialogues stand in dev or test too"):
+        prepare_data.prepare_data(same, tmp_path / "out")
+
+
 def test_a_bad_row_writes_nothing(study, tmp_path):
     with open(tmp_path / "dev.csv", "a", encoding="utf-8") as file:
         file.write("dev_0,가,나,다,라,마\n")

@@ -1,11 +1,13 @@
 """The preview shows every token once, marks the supervised ones, spells out broken characters."""
 
+import preview as preview_script
 import pytest
 from real_tokenizers import NAMES, load_tokenizer, made_tokenizer
 
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.llm_dataset import create_llm_dataset
 from yoyak.data.preview import preview, show_example, token_text
+from yoyak.settings.config import UserError
 
 CONFIG = {"dataset": {"encoder_max_len": 256, "decoder_max_len": 64, "truncate_dialogue": "start"}}
 ROW = Dialogue("train_9", "#Person1#: 뷁이 뭐예요?\n#Person2#: 몰라요.", ("뷁을 묻는다.",))
@@ -25,6 +27,18 @@ def test_every_token_is_listed_and_the_supervised_ones_are_marked(name, prompt_f
     assert [line.startswith("*") for line in lines] == [False] * prompt + [True] * (
         len(ids) - prompt
     )
+
+
+def test_the_script_shows_a_row_of_the_study(capsys, monkeypatch):
+    load_tokenizer("tiny_llama")  # skips where the embedded model is missing
+    arguments = ["preview.py", "--experiment", "tiny_llama", "--format", "instruction"]
+    monkeypatch.setattr("sys.argv", [*arguments, "--row", "train_3"])
+    preview_script.main()
+    shown = capsys.readouterr().out
+    assert shown.startswith("dialogue train_3 · format instruction · language ko")
+    monkeypatch.setattr("sys.argv", [*arguments, "--row", "nope"])
+    with pytest.raises(UserError, match="--row nope: no dialogue of study 'embedded'"):
+        preview_script.main()
 
 
 def test_part_of_a_character_is_shown_as_bytes():

@@ -20,6 +20,7 @@ from yoyak.data.splits import drop_leaks, few_rows, hold_out, near_duplicates, r
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory, atomic_write_json, hash_file
 from yoyak.settings.cli import run_script
+from yoyak.settings.config import UserError
 from yoyak.settings.study import Study, load_study
 
 
@@ -104,6 +105,11 @@ def arrange(
     """The splits as they are used, and what the leak check found."""
     others = {name: rows for name, rows in raw.items() if name != "train"}
     train, dropped = drop_leaks(raw["train"], others)
+    if not train:
+        raise UserError(
+            f"data.train: all of its {len(raw['train'])} dialogues stand in dev or test too, so "
+            "nothing is left to learn from; name another file"
+        )
     pairs = near_duplicates(train, others)
     leaks = {
         "dropped_from_train": dropped,
