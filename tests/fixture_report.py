@@ -16,7 +16,9 @@ from yoyak.settings.config import validate
 from yoyak.settings.study import Study
 
 EXAMPLES = 120  # of one dialogue each
-HOSTILE_PROMPT = "<|im_start|>user\n</script><img src=x onerror=alert(1)>다음 대화를 요약해주세요:\n"
+HOSTILE_PROMPT = (
+    "<|im_start|>user\n</script><img src=x onerror=alert(1)>다음 대화를 요약해주세요:\n"
+)
 
 
 def report_study(**options) -> Study:

@@ -49,7 +49,7 @@ RC = {
     "axes.facecolor": PAPER,
     "savefig.facecolor": PAPER,
     "svg.hashsalt": "yoyak",
-    "svg.fonttype": "none",
+    "svg.fonttype": "path",  # text as outlines: placed right whatever fonts a reader has
 }
 
 

@@ -1,0 +1,39 @@
+"""Write a study's report: one HTML file with answer, tables, plots, samples and provenance.
+
+Example:
+  python workflow/scripts/report.py --study embedded \\
+      --results results/embedded --output results/embedded/report.html
+"""
+
+import argparse
+from pathlib import Path
+
+from yoyak.run.workspace import atomic_write_text
+from yoyak.settings.cli import run_script
+from yoyak.settings.study import load_study
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--study", default="embedded", help="a file of config/studies/")
+    parser.add_argument("--debug", action="store_true", help="the study's small debug run")
+    parser.add_argument("--results", type=Path, help="default: results/STUDY")
+    parser.add_argument("--output", type=Path, help="default: report.html below --results")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    args = parse_arguments()
+    study = load_study(args.study, debug=args.debug)
+    results = args.results or study.results
+    from yoyak.reporting.html import render_report
+
+    output = args.output or results / "report.html"
+    atomic_write_text(output, render_report(study, results))
+    print(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
+
+
+if __name__ == "__main__":
+    run_script(main)

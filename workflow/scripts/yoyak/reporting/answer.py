@@ -1,0 +1,158 @@
+"""The study's question, and its answer in sentences made from the tables' numbers."""
+
+from dataclasses import dataclass
+
+from yoyak.reporting.cited import CitedTables, Number
+from yoyak.reporting.results import CONDITION_NAMES, OTHER_REFERENCE, Row, best_first_turns
+from yoyak.settings.study import ZERO_SHOT, Study
+
+SIGNIFICANT = 0.05
+LANGUAGES = {"ko": "Korean", "en": "English"}
+
+Sentence = list[str | Number]  # text and cited numbers in turn
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How many of some differences are clearly up, clearly down, or neither; and their range."""
+
+    up: int
+    down: int
+    lowest: Row
+    highest: Row
+    total: int
+
+
+def question(study: Study) -> str:
+    """The study's description if it is a question, else one made of method, models, language."""
+    description = study.settings["description"].strip()
+    if description.endswith("?"):
+        return description
+    models = list(study.models)
+    named = models[0] if len(models) == 1 else ", ".join(models[:-1]) + f" and {models[-1]}"
+    return (
+        f"How much does {method(study)} fine-tuning help {named} summarise "
+        f"{LANGUAGES[study.language]} dialogues?"
+    )
+
+
+def method(study: Study) -> str:
+    """QLoRA, LoRA or full: what the models' files say."""
+    kinds = {
+        "QLoRA" if model["use_qlora"] else "LoRA" if model["use_lora"] else "full"
+        for model in (config["model"] for config in study.models.values())
+    }
+    return " or ".join(sorted(kinds, reverse=True))
+
+
+def answer(study: Study, cited: CitedTables) -> Sentence:
+    """One sentence: in how many trainings ROUGE rose, by how much, and whether above the floors."""
+    tokenizer = study.settings["metric"]["primary"]
+    rows = cited.rows("differences", comparison="fine_tuned-zero_shot", tokenizer=tokenizer)
+    found = judge(rows)
+    rose = found.up == found.total
+    low = cited.cell("differences", found.lowest, "difference", signed=not rose)
+    high = cited.cell("differences", found.highest, "difference", signed=not rose)
+    trainings = "training" if found.total == 1 else "trainings"
+    if rose:
+        opening = f"Fine-tuning raised ROUGE in {_all(found.total, trainings)}, by"
+    elif found.down == found.total:
+        opening = f"Fine-tuning lowered ROUGE in {_all(found.total, trainings)}:"
+    elif found.up == found.down == 0:
+        opening = f"In none of {found.total} {trainings} did fine-tuning clearly change ROUGE:"
+    else:
+        undecided = found.total - found.up - found.down
+        opening = (
+            f"Fine-tuning raised ROUGE in {found.up} of {found.total} {trainings}, lowered it in "
+            f"{found.down} and left {undecided} undecided:"
+        )
+    spread: Sentence = [low] if found.total == 1 else [low, " to ", high]
+    above, cells = above_floors(study, cited)
+    ending = (
+        f" points over the same model zero-shot; {above} of {cells} fine-tuned scores lie above "
+        "both floors, intervals apart."
+    )
+    return [opening + " ", *spread, ending]
+
+
+def details(study: Study, cited: CitedTables) -> list[Sentence]:
+    """The best cell, groups of dialogues apart, formats and augmentations: a sentence each."""
+    tokenizer = study.settings["metric"]["primary"]
+    sentences = [_best(study, cited, tokenizer)]
+    groups = dict.fromkeys(row["group"] for row in cited.rows("group_differences"))
+    for group in groups:
+        rows = cited.rows(
+            "group_differences",
+            comparison="fine_tuned-zero_shot",
+            tokenizer=tokenizer,
+            group=group,
+        )
+        sentences.append(_of_group(cited, rows, group))
+    for comparison, subject, other in (
+        ("chat-instruction", "the chat format", "the instruction format"),
+        ("templates-none", "five instruction templates", "one instruction"),
+    ):
+        rows = cited.rows("differences", comparison=comparison, tokenizer=tokenizer)
+        rows = [row for row in rows if row["condition"] != ZERO_SHOT]
+        if rows:
+            found = judge(rows)
+            even = found.total - found.up - found.down
+            pairs = "trained pair" if found.total == 1 else "trained pairs"
+            sentences.append(
+                [
+                    f"{subject[0].upper() + subject[1:]} against {other}: better in {found.up}, "
+                    f"worse in {found.down}, undecided in {even} of {found.total} {pairs}."
+                ]
+            )
+    return sentences
+
+
+def judge(rows: list[Row]) -> Verdict:
+    """Count differences that are clear after Holm's correction."""
+    clear = [row for row in rows if row["p_holm"] < SIGNIFICANT]
+    return Verdict(
+        up=sum(row["difference"] > 0 for row in clear),
+        down=sum(row["difference"] < 0 for row in clear),
+        lowest=min(rows, key=lambda row: row["difference"]),
+        highest=max(rows, key=lambda row: row["difference"]),
+        total=len(rows),
+    )
+
+
+def above_floors(study: Study, cited: CitedTables) -> tuple[int, int]:
+    """How many fine-tuned scores have an interval above those of both floors, and of how many."""
+    tokenizer = study.settings["metric"]["primary"]
+    context = {row["name"]: row for row in cited.rows("context", tokenizer=tokenizer, group="all")}
+    floors = [context.get(OTHER_REFERENCE), best_first_turns(context)]
+    top = max((floor["ci_high"] for floor in floors if floor), default=0.0)
+    rows = cited.rows("rouge", tokenizer=tokenizer)
+    trained = [row for row in rows if row["condition"] != ZERO_SHOT]
+    return sum(row["ci_low"] > top for row in trained), len(trained)
+
+
+def _best(study: Study, cited: CitedTables, tokenizer: str) -> Sentence:
+    row = max(cited.rows("rouge", tokenizer=tokenizer), key=lambda row: row["rouge_mean"])
+    name = " · ".join([row["model"], row["format"], CONDITION_NAMES[row["condition"]]])
+    name += f" · seed {row['seed']}" if len(study.seeds) > 1 and row["seed"] is not None else ""
+    mean, low, high = (cited.cell("rouge", row, key) for key in ("rouge_mean", "ci_low", "ci_high"))
+    return [f"Highest mean: {name}, ", mean, " (95 % interval ", low, " to ", high, ")."]
+
+
+def _of_group(cited: CitedTables, rows: list[Row], group: str) -> Sentence:
+    found = judge(rows)
+    low = cited.cell("group_differences", found.lowest, "difference", signed=True)
+    high = cited.cell("group_differences", found.highest, "difference", signed=True)
+    n = cited.cell("group_differences", rows[0], "n")
+    return [
+        f"Dialogues marked “{group}” (n = ",
+        n,
+        f"): up in {found.up}, down in {found.down} of {found.total} trainings, by ",
+        low,
+        " to ",
+        high,
+        " points.",
+    ]
+
+
+def _all(total: int, word: str) -> str:
+    return f"the one {word}" if total == 1 else f"all {total} {word}"

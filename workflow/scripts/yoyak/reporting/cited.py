@@ -1,0 +1,68 @@
+"""Numbers of the report, each with the CSV cell that it comes from, so that a test can follow it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from yoyak.reporting import results as result_files
+from yoyak.reporting import tables
+from yoyak.reporting.results import CONDITION_NAMES, TOKENIZER_NAMES, Row
+
+
+@dataclass(frozen=True)
+class Number:
+    """A cell as the report shows it.
+
+    source: where it stands, "rouge/3/ci_low": file below the results folder's tables/ (or a path
+        from the results folder), row from 0, column.
+    value: for sorting; text: for reading; scale: what the CSV's value was multiplied by.
+    """
+
+    source: str
+    value: float | int
+    text: str
+    scale: int = 1
+
+
+class CitedTables:
+    """The study's tables, read once; a row knows its place."""
+
+    def __init__(self, results: Path) -> None:
+        self._results = Path(results)
+        self._tables: dict[str, list[Row]] = {}
+
+    def rows(self, name: str, **values: object) -> list[Row]:
+        """Rows of tables/{name}.csv with these values; "row" is added, counted from 0."""
+        if name not in self._tables:
+            rows = result_files.read_table(self._results, name)
+            self._tables[name] = [{**row, "row": place} for place, row in enumerate(rows)]
+        return result_files.where(self._tables[name], **values)
+
+    def cell(self, name: str, row: Row, column: str, signed: bool = False) -> Number | None:
+        """One number of a row; None where the cell is empty."""
+        value = row[column]
+        if value is None:
+            return None
+        text = tables.reading_cell(column, value)
+        if signed and value >= 0:
+            text = "+" + text
+        return Number(f"{name}/{row['row']}/{column}", value, text.replace("-", "−"))
+
+
+def score(source: str, value: float) -> Number:
+    """A ROUGE of one dialogue, 0 to 1 in its file, on the scale of the tables."""
+    return Number(source, 100 * value, f"{100 * value:.1f}", scale=100)
+
+
+def words(column: str, value: object) -> str:
+    """Text of a cell that names something."""
+    if value is None:
+        return "–"
+    if column == "condition":
+        return CONDITION_NAMES[str(value)]
+    if column == "tokenizer":
+        return TOKENIZER_NAMES[str(value)]
+    if column == "comparison":
+        return result_files.COMPARISON_NAMES[str(value)]
+    if column == "name":
+        return result_files.context_name(str(value))
+    return str(value)

@@ -1,0 +1,218 @@
+"""report.html: one file that holds everything and asks the network for nothing."""
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import yaml
+
+from yoyak.data.dialogues import read_dialogues
+from yoyak.reporting.answer import answer, details, method, question
+from yoyak.reporting.cells import ResultCell, read_json, result_cells
+from yoyak.reporting.cited import CitedTables, Number
+from yoyak.reporting.inline_svg import inline_svg
+from yoyak.reporting.plots import loss_stem
+from yoyak.reporting.results import CONDITION_NAMES, TOKENIZER_NAMES, context_name
+from yoyak.reporting.samples import choose_samples
+from yoyak.reporting.table_views import HEADINGS, view
+from yoyak.reporting.tables import FIGURES
+from yoyak.settings.config import PROJECT_ROOT
+from yoyak.settings.study import ZERO_SHOT, Study
+
+TEMPLATES = PROJECT_ROOT / "workflow" / "report"
+VENDORED = TEMPLATES / "vendor" / "datatables" / "dataTables.min.js"
+STEPS = (
+    ("train", "run.json"),
+    ("generate", "predictions/run.json"),
+    ("score", "scores/run.json"),
+)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """An inline SVG and its caption."""
+
+    svg: str
+    caption: str
+
+
+def render_report(study: Study, results: Path) -> str:
+    """The whole page of a study whose tables and plots are there.
+
+    Raises UserError when a result file is missing, naming it and the step that writes it.
+    """
+    results = Path(results)
+    cited = CitedTables(results)
+    plots = _plots(results)
+    primary = study.settings["metric"]["primary"]
+    library = VENDORED.read_text(encoding="utf-8").strip()
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8").strip()
+    return _environment().get_template("report.html.j2").render(
+        study=study,
+        settings=study.settings,
+        primary=TOKENIZER_NAMES[primary],
+        question=question(study),
+        method=method(study),
+        answer=answer(study, cited),
+        details=details(study, cited),
+        main_rows=_main_rows(study, cited, primary),
+        context_rows=cited.rows("context", tokenizer=primary, group="all"),
+        cited=cited,
+        views=_views(study, cited, results),
+        plots=plots,
+        cells=_cells(study, cited, results, plots),
+        signatures=_signatures(study, results),
+        data_card=_yaml(read_json(results / "data" / "data_card.json", "run prepare_data.py first")),
+        dataset=_record(results / "data" / "run.json"),
+        made=_newest(results),
+        effective=_yaml({"study": study.settings, "models": study.models}),
+        reproduce=_reproduce(study),
+        condition_names=CONDITION_NAMES,
+        context_name=context_name,
+        gain_text=lambda gain: f"{gain:+.1f}".replace("-", "−"),
+        diagnostic_columns=[(key, HEADINGS[key]) for key in (*FIGURES, "prompts_shortened")],
+        library_version=library.split("DataTables ", 1)[1].split()[0],
+        css=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        scripts=[library, script],
+        script_hashes=[_csp_hash(library), _csp_hash(script)],
+    )  # fmt: skip
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.tests["number"] = lambda value: isinstance(value, Number)
+    return environment
+
+
+def _csp_hash(script: str) -> str:
+    """The only scripts that the page may run are those with these hashes."""
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
+
+
+def _plots(results: Path) -> dict[str, Plot]:
+    folder = results / "plots"
+    captions = read_json(folder / "captions.json", "run plot.py first")
+    return {
+        stem: Plot(inline_svg(folder / f"{stem}.svg", f"p{place}", caption), caption)
+        for place, (stem, caption) in enumerate(captions.items())
+    }
+
+
+def _main_rows(study: Study, cited: CitedTables, primary: str) -> list[dict]:
+    """Rows of the first table: a cell's scores and its difference from zero-shot."""
+    rows = []
+    for row in cited.rows("rouge", tokenizer=primary):
+        cell = {key: row[key] for key in ("model", "format", "condition", "seed")}
+        found = cited.rows(
+            "differences", comparison="fine_tuned-zero_shot", tokenizer=primary, **cell
+        )
+        anchor = None if row["condition"] == ZERO_SHOT else _anchor(**cell)
+        rows.append({"scores": row, "difference": found[0] if found else None, "anchor": anchor})
+    return rows
+
+
+def _views(study: Study, cited: CitedTables, results: Path) -> dict:
+    """The tables in full; a table without rows is left out."""
+    notes = read_json(results / "tables" / "run.json", "run compare.py first").get("notes", {})
+    primary = study.settings["metric"]["primary"]
+    names = ["rouge", "differences", "context", "diagnostics", "resources", "quoted"]
+    views = {name: view(cited, study, name, notes.get(name, "")) for name in names}
+    for name in ("groups", "group_differences"):
+        views[name] = view(cited, study, name, notes.get(name, ""), tokenizer=primary)
+    if len(study.seeds) > 1:
+        views["seeds"] = view(cited, study, "seeds", notes.get("seeds", ""))
+    for name in ("rouge", "groups"):  # their notes end in signatures, which stand apart here
+        if name in views:
+            text = views[name].note.split(" The primary tokenizer is")[0]
+            views[name] = view(cited, study, name, text, **_only(name, primary))
+    return {name: table for name, table in views.items() if table.rows}
+
+
+def _only(name: str, primary: str) -> dict:
+    return {"tokenizer": primary} if name == "groups" else {}
+
+
+def _cells(study: Study, cited: CitedTables, results: Path, plots: dict[str, Plot]) -> list[dict]:
+    """What each training's own section shows."""
+    dialogues = read_dialogues(results / "data" / "dev.csv")
+    cells = result_cells(study, results)
+    starts = {(cell.model, cell.format): cell for cell in cells if cell.condition == ZERO_SHOT}
+    sections = []
+    for cell in cells:
+        if cell.condition == ZERO_SHOT:
+            continue
+        start = starts[cell.model, cell.format]
+        of_cell = cited.rows("diagnostics", **cell.label)
+        of_start = cited.rows("diagnostics", **start.label)
+        examples = results / "examples" / cell.model / cell.format / cell.condition
+        sections.append(
+            {
+                "anchor": _anchor(**cell.label),
+                "title": _title(cell, study),
+                "plot": plots[loss_stem(cell.model, cell.format, cell.condition)],
+                "diagnostics": list(zip(("zero-shot", "fine-tuned"), of_start + of_cell)),
+                "total": len(dialogues),
+                "samples": choose_samples(
+                    cell,
+                    start,
+                    dialogues,
+                    results,
+                    study.settings["metric"]["primary"],
+                    study.settings["report"]["samples"],
+                ),
+                "example": read_json(
+                    examples / "statistics.json", "run build_dataset.py first"
+                ).get("example"),
+                "records": [(step, _record(cell.folder / path)) for step, path in STEPS]
+                + [("generate, zero-shot", _record(start.folder / "predictions/run.json"))],
+            }
+        )
+    return sections
+
+
+def _title(cell: ResultCell, study: Study) -> str:
+    parts = [cell.model, cell.format, CONDITION_NAMES[cell.condition]]
+    return " · ".join(parts + ([f"seed {cell.seed}"] if len(study.seeds) > 1 else []))
+
+
+def _anchor(model: str, format: str, condition: str, seed: int) -> str:
+    return f"cell-{model}-{format}-{condition}-{seed}"
+
+
+def _record(path: Path) -> dict:
+    """A run.json with its whole text beside the facts that are shown first."""
+    record = read_json(path, "run the step that writes it first")
+    return {**record, "text": json.dumps(record, ensure_ascii=False, indent=1)}
+
+
+def _signatures(study: Study, results: Path) -> dict[str, str]:
+    """Of each tokenizer: metric, analyser and reference handling in one line."""
+    first = result_cells(study, results)[0].folder / "scores" / "summary.json"
+    summary = read_json(first, "run score.py first")
+    return {
+        TOKENIZER_NAMES[name]: scores["signature"] for name, scores in summary["tokenizers"].items()
+    }
+
+
+def _newest(results: Path) -> dict:
+    """The record of the tables: date, commit and packages of the comparison."""
+    return _record(results / "tables" / "run.json")
+
+
+def _reproduce(study: Study) -> str:
+    debug = " debug=true" if study.debug else ""
+    return f"snakemake --cores 1 --resources gpu=1 --config study={study.source}{debug}"
+
+
+def _yaml(content: dict) -> str:
+    return yaml.safe_dump(content, allow_unicode=True, sort_keys=False, width=100)

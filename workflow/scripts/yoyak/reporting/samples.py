@@ -1,0 +1,87 @@
+"""Sample dialogues of a cell: chosen over the whole ranking by gain, with both predictions."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from yoyak.data.dialogues import Dialogue
+from yoyak.reporting.cells import ResultCell
+from yoyak.reporting.cited import Number, score
+from yoyak.reporting.results import read_csv
+from yoyak.settings.config import UserError, display
+
+RANKED = "scores/dialogues"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One dialogue before and after fine-tuning; gain is fine-tuned − zero-shot, 0 to 100."""
+
+    dialogue: Dialogue
+    before: str
+    after: str
+    score_before: Number
+    score_after: Number
+    gain: float
+
+
+def choose_samples(
+    cell: ResultCell,
+    zero_shot: ResultCell,
+    dialogues: list[Dialogue],
+    results: Path,
+    tokenizer: str,
+    count: int,
+) -> list[Sample]:
+    """At most `count` dialogues at equal steps through the ranking by gain, the losses first.
+
+    Both ends of the ranking are among them, so the worst cases are as easy to find as the best,
+    and the choice shows the whole distribution instead of what flatters.
+    """
+    before = _scores(zero_shot, results, tokenizer)
+    after = _scores(cell, results, tokenizer)
+    first, second = _predictions(zero_shot), _predictions(cell)
+    samples = [
+        Sample(
+            dialogue=row,
+            before=first[row.fname],
+            after=second[row.fname],
+            score_before=before[row.fname],
+            score_after=after[row.fname],
+            gain=after[row.fname].value - before[row.fname].value,
+        )
+        for row in dialogues
+    ]
+    samples.sort(key=lambda sample: (sample.gain, sample.dialogue.fname))
+    return [samples[place] for place in equal_steps(len(samples), count)]
+
+
+def equal_steps(total: int, count: int) -> list[int]:
+    """`count` different places from 0 to total − 1, the ends included."""
+    if count >= total:
+        return list(range(total))
+    if count <= 1:
+        return [0][:count]
+    return [round(place * (total - 1) / (count - 1)) for place in range(count)]
+
+
+def _scores(cell: ResultCell, results: Path, tokenizer: str) -> dict[str, Number]:
+    path = cell.folder / f"{RANKED}.csv"
+    source = path.relative_to(results).with_suffix("").as_posix()
+    return {
+        row["fname"]: score(f"{source}/{place}/rouge_mean", float(row["rouge_mean"]))
+        for place, row in enumerate(read_csv(path, cure="run score.py for this cell first"))
+        if row["tokenizer"] == tokenizer
+    }
+
+
+def _predictions(cell: ResultCell) -> dict[str, str]:
+    path = cell.folder / "predictions" / "dev.jsonl"
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")  # a text may hold U+2028
+    except OSError as error:
+        raise UserError(
+            f"{display(path)}: cannot be read ({error.strerror}); run generate.py for this cell"
+        ) from None
+    rows = [json.loads(line) for line in lines if line]
+    return {row["fname"]: row["prediction"] for row in rows}

@@ -1,0 +1,100 @@
+"""The report's tables: which columns of which CSV they show, under which headings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from yoyak.reporting import tables
+from yoyak.reporting.cited import CitedTables, Number, words
+from yoyak.settings.study import Study
+
+HEADINGS = {
+    "rouge1": "R-1",
+    "rouge2": "R-2",
+    "rougeL": "R-L",
+    "rouge_mean": "mean",
+    "rouge_sum": "sum",
+    "ci_low": "95 % from",
+    "ci_high": "to",
+    "supervised_tokens": "supervised tokens",
+    "p_value": "p",
+    "p_holm": "p (Holm)",
+    "length_ratio": "length ratio",
+    "empty_rate": "empty",
+    "length_limit_rate": "hit length limit",
+    "repeated_ngram_rate": "repeated n-grams",
+    "hangul_share": "Hangul",
+    "tag_precision": "tag precision",
+    "tag_recall": "tag recall",
+    "novel_bigram_rate": "novel bigrams",
+    "prompts_shortened": "prompts shortened",
+    "wall_seconds": "seconds",
+    "tokens_per_second": "tokens/s",
+    "peak_memory_gb": "peak GB",
+    "expected_gpu_memory_gb": "expected GB",
+    "sum_as_quoted": "sum as quoted",
+    "difference_ci_low": "95 % from",
+    "difference_ci_high": "to",
+    "name": "level",
+}
+FILTERS = ("model", "format", "condition", "tokenizer", "group", "comparison", "step")
+SIGNED = ("difference",)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the report. `text` ones are left-aligned; `filter` ones get a choice box."""
+
+    key: str
+    heading: str
+    text: bool
+    filter: bool
+
+
+@dataclass(frozen=True)
+class View:
+    """A table of the report; a cell is a text or a Number, None where the CSV is empty."""
+
+    name: str
+    title: str
+    note: str
+    columns: list[Column]
+    rows: list[list[str | Number | None]]
+
+
+def view(
+    cited: CitedTables,
+    study: Study,
+    name: str,
+    note: str = "",
+    leave_out: Sequence[str] = (),
+    **values: object,
+) -> View:
+    """All of tables/{name}.csv, or its rows with these values, without columns that say nothing."""
+    rows = cited.rows(name, **values)
+    keys = [key for key in tables.COLUMNS[name] if key not in (*leave_out, *values, "method")]
+    if len(study.seeds) == 1 and "seed" in keys:
+        keys.remove("seed")
+    filters = [key for key in FILTERS if len({row.get(key) for row in rows}) > 1]
+    return View(
+        name=name,
+        title=tables.TITLES[name],
+        note=note,
+        columns=[
+            Column(
+                key,
+                HEADINGS.get(key, key.replace("_", " ")),
+                key in tables.TEXT,
+                key in filters and len(rows) > 4,
+            )
+            for key in keys
+        ],
+        rows=[[_cell(cited, name, row, key) for key in keys] for row in rows],
+    )
+
+
+def _cell(cited: CitedTables, name: str, row: dict, key: str) -> str | Number | None:
+    if row[key] is None:
+        return None
+    if key in tables.TEXT:
+        return words(key, row[key])
+    return cited.cell(name, row, key, signed=key in SIGNED)
