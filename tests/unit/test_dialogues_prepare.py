@@ -13,7 +13,7 @@ import real_tokenizers
 
 from yoyak.data.dialogues import read_dialogues
 from yoyak.data.llm_dataset import LLMSummarizationDataset
-from yoyak.settings.config import UserError
+from yoyak.settings.config import UserError, load_config
 from yoyak.settings.study import Study
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow" / "scripts"
@@ -122,22 +122,29 @@ def test_a_bad_row_writes_nothing(study, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_what_build_dataset_writes(study, tmp_path, monkeypatch):
-    class Loader:
-        """The loader's one method that this step needs, with a tokenizer of a second's making."""
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A Llama of a few thousand random weights with its tokenizer, saved as any checkpoint is."""
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-        def __init__(self, config):
-            pass
+    tokenizer = real_tokenizers.made_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+    )
+    folder = tmp_path / "checkpoint"
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
-        def load_tokenizer(self):
-            return real_tokenizers.made_tokenizer()
 
-    monkeypatch.setattr("yoyak.models.lora_loader.LoRALoader", Loader)
+def test_what_build_dataset_writes(study, checkpoint, tmp_path):
     prepare_data.prepare_data(study, tmp_path / "data")
-    config = {
-        "model": {"checkpoint": "x", "revision": None, "chat_template": None},
-        "dataset": {"encoder_max_len": 128, "decoder_max_len": 64, "truncate_dialogue": "start"},
-    }
+    config = load_config("tiny_llama")
+    config["model"]["checkpoint"] = str(checkpoint)
     output = tmp_path / "examples"
     arguments = (study, config, "instruction", "templates", tmp_path / "data", output)
     statistics = build_dataset.build_dataset(*arguments)
@@ -146,7 +153,12 @@ def test_what_build_dataset_writes(study, tmp_path, monkeypatch):
     assert (len(train), len(selection)) == (5 * 107, 12)
     assert statistics["train"]["examples"] == 535
     assert statistics["example"]["answer"] == "#Person2#이 대답한다.<|end|>"
-    assert (output / "statistics.json").is_file() and (output / "run.json").is_file()
+    assert statistics["stop_tokens"] == {"0": "<|end|>"}
+    assert (output / "statistics.json").is_file()
+    record = json.loads((output / "run.json").read_text(encoding="utf-8"))
+    inputs = {Path(name).name for name in record["inputs"]}
+    assert {"train.csv", "selection.csv", "tokenizer.json"} <= inputs
+    assert "model.safetensors" not in inputs
     before = (output / "train.safetensors").read_bytes()
     build_dataset.build_dataset(*arguments)
     assert (output / "train.safetensors").read_bytes() == before

@@ -79,7 +79,8 @@ def build_dataset(
     from yoyak.data.prompts import prompt_frames, stop_token_ids
     from yoyak.models.lora_loader import LoRALoader
 
-    tokenizer = LoRALoader(config).load_tokenizer()
+    loader = LoRALoader(config)
+    tokenizer = loader.load_tokenizer()
     language = study.language
     augmentations = {"train": augmentation, "selection": "none"}
     datasets = {
@@ -114,11 +115,17 @@ def build_dataset(
                     key: config["model"][key] for key in ("checkpoint", "revision", "chat_template")
                 },
             },
-            inputs=list(files.values()),
+            inputs=[*files.values(), *_tokenizer_files(loader.checkpoint)],
+            checkpoint_commit=loader.checkpoint.commit(),
             template_hash=statistics["template_hash"],
             wall_seconds=round(time.perf_counter() - started, 3),
         )
     return json.loads(json.dumps(statistics))
+
+
+def _tokenizer_files(checkpoint) -> list[Path]:
+    """The checkpoint's local files but for its weights, gigabytes that this step never reads."""
+    return [file for file in checkpoint.weight_files() if file.suffix != ".safetensors"]
 
 
 if __name__ == "__main__":
