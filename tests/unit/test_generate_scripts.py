@@ -1,0 +1,159 @@
+"""generate.py, summarize.py and merge_adapter.py on tiny checkpoints, and against each other."""
+
+import csv
+import json
+from pathlib import Path
+
+import generate
+import merge_adapter
+import pytest
+import summarize
+import torch
+from tiny_models import adapters, tiny_config, write_checkpoint
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from yoyak.data.dialogues import read_dialogues
+from yoyak.data.encoding import build_prompts
+from yoyak.models.lora_loader import LoRALoader, save_trained
+from yoyak.settings.config import UserError
+
+WORDS = [f"w{number}" for number in range(150)]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a checkpoint, an adapter with its run.json, and a split of dialogues."""
+    before = torch.get_num_threads()
+    folder = tmp_path_factory.mktemp("generate")
+    config = tiny_config(write_checkpoint(folder / "base", "qwen3"))
+    config["dataset"] |= {"encoder_max_len": 256, "decoder_max_len": 12}
+    config["execution"] |= {"threads": 1, "device": "cpu"}
+    model, tokenizer = LoRALoader(config).load_for_training(seed=1)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for _, weights in sorted(adapters(model).items()):
+            weights.copy_(torch.randn(weights.shape, generator=generator) * 0.1)
+    save_trained(model, tokenizer, folder / "final_model")
+    record = {"settings": config, "cell": {"format": "instruction"}}
+    (folder / "run.json").write_text(json.dumps(record))
+    with open(folder / "dev.csv", "w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["fname", "dialogue", "summary"])
+        for row in range(9):
+            words = " ".join(WORDS[(5 * row * word) % 150] for word in range(3 + row))
+            rows.writerow([f"dev_{row}", f"#Person1#: {words}", "w1"])
+    yield folder, config
+    torch.set_num_threads(before)
+
+
+def splits(place, work: Path, adapter=None) -> tuple[list[dict], dict]:
+    folder, config = place
+    work.mkdir()
+    files = {"dev": folder / "dev.csv"}
+    lines, record = generate.generate_splits(
+        config, "instruction", "ko", adapter, files, "cpu", work
+    )
+    return [json.loads(line) for line in lines["dev"].splitlines()], record
+
+
+def test_predictions_and_their_record(place, tmp_path):
+    rows, record = splits(place, tmp_path / "work")
+    assert [row["fname"] for row in rows] == [f"dev_{number}" for number in range(9)]
+    assert set(rows[0]) == {
+        "fname",
+        "prediction",
+        "prompt_tokens",
+        "new_tokens",
+        "finish",
+        "dialogue_shortened",
+    }
+    assert record["rows"] == 9
+    assert record["new_tokens"] == sum(row["new_tokens"] for row in rows)
+    assert record["decoding"] == {"max_new_tokens": 12, "num_beams": 1, "do_sample": False}
+    assert record["execution"]["threads"] == 1 and record["execution"]["slots"] == 9
+
+
+def test_adapter_changes_the_summaries(place, tmp_path):
+    plain, _ = splits(place, tmp_path / "plain")
+    adapted, _ = splits(place, tmp_path / "adapted", place[0] / "final_model")
+    assert [row["prediction"] for row in plain] != [row["prediction"] for row in adapted]
+
+
+def test_merged_model_in_plain_transformers_gives_the_same(place, tmp_path, monkeypatch, capsys):
+    folder, config = place
+    adapted, _ = splits(place, tmp_path / "adapted", folder / "final_model")
+    expected = [row["prediction"] for row in adapted]
+
+    merged = tmp_path / "merged"
+    command = ["merge_adapter.py", "--adapter", str(folder / "final_model")]
+    monkeypatch.setattr("sys.argv", [*command, "--output-dir", str(merged)])
+    merge_adapter.main()
+    model = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(merged)
+    dialogues = read_dialogues(folder / "dev.csv")
+    prompts, _ = build_prompts(dialogues, tokenizer, config, "instruction", "ko")
+    texts = []
+    for prompt in prompts:
+        output = model.generate(
+            input_ids=torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)).long()
+        )
+        text = tokenizer.decode(output[0, len(prompt) :], skip_special_tokens=True)
+        texts.append(text.strip())
+    assert texts == expected
+
+    arguments = [str(folder / "dev.csv"), "--format", "instruction", "--max_new_tokens", "12"]
+    for name in (["--checkpoint", str(merged)], ["--adapter", str(folder / "final_model")]):
+        output = tmp_path / "summaries.csv"
+        monkeypatch.setattr(
+            "sys.argv", ["summarize.py", *arguments, *name, "--output", str(output)]
+        )
+        summarize.main()
+        with open(output, newline="") as file:
+            assert [row["summary"] for row in csv.DictReader(file)] == expected
+
+
+def test_one_text_gives_one_summary(place, tmp_path, monkeypatch, capsys):
+    folder, _ = place
+    (tmp_path / "talk.txt").write_text(read_dialogues(folder / "dev.csv")[4].dialogue)
+    command = ["summarize.py", str(tmp_path / "talk.txt"), "--adapter", str(folder / "final_model")]
+    monkeypatch.setattr("sys.argv", command)
+    summarize.main()
+    adapted, _ = splits(place, tmp_path / "adapted", folder / "final_model")
+    assert capsys.readouterr().out.rstrip("\n") == adapted[4]["prediction"]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "no model is named"),
+        (["--experiment", "a", "--checkpoint", "b"], "name two models"),
+        (["--adapter", "nowhere"], "no such folder"),
+        (["--adapter", "."], "no run.json"),
+        (["--checkpoint", "nowhere/at/all", "missing.txt"], "missing.txt: cannot be read"),
+    ],
+)
+def test_errors_in_words(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["summarize.py", *arguments])
+    with pytest.raises(UserError, match=message):
+        summarize.main()
+
+
+def test_bad_text_files(tmp_path):
+    (tmp_path / "empty.txt").write_text(" \n")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(UserError, match="holds no dialogue"):
+        summarize.read_input(str(tmp_path / "empty.txt"))
+    with pytest.raises(UserError, match="not UTF-8 at byte 3"):
+        summarize.read_input(str(tmp_path / "latin.txt"))
+
+
+def test_merge_refuses_a_foreign_folder(place, tmp_path, monkeypatch):
+    command = ["merge_adapter.py", "--adapter", str(place[0] / "final_model")]
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setattr("sys.argv", [*command, "--output-dir", str(tmp_path / "mine")])
+    with pytest.raises(UserError, match="is no model folder"):
+        merge_adapter.main()
+    assert isinstance(
+        merge_adapter.parse_arguments([*command[1:], "--output-dir", "x"]), argparse.Namespace
+    )

@@ -1,0 +1,198 @@
+"""Summarise your own dialogues with any checkpoint, with or without an adapter.
+
+Examples:
+  python workflow/scripts/summarize.py --experiment tiny_llama dialogue.txt
+  python workflow/scripts/summarize.py dialogues.csv --output summaries.csv \\
+      --adapter results/embedded/runs/tiny_llama/chat/none/seed42/final_model
+  cat dialogue.txt | python workflow/scripts/summarize.py --checkpoint Qwen/Qwen3-4B-Instruct-2507
+
+A text file or stdin is one dialogue, one turn a line (`#Person1#: 안녕하세요.`), and its summary is
+printed. A .csv or .jsonl file holds many (fname, dialogue) and gives CSV (fname,summary). With
+--adapter alone, model, prompt format and settings are those of its training (its run.json).
+"""
+
+import argparse
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+
+from yoyak.data.cleaning import clean_text
+from yoyak.data.dialogues import Dialogue, read_dialogues
+from yoyak.run.devices import claim_device
+from yoyak.run.workspace import atomic_write_text
+from yoyak.settings.cli import run_script
+from yoyak.settings.config import (
+    PROJECT_ROOT,
+    UserError,
+    deep_merge,
+    finish_config,
+    load_config,
+    load_yaml,
+)
+
+BASE = PROJECT_ROOT / "config" / "base" / "causal_lm.yaml"
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "input", nargs="?", default="-", help="text, .csv or .jsonl file; - or nothing: stdin"
+    )
+    add_model_arguments(parser)
+    parser.add_argument("--format", choices=["instruction", "chat"], help="default: chat")
+    parser.add_argument("--language", default="ko", choices=["ko", "en"], help="of the prompt")
+    parser.add_argument("--output", type=Path, help="write here instead of to stdout")
+    decoding = parser.add_argument_group("decoding (default: the model file's, greedy)")
+    decoding.add_argument("--max_new_tokens", type=int)
+    decoding.add_argument("--num_beams", type=int)
+    decoding.add_argument("--do_sample", action="store_true", default=None)
+    decoding.add_argument("--temperature", type=float)
+    decoding.add_argument("--top_p", type=float)
+    decoding.add_argument("--seed", type=int)
+    return parser.parse_args(arguments)
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """The ways to name a model, shared with merge_adapter.py."""
+    model = parser.add_argument_group("model (one of the three, or --adapter with one)")
+    model.add_argument("--experiment", help="a file of config/models/, without .yaml")
+    model.add_argument("--checkpoint", help="Hub id, model folder or .gguf file")
+    model.add_argument("--adapter", type=Path, help="final_model/ of a training")
+    model.add_argument(
+        "--use_qlora",
+        action=argparse.BooleanOptionalAction,
+        help="NF4 base weights; default: the model file's, or none for --checkpoint",
+    )
+
+
+def main() -> None:
+    args = parse_arguments()
+    config, prompt_format = find_config(args)
+    config["generation"] |= decoding_overrides(args)
+    config = finish_config(config, "the command line")
+    rows, single = read_input(args.input)
+    with claim_device(config["execution"]["device"]) as device:
+        summaries = summarize(
+            rows, config, device, args.adapter, args.format or prompt_format, args.language
+        )
+    text = summaries[0] + "\n" if single else as_csv(rows, summaries)
+    if args.output is None:
+        sys.stdout.write(text)
+    else:
+        atomic_write_text(args.output, text)
+
+
+def find_config(args: argparse.Namespace) -> tuple[dict, str]:
+    """The effective model config that the arguments name, and the prompt format to go with it.
+
+    Raises UserError when they name none, or two.
+    """
+    prompt_format = "chat"
+    if args.experiment and args.checkpoint:
+        raise UserError("--experiment and --checkpoint name two models; give one")
+    if args.adapter is not None and not args.adapter.is_dir():
+        raise UserError(f"{args.adapter}: no such folder; --adapter takes a final_model/ folder")
+    if args.experiment:
+        config = load_config(args.experiment)
+    elif args.checkpoint:
+        settings = {"checkpoint": args.checkpoint, "use_qlora": False}
+        config = deep_merge(load_yaml(BASE), {"model": settings})
+    elif args.adapter is not None:
+        config, prompt_format = trained_with(args.adapter)
+    else:
+        raise UserError("no model is named: give --experiment, --checkpoint or --adapter")
+    if args.use_qlora is not None:
+        config["model"]["use_qlora"] = args.use_qlora
+    return finish_config(config, "the command line"), prompt_format
+
+
+def trained_with(adapter: Path) -> tuple[dict, str]:
+    """Settings and prompt format of the training that an adapter came from."""
+    file = adapter.absolute().parent / "run.json"
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        return record["settings"], record["cell"]["format"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{adapter}: no run.json of its training beside it; name the model it was trained "
+            "from with --experiment or --checkpoint"
+        ) from None
+
+
+def decoding_overrides(args: argparse.Namespace) -> dict:
+    names = ("max_new_tokens", "num_beams", "do_sample", "temperature", "top_p", "seed")
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def read_input(source: str) -> tuple[list[Dialogue], bool]:
+    """The dialogues, and whether they are one plain text.
+
+    Raises UserError for a missing, empty or non-UTF-8 file, and for bad rows of a table.
+    """
+    if source.endswith((".csv", ".jsonl")):
+        return read_dialogues(Path(source), labelled=False), False
+    try:
+        raw = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+        text = clean_text(raw.decode("utf-8-sig"))
+    except OSError as error:
+        raise UserError(f"{source}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{source}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+    if not text:
+        raise UserError(f"{'stdin' if source == '-' else source}: holds no dialogue")
+    return [Dialogue(source, text)], True
+
+
+def summarize(
+    rows: list[Dialogue],
+    config: dict,
+    device: str,
+    adapter: Path | None,
+    prompt_format: str,
+    language: str,
+) -> list[str]:
+    """One summary a dialogue, just as generate.py would write it."""
+    from yoyak.data.encoding import build_prompts
+    from yoyak.data.prompts import stop_token_ids
+    from yoyak.evaluation.decoding import DecodingSettings
+    from yoyak.evaluation.generation import generate
+    from yoyak.evaluation.generation_plan import plan_generation
+    from yoyak.evaluation.loading import load_model, plan_loading
+
+    model, tokenizer = load_model(config, plan_loading(config, device), adapter)
+    prompts, shortened = build_prompts(rows, tokenizer, config, prompt_format, language)
+    for row, short in zip(rows, shortened, strict=True):
+        if short:
+            print(f"note: {row.fname}: shortened to fit dataset.encoder_max_len", file=sys.stderr)
+    decoding = DecodingSettings.from_config(config)
+    plan = plan_generation(
+        model,
+        [len(prompt) for prompt in prompts],
+        decoding,
+        batch=config["execution"]["generation_batch"],
+    )
+    results = generate(
+        model,
+        prompts,
+        stop_token_ids=stop_token_ids(tokenizer, prompt_format),
+        decoding=decoding,
+        plan=plan,
+    )
+    texts = tokenizer.batch_decode([row.tokens for row in results], skip_special_tokens=True)
+    return [text.strip() for text in texts]
+
+
+def as_csv(rows: list[Dialogue], summaries: list[str]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["fname", "summary"])
+    writer.writerows(zip((row.fname for row in rows), summaries, strict=True))
+    return text.getvalue()
+
+
+if __name__ == "__main__":
+    run_script(main)
