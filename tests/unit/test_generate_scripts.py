@@ -154,6 +154,3 @@ def test_merge_refuses_a_foreign_folder(place, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", [*command, "--output-dir", str(tmp_path / "mine")])
     with pytest.raises(UserError, match="is no model folder"):
         merge_adapter.main()
-    assert isinstance(
-        merge_adapter.parse_arguments([*command[1:], "--output-dir", "x"]), argparse.Namespace
-    )
