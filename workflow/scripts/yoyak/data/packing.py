@@ -41,24 +41,37 @@ class Pack:
 
 
 def plan_packs(lengths: list[int], token_budget: int) -> list[list[int]]:
-    """Distribute examples over packs of at most `token_budget` tokens (first fit, longest first).
+    """Distribute examples over as few packs of at most `token_budget` tokens as seems possible.
 
-    An example longer than the budget gets a pack of its own. Every example appears exactly once.
+    The packs come out about equally full: the fullest one sets the peak memory. An example longer
+    than the budget gets a pack of its own. Every example appears exactly once.
 
-    Returns: indices into `lengths`, pack by pack; deterministic.
+    Returns: indices into `lengths`, pack by pack, in the examples' order; deterministic.
     """
-    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
-    packs: list[list[int]] = []
-    room: list[int] = []
+    total = sum(length for length in lengths if length <= token_budget)
+    count = max(1, -(-total // token_budget)) if total else 0
+    alone = [[index] for index, length in enumerate(lengths) if length > token_budget]
+    order = sorted(
+        (index for index, length in enumerate(lengths) if length <= token_budget),
+        key=lambda index: (-lengths[index], index),
+    )
+    while True:
+        packs = _spread(order, lengths, count, token_budget)
+        if packs is not None:
+            return alone + [sorted(pack) for pack in packs if pack]
+        count += 1
+
+
+def _spread(order, lengths, count, token_budget):
+    """Longest first into the emptiest of `count` packs; None when one would overflow."""
+    packs: list[list[int]] = [[] for _ in range(count)]
+    fill = [0] * count
     for index in order:
-        for pack, free in enumerate(room):
-            if lengths[index] <= free:
-                packs[pack].append(index)
-                room[pack] -= lengths[index]
-                break
-        else:
-            packs.append([index])
-            room.append(token_budget - lengths[index])
+        pack = min(range(count), key=fill.__getitem__)
+        if fill[pack] + lengths[index] > token_budget:
+            return None
+        packs[pack].append(index)
+        fill[pack] += lengths[index]
     return packs
 
 
@@ -97,24 +110,12 @@ def build_pack(examples: list[dict], indices: list[int], fixed_length: int | Non
     )
 
 
-def pack_batch(
-    examples: list[dict], indices: list[int], token_budget: int, fixed: bool = False
-) -> list[Pack]:
-    """Cut one global batch into packs.
-
-    With `fixed`, every pack is filled up to the token budget (an over-long example to a multiple
-    of it).
-    """
+def pack_batch(examples: list[dict], indices: list[int], token_budget: int) -> list[Pack]:
+    """Cut one global batch into packs; `indices` are the examples' numbers in their dataset."""
     lengths = [len(example["input_ids"]) for example in examples]
-    packs = []
-    for members in plan_packs(lengths, token_budget):
-        total = sum(lengths[member] for member in members)
-        padded = -(-total // token_budget) * token_budget if fixed else None
-        packs.append(
-            build_pack(
-                [examples[member] for member in members],
-                [indices[member] for member in members],
-                padded,
-            )
+    return [
+        build_pack(
+            [examples[member] for member in members], [indices[member] for member in members]
         )
-    return packs
+        for members in plan_packs(lengths, token_budget)
+    ]

@@ -42,11 +42,17 @@ def packed_attention(
     """
     if cu_seq_lens_q is None or query.shape[0] != 1:
         raise ValueError("packed attention needs cu_seq_lens_q and one row of concatenated tokens")
-    if query.is_cuda:
+    if query.is_cuda and _flash_fits(query):
         output = _varlen(query, key, value, scaling, cu_seq_lens_q, max_length_q)
     else:
-        output = _per_sequence(query, key, value, scaling, boundaries or cu_seq_lens_q.tolist())
+        output = per_sequence(query, key, value, scaling, boundaries or cu_seq_lens_q.tolist())
     return output, None
+
+
+def _flash_fits(query: torch.Tensor) -> bool:
+    """FlashAttention wants 16-bit numbers and an Ampere card or newer."""
+    is_16_bit = query.dtype in (torch.float16, torch.bfloat16)
+    return is_16_bit and torch.cuda.get_device_capability(query.device) >= (8, 0)
 
 
 def _varlen(query, key, value, scaling, cu_seq_lens, max_length):
@@ -68,7 +74,28 @@ def _varlen(query, key, value, scaling, cu_seq_lens, max_length):
     return output.unsqueeze(0)
 
 
-def _per_sequence(query, key, value, scaling, boundaries):
+def flash_forward(query, key, value, scaling, cu_seq_lens, max_length):
+    """Varlen FlashAttention without autograd; query (tokens, heads, dim), key and value grouped.
+
+    Returns: (output (tokens, heads, dim), what `flash_backward` wants back).
+    """
+    output, lse, rng, unused, _ = torch.ops.aten._flash_attention_forward(
+        query, key, value, cu_seq_lens, cu_seq_lens, max_length, max_length,
+        0.0, True, False, scale=scaling,
+    )  # fmt: skip
+    return output, (lse, rng, unused)
+
+
+def flash_backward(grad, query, key, value, output, kept, scaling, cu_seq_lens, max_length):
+    """Gradients of query, key and value for the gradient of `flash_forward`'s output."""
+    lse, rng, unused = kept
+    return torch.ops.aten._flash_attention_backward(
+        grad, query, key, value, output, lse, cu_seq_lens, cu_seq_lens, max_length, max_length,
+        0.0, True, rng, unused, scale=scaling,
+    )  # fmt: skip
+
+
+def per_sequence(query, key, value, scaling, boundaries):
     """The block diagonal, one block at a time: cheaper on a CPU than a dense mask over the pack."""
     lengths = [end - start for start, end in zip(boundaries, boundaries[1:], strict=False)]
     blocks = [

@@ -46,7 +46,8 @@ def training_arguments(
         greater_is_better=False,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        **_recompute(plan.gradient_checkpointing),
+        # Fused layers recompute by themselves.
+        **_recompute(plan.gradient_checkpointing and not plan.compile),
         bf16=cuda and plan.compute_dtype == "bfloat16",
         fp16=cuda and plan.compute_dtype == "float16",
         use_cpu=not cuda,

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainerCallback, TrainerState
 
 from yoyak.data.packing import Pack, pack_batch
+from yoyak.models.fused import fuse_decoder_layers
 from yoyak.models.lora_loader import save_trained
 from yoyak.run.execution import Plan
 from yoyak.training import checkpointing
@@ -62,6 +63,8 @@ class LLMTrainer(Trainer):
         self.seconds_before = 0.0
         self._started = self._last_log = time.monotonic()
         self._tokens_at_log = 0
+        if plan.compile:
+            fuse_decoder_layers(model, recompute=plan.gradient_checkpointing)
         super().__init__(
             model=model,
             args=training_arguments(training, plan, seed, self.work, evaluate_every, wandb),
@@ -115,7 +118,7 @@ class LLMTrainer(Trainer):
 
     def _collate(self, rows: list[dict]) -> dict:
         numbers = [row["number"] for row in rows]
-        return {"packs": pack_batch(rows, numbers, self.plan.token_budget, fixed=self.plan.compile)}
+        return {"packs": pack_batch(rows, numbers, self.plan.token_budget)}
 
     def _stop(self, packs: list[Pack], loss: torch.Tensor) -> None:
         examples = sorted(number for pack in packs for number in pack.examples)

@@ -6,7 +6,7 @@ from torch.nn.functional import cross_entropy
 
 from yoyak.data.packing import Pack
 
-HEAD_CHUNK = 4096  # positions whose logits are alive at once: 4096 × 128,256 × 4 bytes = 2.1 GB
+HEAD_CHUNK = 1024  # positions whose logits are alive at once: 1024 × 128,256 × 4 bytes = 0.5 GB
 
 
 def causal_lm(model):
@@ -34,6 +34,8 @@ def pack_loss(model, pack: Pack) -> torch.Tensor:
     """
     hidden = hidden_states(model, pack)[0].index_select(0, pack.supervised)
     head = causal_lm(model).get_output_embeddings()
+    if type(head) is torch.nn.Linear and not head.weight.requires_grad and head.bias is None:
+        return _FrozenHeadLoss.apply(hidden, head.weight, pack.targets)
     total = hidden.new_zeros((), dtype=torch.float32)
     for part, targets in zip(hidden.split(HEAD_CHUNK), pack.targets.split(HEAD_CHUNK), strict=True):
         if torch.is_grad_enabled() and len(hidden) > HEAD_CHUNK:
@@ -47,3 +49,33 @@ def pack_loss(model, pack: Pack) -> torch.Tensor:
 
 def _head_loss(head, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return cross_entropy(head(hidden).float(), targets, reduction="sum")
+
+
+class _FrozenHeadLoss(torch.autograd.Function):
+    """The same loss under a head that is not trained, a chunk of logits at a time.
+
+    The gradient of the hidden states is computed along with the loss, so that no logits are kept.
+    """
+
+    @staticmethod
+    def forward(ctx, hidden, weight, targets):
+        total = hidden.new_zeros((), dtype=torch.float32)
+        wanted = ctx.needs_input_grad[0]
+        grads = []
+        for part, target in zip(hidden.split(HEAD_CHUNK), targets.split(HEAD_CHUNK), strict=True):
+            logits = (part.to(weight.dtype) @ weight.T).float()
+            logits = logits.sub_(torch.logsumexp(logits, 1, keepdim=True))
+            target = target.unsqueeze(1)
+            total -= logits.gather(1, target).sum()
+            if wanted:
+                minus = torch.full(target.shape, -1.0, device=target.device)
+                slope = logits.exp_().scatter_add_(1, target, minus)
+                grads.append(slope.to(weight.dtype) @ weight)
+        if wanted:
+            ctx.save_for_backward(torch.cat(grads).to(hidden.dtype))
+        return total
+
+    @staticmethod
+    def backward(ctx, grad):
+        (slope,) = ctx.saved_tensors
+        return slope * grad.to(slope.dtype), None, None

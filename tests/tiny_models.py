@@ -1,0 +1,105 @@
+"""Tiny real models for tests: random weights of the true architectures, quantised to NF4."""
+
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast, Qwen3Config
+
+from yoyak.models.lora_loader import LoRALoader
+from yoyak.settings.config import load_config
+
+VOCABULARY = 160
+SIZES = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 64,
+    "intermediate_size": 192,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": 512,
+    "tie_word_embeddings": True,
+}
+CONFIGS = {"llama": LlamaConfig, "qwen3": Qwen3Config}
+PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+def write_checkpoint(folder: Path, family: str, shard: str = "1GB", **sizes) -> Path:
+    """A checkpoint folder of a tiny model with a word tokenizer; returns the folder.
+
+    sizes: other values than those of SIZES; shard: the most that one weight file holds.
+    """
+    torch.manual_seed(11)
+    model = AutoModelForCausalLM.from_config(CONFIGS[family](**{**SIZES, **sizes}))
+    with torch.no_grad():  # the default spread of 0.02 makes every token alike
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(6)
+            else:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    model.save_pretrained(folder, max_shard_size=shard)
+    words = {f"w{number}": number for number in range(VOCABULARY - 2)}
+    words |= {"<pad>": VOCABULARY - 2, "</s>": VOCABULARY - 1}
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="w0")),
+        pad_token="<pad>",
+        eos_token="</s>",
+    )
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def tiny_config(folder: Path, dropout: float = 0.0, **model) -> dict:
+    """An effective config that loads such a folder in fp32 with adapters on all projections."""
+    config = load_config("llama_3.2_3b")
+    config["model"] |= {"checkpoint": str(folder), "compute_dtype": "float32", **model}
+    config["lora"] |= {"r": 4, "alpha": 8, "dropout": dropout, "target_modules": PROJECTIONS}
+    return config
+
+
+def load_adapted(folder: Path, base_weights: str = "nf4", dropout: float = 0.0, attention=None):
+    """A tiny model whose adapters, B too, are random: fresh ones give A no gradient at all.
+
+    attention: another implementation than the packed one, for the padded reference.
+    """
+    loader = LoRALoader(tiny_config(folder, dropout), base_weights=base_weights)
+    model, _ = loader.load_for_training(seed=5)
+    generator = torch.Generator().manual_seed(9)
+    with torch.no_grad():
+        for _, parameter in sorted(adapters(model).items()):
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    if attention:
+        model.get_base_model().set_attn_implementation(attention)
+    return model
+
+
+def adapters(model) -> dict[str, torch.nn.Parameter]:
+    return {name: part for name, part in model.named_parameters() if part.requires_grad}
+
+
+def examples(lengths=(23, 7, 61, 12, 38, 5), answer=0.4, seed=3) -> list[dict]:
+    """Random examples; the last `answer` share of each is supervised, the rest masked."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = []
+    for length in lengths:
+        ids = torch.randint(0, VOCABULARY - 2, (length,), generator=generator)
+        ids[-1] = VOCABULARY - 1
+        labels = ids.clone()
+        labels[: length - max(1, int(length * answer))] = -100
+        rows.append({"input_ids": ids, "labels": labels})
+    return rows
+
+
+def padded_batch(rows: list[dict]) -> dict:
+    """One right-padded batch as transformers takes it."""
+    longest = max(len(row["input_ids"]) for row in rows)
+    size = (len(rows), longest)
+    ids = torch.full(size, VOCABULARY - 2)
+    labels, mask = torch.full(size, -100), torch.zeros(size, dtype=torch.long)
+    for number, row in enumerate(rows):
+        length = len(row["input_ids"])
+        ids[number, :length] = row["input_ids"]
+        labels[number, :length] = row["labels"]
+        mask[number, :length] = 1
+    return {"input_ids": ids, "labels": labels, "attention_mask": mask}

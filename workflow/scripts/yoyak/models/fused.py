@@ -1,0 +1,381 @@
+"""Fused decoder layers for LoRA training: one autograd step a layer, few passes over memory.
+
+A LoRA projection is y = x·Wᵀ + u·Bᵀ with u = dropout(x)·Aᵀ. Here it is one matrix product: u stands
+in extra columns beside x, and B in extra columns beside W. The backward product then gives the
+gradients of x and u at once. Projections that read the same input (q, k, v; gate, up) are one
+product, too. Every adapter has a dropout mask of its own, hashed from a seed and never stored.
+
+PEFT's modules keep their parameters, so saving, loading and merging stay PEFT's.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from yoyak.models import reference
+from yoyak.models.attention import flash_backward, flash_forward
+from yoyak.settings.config import UserError
+
+FUSED_LAYERS = ("LlamaDecoderLayer", "Qwen3DecoderLayer")
+COLUMNS = 64  # extra columns come in whole blocks, so that rows stay 128-byte aligned
+
+
+def fuse_decoder_layers(model, recompute: bool) -> int:
+    """Run the decoder layers of a PEFT model fused; returns their number.
+
+    Args:
+        recompute: keep only every layer's input for the backward pass and compute the rest again.
+
+    Raises:
+        UserError: the architecture or its adapters are not covered, or Triton is missing.
+    """
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    layers = base.model.layers
+    fault = next((fault for fault in map(_fault, layers) if fault), None)
+    if fault:
+        raise UserError(f"execution.compile: {fault}; set execution.compile: false")
+    if next(base.parameters()).is_cuda:
+        try:
+            import triton  # noqa: F401
+        except ImportError:
+            raise UserError(
+                "execution.compile: fused layers need the Python package triton on a GPU; "
+                "install it or set execution.compile: false"
+            ) from None
+    for layer in layers:
+        layer.forward = FusedLayer(layer, recompute)
+    return len(layers)
+
+
+def _fault(layer) -> str | None:
+    """Why a layer cannot run fused, or None."""
+    name = type(layer).__name__
+    if name not in FUSED_LAYERS:
+        return f"{name} is not among {', '.join(FUSED_LAYERS)}"
+    if getattr(layer.self_attn, "sliding_window", None):
+        return "sliding-window attention is not covered"
+    for projection in _projections(layer):
+        plain = projection.get_base_layer() if hasattr(projection, "lora_A") else projection
+        if plain.bias is not None:
+            return "a projection has a bias"
+        if plain.weight.requires_grad:
+            return "the base weights are trained themselves"
+        if hasattr(projection, "lora_A") and len(projection.active_adapters) != 1:
+            return "there is not exactly one active adapter"
+    return None
+
+
+def _projections(layer) -> list:
+    attention, mlp = layer.self_attn, layer.mlp
+    return [
+        attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj,
+        mlp.gate_proj, mlp.up_proj, mlp.down_proj,
+    ]  # fmt: skip
+
+
+class FusedProduct:
+    """Projections of one input as a single product [x | u] · [W | B]ᵀ.
+
+    width: columns of x; rank: ranks of all adapters together; columns: width and room for u.
+    Weights that are not 4-bit are moved into the wide buffer once and the modules see views of it.
+    """
+
+    def __init__(self, projections: list):
+        self.adapted = [part if hasattr(part, "lora_A") else None for part in projections]
+        self.bases = [p.get_base_layer() if hasattr(p, "lora_A") else p for p in projections]
+        self.width = self.bases[0].in_features
+        self.rows = [base.out_features for base in self.bases]
+        self.a, self.b, self.p, self.scale = [], [], 0.0, 1.0
+        for part in self.adapted:
+            if part is not None:
+                name = part.active_adapters[0]
+                self.a.append(part.lora_A[name].weight)
+                self.b.append(part.lora_B[name].weight)
+                self.p = getattr(part.lora_dropout[name], "p", 0.0)
+                self.scale = part.scaling[name]
+        self.rank = sum(a.shape[0] for a in self.a)
+        self.columns = self.width + -(-self.rank // COLUMNS) * COLUMNS
+        self.four_bit = hasattr(self.bases[0].weight, "quant_state")
+        if not self.four_bit:
+            self.wide = self._widen()
+
+    @property
+    def dtype(self):
+        weight = self.bases[0].weight
+        return weight.quant_state.dtype if self.four_bit else weight.dtype
+
+    def _widen(self) -> torch.Tensor:
+        first = self.bases[0].weight
+        wide = first.new_zeros((sum(self.rows), self.columns))
+        start = 0
+        for base, rows in zip(self.bases, self.rows, strict=True):
+            view = wide[start : start + rows, : self.width]
+            view.copy_(base.weight.data)
+            base.weight.data = view
+            start += rows
+        return wide
+
+    def weight(self, ops) -> torch.Tensor:
+        """[W | B], (rows, columns); B is as the optimiser left it."""
+        if self.four_bit:
+            device = self.bases[0].weight.device
+            wide = torch.empty((sum(self.rows), self.columns), dtype=self.dtype, device=device)
+            wide[:, self.width :].zero_()
+        else:
+            wide = self.wide
+        row, column, adapters = 0, self.width, iter(self.b)
+        for base, part, rows in zip(self.bases, self.adapted, self.rows, strict=True):
+            if self.four_bit:
+                ops.dequantize(base.weight, wide[row : row + rows, : self.width])
+            if part is not None:
+                b = next(adapters).detach()
+                wide[row : row + rows, column : column + b.shape[1]].copy_(b)
+                column += b.shape[1]
+            row += rows
+        return wide
+
+    def down(self) -> torch.Tensor | None:
+        """All A in one, (rank, width) in the compute type."""
+        if not self.a:
+            return None
+        return torch.cat([a.detach() for a in self.a]).to(self.dtype)
+
+    def buffer(self, tokens: int, device) -> torch.Tensor:
+        """Room for [x | u]."""
+        return torch.empty((tokens, self.columns), dtype=self.dtype, device=device)
+
+    def forward(self, ops, x, seed, training, source=None):
+        """x: [x | room for u]; with `source`, x itself is still there and is copied in passing."""
+        self.fill(ops, x, seed, training, source)
+        return x @ self.weight(ops).T
+
+    def fill(self, ops, x, seed, training, source=None):
+        """Compute u beside x."""
+        if self.rank:
+            p = self.p if training else 0.0
+            inner = x[:, : self.width] if source is None else source
+            copy = None if source is None else x[:, : self.width]
+            room, count = x[:, self.width :], len(self.a)
+            ops.lora_down(inner, self.down(), room, p, seed, self.scale, count, copy)
+        elif source is not None:
+            x.copy_(source)
+
+    def backward(self, ops, grad, x, seed, training, need_x=True):
+        """Returns ([gradient of x | …] or None, gradients of A and B, adapter by adapter)."""
+        weight = self.weight(ops)
+        both = grad @ weight if need_x else None
+        if not self.rank:
+            return both, []
+        p, count = self.p if training else 0.0, len(self.a)
+        room = slice(self.width, self.width + self.rank)
+        du = both[:, room] if need_x else grad @ weight[:, room]
+        grad_a = ops.lora_grad_a(x[:, : self.width], du, p, seed, self.scale, count)
+        grad_b = grad.T @ x[:, room]
+        if need_x:
+            ops.lora_grad_x_(both[:, : self.width], du, self.down(), p, seed, self.scale, count)
+        return both, self._split(grad_a, grad_b)
+
+    def _split(self, grad_a, grad_b) -> list[torch.Tensor]:
+        grads, row, rank = [], 0, 0
+        factors = iter(self.a)
+        for part, rows in zip(self.adapted, self.rows, strict=True):
+            if part is not None:
+                r = next(factors).shape[0]
+                grads.append(grad_a[rank : rank + r])
+                grads.append(grad_b[row : row + rows, rank : rank + r].float())
+                rank += r
+            row += rows
+        return grads
+
+    def parameters(self) -> list[torch.Tensor]:
+        """A and B of every adapter, in the order of `backward`'s gradients."""
+        return [factor for pair in zip(self.a, self.b, strict=True) for factor in pair]
+
+
+@dataclass
+class Rows:
+    """What a layer needs to know of a pack: rotary tables (tokens, head_dim) and boundaries."""
+
+    cos: torch.Tensor
+    sin: torch.Tensor
+    cu_seq_lens: torch.Tensor
+    max_length: int
+    boundaries: tuple[int, ...] | None
+
+
+class FusedLayer:
+    """Stands in for a decoder layer's forward."""
+
+    def __init__(self, layer, recompute: bool):
+        attention, mlp = layer.self_attn, layer.mlp
+        self.layer, self.recompute = layer, recompute
+        self.head_dim = attention.head_dim
+        self.scaling = attention.scaling
+        self.norms = (layer.input_layernorm, layer.post_attention_layernorm)
+        self.head_norms = (getattr(attention, "q_norm", None), getattr(attention, "k_norm", None))
+        self.qkv = FusedProduct([attention.q_proj, attention.k_proj, attention.v_proj])
+        self.o = FusedProduct([attention.o_proj])
+        self.gate_up = FusedProduct([mlp.gate_proj, mlp.up_proj])
+        self.down = FusedProduct([mlp.down_proj])
+        self.products = (self.qkv, self.o, self.gate_up, self.down)
+        self.q_columns, self.kv_columns = self.qkv.rows[0], self.qkv.rows[1]
+
+    def __call__(
+        self,
+        hidden_states,
+        position_embeddings=None,
+        cu_seq_lens_q=None,
+        max_length_q=None,
+        boundaries=None,
+        **unused,
+    ):
+        """hidden_states: (1, tokens, hidden), a pack; returns the same shape."""
+        if cu_seq_lens_q is None or hidden_states.shape[0] != 1:
+            raise ValueError("fused layers need cu_seq_lens_q and one row of concatenated tokens")
+        cos, sin = position_embeddings
+        if boundaries is None and not hidden_states.is_cuda:
+            boundaries = tuple(cu_seq_lens_q.tolist())
+        rows = Rows(cos[0], sin[0], cu_seq_lens_q, max_length_q, boundaries)
+        training = self.layer.training
+        seeds = torch.randint(0, 2**31 - 1, (4,)).tolist() if training else [0] * 4
+        parameters = [factor for product in self.products for factor in product.parameters()]
+        x = hidden_states[0].to(self.qkv.dtype)
+        return _Step.apply(x, self, rows, seeds, training, *parameters).unsqueeze(0)
+
+    def run(self, ops, hidden, rows, seeds, training, last=True):
+        """The layer's output, (tokens, hidden), and what the backward pass reads.
+
+        With last=False, the output is not computed: the second time, only the rest is wanted.
+        """
+        tokens, device = hidden.shape[0], hidden.device
+        x1 = self.qkv.buffer(tokens, device)
+        _, rstd1 = ops.rms_norm(hidden, self.norms[0].weight, self.norms[0].variance_epsilon, x1)
+        qkv = self.qkv.forward(ops, x1, seeds[0], training)
+        q, k, v = self._rotated(ops, qkv, rows)
+        attended, kept = _attend(ops, q, k, v, self.scaling, rows)
+        x2 = self.o.buffer(tokens, device)
+        out = self.o.forward(ops, x2, seeds[1], training, source=attended.flatten(1))
+        x3 = self.gate_up.buffer(tokens, device)
+        norm = self.norms[1]
+        middle, rstd2 = ops.rms_norm(hidden, norm.weight, norm.variance_epsilon, x3, delta=out)
+        del out
+        both = self.gate_up.forward(ops, x3, seeds[2], training)
+        x4 = self.down.buffer(tokens, device)
+        ops.swiglu(both, x4)
+        kept = [x1, rstd1, qkv, q, k, v, attended, kept, x2, middle, rstd2, x3, both, x4]
+        if not last:
+            self.down.fill(ops, x4, seeds[3], training)  # u, which its gradients read
+            return None, kept
+        output = self.down.forward(ops, x4, seeds[3], training)
+        output += middle
+        return output, kept
+
+    def _rotated(self, ops, qkv, rows):
+        """Query, key, value as (tokens, heads, head_dim); in place where heads have no norm."""
+        dim, q_end = self.head_dim, self.q_columns
+        k_end = q_end + self.kv_columns
+        q, k, v = qkv[:, :q_end], qkv[:, q_end:k_end], qkv[:, k_end:]
+        if self.head_norms[0] is None:
+            ops.rotate(qkv[:, :k_end], qkv[:, :k_end], rows.cos, rows.sin, dim)
+        else:
+            turned = torch.empty((qkv.shape[0], k_end), dtype=qkv.dtype, device=qkv.device)
+            for part, start, norm in ((q, 0, self.head_norms[0]), (k, q_end, self.head_norms[1])):
+                out = turned[:, start : start + part.shape[1]]
+                eps = norm.variance_epsilon
+                ops.rotate(part, out, rows.cos, rows.sin, dim, norm.weight, eps)
+            q, k = turned[:, :q_end], turned[:, q_end:]
+        return tuple(part.unflatten(1, (-1, dim)) for part in (q, k, v))
+
+    def gradients(self, ops, grad, hidden, rows, seeds, training, kept, need_x):
+        """(gradient of hidden or None, gradients of all adapters); `kept` is used up."""
+        x1, rstd1, qkv, q, k, v, attended, flash, x2, middle, rstd2, x3, both, x4 = kept
+        kept.clear()  # the caller holds the list: let go of each tensor as soon as it is read
+        grad4, adapters4 = self.down.backward(ops, grad, x4, seeds[3], training)
+        del x4
+        ops.swiglu_backward_(grad4, both)  # `both` now holds its own gradient
+        del grad4
+        grad3, adapters3 = self.gate_up.backward(ops, both, x3, seeds[2], training)
+        del both, x3
+        grad_middle = ops.rms_norm_backward(grad3, middle, self.norms[1].weight, rstd2, grad)
+        del grad3, middle
+        grad2, adapters2 = self.o.backward(ops, grad_middle, x2, seeds[1], training)
+        del x2
+        outer = grad2[:, : self.o.width].unflatten(1, (-1, self.head_dim))
+        inner = _attend_backward(outer, q, k, v, attended, flash, self.scaling, rows)
+        grad_qkv = self._unrotated(ops, inner, qkv, rows)
+        del grad2, outer, inner, q, k, v, attended, flash, qkv
+        grad1, adapters1 = self.qkv.backward(ops, grad_qkv, x1, seeds[0], training, need_x)
+        out = None
+        if need_x:
+            norm = self.norms[0]
+            out = ops.rms_norm_backward(grad1, hidden, norm.weight, rstd1, grad_middle)
+        return out, [*adapters1, *adapters2, *adapters3, *adapters4]
+
+    def _unrotated(self, ops, grads, qkv, rows):
+        dq, dk, dv = (part.flatten(1) for part in grads)
+        out = torch.empty(qkv.shape, dtype=qkv.dtype, device=qkv.device)
+        q_end, k_end = self.q_columns, self.q_columns + self.kv_columns
+        places = (slice(0, q_end), slice(q_end, k_end))
+        for part, place, norm in zip((dq, dk), places, self.head_norms, strict=True):
+            extra = () if norm is None else (norm.weight, norm.variance_epsilon)
+            ops.rotate_backward(
+                part, qkv[:, place], out[:, place], rows.cos, rows.sin, self.head_dim, *extra
+            )
+        out[:, k_end:].copy_(dv)
+        return out
+
+
+class _Step(torch.autograd.Function):
+    """A decoder layer with a backward pass of its own."""
+
+    @staticmethod
+    def forward(ctx, hidden, layer: FusedLayer, rows: Rows, seeds, training, *parameters):
+        ops = _ops(hidden)
+        output, kept = layer.run(ops, hidden, rows, seeds, training)
+        ctx.layer, ctx.rows, ctx.seeds, ctx.training = layer, rows, seeds, training
+        ctx.kept = None if layer.recompute else kept
+        ctx.save_for_backward(hidden)
+        return output
+
+    @staticmethod
+    def backward(ctx, grad):
+        (hidden,) = ctx.saved_tensors
+        layer, ops, kept = ctx.layer, _ops(hidden), ctx.kept
+        ctx.kept = []  # used up: the backward pass writes into it
+        if kept == []:
+            raise RuntimeError("a fused layer's backward pass can run only once")
+        with torch.no_grad():
+            if kept is None:
+                _, kept = layer.run(ops, hidden, ctx.rows, ctx.seeds, ctx.training, last=False)
+            need = ctx.needs_input_grad[0]
+            grad = grad.contiguous()
+            out, adapters = layer.gradients(
+                ops, grad, hidden, ctx.rows, ctx.seeds, ctx.training, kept, need
+            )
+        return out, None, None, None, None, *adapters
+
+
+def _ops(tensor):
+    if not tensor.is_cuda:
+        return reference
+    from yoyak.models import kernels
+
+    return kernels
+
+
+def _attend(ops, q, k, v, scaling, rows):
+    if q.is_cuda:
+        return flash_forward(q, k, v, scaling, rows.cu_seq_lens, rows.max_length)
+    q, k, v = (part.transpose(0, 1).unsqueeze(0) for part in (q, k, v))
+    return ops.attention(q, k, v, scaling, rows.boundaries)[0], None
+
+
+def _attend_backward(grad, q, k, v, attended, kept, scaling, rows):
+    if q.is_cuda:
+        return flash_backward(
+            grad, q, k, v, attended, kept, scaling, rows.cu_seq_lens, rows.max_length
+        )
+    with torch.enable_grad():
+        leaves = [part.detach().requires_grad_() for part in (q, k, v)]
+        again, _ = _attend(reference, *leaves, scaling, rows)
+    return torch.autograd.grad(again, leaves, grad)
