@@ -25,6 +25,8 @@ os.environ.update(
 
 def open_study(config):
     """The chosen study; a mistake in the settings or the targets ends in one line, before any job."""
+    words = {"true": True, "false": False}  # what YAML reads as such, `--config` hands on as text
+    config["debug"] = words.get(str(config.get("debug")).lower(), config.get("debug"))
     try:
         validate(config, "config", PROJECT / "config" / "config.yaml")
         study = load_study(config["study"], debug=config["debug"])

@@ -20,6 +20,8 @@ rule prepare_data:
         settings=settings("prepare_data"),
         study=study_flags(),
         folder=folder_of("record"),
+    message:
+        "Cleaning, checking and splitting the raw dialogues"
     shell:
         "python {input.script:q} {params.study} --output-dir {params.folder:q} > {log:q} 2>&1"
 
@@ -47,6 +49,8 @@ rule build_dataset:
         study=study_flags(),
         data=folder_of_input("train"),
         folder=folder_of("record"),
+    message:
+        "Tokenising {wildcards.model} · {wildcards.format} · {wildcards.augmentation}"
     shell:
         "python {input.script:q} {params.study} --experiment {wildcards.model:q}"
         " --format {wildcards.format} --augmentation {wildcards.augmentation}"

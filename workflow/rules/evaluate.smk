@@ -25,6 +25,8 @@ rule generate_zero_shot:
         study=study_flags(),
         data=folder_of_input("dev"),
         folder=folder_of("record"),
+    message:
+        "Summarising with {wildcards.model} · {wildcards.format} · zero-shot"
     shell:
         "python {input.script:q} {params.study} --experiment {wildcards.model:q}"
         " --format {wildcards.format} --data {params.data:q}"
@@ -56,6 +58,8 @@ rule generate:
         study=study_flags(),
         data=folder_of_input("dev"),
         folder=folder_of("record"),
+    message:
+        "Summarising with {wildcards.model} · {wildcards.format} · {wildcards.augmentation} · seed {wildcards.seed}"
     shell:
         "python {input.script:q} {params.study} --experiment {wildcards.model:q}"
         " --format {wildcards.format} --adapter {input.adapter:q}"
@@ -93,6 +97,8 @@ rule score:
         data=folder_of_input("dev"),
         predictions=folder_of_input("predictions"),
         folder=folder_of("record"),
+    message:
+        "Scoring {wildcards.run}"
     shell:
         "python {input.script:q} {params.study} --predictions {params.predictions:q}"
         " --data {params.data:q} --output-dir {params.folder:q} > {log:q} 2>&1"
@@ -117,6 +123,8 @@ rule submission:
     params:
         data=folder_of_input("test"),
         predictions=folder_of_input("predictions"),
+    message:
+        "Writing the submission {wildcards.name}"
     shell:
         "python {input.script:q} --predictions {params.predictions:q}"
         " --data {params.data:q} --output {output:q} > {log:q} 2>&1"

@@ -36,6 +36,8 @@ rule compare:
         study=study_flags(),
         results=results_folder,
         folder=folder_of("record"),
+    message:
+        "Comparing all scores: tables"
     shell:
         "python {input.script:q} {params.study} --results {params.results:q}"
         " --output-dir {params.folder:q} > {log:q} 2>&1"
@@ -66,6 +68,8 @@ rule plot:
         settings=settings("plot"),
         study=study_flags(),
         results=results_folder,
+    message:
+        "Drawing the plots"
     shell:
         "python {input.script:q} {params.study} --results {params.results:q}"
         " --output-dir {output:q} > {log:q} 2>&1"
@@ -106,6 +110,8 @@ rule report:
         settings=settings("report"),
         study=study_flags(),
         results=results_folder,
+    message:
+        "Writing the report"
     shell:
         "python {input.script:q} {params.study} --results {params.results:q}"
         " --output {output:q} > {log:q} 2>&1"

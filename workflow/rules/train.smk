@@ -31,6 +31,8 @@ rule train:
         study=study_flags(),
         examples=folder_of_input("train"),
         folder=folder_of("record"),
+    message:
+        "Training {wildcards.model} · {wildcards.format} · {wildcards.augmentation} · seed {wildcards.seed}"
     shell:
         "python {input.script:q} {params.study} --experiment {wildcards.model:q}"
         " --format {wildcards.format} --augmentation {wildcards.augmentation}"
