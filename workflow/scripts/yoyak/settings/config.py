@@ -91,9 +91,12 @@ def validate(content: dict, schema_name: str, source: Path | str) -> None:
     schema = json.loads((SCHEMAS / f"{schema_name}.schema.json").read_text(encoding="utf-8"))
     _fill_defaults(content, schema)
     validator = jsonschema.Draft202012Validator(schema)
-    faults = sorted(validator.iter_errors(content), key=lambda fault: fault.json_path)
-    if faults:
-        raise UserError(f"{display(source)}: {_describe(faults[0])}")
+    faults = list(validator.iter_errors(content))
+    if faults:  # a mistyped key first: the others may only follow from it
+        worst = min(
+            faults, key=lambda fault: (fault.validator != "additionalProperties", fault.json_path)
+        )
+        raise UserError(f"{display(source)}: {_describe(worst)}")
     _whole_numbers(content, schema)
 
 
@@ -113,11 +116,16 @@ def _merge_bases(path: Path, seen: tuple[Path, ...]) -> dict:
         return content
     if not isinstance(base, str):
         raise UserError(f"{display(path)}: `_base_` must be the path of one YAML file")
-    base_path = (path.parent / base).resolve()
+    shown = one_line(base)[:200]
+    try:
+        base_path = (path.parent / base).resolve()
+        is_file = base_path.is_file()
+    except (OSError, ValueError):  # too long, or a NUL byte
+        raise UserError(f"{display(path)}: `_base_: {shown}` is no path") from None
     if not base_path.is_relative_to(PROJECT_ROOT / "config"):
-        raise UserError(f"{display(path)}: `_base_: {base}` lies outside config/")
-    if not base_path.is_file():
-        raise UserError(f"{display(path)}: `_base_: {base}` is no file")
+        raise UserError(f"{display(path)}: `_base_: {shown}` lies outside config/")
+    if not is_file:
+        raise UserError(f"{display(path)}: `_base_: {shown}` is no file")
     return deep_merge(_merge_bases(base_path, (*seen, path)), content)
 
 

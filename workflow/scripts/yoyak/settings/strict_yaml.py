@@ -51,7 +51,9 @@ class _StrictLoader(yaml.SafeLoader):
         if not abs(number) < LARGEST_NUMBER:
             line = node.start_mark.line + 1
             shown = node.value[:40]
-            raise yaml.YAMLError(f"line {line}: found {shown}; write a finite number, or a text in quotes")
+            raise yaml.YAMLError(
+                f"line {line}: found {shown}; write a finite number, or a text in quotes"
+            )
         return number
 
 

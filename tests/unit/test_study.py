@@ -1,0 +1,232 @@
+"""Studies: the grid, debug, and the text that decides what a change replans."""
+
+import json
+import textwrap
+
+import pytest
+
+from yoyak.settings import study as studies
+from yoyak.settings.config import PROJECT_ROOT, UserError
+from yoyak.settings.study import Cell, load_study
+
+STUDY_FILES = sorted(file.stem for file in studies.STUDIES.glob("*.yaml"))
+STEPS = (
+    *("prepare_data", "build_dataset", "train", "generate", "score", "compare", "plot", "report"),
+)
+OF_A_MODEL = ("build_dataset", "train", "generate")
+PLAIN = """
+    description: one
+    language: ko
+    data: {train: a.csv, dev: b.csv}
+    models: [tiny_llama, tiny_qwen3]
+    formats: [instruction, chat]
+    augmentations: [none, templates]
+    seeds: [42, 7]
+    overrides: {training: {max_steps: 12}}
+    metric: {primary: morphemes, tokenizers: [morphemes, words]}
+"""
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Writes config/studies/mine.yaml of a folder of its own: PLAIN with lines replaced."""
+    monkeypatch.setattr(studies, "STUDIES", tmp_path)
+
+    def write_study(text=PLAIN, **replaced):
+        lines = textwrap.dedent(text).strip().splitlines()
+        for key, line in replaced.items():
+            lines = [old for old in lines if not old.startswith(f"{key}:")]
+            if line is not None:
+                lines.append(f"{key}: {line}")
+        (tmp_path / "mine.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return load_study("mine")
+
+    return write_study
+
+
+def science(study, step):
+    return study.science(step, "tiny_llama" if step in OF_A_MODEL else None)
+
+
+@pytest.mark.parametrize("name", STUDY_FILES)
+@pytest.mark.parametrize("debug", [False, True])
+def test_every_study_file_is_valid(name, debug):
+    study = load_study(name, debug)
+    assert study.cells() and study.results.name == (f"{name}-debug" if debug else name)
+    for step in STEPS:
+        for model in study.models:
+            json.loads(study.science(step, model))
+
+
+def test_the_embedded_grid_has_eight_cells():
+    cells = load_study("embedded").cells()
+    assert len(cells) == len(set(cells)) == 8
+    assert cells[0] == Cell("tiny_llama", "instruction", "none", 42)
+    assert cells[0].run == "runs/tiny_llama/instruction/none/seed42"
+    assert cells[0].record() == {
+        **{"model": "tiny_llama", "format": "instruction"},
+        **{"condition": "none", "seed": 42},
+    }
+
+
+def test_grid_conditions_and_overrides(write):
+    study = write()
+    assert len(study.cells()) == 2 * 2 * 2 * 2
+    assert study.conditions == ["zero_shot", "none", "templates"]
+    assert study.model("tiny_qwen3")["training"]["max_steps"] == 12
+    with pytest.raises(UserError, match="not in study 'mine'"):
+        study.model("qwen3_4b")
+
+
+def test_debug_shrinks_any_study(write):
+    write()
+    study = load_study("mine", debug=True)
+    training = study.model("tiny_llama")["training"]
+    assert (training["epochs"], training["max_steps"], training["batch_size"]) == (1, None, 2)
+    assert study.row_limits == {"train": 50, "dev": 10, "test": 10}
+    assert (study.name, load_study("mine").row_limits) == ("mine-debug", None)
+
+
+# ---- science ----
+
+
+def test_order_of_keys_changes_no_science(write):
+    before = write()
+    lines = textwrap.dedent(PLAIN).strip().splitlines()
+    text = "\n".join(reversed(lines)).replace(
+        "{primary: morphemes, tokenizers: [morphemes, words]}",
+        "{tokenizers: [morphemes, words], primary: morphemes, references: mean}",
+    )
+    after = write(text)
+    for step in STEPS:
+        assert science(before, step) == science(after, step), step
+
+
+def changed_steps(before, after) -> set[str]:
+    return {step for step in STEPS if science(before, step) != science(after, step)}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        "{execution: {threads: 1, token_budget: 64, base_weights: nf4, compile: true}}",
+        "{execution: {optim: paged_adamw_32bit, gradient_checkpointing: true, device: cpu}}",
+        "{tracking: {wandb: true}}",
+        "{resources: {expected_gpu_memory_gb: 3}}",
+    ],
+)
+def test_execution_and_tracking_are_no_science(write, overrides):
+    assert changed_steps(write(overrides="{}"), write(overrides=overrides)) == set()
+
+
+@pytest.mark.parametrize(
+    "overrides, steps",
+    [
+        ("{lora: {r: 4}}", {"train"}),
+        ("{training: {learning_rate: 1e-4}}", {"train"}),
+        ("{generation: {num_beams: 2}}", {"generate"}),
+        ("{dataset: {encoder_max_len: 300}}", {"build_dataset", "generate"}),
+        ("{model: {revision: abc}}", {"build_dataset", "train", "generate"}),
+        ("{model: {compute_dtype: bfloat16}}", {"train", "generate"}),
+    ],
+)
+def test_an_override_changes_only_what_depends_on_it(write, overrides, steps):
+    assert changed_steps(write(overrides="{}"), write(overrides=overrides)) == steps
+
+
+@pytest.mark.parametrize(
+    "key, value, steps",
+    [
+        ("data", "{train: c.csv, dev: b.csv}", {"prepare_data"}),
+        ("language", "en", {"build_dataset", "generate", "score"}),
+        ("formats", "[chat]", {"compare", "plot", "report"}),
+        ("seeds", "[42]", {"compare", "plot", "report"}),
+        ("metric", "{primary: words, tokenizers: [words]}", {"score", "compare", "plot", "report"}),
+        ("report", "{samples: 3}", {"report"}),
+        ("description", "another", {"report"}),
+    ],
+)
+def test_a_study_key_changes_only_what_depends_on_it(write, key, value, steps):
+    assert changed_steps(write(), write(**{key: value})) == steps
+
+
+def test_numbers_written_otherwise_are_the_same_science(write):
+    one = write(overrides="{lora: {alpha: 32, r: 8}, training: {epochs: 3}}")
+    other = write(overrides="{training: {epochs: 3.0}, lora: {r: 8.0, alpha: 3.2e1}}")
+    assert changed_steps(one, other) == set()
+
+
+# ---- what is refused ----
+
+
+@pytest.mark.parametrize(
+    "replaced, words",
+    [
+        ({"models": "[tiny_lama]"}, ("models:", "did you mean 'tiny_llama'")),
+        ({"models": "[../base/causal_lm]"}, ("models.0", "must be a text")),
+        ({"models": "[]"}, ("models: found []", "not empty")),
+        ({"models": "[tiny_llama, tiny_llama]"}, ("models", "no value twice")),
+        ({"models": "tiny_llama"}, ("models", "a list")),
+        ({"models": '["tiny_llama\\n"]'}, ("no such file",)),
+        ({"formats": "[poem]"}, ('"poem"', '"instruction", "chat"')),
+        ({"augmentations": "[nothing]"}, ('"none", "templates"',)),
+        ({"seeds": "[-1]"}, ("seeds.0: found -1", "at least 0")),
+        ({"seeds": "[42, 42]"}, ("no value twice",)),
+        ({"seeds": "[1.5]"}, ("a whole number",)),
+        ({"language": "de"}, ('"de"', '"ko", "en"')),
+        ({"data": "{train: a.csv}"}, ("'data.dev' is missing",)),
+        ({"data": None}, ("'data' is missing",)),
+        ({"data": "{train: a, dev: b, tset: c}"}, ("data.tset", "did you mean 'test'")),
+        ({"data": "{train: a, dev: b, selection_fraction: 0.9}"}, ("at most 0.5",)),
+        ({"overrides": "{lora: {rank: 3}}"}, ("mine.yaml: overrides", "lora.rank")),
+        ({"overrides": "{lora: {r: 0}}"}, ("mine.yaml: overrides", "lora.r: found 0")),
+        ({"overrides": "{_base_: x.yaml}"}, ("unknown key '_base_'",)),
+        ({"overrides": "[]"}, ("overrides: found []", "a mapping")),
+        ({"metric": "{primary: words, tokenizers: [morphemes]}"}, ("metric.primary",)),
+        ({"metric": "{primary: english, tokenizers: [english]}"}, ("would score 0",)),
+        ({"metric": "{primary: words, tokenizers: [words], resamples: 1}"}, ("at least 100",)),
+        ({"modles": "[tiny_llama]"}, ("modles", "did you mean 'models'")),
+    ],
+)
+def test_a_faulty_study_is_one_line(write, replaced, words):
+    with pytest.raises(UserError) as caught:
+        write(**replaced)
+    text = str(caught.value)
+    assert text.isprintable() and "mine.yaml" in text
+    for word in words:
+        assert word in text, text
+
+
+@pytest.mark.parametrize("name", ["../models/tiny_llama", "no_such", "", "a/b", "/x", "embedded\n"])
+def test_unknown_study_lists_the_known_ones(name):
+    with pytest.raises(UserError, match="no such file .*embedded") as caught:
+        load_study(name)
+    assert str(caught.value).isprintable()
+
+
+# ---- schema in step ----
+
+
+def test_defaults_of_the_schema_pass_the_schema(write):
+    """Filling defaults in twice changes nothing, and every default is allowed."""
+    import jsonschema
+
+    schema = json.loads((PROJECT_ROOT / "workflow/schemas/study.schema.json").read_text())
+    settings = write().settings
+    jsonschema.Draft202012Validator(schema).validate(settings)
+    assert settings["metric"]["references"] == "mean"
+    assert settings["data"]["columns"]["summaries"] == ["summary", "summary2", "summary3"]
+
+
+def test_every_mapping_of_a_schema_is_closed():
+    for file in (PROJECT_ROOT / "workflow" / "schemas").glob("*.json"):
+        open_ones = list(open_mappings(json.loads(file.read_text()), file.stem))
+        # overrides are checked by the model schema, over each model
+        assert [name for name in open_ones if not name.endswith("overrides")] == []
+
+
+def open_mappings(schema, name):
+    if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
+        yield name
+    for key, part in schema.get("properties", {}).items():
+        yield from open_mappings(part, f"{name}.{key}")
