@@ -15,9 +15,8 @@ from pathlib import Path
 
 from yoyak.data.dialogues import Dialogue, read_dialogues
 from yoyak.evaluation.comparison import FLIPS, CellKey, difference_rows, seed_rows
-from yoyak.evaluation.context import context_scores
-from yoyak.evaluation.rouge import Rouge
-from yoyak.evaluation.scoring import read_scores, summaries_by_group
+from yoyak.evaluation.context import context_rows
+from yoyak.evaluation.scoring import read_scores
 from yoyak.reporting.cells import (
     ResultCell,
     quoted_rows,
@@ -33,6 +32,8 @@ from yoyak.run.workspace import atomic_directory
 from yoyak.settings.cli import run_script
 from yoyak.settings.config import UserError, display
 from yoyak.settings.study import Study, load_study
+
+READ = ("dialogues.csv", "summary.json")
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -69,7 +70,7 @@ def compare(study: Study, results: Path, output: Path) -> None:
             folder / "run.json",
             step="compare",
             settings={"metric": metric},
-            inputs=[dev, *(cell.folder / "scores" / "dialogues.csv" for cell in cells)],
+            inputs=[dev, *(cell.folder / "scores" / name for cell in cells for name in READ)],
             seed=metric["seed"],
             notes=notes,
             wall_seconds=round(time.perf_counter() - started, 2),
@@ -141,23 +142,6 @@ def build_tables(
     if len(study.seeds) > 1:
         tables["seeds"] = seed_rows(scores, metric)
     return tables
-
-
-def context_rows(dialogues: list[Dialogue], metric: dict) -> list[dict]:
-    """Floors and ceiling under every tokenizer, over all dialogues and over each group."""
-    references = [dialogue.summaries for dialogue in dialogues]
-    texts = [dialogue.dialogue for dialogue in dialogues]
-    groups = [dialogue.group for dialogue in dialogues]
-    rows = []
-    for tokenizer in metric["tokenizers"]:
-        rouge = Rouge(tokenizer, metric["references"])
-        for name, scores in context_scores(rouge, references, texts, metric["seed"]).items():
-            found = summaries_by_group(scores, groups, metric)
-            label = {"name": name, "tokenizer": tokenizer}
-            rows.append({**label, "group": "all", **found["all"]})
-            rows += [{**label, "group": group, **row} for group, row in found["groups"].items()]
-    order = list(dict.fromkeys(row["name"] for row in rows))
-    return sorted(rows, key=lambda row: order.index(row["name"]))  # stable: tokenizers keep theirs
 
 
 if __name__ == "__main__":

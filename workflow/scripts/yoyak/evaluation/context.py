@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from yoyak.data.dialogues import Dialogue
 from yoyak.evaluation.rouge import MEASURES, Rouge
+from yoyak.evaluation.scoring import summaries_by_group
 
 FIRST_TURNS = (1, 2, 3)
 
@@ -80,3 +82,20 @@ def context_scores(
     if any(len(of_dialogue) > 1 for of_dialogue in references):
         scores["ceiling_references"] = ceiling_references(rouge, references)
     return scores
+
+
+def context_rows(dialogues: Sequence[Dialogue], metric: dict) -> list[dict]:
+    """Rows of context.csv: floors and ceiling under every tokenizer, of all and of each group."""
+    references = [dialogue.summaries for dialogue in dialogues]
+    texts = [dialogue.dialogue for dialogue in dialogues]
+    groups = [dialogue.group for dialogue in dialogues]
+    rows = []
+    for tokenizer in metric["tokenizers"]:
+        rouge = Rouge(tokenizer, metric["references"])
+        for name, scores in context_scores(rouge, references, texts, metric["seed"]).items():
+            found = summaries_by_group(scores, groups, metric)
+            label = {"name": name, "tokenizer": tokenizer}
+            rows.append({**label, "group": "all", **found["all"]})
+            rows += [{**label, "group": group, **row} for group, row in found["groups"].items()]
+    order = list(dict.fromkeys(row["name"] for row in rows))
+    return sorted(rows, key=lambda row: order.index(row["name"]))  # stable: tokenizers keep theirs

@@ -82,20 +82,26 @@ def score_cell(
 
 
 def summaries_by_group(scores: np.ndarray, groups: Sequence[str], metric: dict) -> dict:
-    """{"all": summary, "groups": {group: summary}}; unnamed groups are in "all" only."""
+    """{"all": summary, "groups": {group: summary}}; unnamed groups are in "all" only.
+
+    Rows of `scores`, shape (n, 3), that are NaN (no ceiling) are left out and not counted.
+    """
+    scores = np.asarray(scores)
+    defined = ~np.isnan(scores).any(axis=1)
     of_groups = {}
     for group in sorted(set(groups) - {""}):
-        rows = np.array([other == group for other in groups])
-        of_groups[group] = summarise_scores(scores[rows], metric)
-    return {"all": summarise_scores(scores, metric), "groups": of_groups}
+        rows = defined & np.array([other == group for other in groups])
+        if rows.any():
+            of_groups[group] = summarise_scores(scores[rows], metric)
+    return {"all": summarise_scores(scores[defined], metric), "groups": of_groups}
 
 
 def summarise_scores(scores: np.ndarray, metric: dict) -> dict:
     """Mean F1 × 100 of each measure, their mean and sum, and the interval of rouge_mean.
 
-    Rows of `scores`, shape (n, 3), that are NaN (no ceiling) are left out and not counted in n.
+    `scores` is 0–1, shape (n, 3).
     """
-    scores = 100 * scores[~np.isnan(scores).any(axis=1)]
+    scores = 100 * scores
     means = scores.mean(axis=0)
     of_mean = intervals(scores.mean(axis=1, keepdims=True), metric["resamples"], metric["seed"])[0]
     return {

@@ -1,0 +1,244 @@
+"""compare.py and the tables: what they hold, that they agree with each other, what they refuse."""
+
+import csv
+import io
+import shutil
+
+import compare
+import pytest
+import score
+import submission
+from fixture_results import build_results, fixture_dialogues, fixture_study, write_data
+
+from yoyak.evaluation.scoring import summaries_by_group
+from yoyak.reporting.cells import QUOTED, result_cells
+from yoyak.reporting.tables import COLUMNS, TEXT, csv_cell, read_table, reading_cell
+from yoyak.settings.config import UserError
+
+CELL = "runs/tiny_llama/chat/none/seed42"
+
+
+@pytest.fixture
+def results(scored_results):
+    return scored_results
+
+
+def test_every_table_has_its_columns_and_rows(results):
+    tables = {path.stem for path in (results / "tables").glob("*.csv")}
+    assert tables == set(COLUMNS) - {"seeds"}  # one seed
+    counts = {name: len(read_table(results / "tables" / f"{name}.csv")) for name in tables}
+    cells, tokenizers = 12, 4
+    assert counts["rouge"] == cells * tokenizers
+    assert counts["groups"] == cells * tokenizers * 2
+    assert counts["differences"] == (8 + 4 + 6) * tokenizers
+    assert counts["group_differences"] == 2 * counts["differences"]
+    assert counts["context"] == 5 * tokenizers * 3
+    assert counts["diagnostics"] == cells
+    assert counts["resources"] == 4 + 2 * 8
+    for name in tables:
+        assert (results / "tables" / f"{name}.md").read_text(encoding="utf-8").startswith("# ")
+
+
+def test_csv_cells_are_numbers_or_names(results):
+    for path in (results / "tables").glob("*.csv"):
+        with open(path, encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                for column, cell in row.items():
+                    if column not in TEXT and cell:
+                        float(cell)
+                    assert cell[:1] not in tuple("=+@\t\r")
+
+
+def test_rouge_rows_agree_with_themselves_and_with_the_dialogues(results):
+    with open(results / CELL / "scores" / "dialogues.csv", encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["tokenizer"] == "morphemes"]
+    assert len(rows) == 24
+    (table_row,) = (
+        row
+        for row in read_table(results / "tables" / "rouge.csv")
+        if (row["model"], row["format"], row["condition"], row["tokenizer"])
+        == ("tiny_llama", "chat", "none", "morphemes")
+    )
+    for measure in ("rouge1", "rouge2", "rougeL", "rouge_mean"):
+        mean = 100 * sum(float(row[measure]) for row in rows) / len(rows)
+        assert table_row[measure] == pytest.approx(mean, abs=1e-4)
+    parts = [table_row[key] for key in ("rouge1", "rouge2", "rougeL")]
+    assert table_row["rouge_sum"] == pytest.approx(sum(parts), abs=2e-4)
+    assert table_row["ci_low"] < table_row["rouge_mean"] < table_row["ci_high"]
+    assert (table_row["seed"], table_row["steps"]) == (42, 60)
+    zero_shot = read_table(results / "tables" / "rouge.csv")[0]
+    assert zero_shot["condition"] == "zero_shot"
+    assert (zero_shot["seed"], zero_shot["steps"], zero_shot["supervised_tokens"]) == (None,) * 3
+
+
+def test_differences_are_the_differences_of_the_table(results):
+    means = {
+        (*(row[key] for key in ("model", "format", "condition", "seed")), row["tokenizer"]): row
+        for row in read_table(results / "tables" / "rouge.csv")
+    }
+    rows = read_table(results / "tables" / "differences.csv")
+    for row in rows:
+        seed = row["seed"]
+        key = [row["model"], row["format"], row["condition"], seed, row["tokenizer"]]
+        other = list(key)
+        if row["comparison"] == "fine_tuned-zero_shot":
+            other[2:4] = ["zero_shot", None]
+        elif row["comparison"] == "templates-none":
+            other[2] = "none"
+        else:
+            other[1] = "instruction"
+        expected = means[tuple(key)]["rouge_mean"] - means[tuple(other)]["rouge_mean"]
+        assert row["difference"] == pytest.approx(expected, abs=2e-4)
+        assert row["ci_low"] <= row["difference"] <= row["ci_high"]
+        assert row["p_value"] <= row["p_holm"] <= 1
+        assert "300 resamples" in row["method"]
+        assert f"Holm over {len(rows)}" in row["method"]
+    tuned = [row for row in rows if row["comparison"] == "fine_tuned-zero_shot"]
+    assert all(row["p_holm"] < 0.05 and row["ci_low"] > 0 for row in tuned)  # the fixture's gap
+
+
+def test_running_again_gives_the_same_bytes(results, tmp_path, scored_study):
+    compare.compare(scored_study, results, tmp_path / "tables")
+    for path in sorted((results / "tables").iterdir()):
+        if path.name != "run.json":
+            assert (tmp_path / "tables" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_group_row_is_that_group_alone(results):
+    groups = read_table(results / "tables" / "groups.csv")
+    assert {row["group"]: row["n"] for row in groups} == {"seen": 16, "unseen": 8}
+
+
+def spoil_results(results, tmp_path):
+    folder = tmp_path / "results"
+    shutil.copytree(results, folder)
+    return folder
+
+
+def test_compare_names_a_cell_that_is_not_scored(results, tmp_path, scored_study):
+    folder = spoil_results(results, tmp_path)
+    shutil.rmtree(folder / CELL / "scores")
+    with pytest.raises(UserError, match="chat/none/seed42/scores/summary.json: no such file"):
+        compare.compare(scored_study, folder, folder / "tables")
+
+
+def test_compare_refuses_scores_of_other_data(results, tmp_path, scored_study):
+    folder = spoil_results(results, tmp_path)
+    shutil.rmtree(folder / "data")
+    write_data(folder / "data", fixture_dialogues(rows=20))
+    with pytest.raises(UserError, match="not the dialogues of data/dev.csv"):
+        compare.compare(scored_study, folder, folder / "tables")
+
+
+@pytest.mark.parametrize("key", ["resamples", "seed"])
+def test_compare_refuses_scores_under_other_settings(results, tmp_path, key):
+    other = fixture_study(resamples=300)
+    other.settings["metric"][key] += 1
+    with pytest.raises(UserError, match="scored with other metric settings"):
+        compare.compare(other, results, tmp_path / "tables")
+
+
+def test_compare_refuses_different_signatures(results, tmp_path, scored_study):
+    folder = spoil_results(results, tmp_path)
+    path = folder / CELL / "scores" / "summary.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("kiwipiepy-", "kiwipiepy-0.0."))
+    with pytest.raises(UserError, match="signatures in summary.json differ"):
+        compare.compare(scored_study, folder, folder / "tables")
+
+
+def test_several_seeds_are_taken_together(tmp_path):
+    study = fixture_study(
+        models=("tiny_llama",),
+        formats=("chat",),
+        seeds=(1, 2, 3),
+        tokenizers=("words",),
+        resamples=200,
+    )
+    results = build_results(tmp_path / "results", study, rows=12)
+    rows = read_table(results / "tables" / "seeds.csv")
+    assert [row["condition"] for row in rows] == ["none", "templates"]
+    of_seeds = [
+        row["rouge_mean"]
+        for row in read_table(results / "tables" / "rouge.csv")
+        if row["condition"] == "none"
+    ]
+    mean = sum(of_seeds) / 3
+    assert rows[0]["rouge_mean"] == pytest.approx(mean, abs=1e-3)
+    sd = (sum((value - mean) ** 2 for value in of_seeds) / 2) ** 0.5
+    assert rows[0]["sd"] == pytest.approx(sd, abs=1e-3)
+    assert rows[0]["seeds"] == 3
+    assert rows[0]["difference_ci_low"] < rows[0]["difference"] < rows[0]["difference_ci_high"]
+
+
+def test_one_reference_and_no_groups(tmp_path):
+    study = fixture_study(
+        models=("tiny_llama",), formats=("chat",), tokenizers=("words",), resamples=200
+    )
+    folder = tmp_path / "results"
+    results = build_results(folder, study, rows=10, references=1)
+    names = {row["name"] for row in read_table(results / "tables" / "context.csv")}
+    assert "ceiling_references" not in names
+    for split in ("dev",):
+        path = folder / "data" / f"{split}.csv"
+        path.write_text(
+            path.read_text(encoding="utf-8").replace(",seen\n", ",\n"), encoding="utf-8"
+        )
+    for cell in result_cells(study, folder):
+        metric = study.settings["metric"]
+        score.score(metric, cell.folder / "predictions", folder / "data", cell.folder / "scores")
+    compare.compare(study, folder, folder / "tables")
+    assert read_table(folder / "tables" / "groups.csv") == []
+    assert read_table(folder / "tables" / "group_differences.csv") == []
+    assert "No rows" in (folder / "tables" / "groups.md").read_text(encoding="utf-8")
+
+
+def test_one_dialogue_has_scores_but_no_interval(tmp_path):
+    study = fixture_study(
+        models=("tiny_llama",), formats=("chat",), tokenizers=("words",), resamples=200
+    )
+    results = build_results(tmp_path / "results", study, rows=1)
+    row = read_table(results / "tables" / "rouge.csv")[1]
+    assert row["n"] == 1
+    assert row["rouge_mean"] is not None
+    assert row["ci_low"] is row["ci_high"] is None
+
+
+def test_quoted_figures_do_not_add_up(results):
+    rows = read_table(results / "tables" / "quoted.csv")
+    assert len(rows) == len(QUOTED)
+    for row in rows:
+        if row["rouge1"] is not None:
+            parts = row["rouge1"] + row["rouge2"] + row["rougeL"]
+            assert f"{parts:.2f}" in row["note"]
+            assert abs(parts - row["sum_as_quoted"]) > 1
+    assert [row["sum_as_quoted"] for row in rows] == [49.52, 45.02, 94.51, 95.0]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_no_cell_of_text_is_a_formula(text):
+    assert csv_cell("group", text)[0] == "'"
+    predicted = [submission.Prediction(text, text, 1, 1, "stop", False)]
+    (row,) = csv.DictReader(io.StringIO(submission.submission_csv(predicted), newline=""))
+    assert row["summary"][:1] not in tuple("=+-@\t\r")
+    assert row["fname"][:1] not in tuple("=+-@\t\r")
+
+
+def test_negative_numbers_stay_numbers():
+    assert csv_cell("difference", -1.25) == "-1.2500"
+    assert csv_cell("difference", -0.00001) == "0.0000"
+    assert csv_cell("seed", None) == ""
+
+
+def test_markdown_escapes_names():
+    assert reading_cell("group", "a|<b>\n&") == "a\\|&lt;b> &amp;"
+    assert reading_cell("supervised_tokens", 1234567) == "1,234,567"
+    assert reading_cell("rouge_mean", 12.3456) == "12.35"
+    assert reading_cell("ci_low", None) == "–"
+
+
+def test_a_group_without_a_ceiling_has_no_row(scored_study):
+    nan = float("nan")
+    scores = [[0.5, 0.2, 0.4], [0.6, 0.3, 0.5], [nan, nan, nan]]
+    found = summaries_by_group(scores, ["seen", "seen", "unseen"], scored_study.settings["metric"])
+    assert list(found["groups"]) == ["seen"]
+    assert found["all"]["n"] == 2
