@@ -38,6 +38,7 @@ rule all:
     input:
         "<results>/report.html",
         submission_files(STUDY),
+        in_every_training(STUDY, "README.md"),
 
 
 include: "workflow/rules/data.smk"
@@ -51,4 +52,4 @@ onsuccess:
 
 
 onerror:
-    print("Stopped. The log of the failed job says why; the same command goes on from there.")
+    print(closing_words(STUDY, log))

@@ -206,6 +206,20 @@ def report_parts():
     )
 
 
+def closing_words(study, logs):
+    """The last word after a failure: the script's own error, and that nothing is lost.
+
+    Folders that Snakemake made for outputs which never came are removed.
+    """
+    for folder in sorted(study.results.glob("**/"), reverse=True):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    texts = [Path(log).read_text(encoding="utf-8", errors="replace") for log in logs]
+    errors = re.findall(r"^error: .+", "\n".join(texts), flags=re.MULTILINE)
+    told = errors[-1:] or ["The log of the failed job, shown above, says why."]
+    return "\n".join([*told, "Put that right; the same command then goes on from here."])
+
+
 # --- Labels of `snakemake --report`
 
 

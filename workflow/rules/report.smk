@@ -115,3 +115,39 @@ rule report:
     shell:
         "python {input.script:q} {params.study} --results {params.results:q}"
         " --output {output:q} > {log:q} 2>&1"
+
+
+rule model_card:
+    input:
+        script=script("model_card.py"),
+        modules=modules("model_card.py"),
+        # A new cell in the tables leaves the cards of the others as they are: their own scores count.
+        tables=ancient(table_files(STUDY, "csv")),
+        zero_shot="<results>/zero_shot/{model}/{format}/scores/summary.json",
+        scores="<results>/runs/{model}/{format}/{augmentation}/seed{seed}/scores/summary.json",
+        training="<results>/runs/{model}/{format}/{augmentation}/seed{seed}/run.json",
+        statistics="<results>/examples/{model}/{format}/{augmentation}/statistics.json",
+    output:
+        report(
+            "<results>/runs/{model}/{format}/{augmentation}/seed{seed}/README.md",
+            caption="../report/model_card.rst",
+            category="Trainings",
+            labels=cell_labels("model card"),
+        ),
+    log:
+        "<logs>/model_card/{model}-{format}-{augmentation}-seed{seed}.log",
+    benchmark:
+        "<results>/benchmarks/model_card/{model}-{format}-{augmentation}-seed{seed}.tsv"
+    conda:
+        "../../envs/reporting.yaml"
+    params:
+        settings=settings("score"),
+        study=study_flags(),
+        results=results_folder,
+    message:
+        "Model card of {wildcards.model} · {wildcards.format} · {wildcards.augmentation} · seed {wildcards.seed}"
+    shell:
+        "python {input.script:q} {params.study} --experiment {wildcards.model:q}"
+        " --format {wildcards.format} --augmentation {wildcards.augmentation}"
+        " --seed {wildcards.seed} --results {params.results:q} --output {output:q}"
+        " > {log:q} 2>&1"
