@@ -1,0 +1,142 @@
+"""The library's four floors, and scripts that start fast."""
+
+import ast
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from yoyak.run.sources import source_modules
+from yoyak.settings.config import PROJECT_ROOT
+
+SCRIPTS = PROJECT_ROOT / "workflow" / "scripts"
+LIBRARY = SCRIPTS / "yoyak"
+MODULES = sorted(LIBRARY.rglob("*.py"))
+# What a package may import beside itself.
+BELOW = {
+    "settings": set(),
+    "data": {"settings"},
+    "models": {"settings"},
+    "run": {"settings"},
+    "training": {"data", "models", "run", "settings"},
+    "evaluation": {"data", "models", "run", "settings"},
+    "reporting": {"data", "run", "settings"},
+}
+HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets")
+LIGHT_SCRIPTS = ("prepare_data", "score", "compare", "plot", "report", "submission")
+SECONDS = 1.5
+
+
+def imports(file) -> set[str]:
+    """Dotted names that a file imports from yoyak, `from yoyak.x import y` as yoyak.x."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file.name}: write the whole name"
+            found.add(node.module)
+            if node.module and node.module.count(".") <= 1:  # may name modules
+                found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] == "yoyak"}
+
+
+def package_of(file) -> str:
+    parts = file.relative_to(LIBRARY).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(LIBRARY)))
+def test_imports_only_go_down(file):
+    own = package_of(file)
+    for name in imports(file):
+        parts = name.split(".")
+        if len(parts) > 1 and parts[1] in BELOW:
+            assert parts[1] == own or parts[1] in BELOW[own], f"{own} imports {name}"
+
+
+def test_every_package_has_a_floor():
+    folders = {path.name for path in LIBRARY.iterdir() if path.is_dir()} - {"__pycache__"}
+    assert folders == set(BELOW)
+
+
+def test_no_circular_imports():
+    edges = {
+        file: {
+            other for other in source_modules(file) if other != file and other.name != "__init__.py"
+        }
+        for file in MODULES
+    }
+    circles = [
+        (file.name, other.name)
+        for file in edges
+        for other in edges[file]
+        if file in edges[other] and file.name != "__init__.py"
+    ]
+    assert circles == []
+
+
+def test_the_library_knows_no_snakemake_and_no_script():
+    scripts = {path.stem for path in SCRIPTS.glob("*.py")}
+    for file in MODULES:
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module]
+            tops = {name.split(".")[0] for name in names}
+            assert not tops & ({"snakemake"} | scripts), file
+
+
+def test_models_data_and_run_read_no_settings_file():
+    for file in MODULES:
+        if package_of(file) != "settings":
+            text = file.read_text(encoding="utf-8")
+            assert "load_study(" not in text and "load_config(" not in text, file
+
+
+def run(*arguments) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(SCRIPTS)},
+    )
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SCRIPTS.glob("*.py")))
+def test_help_has_examples_and_loads_nothing_heavy(name):
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['{name}.py', '--help']\n"
+        "try:\n"
+        f"    runpy.run_path(r'{SCRIPTS / name}.py', run_name='__main__')\n"
+        "except SystemExit as leave:\n"
+        "    assert not leave.code, leave.code\n"
+        f"print('loaded:', sorted(set(sys.modules) & set({HEAVY})))\n"
+    )
+    done = run("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert f"{name}.py" in done.stdout, "an example in the help"
+    if name in LIGHT_SCRIPTS:
+        assert "loaded: []" in done.stdout
+
+
+@pytest.mark.parametrize("name", LIGHT_SCRIPTS)
+def test_a_light_script_starts_fast(name):
+    """The best of a few, since other processes may keep the machine busy."""
+    best = SECONDS + 1
+    for _ in range(4):
+        before = time.perf_counter()
+        assert run(SCRIPTS / f"{name}.py", "--help").returncode == 0
+        best = min(best, time.perf_counter() - before)
+        if best < SECONDS:
+            return
+    busy = os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
+    if busy:
+        pytest.skip(f"{best:.1f} s on a machine with a load of {os.getloadavg()[0]:.0f}")
+    pytest.fail(f"{name}.py --help takes {best:.1f} s, more than {SECONDS}")
