@@ -1,6 +1,7 @@
 """The generation engine against `model.generate`, one prompt at a time, token for token (fp32)."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -271,3 +272,18 @@ def test_plan_follows_the_rows_and_the_request(model):
     plan = plan_generation(model, [10] * 500, GREEDY)
     assert plan.capacity == 10 + MAX_NEW and not plan.graphs
     assert [plan.bucket(n) for n in (1, 3, 17, 500)] == [1, 4, 32, plan.slots]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("slots", [1, 5, 14])
+def test_gpu_equals_one_at_a_time(model, prompts, expected, slots):
+    """Captured graphs, the decode kernel and reading one step late, in fp32."""
+    model.cuda()
+    try:
+        plan = plan_generation(model, [MAX_PROMPT], GREEDY, batch=slots)
+        generator = Generator(model, STOPS, GREEDY, replace(plan, slots=slots))
+        check(generator.run(prompts), expected)
+        check(generator.run(prompts[::-1]), expected[::-1])
+        assert generator.graphs
+    finally:
+        model.cpu()
