@@ -126,7 +126,12 @@ class Study:
                 "language": self.language,
             },
             "score": lambda: {"metric": study["metric"], "language": self.language},
-            "compare": lambda: {"metric": study["metric"], "grid": self._grid()},
+            "compare": lambda: {
+                "metric": study["metric"],
+                "language": self.language,
+                "grid": self._grid(),
+                "resources": {name: config["resources"] for name, config in self.models.items()},
+            },
             "plot": lambda: {"metric": study["metric"], "grid": self._grid()},
             "report": lambda: {
                 "grid": self._grid(),
