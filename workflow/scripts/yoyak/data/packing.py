@@ -1,5 +1,6 @@
 """Packs: examples concatenated without padding, cut by a token budget."""
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -94,13 +95,15 @@ def build_pack(examples: list[dict], indices: list[int], fixed_length: int | Non
         labels.append(torch.full((filler,), IGNORED))
         lengths.append(filler)
         missing -= filler
+    boundaries = (0, *itertools.accumulate(lengths))
     # Position t predicts token t + 1 of the same example; an example's last position predicts none.
-    shifted = torch.cat([torch.cat([row[1:], row.new_full((1,), IGNORED)]) for row in labels])
+    shifted = torch.cat([*labels, labels[0].new_full((1,), IGNORED)])[1:]
+    shifted[torch.tensor(boundaries[1:]) - 1] = IGNORED
     supervised = torch.nonzero(shifted != IGNORED).squeeze(1)
-    boundaries = (0, *torch.tensor(lengths).cumsum(0).tolist())
+    starts = torch.tensor(boundaries[:-1]).repeat_interleave(torch.tensor(lengths))
     return Pack(
         input_ids=torch.cat(ids).unsqueeze(0).long(),
-        position_ids=torch.cat([torch.arange(length) for length in lengths]).unsqueeze(0),
+        position_ids=(torch.arange(boundaries[-1]) - starts).unsqueeze(0),
         cu_seq_lens=torch.tensor(boundaries, dtype=torch.int32),
         supervised=supervised,
         targets=shifted[supervised].long(),

@@ -62,6 +62,21 @@ def _fault(layer) -> str | None:
             return "the base weights are trained themselves"
         if hasattr(projection, "lora_A") and len(projection.active_adapters) != 1:
             return "there is not exactly one active adapter"
+    return _unequal(layer)
+
+
+def _unequal(layer) -> str | None:
+    """Adapters that stand side by side in one product must be of one kind."""
+    attention, mlp = layer.self_attn, layer.mlp
+    for group in ((attention.q_proj, attention.k_proj, attention.v_proj), mlp.children()):
+        adapted = [part for part in group if hasattr(part, "lora_A")]
+        names = [part.active_adapters[0] for part in adapted]
+        kinds = {
+            (part.r[name], part.scaling[name], getattr(part.lora_dropout[name], "p", 0.0))
+            for part, name in zip(adapted, names, strict=True)
+        }
+        if len(kinds) > 1:
+            return "adapters of one layer differ in rank, alpha or dropout"
     return None
 
 
@@ -89,11 +104,11 @@ class FusedProduct:
         for part in self.adapted:
             if part is not None:
                 name = part.active_adapters[0]
-                self.a.append(part.lora_A[name].weight)
-                self.b.append(part.lora_B[name].weight)
+                self.a.append(part.lora_A[name])
+                self.b.append(part.lora_B[name])
                 self.p = getattr(part.lora_dropout[name], "p", 0.0)
                 self.scale = part.scaling[name]
-        self.rank = sum(a.shape[0] for a in self.a)
+        self.rank = sum(a.out_features for a in self.a)
         self.columns = self.width + -(-self.rank // COLUMNS) * COLUMNS
         self.four_bit = hasattr(self.bases[0].weight, "quant_state")
         if not self.four_bit:
@@ -101,8 +116,10 @@ class FusedProduct:
 
     @property
     def dtype(self):
-        weight = self.bases[0].weight
-        return weight.quant_state.dtype if self.four_bit else weight.dtype
+        base = self.bases[0]
+        if self.four_bit:
+            return base.compute_dtype or base.weight.quant_state.dtype
+        return base.weight.dtype
 
     def _widen(self) -> torch.Tensor:
         first = self.bases[0].weight
@@ -128,7 +145,7 @@ class FusedProduct:
             if self.four_bit:
                 ops.dequantize(base.weight, wide[row : row + rows, : self.width])
             if part is not None:
-                b = next(adapters).detach()
+                b = next(adapters).weight.detach()
                 wide[row : row + rows, column : column + b.shape[1]].copy_(b)
                 column += b.shape[1]
             row += rows
@@ -138,7 +155,7 @@ class FusedProduct:
         """All A in one, (rank, width) in the compute type."""
         if not self.a:
             return None
-        return torch.cat([a.detach() for a in self.a]).to(self.dtype)
+        return torch.cat([a.weight.detach() for a in self.a]).to(self.dtype)
 
     def buffer(self, tokens: int, device) -> torch.Tensor:
         """Room for [x | u]."""
@@ -180,7 +197,7 @@ class FusedProduct:
         factors = iter(self.a)
         for part, rows in zip(self.adapted, self.rows, strict=True):
             if part is not None:
-                r = next(factors).shape[0]
+                r = next(factors).out_features
                 grads.append(grad_a[rank : rank + r])
                 grads.append(grad_b[row : row + rows, rank : rank + r].float())
                 rank += r
@@ -189,7 +206,7 @@ class FusedProduct:
 
     def parameters(self) -> list[torch.Tensor]:
         """A and B of every adapter, in the order of `backward`'s gradients."""
-        return [factor for pair in zip(self.a, self.b, strict=True) for factor in pair]
+        return [part.weight for pair in zip(self.a, self.b, strict=True) for part in pair]
 
 
 @dataclass
@@ -255,6 +272,7 @@ class FusedLayer:
         attended, kept = _attend(ops, q, k, v, self.scaling, rows)
         x2 = self.o.buffer(tokens, device)
         out = self.o.forward(ops, x2, seeds[1], training, source=attended.flatten(1))
+        attended = x2[:, : self.o.width].unflatten(1, (-1, self.head_dim))  # the copy stays
         x3 = self.gate_up.buffer(tokens, device)
         norm = self.norms[1]
         middle, rstd2 = ops.rms_norm(hidden, norm.weight, norm.variance_epsilon, x3, delta=out)

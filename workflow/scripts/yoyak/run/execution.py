@@ -1,58 +1,17 @@
 """The execution plan: how a task runs on this machine. It never changes what is learned."""
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
+from yoyak.run.memory import GIB, SPEED, ModelShape, operations, predict_bytes
 from yoyak.settings.config import UserError
 
-GIB = 1024**3
 CPU_TOKEN_BUDGET = 2048
 GPU_RESERVE = 1.5 * GIB  # CUDA context, kernels' workspaces, fragmentation
-
-
-@dataclass(frozen=True)
-class ModelShape:
-    """What memory and time depend on. All sizes are counts, not bytes."""
-
-    layers: int
-    hidden: int
-    intermediate: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    vocabulary: int
-    tied: bool
-
-    @classmethod
-    def from_config(cls, config) -> "ModelShape":
-        """From a transformers PretrainedConfig of a decoder-only model."""
-        heads = config.num_attention_heads
-        return cls(
-            layers=config.num_hidden_layers,
-            hidden=config.hidden_size,
-            intermediate=config.intermediate_size,
-            heads=heads,
-            kv_heads=getattr(config, "num_key_value_heads", None) or heads,
-            head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
-            vocabulary=config.vocab_size,
-            tied=bool(config.tie_word_embeddings),
-        )
-
-    @property
-    def linear_parameters(self) -> int:
-        """Weights of all decoder projections: those that NF4 holds in 4 bits."""
-        attention = self.hidden * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
-        return self.layers * (attention + 3 * self.hidden * self.intermediate)
-
-    @property
-    def embedding_parameters(self) -> int:
-        return self.vocabulary * self.hidden * (1 if self.tied else 2)
-
-    def lora_parameters(self, r: int) -> int:
-        """Adapters of rank r on all seven projections."""
-        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        ends = 2 * (self.hidden + q) + 2 * (self.hidden + kv)
-        return self.layers * r * (ends + 3 * (self.hidden + self.intermediate))
+GPU_BUDGETS = (32768, 16384, 8192, 4096, 2048, 1024)
+SMALL_PACK = 4096  # below, a GPU's products run slow: computing layers again costs less
+COMPILE_SECONDS = 15  # of the first step with fused layers
+ASSUMED_RATE = 400e12  # operations a second, to weigh that time against the time saved
 
 
 @dataclass(frozen=True)
@@ -111,7 +70,8 @@ def plan_training(
         execution: the config's section of that name.
         free_bytes: memory free on the device.
         longest: tokens of the longest example; batch_tokens: mean tokens of a global batch.
-        steps: optimiser steps still to do; compiling pays only where there are many.
+        lora_rank: 0 where all weights are trained.
+        steps: optimiser steps still to do; compiled kernels pay only where there are many.
 
     Raises:
         UserError: a fixed choice cannot run, or not even the smallest plan fits.
@@ -120,8 +80,10 @@ def plan_training(
     dtype = _dtype(compute_dtype, cuda, supports_bf16)
     threads = available_threads() if execution["threads"] == "auto" else execution["threads"]
     optim = execution["optim"]
-    if not cuda and optim != "adamw_torch":
-        optim = "adamw_torch"  # paged and fused optimisers exist on CUDA only; same mathematics
+    if cuda and optim == "adamw_torch":
+        optim = "adamw_torch_fused"  # the same mathematics in fewer kernels
+    elif not cuda:
+        optim = "adamw_torch"  # paged and fused optimisers exist on CUDA only
     common = {"device": device, "threads": threads, "compute_dtype": dtype, "optim": optim}
     if not cuda:
         return Plan(
@@ -134,7 +96,9 @@ def plan_training(
             available_bytes=free_bytes,
         )
     available = int(free_bytes - GPU_RESERVE)
-    for candidate in _candidates(execution, longest, batch_tokens, steps, use_qlora):
+    for candidate in _candidates(
+        execution, shape, lora_rank, longest, batch_tokens, steps, use_qlora
+    ):
         predicted = predict_bytes(shape, lora_rank=lora_rank, use_qlora=use_qlora, **candidate)
         if predicted <= available:
             return Plan(
@@ -147,68 +111,72 @@ def plan_training(
     )
 
 
-def predict_bytes(
-    shape: ModelShape,
-    *,
-    lora_rank: int,
-    use_qlora: bool,
-    base_weights: str,
-    token_budget: int,
-    gradient_checkpointing: bool,
-    compile: bool,
-) -> int:
-    """Peak memory of a training step, in bytes; an estimate that errs on the large side."""
-    four_bit = use_qlora and base_weights == "nf4"
-    weights = shape.linear_parameters * (0.56 if four_bit else 2) + shape.embedding_parameters * 2
-    # fp32 adapter, gradient, two AdamW moments
-    adapters = shape.lora_parameters(lora_rank) * 16
-    if four_bit:  # one projection at a time is dequantised, forward and backward
-        weights += 4 * shape.hidden * shape.intermediate
-    one_layer = _activation_bytes(shape, compile)
-    per_token = (
-        shape.layers * 2 * shape.hidden + one_layer
-        if gradient_checkpointing
-        else shape.layers * one_layer
-    )
-    # The head runs on supervised positions, at most HEAD_CHUNK at once: logits, their float copy
-    # and gradient.
-    logits = min(token_budget, 4096) * shape.vocabulary * 10
-    return int(weights + adapters + token_budget * per_token + logits)
+def next_smaller(plan: Plan, shape: ModelShape, *, lora_rank: int, use_qlora: bool) -> Plan | None:
+    """The plan to go on with after `plan` ran out of memory; None when none is smaller.
+
+    It overrules choices made by hand: they did not fit. What is learned stays the same in
+    expectation (the global batch is untouched; dropout draws other masks).
+    """
+    if plan.device == "cpu":
+        return None
+    if not plan.gradient_checkpointing and plan.token_budget >= 2 * SMALL_PACK:
+        change = {"token_budget": plan.token_budget // 2}
+    elif not plan.gradient_checkpointing:
+        change = {"gradient_checkpointing": True}
+    elif use_qlora and plan.base_weights == "dequantized":
+        change = {"base_weights": "nf4"}
+    elif plan.token_budget > 512:
+        change = {"token_budget": plan.token_budget // 2}
+    elif shape.fusable and lora_rank and not plan.compile:
+        change = {"compile": True}
+    else:
+        return None
+    smaller = replace(plan, **change)
+    predicted = predict_bytes(shape, lora_rank=lora_rank, use_qlora=use_qlora, **_choices(smaller))
+    return replace(smaller, predicted_bytes=predicted)
 
 
-def _activation_bytes(shape: ModelShape, compiled: bool) -> int:
-    """Bytes that one token keeps in one decoder layer for the backward pass."""
-    attention = (2 * shape.heads + 2 * shape.kv_heads) * shape.head_dim
-    values = 8 * shape.hidden + 2 * attention + 6 * shape.intermediate
-    return int(2 * values * (0.75 if compiled else 1.0))
+def _choices(plan: Plan) -> dict:
+    names = ("base_weights", "token_budget", "gradient_checkpointing", "compile")
+    return {name: getattr(plan, name) for name in names}
 
 
-def _candidates(execution, longest, batch_tokens, steps, use_qlora):
+def _candidates(execution, shape, lora_rank, longest, batch_tokens, steps, use_qlora):
     """Plans from the fastest to the smallest, fixed choices kept."""
-    budgets = [budget for budget in (16384, 8192, 4096, 2048, 1024) if budget >= longest]
-    budgets = [min(budget, max(longest, batch_tokens)) for budget in budgets] or [longest]
-    compile_pays = steps * batch_tokens > 3_000_000
-    choices = [
-        ("dequantized", False, compile_pays),
-        ("nf4", False, compile_pays),
-        ("dequantized", True, compile_pays),
-        ("nf4", True, compile_pays),
+    budgets = [budget for budget in GPU_BUDGETS if budget >= longest] or [longest]
+    budgets = list(dict.fromkeys(min(budget, max(longest, 2 * batch_tokens)) for budget in budgets))
+    large = [budget for budget in budgets if budget >= SMALL_PACK] or budgets[:1]
+    fusable = shape.fusable and lora_rank > 0
+    pays = fusable and _saved_seconds(shape, lora_rank, steps * batch_tokens) > COMPILE_SECONDS
+    levels = [
+        ("dequantized", False, large),
+        ("nf4", False, large),
+        ("dequantized", True, large),
+        ("nf4", True, budgets),
     ]
     seen = set()
-    for base, checkpointing, compiled in choices:
-        for budget in budgets:
-            candidate = {
-                "base_weights": _fixed(execution["base_weights"], base if use_qlora else "nf4"),
-                "token_budget": _fixed(execution["token_budget"], budget),
-                "gradient_checkpointing": _fixed(
-                    execution["gradient_checkpointing"], checkpointing
-                ),
-                "compile": _fixed(execution["compile"], compiled),
-            }
-            key = tuple(candidate.values())
-            if key not in seen:
-                seen.add(key)
-                yield candidate
+    # Fused layers are smaller, too: where nothing else fits they run even if they save no time.
+    for compiled in (True, False) if pays else (False, True) if fusable else (False,):
+        for base, checkpointing, sizes in levels:
+            for budget in sizes:
+                candidate = {
+                    "base_weights": _fixed(execution["base_weights"], base if use_qlora else "nf4"),
+                    "token_budget": _fixed(execution["token_budget"], budget),
+                    "gradient_checkpointing": _fixed(
+                        execution["gradient_checkpointing"], checkpointing
+                    ),
+                    "compile": _fixed(execution["compile"], compiled),
+                }
+                key = tuple(candidate.values())
+                if key not in seen:
+                    seen.add(key)
+                    yield candidate
+
+
+def _saved_seconds(shape: ModelShape, lora_rank: int, tokens: int) -> float:
+    """What fused layers save over a whole training."""
+    needed = tokens * operations(shape, lora_rank, recompute=False) / ASSUMED_RATE
+    return needed * (1 / SPEED["plain"] - 1 / SPEED["fused"])
 
 
 def _fixed(choice, automatic):

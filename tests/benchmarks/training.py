@@ -1,0 +1,319 @@
+"""Training speed and memory on one GPU, random weights of the true shapes.
+
+    python tests/benchmarks/training.py [--only NAME …] [--profile]
+
+Needs a CUDA GPU, bitsandbytes and the project's Python packages, no network and no checkpoint.
+Prints one line a run: useful tokens/s (tokens of examples, no padding), peak memory, share of the
+card's limit, ratio to the plain recipe. tests/benchmarks/README.md keeps what was measured.
+"""
+
+import argparse
+import gc
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from transformers import (  # noqa: E402
+    AutoModelForCausalLM,
+    LlamaConfig,
+    Qwen3Config,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from yoyak.models.attention import PACKED  # noqa: E402
+from yoyak.models.lora_loader import LoRALoader  # noqa: E402
+from yoyak.run.execution import Plan  # noqa: E402
+from yoyak.run.memory import ModelShape, operations, predict_bytes  # noqa: E402
+from yoyak.settings.config import load_config  # noqa: E402
+from yoyak.training.arguments import quiet_libraries  # noqa: E402
+from yoyak.training.llm_trainer import LLMTrainer  # noqa: E402
+
+TERAFLOPS = 790e12  # bf16 products on an H200, measured on random data
+ROPE = {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+SHAPES = {
+    "llama_3.2_3b": LlamaConfig(
+        vocab_size=128256, hidden_size=3072, intermediate_size=8192, num_hidden_layers=28,
+        num_attention_heads=24, num_key_value_heads=8, head_dim=128, tie_word_embeddings=True,
+        max_position_embeddings=131072, rms_norm_eps=1e-5,
+        rope_parameters={
+            "rope_theta": 500000.0, "original_max_position_embeddings": 8192, **ROPE
+        },
+    ),
+    "llama_3_8b": LlamaConfig(
+        vocab_size=128256, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32,
+        num_attention_heads=32, num_key_value_heads=8, head_dim=128, tie_word_embeddings=False,
+        max_position_embeddings=8192, rms_norm_eps=1e-5,
+        rope_parameters={"rope_theta": 500000.0, "rope_type": "default"},
+    ),
+    "qwen3_4b": Qwen3Config(
+        vocab_size=151936, hidden_size=2560, intermediate_size=9728, num_hidden_layers=36,
+        num_attention_heads=32, num_key_value_heads=8, head_dim=128, tie_word_embeddings=True,
+        max_position_embeddings=262144, rms_norm_eps=1e-6,
+        rope_parameters={"rope_theta": 5000000.0, "rope_type": "default"},
+    ),
+}  # fmt: skip
+# name: model, base weights, recompute, token budget, memory cap in GB, compute type
+RUNS = {
+    "3b-free": ("llama_3.2_3b", "dequantized", False, 32768, None),
+    "3b-8gb": ("llama_3.2_3b", "nf4", True, 8192, 8),
+    "4b-free": ("qwen3_4b", "dequantized", False, 32768, None),
+    "4b-10gb": ("qwen3_4b", "nf4", True, 8192, 10),
+    "8b-16gb": ("llama_3_8b", "nf4", True, 8192, 16),
+}
+
+
+def build(name: str, base_weights: str, attention: str):
+    """A model of that shape with random weights and fresh adapters, made on the GPU."""
+    config = load_config(name)
+    dtype = getattr(torch, config["model"]["compute_dtype"])
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device("cuda"):
+            model = AutoModelForCausalLM.from_config(SHAPES[name], attn_implementation=attention)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    model.config.use_cache = False
+    if base_weights == "nf4":
+        quantise(model, dtype)
+    loader = LoRALoader(config, device="cuda", base_weights=base_weights)
+    return loader._add_adapters(model), config
+
+
+def quantise(model, dtype) -> None:
+    """Every projection to NF4 with double quantisation, as a load in 4 bits leaves it."""
+    import bitsandbytes as bnb
+
+    for layer in model.model.layers:
+        for parent in (layer.self_attn, layer.mlp):
+            for name, linear in list(parent.named_children()):
+                if type(linear) is not torch.nn.Linear:
+                    continue
+                new = bnb.nn.Linear4bit(
+                    linear.in_features, linear.out_features, bias=False, compute_dtype=dtype,
+                    compress_statistics=True, quant_type="nf4", device="meta",
+                )  # fmt: skip
+                weight = linear.weight.data
+                new.weight = bnb.nn.Params4bit(
+                    weight, requires_grad=False, compress_statistics=True, quant_type="nf4",
+                    blocksize=64, module=new,
+                ).to("cuda")  # fmt: skip
+                setattr(parent, name, new)
+    model.is_loaded_in_4bit = True
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+def rows(count: int, vocabulary: int, seed: int = 0) -> list[dict]:
+    """Examples with the lengths of the real data: mean about 330 tokens, up to 1,224."""
+    generator = np.random.default_rng(seed)
+    made = []
+    for number in range(count):
+        length = int(np.clip(generator.lognormal(math.log(285), 0.53), 60, 1224))
+        length = 1224 if number % 64 == 5 else length
+        answer = int(np.clip(generator.normal(60, 20), 10, 200))
+        ids = torch.from_numpy(generator.integers(10, vocabulary - 10, length))
+        labels = ids.clone()
+        labels[: length - min(answer, length - 10)] = -100
+        made.append({"input_ids": ids, "labels": labels})
+    return made
+
+
+class Clock(TrainerCallback):
+    """When each optimiser step was done, the GPU's work included."""
+
+    def __init__(self):
+        self.began, self.ends = time.perf_counter(), []
+
+    def on_step_end(self, args, state, control, **kwargs):
+        torch.cuda.synchronize()
+        self.ends.append(time.perf_counter())
+
+    def seconds(self, warm: int) -> float:
+        """Wall time of the steps after the first `warm`, whatever happens between them."""
+        return self.ends[-1] - self.ends[warm - 1]
+
+
+class Engine(LLMTrainer):
+    """LLMTrainer that counts tokens a step and keeps no checkpoint."""
+
+    def _save_checkpoint(self, model, trial):
+        pass
+
+    def training_step(self, *args, **kwargs):
+        before = self.tokens
+        result = super().training_step(*args, **kwargs)
+        self.counts = [*getattr(self, "counts", []), self.tokens - before]
+        return result
+
+
+def run_engine(name, base_weights, recompute, budget, cap, steps=6, warm=2, profile=False):
+    model, config = build(name, base_weights, PACKED)
+    shape = ModelShape.from_config(SHAPES[name])
+    choices = {
+        "base_weights": base_weights, "token_budget": budget,
+        "gradient_checkpointing": recompute, "compile": True,
+    }  # fmt: skip
+    predicted = predict_bytes(shape, lora_rank=16, use_qlora=True, **choices)
+    plan = Plan(
+        device="cuda:0", threads=8, compute_dtype=config["model"]["compute_dtype"],
+        optim="adamw_torch_fused", predicted_bytes=predicted, available_bytes=0, **choices,
+    )  # fmt: skip
+    total = torch.cuda.get_device_properties(0).total_memory
+    if cap:
+        torch.cuda.set_per_process_memory_fraction(cap * 1e9 / total)
+    training = config["training"] | {"max_steps": steps}
+    batch = training["batch_size"] * training["gradient_accumulation_steps"]
+    trainer = Engine(
+        model, None, training=training, plan=plan,
+        train_dataset=rows(batch * steps, SHAPES[name].vocab_size),
+        selection_dataset=rows(2, SHAPES[name].vocab_size),
+        seed=1, work=Path("/tmp/yoyak-benchmark"), evaluate_every=10**6,
+    )  # fmt: skip
+    clock = Clock()
+    trainer.add_callback(clock)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    trainer.train()
+    if cap:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert all(map(math.isfinite, losses)), losses
+    if profile:
+        show_profile(trainer, batch, SHAPES[name].vocab_size)
+    speed = sum(trainer.counts[warm:]) / clock.seconds(warm)
+    result = {
+        "tokens_per_second": speed,
+        "peak_gb": torch.cuda.max_memory_allocated() / 1e9,
+        "reserved_gb": torch.cuda.max_memory_reserved() / 1e9,
+        "predicted_gb": predicted / 1e9,
+        "share": speed * operations(shape, 16, recompute) / TERAFLOPS,
+        "first_step_seconds": clock.ends[0] - clock.began,
+        "loss": [round(loss, 3) for loss in losses[:3]],
+    }
+    del model, trainer
+    return result
+
+
+def show_profile(trainer, batch, vocabulary) -> None:
+    """The costliest GPU kernels of one optimiser step."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as record
+
+    inputs = trainer._collate(
+        [row | {"number": i} for i, row in enumerate(rows(batch, vocabulary, 9))]
+    )
+    with record(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as recorded:
+        trainer.training_step(trainer.model, inputs)
+        torch.cuda.synchronize()
+    table = recorded.key_averages().table(
+        sort_by="self_cuda_time_total", row_limit=32, max_name_column_width=70
+    )
+    keep = [line[:72] + line[-95:] for line in table.splitlines() if "%" in line or "otal" in line]
+    print("\n".join(keep))
+
+
+def run_plain(name="llama_3.2_3b", batch=8, accumulation=2, steps=3):
+    """What one would write with transformers and PEFT alone: padded batches, full logits."""
+    model, config = build(name, "nf4", "sdpa")
+    pad = 0
+
+    def collate(batch_rows):
+        longest = max(len(row["input_ids"]) for row in batch_rows)
+        size = (len(batch_rows), longest)
+        ids, mask = torch.full(size, pad), torch.zeros(size, dtype=torch.long)
+        labels = torch.full(size, -100)
+        for number, row in enumerate(batch_rows):
+            length = len(row["input_ids"])
+            ids[number, :length], labels[number, :length] = row["input_ids"], row["labels"]
+            mask[number, :length] = 1
+        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+    data = rows(batch * accumulation * steps, SHAPES[name].vocab_size)
+    model.enable_input_require_grads()
+    trainer = Trainer(
+        model=model, train_dataset=data, data_collator=collate,
+        args=TrainingArguments(
+            output_dir="/tmp/yoyak-plain", per_device_train_batch_size=batch,
+            gradient_accumulation_steps=accumulation, max_steps=steps, bf16=True,
+            gradient_checkpointing=True, gradient_checkpointing_kwargs={"use_reentrant": False},
+            save_strategy="no", report_to="none", logging_steps=1, max_grad_norm=1.2,
+            learning_rate=2e-5, remove_unused_columns=False, label_names=["labels"],
+        ),
+    )  # fmt: skip
+    clock = Clock()
+    trainer.add_callback(clock)
+    torch.cuda.reset_peak_memory_stats()
+    trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert all(map(math.isfinite, losses)), losses
+    order = [row for row in iter(trainer.get_train_dataloader())]
+    tokens = sum(int(part["attention_mask"].sum()) for part in order) / steps
+    return {
+        "tokens_per_second": tokens / (clock.seconds(1) / (steps - 1)),
+        "peak_gb": torch.cuda.max_memory_allocated() / 1e9,
+        "reserved_gb": torch.cuda.max_memory_reserved() / 1e9,
+        "loss": [round(loss, 3) for loss in losses],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--only", nargs="*", default=["plain", *RUNS])
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--budget", type=int, help="token budget instead of the table's")
+    parser.add_argument("--output", type=Path, help="also write the figures there, as JSON")
+    arguments = parser.parse_args()
+    results = {}
+    with quiet_libraries():
+        for name in arguments.only:
+            started = time.monotonic()
+            try:
+                if name == "plain":
+                    results[name] = run_plain()
+                else:
+                    model, base, recompute, budget, cap = RUNS[name]
+                    results[name] = run_engine(
+                        model, base, recompute, arguments.budget or budget, cap,
+                        profile=arguments.profile,
+                    )  # fmt: skip
+            except torch.OutOfMemoryError as error:
+                results[name] = {"out_of_memory": str(error).split(". ")[0]}
+            gc.collect()
+            torch.cuda.empty_cache()
+            results[name]["wall_seconds"] = time.monotonic() - started
+            print(name, json.dumps(results[name]), flush=True)
+    if arguments.output:
+        arguments.output.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
+    print_table(results)
+
+
+def print_table(results: dict) -> None:
+    plain = results.get("plain", {}).get("tokens_per_second")
+    print(f"{'run':<10} {'tokens/s':>9} {'peak GB':>8} {'reserved':>8} {'share':>6} {'× plain':>7}")
+    for name, result in results.items():
+        speed = result.get("tokens_per_second")
+        if speed is None:
+            print(f"{name:<10} {result['out_of_memory']}")
+            continue
+        share = f"{result['share']:.0%}" if "share" in result else ""
+        ratio = f"{speed / plain:.1f}" if plain else ""
+        print(
+            f"{name:<10} {speed:>9,.0f} {result['peak_gb']:>8.1f} {result['reserved_gb']:>8.1f} "
+            f"{share:>6} {ratio:>7}"
+        )
+
+
+if __name__ == "__main__":
+    main()
