@@ -1,8 +1,9 @@
-"""Adds to `fixture_results` what plots and the report read besides: tokenised examples.
+"""Adds to `fixture_results` what plots, report and model cards read besides: tokenised examples.
 
     study, results = build_report_results(tmp_path)
 
 Lengths are seeded draws, the text of the example prompt is made up; scores and tables are real.
+Some predictions are replaced by text that would run in a careless page or spreadsheet.
 """
 
 import json
@@ -12,18 +13,19 @@ import numpy as np
 from fixture_results import build_results, fixture_study
 from safetensors.numpy import save_file
 
+from yoyak.reporting.cells import result_cells
 from yoyak.settings.config import validate
 from yoyak.settings.study import Study
 
 EXAMPLES = 120  # of one dialogue each
-HOSTILE_PROMPT = (
-    "<|im_start|>user\n</script><img src=x onerror=alert(1)>다음 대화를 요약해주세요:\n"
-)
+HOSTILE = "</script><img src=x onerror=\"document.title='hacked'\"><script>document.title='hacked'"
+HOSTILE_PROMPT = f"<|im_start|>user\n{HOSTILE}</script>다음 대화를 요약해주세요:\n"
 
 
 def report_study(**options) -> Study:
     """`fixture_study` with a study file's defaults filled in."""
     study = fixture_study(**options)
+    study.settings["report"] = {"samples": 20, "note": f"Made-up predictions. {HOSTILE}"}
     validate(study.settings, "study", Path("fixture.yaml"))
     return study
 
@@ -38,7 +40,23 @@ def build_report_results(folder: Path, study: Study | None = None, **options) ->
             for augmentation in study.augmentations:
                 place = results / "examples" / model / form / augmentation
                 write_examples(place, study.models[model]["dataset"], augmentation, generator)
+    for cell in result_cells(study, results):
+        make_hostile(cell.folder / "predictions" / "dev.jsonl")
+        if cell.condition != "zero_shot":
+            record = json.loads((cell.folder / "run.json").read_text(encoding="utf-8"))
+            record["settings"] = study.models[cell.model]
+            (cell.folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
     return study, results
+
+
+def make_hostile(path: Path) -> None:
+    """Replace every fifth prediction; scores stay those of the old text."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for place in range(0, len(lines), 5):
+        row = json.loads(lines[place])
+        row["prediction"] = f'=HYPERLINK("http://example.invalid") {HOSTILE}'
+        lines[place] = json.dumps(row, ensure_ascii=False)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def write_examples(folder: Path, limits: dict, augmentation: str, generator) -> None:
@@ -68,6 +86,7 @@ def write_examples(folder: Path, limits: dict, augmentation: str, generator) -> 
     statistics = {
         "train": {"examples": count, "prompts_shortened": shortened},
         "example": example,
+        "frames": [{"head": "### Instruction:\n", "tail": "\n\n### Response:\n"}],
         "template_hash": "0" * 64,
     }
     (folder / "statistics.json").write_text(json.dumps(statistics), encoding="utf-8")

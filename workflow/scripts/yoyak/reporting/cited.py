@@ -1,4 +1,4 @@
-"""Numbers of the report, each with the CSV cell that it comes from, so that a test can follow it."""
+"""Numbers of the report, each with the CSV cell that it comes from, for a test to follow."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A plot's SVG made fit to stand inside the report: no clashing ids, colours that follow the page."""
+"""A plot's SVG made fit to stand inside the report: no clashing ids, colours of the page."""
 
 import re
 from pathlib import Path

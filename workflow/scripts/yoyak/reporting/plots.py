@@ -36,7 +36,7 @@ def write_plots(study: Study, results: Path, folder: Path) -> None:
             drawn = draw(study, results)
             if drawn is not None:
                 figure, captions[stem] = drawn
-                save(figure, folder, stem)
+                save(figure, folder, stem, captions[stem])
         for model in study.models:
             for form in study.formats:
                 for augmentation in study.augmentations:
@@ -44,6 +44,6 @@ def write_plots(study: Study, results: Path, folder: Path) -> None:
                     figure, captions[stem] = training_plots.cell_loss_curve(
                         study, results, model, form, augmentation
                     )
-                    save(figure, folder, stem)
+                    save(figure, folder, stem, captions[stem])
     text = json.dumps(captions, ensure_ascii=False, indent=1)
     (folder / "captions.json").write_text(text + "\n", encoding="utf-8")

@@ -65,12 +65,14 @@ def plot_style():
     return matplotlib.rc_context(RC)
 
 
-def save(figure: Figure, folder: Path, stem: str) -> None:
-    """Write {stem}.svg and {stem}.png; equal figures give equal bytes."""
+def save(figure: Figure, folder: Path, stem: str, caption: str) -> None:
+    """Write {stem}.svg and {stem}.png, the caption inside; equal figures give equal bytes."""
     vector, pixels = folder / f"{stem}.svg", folder / f"{stem}.png"  # a stem may hold dots
     vector.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(vector, metadata={"Date": None, "Creator": None})
-    figure.savefig(pixels, dpi=PNG_DOTS_PER_INCH, metadata={"Software": None})
+    figure.savefig(vector, metadata={"Date": None, "Creator": None, "Description": caption})
+    figure.savefig(
+        pixels, dpi=PNG_DOTS_PER_INCH, metadata={"Software": None, "Description": caption}
+    )
 
 
 def spread(positions: list[float], gap: float) -> list[float]:

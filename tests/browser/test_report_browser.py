@@ -1,0 +1,186 @@
+"""The report in a real browser, from disk, with the network cut off."""
+
+import json
+import shutil
+import time
+
+import pytest
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+DRIVER = shutil.which("chromedriver")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER),
+        reason="no chromium and chromedriver (Debian: apt-get install chromium chromium-driver)",
+    ),
+]
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--window-size=1440,900",
+)
+
+
+@pytest.fixture(scope="module")
+def browser(reported_study, tmp_path_factory):
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    driver.get((reported_study[1] / "report.html").as_uri())
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def css(browser):
+    from selenium.webdriver.common.by import By
+
+    return lambda selector: browser.find_elements(By.CSS_SELECTOR, selector)
+
+
+def column(browser, table, number):
+    """The texts of one column, hidden rows left out, in the order of the page."""
+    return browser.execute_script(
+        "return [...document.querySelector(arguments[0]).tBodies[0].rows]"
+        ".map(row => row.cells[arguments[1]].textContent.trim())",
+        table,
+        number,
+    )
+
+
+def test_nothing_but_the_file_is_requested_and_the_console_is_silent(browser):
+    time.sleep(0.5)
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+        and event["params"]["documentURL"].startswith("file:")  # not the browser's own start page
+    ]
+    assert len([url for url in asked if url.startswith("file:")]) == 1
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert browser.get_log("browser") == []
+
+
+def test_hostile_text_does_nothing(browser, css):
+    assert browser.title == "Yoyak: fixture"
+    assert css("img") == []
+    assert browser.execute_script("return document.scripts.length") == 2
+    assert "document.title='hacked'" in browser.execute_script("return document.body.textContent")
+
+
+def test_an_injected_script_would_not_run(browser):
+    """The page's policy holds even if escaping failed somewhere."""
+    browser.execute_script(
+        "const one = document.createElement('script');"
+        "one.textContent = 'document.title = 1';"
+        "document.body.append(one); one.remove();"
+        "const two = document.createElement('div');"
+        'two.innerHTML = \'<img src="data:," onerror="document.title=1">\';'
+        "document.body.append(two); two.remove();"
+    )
+    time.sleep(0.2)
+    assert browser.title == "Yoyak: fixture"
+    browser.get_log("browser")  # the refusals, which the policy reports
+
+
+def test_the_main_table_sorts_by_number(browser, css):
+    head = next(cell for cell in css("table.main thead th") if cell.text.startswith("Mean"))
+    place = css("table.main thead th").index(head)
+    before = column(browser, "table.main", place)
+    head.click()
+    means = [float(text.split()[0]) for text in column(browser, "table.main", place)]
+    assert means == sorted(means) and len(means) == len(before) == 12
+    head.click()
+    means = [float(text.split()[0]) for text in column(browser, "table.main", place)]
+    assert means == sorted(means, reverse=True)
+    assert head.get_attribute("aria-sort") == "descending"
+
+
+def test_tables_filter_by_choice_and_by_word(browser, css):
+    from selenium.webdriver.support.ui import Select
+
+    everything = len(column(browser, "table[data-name=rouge]", 1))
+    controls = css("#scores .controls")[0]
+    boxes = controls.find_elements("css selector", "select")
+    box = next(box for box in boxes if "tokenizer" in box.get_attribute("aria-label"))
+    Select(box).select_by_visible_text("morphemes")
+    shown = column(browser, "table[data-name=rouge]", 3)
+    assert set(shown) == {"morphemes"} and len(shown) == everything // 4
+    search = controls.find_element("css selector", "input")
+    search.send_keys("qwen3 chat")
+    assert set(column(browser, "table[data-name=rouge]", 0)) == {"tiny_qwen3"}
+    assert "3 of 48 rows" in controls.text
+    search.clear()
+    search.send_keys(" ")
+    Select(box).select_by_index(0)
+
+
+def test_samples_sort_by_gain_and_a_dialogue_opens(browser, css):
+    table = css("details.cell[open] table.samples")[0]
+    gain = table.find_element("css selector", "thead th")
+
+    def gains():
+        marks = table.find_elements("css selector", "[data-gain]")
+        return [float(mark.text.replace("−", "-")) for mark in marks]
+
+    gain.click()
+    assert gains() == sorted(gains()) and len(gains()) == 20
+    gain.click()
+    assert gains() == sorted(gains(), reverse=True)
+    sample = table.find_element("css selector", "details.dialogue")
+    text = sample.find_element("css selector", ".text")
+    assert not text.is_displayed()
+    sample.find_element("css selector", "summary").click()
+    assert text.is_displayed() and "#Person1#:" in text.text
+
+
+def test_a_link_of_the_main_table_opens_its_cell(browser, css):
+    link = css("table.main tbody a")[0]
+    target = link.get_attribute("href").split("#")[1]
+    browser.execute_script("document.getElementById(arguments[0]).open = false", target)
+    browser.execute_script("arguments[0].click()", link)
+    time.sleep(0.2)
+    assert browser.execute_script("return document.getElementById(arguments[0]).open", target)
+
+
+@pytest.mark.parametrize("width, height", [(1440, 900), (390, 844)])
+def test_the_page_itself_never_scrolls_sideways(browser, width, height):
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_first_screen_shows_question_answer_table_and_plot(browser):
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 1440, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+    )
+    try:
+        browser.execute_script("scrollTo(0, 0)")
+        for selector in ("h1", ".answer", "table.main", ".first .plot svg"):
+            bottom = browser.execute_script(
+                "return document.querySelector(arguments[0]).getBoundingClientRect().bottom",
+                selector,
+            )
+            assert 0 < bottom <= 900, selector
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

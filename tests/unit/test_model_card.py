@@ -1,0 +1,99 @@
+"""Model cards: valid Hub metadata, the table's numbers, the right words for each kind of model."""
+
+import copy
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+from huggingface_hub import ModelCard
+
+from yoyak.reporting.model_card import model_card
+from yoyak.settings.config import PROJECT_ROOT, UserError
+from yoyak.settings.study import Cell
+
+CELL = Cell("tiny_qwen3", "chat", "templates", 42)
+
+
+def test_metadata_reads_back_with_the_scores_of_the_table(reported_study):
+    study, results = reported_study
+    card = ModelCard(model_card(study, results, CELL))
+    data = card.data
+    assert (data.language, data.library_name, data.pipeline_tag) == (
+        "ko",
+        "peft",
+        "text-generation",
+    )
+    assert data.base_model is None  # a local folder is no model of the Hub
+    assert {"summarization", "qlora"} <= set(data.tags)
+    with open(results / "tables" / "rouge.csv", encoding="utf-8") as file:
+        rows = [
+            row
+            for row in csv.DictReader(file)
+            if (row["model"], row["format"], row["condition"])
+            == (CELL.model, CELL.format, CELL.augmentation)
+        ]
+    expected = [
+        float(row[key]) for row in rows for key in ("rouge1", "rouge2", "rougeL", "rouge_mean")
+    ]
+    assert [result.metric_value for result in data.eval_results] == expected
+    assert all(result.metric_type == "rouge" for result in data.eval_results)
+
+
+def test_text_shows_zero_shot_floors_use_and_command(reported_study):
+    study, results = reported_study
+    text = ModelCard(model_card(study, results, CELL)).text
+    for part in (
+        "zero-shot, same base and format",
+        "floor: another dialogue’s reference",
+        "AutoPeftModelForCausalLM",
+        "add_special_tokens=False",
+        "python workflow/scripts/train.py",
+        "licences",
+    ):
+        assert part in text, part
+
+
+def test_a_checkpoint_of_the_hub_is_the_base_model(reported_study, tmp_path):
+    study, results = reported_study
+    copied = tmp_path / "results"
+    for name in ("tables", "examples"):
+        (copied / name).parent.mkdir(exist_ok=True)
+        (copied / name).symlink_to(results / name)
+    record = json.loads((results / CELL.run / "run.json").read_text(encoding="utf-8"))
+    record = copy.deepcopy(record)
+    record["settings"]["model"] |= {
+        "checkpoint": "Qwen/Qwen3-4B-Instruct-2507",
+        "use_lora": False,
+        "use_qlora": False,
+    }
+    (copied / CELL.run).mkdir(parents=True)
+    (copied / CELL.run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    card = ModelCard(model_card(study, copied, CELL))
+    assert card.data.base_model == "Qwen/Qwen3-4B-Instruct-2507"
+    assert card.data.library_name == "transformers"
+    assert "fully fine-tuned" in card.text and "AutoPeft" not in card.text
+
+
+def test_an_untrained_cell_is_named(reported_study, tmp_path):
+    study, results = reported_study
+    (tmp_path / "tables").symlink_to(results / "tables")
+    with pytest.raises(UserError, match="run.json: no such file; train this cell first"):
+        model_card(study, tmp_path, CELL)
+
+
+@pytest.mark.parametrize("script", ["plot.py", "report.py", "model_card.py"])
+def test_scripts_start_without_torch_and_explain_themselves(script):
+    command = [sys.executable, "-X", "importtime", f"workflow/scripts/{script}", "--help"]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "Example" in done.stdout
+    loaded = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+    assert not loaded & {"torch", "transformers", "matplotlib"}
+
+
+def test_reporting_never_loads_torch():
+    code = "import yoyak.reporting.plots, yoyak.reporting.html, yoyak.reporting.model_card, sys; "
+    code += "assert 'torch' not in sys.modules"
+    folder = PROJECT_ROOT / "workflow" / "scripts"
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, timeout=60)

@@ -1,0 +1,115 @@
+"""Plots as files: they exist, parse, carry their caption, and stay the same bytes."""
+
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from fixture_report import build_report_results, report_study
+from PIL import Image
+
+from yoyak.reporting import score_plots, training_plots
+from yoyak.reporting.plots import STUDY_PLOTS, loss_stem, write_plots
+from yoyak.reporting.style import CONDITION_COLOURS, plot_style, spread
+from yoyak.settings.config import UserError
+
+
+@pytest.fixture
+def captions(reported_study):
+    _, results = reported_study
+    return json.loads((results / "plots" / "captions.json").read_text(encoding="utf-8"))
+
+
+def test_every_plot_is_there_as_svg_and_png(reported_study, captions):
+    study, results = reported_study
+    cells = {loss_stem(cell.model, cell.format, cell.augmentation) for cell in study.cells()}
+    assert set(captions) == set(STUDY_PLOTS) | cells
+    found = {path.name for path in (results / "plots").iterdir()}
+    assert found == {f"{s}.{end}" for s in captions for end in ("svg", "png")} | {"captions.json"}
+    for stem in captions:
+        root = ElementTree.parse(results / "plots" / f"{stem}.svg").getroot()
+        assert root.tag.endswith("svg")
+        with Image.open(results / "plots" / f"{stem}.png") as image:
+            assert image.width > 600
+
+
+def test_captions_say_n_tokenizer_and_interval_and_stand_in_the_files(reported_study, captions):
+    _, results = reported_study
+    for stem, caption in captions.items():
+        assert re.search(r"\bn\b ?[=:]", caption), stem
+        assert "tokenizer" in caption.lower(), stem
+        assert "interval" in caption, stem
+        assert caption[:60] in (results / "plots" / f"{stem}.svg").read_text(encoding="utf-8")
+
+
+def test_equal_results_give_equal_bytes(reported_study, tmp_path):
+    study, results = reported_study
+    write_plots(study, results, tmp_path)
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (results / "plots" / path.name).read_bytes(), path.name
+
+
+def test_no_date_and_no_hangul_that_a_font_might_lack(reported_study):
+    _, results = reported_study
+    for path in (results / "plots").glob("*.svg"):
+        text = path.read_text(encoding="utf-8")
+        assert "dc:date" not in text
+        assert not re.search("[가-힣]", text)
+
+
+def test_bars_reach_the_values_of_the_table(reported_study):
+    study, results = reported_study
+    with plot_style():
+        figure, _ = score_plots.score_bars(study, results)
+    heights = sorted(bar.get_height() for bar in figure.axes[0].patches)
+    rows = (results / "tables" / "rouge.csv").read_text(encoding="utf-8").splitlines()
+    cells = [row.split(",") for row in rows if ",morphemes," in row]
+    assert heights == pytest.approx(sorted(float(cell[9]) for cell in cells))
+
+
+def test_lengths_count_every_example_and_draw_the_limits(reported_study):
+    study, results = reported_study
+    with plot_style():
+        figure, caption = training_plots.lengths(study, results)
+    prompts = figure.axes[0]
+    assert [int(patch.get_data().values.sum()) for patch in prompts.patches] == [120, 120]
+    limits = study.models["tiny_llama"]["dataset"]
+    assert prompts.lines[0].get_xdata()[0] == limits["encoder_max_len"]
+    assert "120 examples" in caption
+
+
+def test_lightness_alone_tells_the_conditions_apart():
+    """Grey print keeps lightness only: neighbours differ by a fifth of the whole range."""
+    greys = []
+    for colour in CONDITION_COLOURS.values():
+        red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+        greys.append((0.299 * red + 0.587 * green + 0.114 * blue) / 255)
+    assert all(light - dark > 0.2 for light, dark in zip(greys, greys[1:], strict=False))
+
+
+def test_labels_are_moved_apart_and_keep_their_order():
+    assert spread([10.0, 10.5, 30.0], gap=2.0) == [10.0, 12.0, 30.0]
+    assert spread([5.0, 1.0], gap=1.0) == [5.0, 1.0]
+
+
+def test_several_seeds_one_reference_one_tokenizer_no_second_condition(tmp_path):
+    study = report_study(
+        models=("tiny_llama",),
+        formats=("chat",),
+        augmentations=("none",),
+        seeds=(1, 2),
+        tokenizers=("words",),
+        resamples=100,
+    )
+    study, results = build_report_results(tmp_path, study, rows=8, references=1)
+    folder = tmp_path / "plots"
+    folder.mkdir()
+    write_plots(study, results, folder)
+    captions = json.loads((folder / "captions.json").read_text(encoding="utf-8"))
+    assert "tokenizers" not in captions
+    assert "2 training seeds" in captions["scores"]
+
+
+def test_a_missing_table_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"rouge.csv: .*compare"):
+        score_plots.score_bars(report_study(), tmp_path)

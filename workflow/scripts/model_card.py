@@ -1,0 +1,51 @@
+"""Write one training's model card: a README.md in the Hugging Face Hub's format, scores included.
+
+Example:
+  python workflow/scripts/model_card.py --study embedded --experiment tiny_llama --format chat \\
+      --augmentation none --seed 42 --results results/embedded \\
+      --output results/embedded/runs/tiny_llama/chat/none/seed42/README.md
+"""
+
+import argparse
+from pathlib import Path
+
+from yoyak.run.workspace import atomic_write_text
+from yoyak.settings.cli import run_script
+from yoyak.settings.config import UserError
+from yoyak.settings.study import Cell, load_study
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--study", default="embedded", help="a file of config/studies/")
+    parser.add_argument("--experiment", required=True, help="a model of the study")
+    parser.add_argument("--format", required=True, choices=["instruction", "chat"])
+    parser.add_argument("--augmentation", default="none", choices=["none", "templates"])
+    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--debug", action="store_true", help="the study's small debug run")
+    parser.add_argument("--results", type=Path, help="default: results/STUDY")
+    parser.add_argument("--output", type=Path, help="default: README.md beside final_model/")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    args = parse_arguments()
+    study = load_study(args.study, debug=args.debug)
+    cell = Cell(args.experiment, args.format, args.augmentation, args.seed)
+    if cell not in study.cells():
+        raise UserError(
+            f"study '{study.source}' has no training {cell.run}; "
+            "see its models, formats, augmentations and seeds"
+        )
+    results = args.results or study.results
+    output = args.output or results / cell.run / "README.md"
+    from yoyak.reporting.model_card import model_card
+
+    atomic_write_text(output, model_card(study, results, cell))
+    print(f"wrote {output}")
+
+
+if __name__ == "__main__":
+    run_script(main)

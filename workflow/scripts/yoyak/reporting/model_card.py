@@ -1,0 +1,225 @@
+"""README.md of one adapter in the Hugging Face Hub's format, with its scores as model-index."""
+
+import re
+from pathlib import Path
+
+from yoyak.reporting.cells import read_json
+from yoyak.reporting.cited import words
+from yoyak.reporting.results import (
+    CONDITION_NAMES,
+    TOKENIZER_NAMES,
+    Row,
+    one,
+    read_table,
+    where,
+)
+from yoyak.reporting.tables import reading_cell
+from yoyak.settings.config import PROJECT_ROOT
+from yoyak.settings.study import ZERO_SHOT, Cell, Study
+
+MEASURES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rouge_mean": "mean"}
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+TRAINING_KEYS = (
+    "epochs",
+    "max_steps",
+    "batch_size",
+    "gradient_accumulation_steps",
+    "learning_rate",
+    "lr_scheduler",
+    "warmup_ratio",
+    "weight_decay",
+    "max_grad_norm",
+)
+
+
+def model_card(study: Study, results: Path, cell: Cell) -> str:
+    """The card of a trained and compared cell, metadata block included.
+
+    Raises UserError when the training record, the examples or the tables are missing.
+    """
+    from huggingface_hub import ModelCard
+
+    results = Path(results)
+    rows = where(read_table(results, "rouge"), **_labels(cell))
+    record = read_json(results / cell.run / "run.json", "train this cell first")
+    place = results / "examples" / cell.model / cell.format / cell.augmentation
+    statistics = read_json(place / "statistics.json", "run build_dataset.py first")
+    parts = [
+        _introduction(study, cell, record),
+        _usage(study, cell, record["settings"], statistics["frames"][0]),
+        _scores(results, study, cell, rows),
+        _training(study, record, statistics),
+        _limits(study, record),
+    ]
+    metadata = _metadata(study, cell, record["settings"], rows)
+    text = "\n\n".join(parts)
+    return str(ModelCard(f"---\n{metadata.to_yaml()}\n---\n\n{text}\n"))
+
+
+def _labels(cell: Cell) -> dict:
+    return {
+        "model": cell.model,
+        "format": cell.format,
+        "condition": cell.augmentation,
+        "seed": cell.seed,
+    }
+
+
+def _metadata(study: Study, cell: Cell, config: dict, rows: list[Row]):
+    from huggingface_hub import EvalResult, ModelCardData
+
+    results = [
+        EvalResult(
+            task_type="summarization",
+            task_name="Dialogue summarisation",
+            dataset_type=study.source,
+            dataset_name=f"{study.source} dev, {row['n']} dialogues",
+            dataset_split="dev",
+            metric_type="rouge",
+            metric_name=f"{name} F1 × 100, tokenizer {row['tokenizer']}",
+            metric_value=row[measure],
+        )
+        for row in rows
+        for measure, name in MEASURES.items()
+    ]
+    adapter = config["model"]["use_lora"]
+    tags = ["summarization", "dialogue", "yoyak"]
+    tags += (["lora"] if adapter else []) + (["qlora"] if config["model"]["use_qlora"] else [])
+    return ModelCardData(
+        language=study.language,
+        base_model=_hub_name(config),
+        library_name="peft" if adapter else "transformers",
+        pipeline_tag="text-generation",
+        tags=tags,
+        metrics=["rouge"],
+        model_name=_name(cell),
+        eval_results=results,
+    )
+
+
+def _hub_name(config: dict) -> str | None:
+    """The base checkpoint, if it is one of the Hub and no local folder."""
+    checkpoint = config["model"]["checkpoint"] or ""
+    local = (PROJECT_ROOT / checkpoint).exists()
+    return checkpoint if HUB_NAME.fullmatch(checkpoint) and not local else None
+
+
+def _name(cell: Cell) -> str:
+    return f"{cell.model}-{cell.format}-{cell.augmentation}-seed{cell.seed}"
+
+
+def _introduction(study: Study, cell: Cell, record: dict) -> str:
+    model = record["settings"]["model"]
+    kind = "QLoRA adapter" if model["use_qlora"] else "LoRA adapter"
+    kind = kind if model["use_lora"] else "fully fine-tuned model"
+    revision = f", revision `{model['revision']}`" if model["revision"] else ""
+    return (
+        f"# {_name(cell)}\n\n"
+        f"A {kind} that summarises dialogues, trained from `{model['checkpoint']}`{revision} in "
+        f"the Yoyak study `{study.source}`: {CONDITION_NAMES[cell.augmentation]}, {cell.format} "
+        f"format, seed {cell.seed}.\n\n{study.settings['description']}"
+    )
+
+
+def _usage(study: Study, cell: Cell, config: dict, frame: dict) -> str:
+    adapter = config["model"]["use_lora"]
+    library = "peft" if adapter else "transformers"
+    model_class = "AutoPeftModelForCausalLM" if adapter else "AutoModelForCausalLM"
+    head, tail = repr(frame["head"]), repr(frame["tail"])
+    limit = config["generation"]["max_new_tokens"] or config["dataset"]["decoder_max_len"]
+    imports = [f"from {library} import {model_class}", "from transformers import AutoTokenizer"]
+    if not adapter:
+        imports = ["from transformers import AutoModelForCausalLM, AutoTokenizer"]
+    code = "\n".join(
+        [
+            *imports,
+            "",
+            'folder = "final_model"  # or the name of the published repository',
+            "tokenizer = AutoTokenizer.from_pretrained(folder)",
+            f"model = {model_class}.from_pretrained(folder)",
+            f"prompt = {head} + dialogue + {tail}",
+            'inputs = tokenizer(prompt, return_tensors="pt", '
+            f"add_special_tokens={cell.format == 'instruction'})",
+            f"output = model.generate(**inputs, max_new_tokens={limit}, do_sample=False)",
+            'start = inputs["input_ids"].shape[1]',
+            "print(tokenizer.decode(output[0, start:], skip_special_tokens=True))",
+        ]
+    )
+    shape = "Turns stand on lines of their own, speakers as `#Person1#:`."
+    return f"## Use\n\n{shape}\n\n```python\n{code}\n```"
+
+
+def _scores(results: Path, study: Study, cell: Cell, rows: list[Row]) -> str:
+    every = read_table(results, "rouge")
+    context = read_table(results, "context")
+    lines = [
+        "| tokenizer | row | n | R-1 | R-2 | R-L | mean | 95 % interval |",
+        "|---|---|---:|---:|---:|---:|---:|---|",
+    ]
+    for row in rows:
+        tokenizer = row["tokenizer"]
+        start = one(
+            every,
+            model=cell.model,
+            format=cell.format,
+            condition=ZERO_SHOT,
+            tokenizer=tokenizer,
+        )
+        around = [
+            (f"floor: {words('name', level['name'])}", level)
+            if level["name"].startswith("floor")
+            else (f"ceiling: {words('name', level['name'])}", level)
+            for level in where(context, tokenizer=tokenizer, group="all")
+        ]
+        named = [("**this model**", row), ("zero-shot, same base and format", start), *around]
+        lines += [_score_line(tokenizer, name, values) for name, values in named]
+    metric = study.settings["metric"]
+    return (
+        "## Scores\n\nROUGE F1 × 100 on dev, which was not used to choose the checkpoint"
+        + ("" if study.settings["data"]["selection"] == "held_out" else " (it was: optimistic)")
+        + f". References: {metric['references']}. A score means nothing without its tokenizer and "
+        "floor.\n\n" + "\n".join(lines)
+    )
+
+
+def _score_line(tokenizer: str, name: str, row: Row) -> str:
+    values = [reading_cell(key, row[key]) for key in MEASURES]
+    interval = (
+        f"{reading_cell('ci_low', row['ci_low'])} to {reading_cell('ci_high', row['ci_high'])}"
+    )
+    cells = [TOKENIZER_NAMES[tokenizer], name, reading_cell("n", row["n"]), *values, interval]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _training(study: Study, record: dict, statistics: dict) -> str:
+    config = record["settings"]
+    facts = {
+        "data": f"`{study.settings['data']['train']}`, {record['examples']:,} examples",
+        "optimiser steps": f"{record['steps']:,}, best at step {record['best_step']:,}",
+        "supervised tokens": f"{record['supervised_tokens']:,}",
+        "selection loss": f"{record['best_eval_loss']:.4f}",
+        "prompts shortened": f"{statistics['train']['prompts_shortened']:,}",
+        **{f"`{key}`": str(config["training"][key]) for key in TRAINING_KEYS},
+    }
+    if config["model"]["use_lora"]:
+        facts |= {f"LoRA `{key}`": str(value) for key, value in config["lora"].items()}
+    packages = ", ".join(f"{name} {version}" for name, version in record["packages"].items())
+    commit = (record["git"] or {}).get("commit") or "not in a git checkout"
+    facts |= {"commit": f"`{commit}`", "packages": packages}
+    lines = [f"| {key} | {value} |" for key, value in facts.items()]
+    return (
+        "## Training\n\n| | |\n|---|---|\n"
+        + "\n".join(lines)
+        + (f"\n\nMade by\n\n```\n{record['command']}\n```")
+    )
+
+
+def _limits(study: Study, record: dict) -> str:
+    note = study.settings["report"]["note"]
+    return (
+        "## Limits\n\n"
+        + (f"{note}\n\n" if note else "")
+        + "Summaries may leave out, repeat or invent; read them beside the dialogue. The licences "
+        f"of the base model (`{record['settings']['model']['checkpoint']}`) and of the training "
+        "data apply to this adapter; state them before publishing it."
+    )
