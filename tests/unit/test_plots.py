@@ -4,11 +4,15 @@ import json
 import re
 import xml.etree.ElementTree as ElementTree
 
+import fixture_results
 import pytest
 from fixture_report import build_report_results, report_study
+from fixture_results import fixture_dialogues
 from PIL import Image
 
+from yoyak.data.dialogues import Dialogue
 from yoyak.reporting import score_plots, training_plots
+from yoyak.reporting.html import render_report
 from yoyak.reporting.plots import STUDY_PLOTS, loss_stem, write_plots
 from yoyak.reporting.style import CONDITION_COLOURS, plot_style, spread
 from yoyak.settings.config import UserError
@@ -92,7 +96,7 @@ def test_labels_are_moved_apart_and_keep_their_order():
     assert spread([5.0, 1.0], gap=1.0) == [5.0, 1.0]
 
 
-def test_several_seeds_one_reference_one_tokenizer_no_second_condition(tmp_path):
+def test_several_seeds_one_reference_one_tokenizer_and_no_templates(tmp_path):
     study = report_study(
         models=("tiny_llama",),
         formats=("chat",),
@@ -102,12 +106,28 @@ def test_several_seeds_one_reference_one_tokenizer_no_second_condition(tmp_path)
         resamples=100,
     )
     study, results = build_report_results(tmp_path, study, rows=8, references=1)
-    folder = tmp_path / "plots"
+    folder = results / "plots"
     folder.mkdir()
     write_plots(study, results, folder)
     captions = json.loads((folder / "captions.json").read_text(encoding="utf-8"))
     assert "tokenizers" not in captions
     assert "2 training seeds" in captions["scores"]
+    page = render_report(study, results)
+    assert "Seeds taken together" in page and "tiny_llama · chat · fine-tuned · seed 2" in page
+    assert "ceiling" not in page.split("<tfoot>")[1].split("</tfoot>")[0]
+
+
+def test_data_without_groups_has_no_plot_and_no_tables_of_groups(tmp_path, monkeypatch):
+    plain = [Dialogue(d.fname, d.dialogue, d.summaries) for d in fixture_dialogues(8)]
+    monkeypatch.setattr(fixture_results, "fixture_dialogues", lambda rows, references: plain)
+    study = report_study(
+        models=("tiny_llama",), formats=("chat",), tokenizers=("words", "morphemes")
+    )
+    study, results = build_report_results(tmp_path, study, rows=8)
+    (results / "plots").mkdir()
+    write_plots(study, results, results / "plots")
+    assert not (results / "plots" / "groups.svg").exists()
+    assert "Groups of dialogues apart" not in render_report(study, results)
 
 
 def test_a_missing_table_is_named(tmp_path):

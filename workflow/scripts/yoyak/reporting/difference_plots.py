@@ -25,7 +25,7 @@ from yoyak.reporting.results import (
 from yoyak.settings.study import ZERO_SHOT, Study
 
 BLOCK_GAP = 1.4  # lines between two comparisons
-HOURS_FROM = 3 * 3600  # seconds of training from which the axis counts hours
+UNITS = ((3 * 3600, "hours", 3600), (180, "minutes", 60), (0, "seconds", 1))  # from, name, seconds
 
 _CELL = ("model", "format", "condition", "seed")
 _FORMAT_MARKERS = {"instruction": "s", "chat": "o"}
@@ -72,7 +72,8 @@ def cost(study: Study, results: Path) -> tuple[Figure, str]:
     rouge = where(read_table(results, "rouge"), tokenizer=tokenizer)
     training = where(read_table(results, "resources"), step="train")
     seconds = {tuple(row[key] for key in _CELL): row["wall_seconds"] for row in training}
-    unit, size = ("hours", 3600) if max(seconds.values()) > HOURS_FROM else ("minutes", 60)
+    longest = max(seconds.values())
+    unit, size = next((name, size) for least, name, size in UNITS if longest >= least)
     figure = style.new_figure(max(6.4, 3.1 * len(study.models) + 0.8), 3.6)
     all_axes = figure.subplots(1, len(study.models), sharex=True, sharey=True, squeeze=False)[0]
     for axes, model in zip(all_axes, study.models, strict=True):
