@@ -95,6 +95,8 @@ def predict_bytes(
         weights += 2 * (2 if compile else 1) * shape.intermediate * (shape.hidden + ROOM)
     # fp32 adapter, gradient, two AdamW moments, and what an optimiser step needs in passing
     adapters = shape.lora_parameters(lora_rank) * 20
+    if not lora_rank:  # all weights are trained in their own type: gradient, two moments
+        adapters = (shape.linear_parameters + shape.embedding_parameters) * 8
     layer = _fused_layer(shape) if compile else _plain_layer(shape)
     per_token = (
         shape.layers * 2 * shape.hidden + layer if gradient_checkpointing else shape.layers * layer

@@ -51,7 +51,7 @@ def make_plan(
         compute_dtype=config["model"]["compute_dtype"],
         supports_bf16=not cuda or torch.cuda.is_bf16_supported(including_emulation=False),
         use_qlora=config["model"]["use_qlora"],
-        lora_rank=config["lora"]["r"],
+        lora_rank=config["lora"]["r"] if config["model"]["use_lora"] else 0,
         longest=int(lengths.max()),
         batch_tokens=int(lengths.double().mean() * batch),
         steps=planned_steps(training, len(train_set)),
