@@ -6,11 +6,13 @@ import hashlib
 import re
 from html.parser import HTMLParser
 
+import jinja2
 import pytest
 from fixture_report import HOSTILE, report_study
 
 from yoyak.reporting.answer import answer, judge
-from yoyak.reporting.html import render_report
+from yoyak.reporting.html import TEMPLATES, render_report
+from yoyak.reporting.plots import STUDY_PLOTS
 from yoyak.reporting.samples import equal_steps
 from yoyak.settings.config import UserError
 
@@ -243,3 +245,16 @@ def test_missing_plots_are_named(reported_study, tmp_path):
     (tmp_path / "tables").symlink_to(results / "tables")
     with pytest.raises(UserError, match=r"captions.json: no such file; run plot.py first"):
         render_report(study, tmp_path)
+
+
+@pytest.mark.parametrize("figure", [*STUDY_PLOTS, "loss-tiny_llama-chat-none"])
+def test_captions_of_the_workflow_report_know_every_plot(figure):
+    from docutils.core import publish_parts
+
+    template = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(
+        (TEMPLATES / "plots.rst").read_text(encoding="utf-8")
+    )
+    text = template.render(snakemake={"wildcards": {"figure": figure}})
+    assert ("of one model, format and condition" in text) == figure.startswith("loss-")
+    assert "nterval" in text or "Exact counts" in text
+    publish_parts(text, writer="html", settings_overrides={"halt_level": 2})
