@@ -22,6 +22,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -45,15 +46,17 @@ class Dialogue:
     outcome: str
     turns: tuple[str, ...]
     summaries: tuple[str, ...]
+    facts: tuple[tuple[str, str], ...]  # (slot, value), roles left out
 
     @property
     def text(self) -> str:
         return "\n".join(self.turns)
 
 
-def blocks(text: str) -> list[str]:
+@cache
+def blocks(text: str) -> tuple[str, ...]:
     """The alternatives of a block of turns: pieces between blank lines."""
-    return [piece.strip() for piece in re.split(r"\n\s*\n", text or "") if piece.strip()]
+    return tuple(piece.strip() for piece in re.split(r"\n\s*\n", text) if piece.strip())
 
 
 def lines(text: str) -> list[str]:
@@ -192,9 +195,10 @@ def compose(situation: dict, common: dict, rng: random.Random) -> Dialogue:
     used: dict = {}
     facts = draw_facts(situation.get("slots", {}), common, rng, used)
     facts |= draw_facts(outcome.get("slots", {}), common, rng, used)
+    told = tuple(facts.items())
     turns = script(situation, outcome, common, rng)
     for role, _ in turns:
         facts.setdefault(role, f"#Person{sum(key in 'ABCDEFG' for key in facts) + 1}#")
     spoken = tuple(f"{facts[role]}: {fill(choose(text, rng), facts)}" for role, text in turns)
     return Dialogue(situation["key"], situation["topic"], situation["group"], name, spoken,
-                    tuple(summarise(situation, outcome, facts, rng)))
+                    tuple(summarise(situation, outcome, facts, rng)), told)
