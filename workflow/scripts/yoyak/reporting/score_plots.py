@@ -106,9 +106,8 @@ def group_slopes(study: Study, results: Path) -> tuple[Figure, str] | None:
         Line2D([], [], mec=style.INK, mew=0.5, label=f"{names[name]} (n = {counts[name]})", **look)
         for name, look in looks.items()
     ]
-    handles.append(Line2D([], [], color=style.FLOOR, lw=0.9, label="floor"))
-    handles.append(Line2D([], [], color=style.CEILING, lw=0.9, label="ceiling"))
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    _name_levels(all_axes[-1], read_context(results, tokenizer))
     sizes = ", ".join(f"{name}: n = {count}" for name, count in counts.items())
     renamed = "".join(f" “{word}” is {name}." for name, word in names.items() if word != name)
     several = f" Means over {len(study.seeds)} training seeds." if len(study.seeds) > 1 else ""
@@ -186,6 +185,19 @@ def _draw_levels(axes, context: dict[str, Row], line: str) -> None:
     for key, colour in ((OTHER_REFERENCE, style.FLOOR), (CEILING, style.CEILING)):
         if key in context:
             axes.axhline(context[key]["rouge_mean"], color=colour, lw=0.9, ls=line)
+
+
+def _name_levels(axes, context: dict[str, Row]) -> None:
+    """Write floor and ceiling beside their lines: grey print has no colours to tell them apart."""
+    for key, colour, word in (
+        (OTHER_REFERENCE, style.FLOOR, "floor"),
+        (CEILING, style.CEILING, "ceiling"),
+    ):
+        if key in context:
+            axes.annotate(
+                word, (1.03, context[key]["rouge_mean"]), xycoords=("axes fraction", "data"),
+                color=colour, fontsize=8, va="center", annotation_clip=False,
+            )  # fmt: skip
 
 
 def _group_arm(rows: list[Row], **cell: str) -> Row:
