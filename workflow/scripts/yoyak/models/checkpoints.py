@@ -44,7 +44,8 @@ class Checkpoint:
             return None
         from huggingface_hub import try_to_load_from_cache
 
-        found = try_to_load_from_cache(self.name, "config.json", **self.kwargs)
+        revision = self.kwargs.get("revision")
+        found = try_to_load_from_cache(self.name, "config.json", revision=revision)
         return Path(found).parent.name if isinstance(found, str) else None
 
 
@@ -89,16 +90,51 @@ def _warn_unpinned(name: str) -> None:
     )
 
 
+def reach(checkpoint: Checkpoint, model: dict) -> Checkpoint:
+    """Ask the Hub for the checkpoint once, so that a Hub that is away or refuses is known at once.
+
+    transformers asks for one file after the other, each with retries: minutes, when none answers.
+    With the Hub away a checkpoint in the cache is used as it lies there.
+
+    Raises UserError: gated, private, no such repository or revision, neither Hub nor cache.
+    """
+    if checkpoint.local:
+        return checkpoint
+    try:
+        away = _ask_hub(checkpoint.name, checkpoint.kwargs.get("revision"))
+    except Exception as error:
+        raise hub_error(model, error) from error
+    if away is None:
+        return checkpoint
+    if checkpoint.commit() is None:
+        raise hub_error(model, away) from away
+    return Checkpoint(checkpoint.name, {**checkpoint.kwargs, "local_files_only": True}, local=False)
+
+
+@functools.cache
+def _ask_hub(name: str, revision: str | None) -> Exception | None:
+    """None if the Hub answers, the error if it cannot be reached; its refusals are raised."""
+    from huggingface_hub import constants, errors, get_hf_file_metadata, hf_hub_url
+
+    url = hf_hub_url(name, "config.json", revision=revision)
+    try:
+        get_hf_file_metadata(url, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    except (errors.HfHubHTTPError, errors.EntryNotFoundError):
+        raise
+    except Exception as error:  # of the network: its class depends on the version of the client
+        log.warning("the Hub cannot be reached (%s)", one_line(error)[:200])
+        return error
+    return None
+
+
 def hub_error(model: dict, error: Exception) -> UserError:
     """Say in words why a checkpoint or its tokenizer could not be had or read."""
     names = {kind.__name__ for part in _chain(error) for kind in type(part).__mro__}
     text = one_line(error)
-    fitting = (
-        cure
-        for faults, phrases, cure in _CURES
-        if names & set(faults) or any(phrase in text.lower() for phrase in phrases)
-    )
-    cure = next(fitting, f"it cannot be loaded ({type(error).__name__}: {{text}})")
+    by_class = [cure for faults, _, cure in _CURES if names & set(faults)]
+    by_text = [cure for _, said, cure in _CURES if any(part in text.lower() for part in said)]
+    otherwise = f"it cannot be loaded ({type(error).__name__}: {{text}})"
+    cure = [*by_class, *by_text, otherwise][0]
     cure = cure.format(revision=model["revision"], text=text[:300])
     return UserError(f"model.checkpoint '{model['checkpoint']}': {cure}")
 
@@ -112,7 +148,8 @@ def _chain(error: BaseException | None) -> list[BaseException]:
     return found
 
 
-# (names of exceptions, phrases of their text in lower case, what to say), the first match wins.
+# (names of exceptions, phrases of their text in lower case, what to say): the first match wins,
+# a class before a phrase.
 _CURES = (
     (
         ("GatedRepoError",),
@@ -130,10 +167,18 @@ _CURES = (
         "no such repository, or it is private: check the name, or set HF_TOKEN",
     ),
     (
-        ("LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "ConnectTimeout"),
+        (
+            *("LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "TransportError"),
+            *("TimeoutException", "ConnectionError"),
+        ),
         ("couldn't connect", "offline mode", "cannot find the requested files"),
         "the Hub cannot be reached and the cache lacks it: connect once to download it, or set "
         "model.checkpoint to a local folder",
+    ),
+    (
+        ("EntryNotFoundError",),
+        (),
+        "the repository has no config.json: is it a model for transformers?",
     ),
     (
         (),

