@@ -14,7 +14,7 @@ from yoyak.data.dialogues import Dialogue
 from yoyak.reporting import score_plots, training_plots
 from yoyak.reporting.html import render_report
 from yoyak.reporting.plots import STUDY_PLOTS, loss_stem, write_plots
-from yoyak.reporting.style import CONDITION_COLOURS, plot_style, spread
+from yoyak.reporting.style import CONDITION_COLOURS, plot_style, save, spread
 from yoyak.settings.config import UserError
 
 
@@ -48,7 +48,10 @@ def test_captions_say_n_tokenizer_and_interval_and_stand_in_the_files(reported_s
 
 def test_equal_results_give_equal_bytes(reported_study, tmp_path):
     study, results = reported_study
-    write_plots(study, results, tmp_path)
+    with plot_style():
+        for stem in ("scores", "lengths"):
+            figure, caption = STUDY_PLOTS[stem](study, results)
+            save(figure, tmp_path, stem, caption)
     for path in tmp_path.iterdir():
         assert path.read_bytes() == (results / "plots" / path.name).read_bytes(), path.name
 
