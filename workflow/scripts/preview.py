@@ -9,6 +9,8 @@ Tokens that carry a loss are marked with *. The row is read from the study's raw
 """
 
 import argparse
+import os
+import sys
 
 from yoyak.data.dialogues import Dialogue, read_dialogues
 from yoyak.data.splits import raw_file
@@ -39,7 +41,10 @@ def main() -> None:
     from yoyak.models.lora_loader import LoRALoader
 
     tokenizer = LoRALoader(config).load_tokenizer()
-    print(preview(row, tokenizer, config, args.format, study.language))
+    try:
+        print(preview(row, tokenizer, config, args.format, study.language), flush=True)
+    except BrokenPipeError:  # the reader, `head` or a pager, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def find_row(study: Study, fname: str | None) -> Dialogue:
