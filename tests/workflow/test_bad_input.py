@@ -1,0 +1,120 @@
+"""Mistakes end in one clear line, an exit code that is not 0, and nothing under results/."""
+
+import re
+
+import pytest
+from workflow_project import SMALL
+
+TRAIN = "workflow/resources/dialogues/train.csv"
+CHAT = "#Person1#: 안녕하세요. <br>#Person2#: 네 안녕하세요."
+HEADER = "fname,dialogue,summary,topic"
+
+
+def study(**changes):
+    return lambda project: project.write_study("small", {**SMALL, **changes})
+
+
+def train_csv(content: str | bytes):
+    """Replace the training data."""
+    raw = content.encode() if isinstance(content, str) else content
+    return lambda project: project.path(TRAIN).write_bytes(raw)
+
+
+def model_file(text: str):
+    return lambda project: project.path("config/models/tiny_llama.yaml").write_text(text)
+
+
+def circle(project):
+    project.path("config/models/one.yaml").write_text("_base_: two.yaml\n")
+    project.path("config/models/two.yaml").write_text("_base_: one.yaml\n")
+    project.write_study("small", {**SMALL, "models": ["one"]})
+
+
+BASE = "_base_: ../base/causal_lm.yaml\nmodel: {checkpoint: workflow/resources/models/tiny_llama}\n"
+RUNS = "results/small-debug/runs"
+
+# name: (change of the project, arguments, what the error line must name)
+MISTAKES = {
+    "unknown study": (None, ["--config", "study=nope"], ["study 'nope'", "small"]),
+    "study that climbs out": (None, ["--config", "study=../x"], ["config/config.yaml", "study"]),
+    "unknown --config key": (None, ["--config", "studdy=small"], ["studdy", "study"]),
+    "debug is no word": (None, ["--config", "study=small", "debug=maybe"], ["debug", "maybe"]),
+    "unknown study key": (study(modles=["x"]), [], ["small.yaml", "modles"]),
+    "unknown model": (study(models=["gpt5"]), [], ["gpt5", "config/models"]),
+    "unknown format": (study(formats=["poem"]), [], ["formats", "poem"]),
+    "unknown metric": (study(metric={"primary": "bleu", "tokenizers": ["bleu"]}), [], ["bleu"]),
+    "primary not scored": (
+        study(metric={"primary": "words", "tokenizers": ["characters"]}),
+        [],
+        ["metric.primary", "words"],
+    ),
+    "unknown config key": (model_file(BASE + "lora: {rank: 8}\n"), [], ["lora.rank"]),
+    "value out of range": (model_file(BASE + "lora: {r: 0}\n"), [], ["lora.r", "0"]),
+    "key twice": (model_file(BASE + "lora: {r: 4}\nlora: {r: 8}\n"), [], ["lora", "twice"]),
+    "broken YAML": (model_file("_base_: [\n"), [], ["tiny_llama.yaml", "YAML"]),
+    "circle of bases": (circle, [], ["_base_", "circle", "one.yaml"]),
+    "override of an unknown key": (
+        study(overrides={"training": {"steps": 3}}),
+        [],
+        ["training.steps"],
+    ),
+    "model not in the study": (None, [f"{RUNS}/nope/chat/none/x"], ["nope", "tiny_llama"]),
+    "format not in the study": (None, [f"{RUNS}/tiny_llama/poem/x"], ["poem", "chat"]),
+    "seed not in the study": (
+        None,
+        [f"{RUNS}/tiny_llama/chat/none/seed7/run.json"],
+        ["seed7", "seed42"],
+    ),
+    "results of another study": (None, ["results/other/report.html"], ["other", "--config study="]),
+    "no data file": (
+        study(data={"train": "data/raw/none.csv", "dev": "data/raw/none.csv"}),
+        [],
+        ["data/raw/none.csv", "put the train split there"],
+    ),
+    "missing column": (
+        train_csv(f"fname,text,summary,topic\na,{CHAT},b,c\n"),
+        [],
+        [TRAIN, "dialogue"],
+    ),
+    "empty dialogue": (train_csv(f"{HEADER}\na,,b,c\n"), [], [TRAIN, "line 2", "empty dialogue"]),
+    "empty summary": (
+        train_csv(f"{HEADER}\na,{CHAT},,c\n"),
+        [],
+        [TRAIN, "line 2", "empty summary"],
+    ),
+    "duplicate fname": (
+        train_csv(f"{HEADER}\na,{CHAT},b,c\na,{CHAT}!,b,c\n"),
+        [],
+        [TRAIN, "line 3", "'a'"],
+    ),
+    "not UTF-8": (train_csv(f"{HEADER}\na,{CHAT},b,c\n".encode("cp949")), [], [TRAIN, "UTF-8"]),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistake(bare, tmp_path, name):
+    change, arguments, words = MISTAKES[name]
+    project = bare.copy(tmp_path / "요약 study")
+    if change:
+        change(project)
+
+    done = project.snakemake(*arguments)
+
+    assert done.returncode != 0, done.stdout
+    errors = set(re.findall(r"^error: .+$", done.stdout, flags=re.M))
+    assert len(errors) == 1, done.stdout[-3000:]
+    error = errors.pop()
+    missing = [word for word in words if word not in error]
+    assert not missing, error
+    assert "Traceback" not in done.stdout
+    results = project.path("results")
+    assert not results.exists() or not any(results.iterdir())
+
+
+@pytest.mark.parametrize("name", ["embedded", "korean_dialogsum", "dialogsum_english"])
+@pytest.mark.parametrize("debug", ["true", "false"])
+def test_every_study_is_planned_without_data_or_gpu(bare, name, debug):
+    planned = bare.planned("--config", f"study={name}", f"debug={debug}")
+    assert planned["prepare_data"] == planned["report"] == 1
+    assert planned["train"] == 8
+    assert planned["generate_zero_shot"] == 4

@@ -1,0 +1,141 @@
+"""Twice the same, whatever is killed: on the CPU every byte of adapters and tables agrees."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from workflow_project import environment, wait_for
+
+CELL = "runs/tiny_llama/chat/templates/seed42"
+SAME = ("tables/*.csv", "runs/**/final_model/*", "runs/**/*.jsonl", "zero_shot/**/*.jsonl")
+SAME += ("runs/**/scores/*.csv", "zero_shot/**/scores/*.csv", "submission/*.csv")
+TIMED = "resources.csv"  # wall times differ from run to run
+
+
+def contents(results: Path) -> dict[str, bytes]:
+    """Bytes of every result that must not depend on when or how often it was made."""
+    files = {path for pattern in SAME for path in results.glob(pattern) if path.is_file()}
+    return {
+        str(path.relative_to(results)): path.read_bytes()
+        for path in files
+        if path.name not in (TIMED, ".snakemake_timestamp")
+    }
+
+
+def same(one: Path, other: Path) -> None:
+    first, second = contents(one), contents(other)
+    assert set(first) == set(second)
+    assert any("adapter_model.safetensors" in name for name in first)
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def checkpoint_of(project):
+    """A whole checkpoint of the training in progress, once there is one."""
+    return lambda: list((project.results / ".work").glob("train-*templates*/*/checkpoint-*"))
+
+
+def holder(project) -> int:
+    """Process id of the trainer, from the lock that it holds."""
+    (lock,) = (project.results / ".work").glob("train-*templates*/lock")
+    return int(lock.read_text())
+
+
+def forget(project, *patterns: str) -> None:
+    """Remove results, so that Snakemake makes them again."""
+    import shutil
+
+    for pattern in patterns:
+        for path in project.results.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def test_trainer_killed_in_mid_epoch_resumes_to_the_same_bytes(finished, tmp_path):
+    project = finished.copy(tmp_path / "study")
+    forget(project, f"{CELL}/*")
+    results = "results/small-debug"
+    arguments = f"--study small --debug --experiment tiny_llama --format chat --seed 42 \
+        --augmentation templates --examples {results}/examples/tiny_llama/chat/templates \
+        --output-dir {results}/{CELL}".split()
+    command = [sys.executable, "workflow/scripts/train_llm.py", *arguments]
+    options = {"cwd": project.folder, "env": environment()}
+
+    trainer = subprocess.Popen(command, stderr=subprocess.DEVNULL, **options)
+    wait_for(checkpoint_of(project), 300, "a checkpoint")
+    trainer.kill()
+    assert trainer.wait() == -signal.SIGKILL
+    assert not (project.results / CELL / "final_model").exists()
+
+    again = subprocess.run(command, capture_output=True, text=True, check=True, **options)
+    assert "resuming from step" in again.stderr
+    for name in ("adapter_model.safetensors", "adapter_config.json", "tokenizer.json"):
+        found = (project.results / CELL / "final_model" / name).read_bytes()
+        assert found == (finished.results / CELL / "final_model" / name).read_bytes()
+
+
+def test_snakemake_and_trainer_killed_then_the_documented_commands(finished, bare, tmp_path):
+    """A second run from scratch, killed -9, unlocked and run again, equals the undisturbed one."""
+    project = bare.copy(tmp_path / "study")
+    log = open(tmp_path / "first.log", "w")  # noqa: SIM115 - outlives this line
+    first = subprocess.Popen(
+        project.command(),
+        cwd=project.folder,
+        env=environment(),
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    wait_for(checkpoint_of(project), 600, "a checkpoint")
+    first.kill()
+    os.kill(holder(project), signal.SIGKILL)
+    first.wait()
+    assert not (project.results / CELL / "final_model").exists()
+
+    locked = project.snakemake()
+    assert locked.returncode != 0
+    assert "--unlock" in locked.stdout
+    project.run("--unlock")
+    project.run()
+    training_log = project.path("logs/small-debug/train/tiny_llama-chat-templates-seed42.log")
+    assert "resuming from step" in training_log.read_text(encoding="utf-8")
+    same(finished.results, project.results)
+    assert project.planned() == {}
+
+
+def test_orphaned_trainer_keeps_others_out_and_is_named(finished, tmp_path):
+    """Snakemake alone is killed: its trainer goes on, and a second one says which process it is."""
+    project = finished.copy(tmp_path / "study")
+    forget(project, f"{CELL}/*")
+    target = f"results/small-debug/{CELL}/run.json"
+    first = subprocess.Popen(
+        project.command(target),
+        cwd=project.folder,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    wait_for(checkpoint_of(project), 300, "a checkpoint")
+    pid = holder(project)
+    os.kill(pid, signal.SIGSTOP)
+    first.kill()
+    first.wait()
+    try:
+        project.run("--unlock")
+        refused = project.snakemake(target)
+        assert refused.returncode != 0
+        assert f"process {pid} is still working" in refused.stdout
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    project.run(target)
+    adapter = f"{CELL}/final_model/adapter_model.safetensors"
+    assert (project.results / adapter).read_bytes() == (finished.results / adapter).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_second_run_from_scratch_gives_the_same_bytes(finished, bare, tmp_path):
+    project = bare.copy(tmp_path / "study")
+    project.run()
+    same(finished.results, project.results)

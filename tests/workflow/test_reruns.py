@@ -1,0 +1,104 @@
+"""Reruns follow meaning: what a change plans, seen in real dry runs of a finished study."""
+
+import json
+
+import pytest
+from workflow_project import SMALL
+
+TRAININGS = 2
+END = {"compare": 1, "plot": 1, "report": 1}
+FOLLOWS = dict.fromkeys(("generate", "score", "submission", "model_card"), TRAININGS)
+
+
+@pytest.fixture
+def project(finished, tmp_path):
+    return finished.copy(tmp_path / "study")
+
+
+def test_nothing_is_planned_after_a_run(finished):
+    assert finished.planned() == {}
+
+
+def test_a_plot_function_plans_plot_and_report(project):
+    project.replace("workflow/scripts/yoyak/reporting/score_plots.py", '"""', '"""Changed. ')
+    assert project.planned() == {"plot": 1, "report": 1}
+
+
+def test_lora_rank_plans_training_and_what_follows(project):
+    project.replace("config/base/causal_lm.yaml", "  r: 16", "  r: 8")
+    assert project.planned() == {"train": TRAININGS, **FOLLOWS, **END}
+
+
+def test_generation_settings_plan_no_training(project):
+    project.replace("config/base/causal_lm.yaml", "num_beams: 1", "num_beams: 2")
+    assert project.planned() == {
+        **FOLLOWS,
+        **END,
+        "generate_zero_shot": 1,
+        "score": TRAININGS + 1,
+        "submission": TRAININGS + 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("token_budget: auto", "token_budget: 512"),
+        ("threads: auto", "threads: 1"),
+        ("base_weights: auto", "base_weights: nf4"),
+        ("gradient_checkpointing: auto", "gradient_checkpointing: true"),
+        ("optim: adamw_torch", "optim: paged_adamw_32bit"),
+        ("wandb: false", "wandb: true"),
+    ],
+)
+def test_execution_and_tracking_plan_nothing(project, old, new):
+    project.replace("config/base/causal_lm.yaml", old, new)
+    assert project.planned() == {}
+
+
+def test_key_order_and_comments_plan_nothing(project):
+    study = json.dumps(dict(reversed(SMALL.items())), indent=3)
+    project.path("config/studies/small.yaml").write_text("# the same\n" + study, encoding="utf-8")
+    project.replace("config/models/tiny_llama.yaml", "_base_:", "# a comment\n_base_:")
+    assert project.planned() == {}
+
+
+def test_one_more_format_plans_only_its_cells_and_the_end(project):
+    project.write_study("small", {**SMALL, "formats": ["chat", "instruction"]})
+    assert project.planned() == {
+        "build_dataset": TRAININGS,
+        "generate_zero_shot": 1,
+        "train": TRAININGS,
+        "generate": TRAININGS,
+        "score": TRAININGS + 1,
+        "submission": TRAININGS + 1,
+        "model_card": TRAININGS,
+        **END,
+    }
+
+
+def test_metric_settings_plan_scores_but_no_summary(project):
+    metric = {**SMALL["metric"], "seed": 7}
+    project.write_study("small", {**SMALL, "metric": metric})
+    assert project.planned() == {"score": 3, "model_card": TRAININGS, **END}
+
+
+def test_new_data_plan_everything(project):
+    with open(
+        project.path("workflow/resources/dialogues/train.csv"), "a", encoding="utf-8"
+    ) as file:
+        file.write("extra_1,#Person1#: 안녕하세요.,#Person1#이 인사한다.,인사,\n")
+    planned = project.planned()
+    assert planned["prepare_data"] == 1
+    assert planned["train"] == TRAININGS
+
+
+def test_generation_code_plans_no_training(project):
+    project.replace("workflow/scripts/generate.py", '"""Summarise', '"""Again: summarise')
+    planned = project.planned()
+    assert "train" not in planned
+    assert planned["generate"] == TRAININGS
+
+
+def test_a_step_can_be_run_again_by_name(finished):
+    assert finished.planned("-R", "plot") == {"plot": 1, "report": 1}

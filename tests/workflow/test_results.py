@@ -1,0 +1,84 @@
+"""A debug study from raw data to report: its files, and where they say that they came from."""
+
+import csv
+import json
+
+RUN = "runs/tiny_llama/chat/none/seed42"
+ZERO_SHOT = "zero_shot/tiny_llama/chat"
+RECORDED = {"step", "command", "git", "packages", "hardware", "settings", "inputs"}
+
+
+def rows(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_rouge_table_has_a_row_for_each_cell_and_tokenizer(finished):
+    table = rows(finished.results / "tables/rouge.csv")
+    assert ",".join(table[0]) == (
+        "model,format,condition,seed,tokenizer,n,rouge1,rouge2,rougeL,rouge_mean,rouge_sum,"
+        "ci_low,ci_high,steps,supervised_tokens"
+    )
+    cells = {(row["condition"], row["seed"], row["tokenizer"]) for row in table}
+    assert cells == {
+        (condition, seed, tokenizer)
+        for condition, seed in [("zero_shot", ""), ("none", "42"), ("templates", "42")]
+        for tokenizer in ("morphemes", "characters")
+    }
+    assert all(row["n"] == "10" for row in table)
+
+
+def test_every_result_has_its_record(finished):
+    folders = ["data", "tables", "examples/tiny_llama/chat/none", RUN]
+    folders += [f"{run}/{part}" for run in (RUN, ZERO_SHOT) for part in ("predictions", "scores")]
+    for folder in folders:
+        record = json.loads((finished.results / folder / "run.json").read_text(encoding="utf-8"))
+        assert {"step", "command", "git", "packages", "hardware", "settings", "inputs"} <= set(
+            record
+        )
+        assert str(finished.folder) not in record["command"]
+
+
+def test_submission_lists_the_test_split(finished):
+    wanted = [row["fname"] for row in rows(finished.results / "data/test.csv")]
+    for name in ("tiny_llama-chat-zero_shot", "tiny_llama-chat-templates-seed42"):
+        table = rows(finished.results / f"submission/{name}.csv")
+        assert [row["fname"] for row in table] == wanted
+        assert list(table[0]) == ["fname", "summary"]
+
+
+def test_report_and_plots_are_there(finished):
+    report = (finished.results / "report.html").read_text(encoding="utf-8")
+    assert "tiny_llama" in report
+    captions = json.loads((finished.results / "plots/captions.json").read_text(encoding="utf-8"))
+    for stem in captions:
+        assert (finished.results / f"plots/{stem}.svg").stat().st_size > 0
+        assert (finished.results / f"plots/{stem}.png").stat().st_size > 0
+
+
+def test_nothing_unfinished_is_left(finished):
+    left = [path for path in (finished.results / ".work").glob("*/*") if path.is_dir()]
+    assert left == []
+
+
+def test_snakemake_report_labels_results(finished, tmp_path):
+    """`snakemake --report` takes the same files, with captions and labels."""
+    project = finished.copy(tmp_path / "study")
+    project.run("--report", "report.zip")
+    assert project.path("report.zip").stat().st_size > 100_000
+
+
+def test_a_rule_can_be_pasted_and_run_by_hand(finished, tmp_path):
+    """The command that run.json keeps gives the same file again."""
+    import shlex
+    import subprocess
+    import sys
+
+    project = finished.copy(tmp_path / "study")
+    scores = project.results / ZERO_SHOT / "scores"
+    before = (scores / "dialogues.csv").read_bytes()
+    command = json.loads((scores / "run.json").read_text(encoding="utf-8"))["command"]
+    (scores / "dialogues.csv").unlink()
+    arguments = [sys.executable, *shlex.split(command)[1:]]
+    subprocess.run(arguments, cwd=project.folder, check=True, capture_output=True)
+    assert (scores / "dialogues.csv").read_bytes() == before
