@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from peft import LoraConfig, get_peft_model  # noqa: E402
 from transformers import (  # noqa: E402
     AutoModelForCausalLM,
     LlamaConfig,
@@ -32,7 +33,6 @@ from transformers import (  # noqa: E402
 )
 
 from yoyak.models.attention import PACKED  # noqa: E402
-from yoyak.models.lora_loader import LoRALoader  # noqa: E402
 from yoyak.run.execution import Plan  # noqa: E402
 from yoyak.run.memory import ModelShape, operations, predict_bytes  # noqa: E402
 from yoyak.settings.config import load_config  # noqa: E402
@@ -66,7 +66,7 @@ SHAPES = {
 # name: model, base weights, recompute, token budget, memory cap in GB, compute type
 RUNS = {
     "3b-free": ("llama_3.2_3b", "dequantized", False, 32768, None),
-    "3b-8gb": ("llama_3.2_3b", "nf4", True, 8192, 8),
+    "3b-8gb": ("llama_3.2_3b", "nf4", True, 12288, 8),
     "4b-free": ("qwen3_4b", "dequantized", False, 32768, None),
     "4b-10gb": ("qwen3_4b", "nf4", True, 8192, 10),
     "8b-16gb": ("llama_3_8b", "nf4", True, 8192, 16),
@@ -86,8 +86,14 @@ def build(name: str, base_weights: str, attention: str):
     model.config.use_cache = False
     if base_weights == "nf4":
         quantise(model, dtype)
-    loader = LoRALoader(config, device="cuda", base_weights=base_weights)
-    return loader._add_adapters(model), config
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    lora = config["lora"]
+    adapters = LoraConfig(
+        r=lora["r"], lora_alpha=lora["alpha"], lora_dropout=lora["dropout"],
+        target_modules=lora["target_modules"], task_type="CAUSAL_LM",
+    )  # fmt: skip
+    return get_peft_model(model, adapters), config
 
 
 def quantise(model, dtype) -> None:

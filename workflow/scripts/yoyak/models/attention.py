@@ -42,14 +42,14 @@ def packed_attention(
     """
     if cu_seq_lens_q is None or query.shape[0] != 1:
         raise ValueError("packed attention needs cu_seq_lens_q and one row of concatenated tokens")
-    if query.is_cuda and _flash_fits(query):
+    if query.is_cuda and flash_fits(query):
         output = _varlen(query, key, value, scaling, cu_seq_lens_q, max_length_q)
     else:
         output = per_sequence(query, key, value, scaling, boundaries or cu_seq_lens_q.tolist())
     return output, None
 
 
-def _flash_fits(query: torch.Tensor) -> bool:
+def flash_fits(query: torch.Tensor) -> bool:
     """FlashAttention wants 16-bit numbers and an Ampere card or newer."""
     is_16_bit = query.dtype in (torch.float16, torch.bfloat16)
     return is_16_bit and torch.cuda.get_device_capability(query.device) >= (8, 0)

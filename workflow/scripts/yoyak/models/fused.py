@@ -1,11 +1,8 @@
 """Fused decoder layers for LoRA training: one autograd step a layer, few passes over memory.
 
-A LoRA projection is y = x·Wᵀ + u·Bᵀ with u = dropout(x)·Aᵀ. Here it is one matrix product: u stands
-in extra columns beside x, and B in extra columns beside W. The backward product then gives the
-gradients of x and u at once. Projections that read the same input (q, k, v; gate, up) are one
-product, too. Every adapter has a dropout mask of its own, hashed from a seed and never stored.
-
-PEFT's modules keep their parameters, so saving, loading and merging stay PEFT's.
+See fused_product.py for what is fused. A layer keeps just the tensors that its own backward pass
+reads, or, recomputing, its input alone. PEFT's modules keep their parameters, so that saving,
+loading and merging stay PEFT's.
 """
 
 from dataclasses import dataclass
@@ -14,10 +11,10 @@ import torch
 
 from yoyak.models import reference
 from yoyak.models.attention import flash_backward, flash_forward
+from yoyak.models.fused_product import FusedProduct
 from yoyak.settings.config import UserError
 
 FUSED_LAYERS = ("LlamaDecoderLayer", "Qwen3DecoderLayer")
-COLUMNS = 64  # extra columns come in whole blocks, so that rows stay 128-byte aligned
 
 
 def fuse_decoder_layers(model, recompute: bool) -> int:
@@ -88,127 +85,6 @@ def _projections(layer) -> list:
     ]  # fmt: skip
 
 
-class FusedProduct:
-    """Projections of one input as a single product [x | u] · [W | B]ᵀ.
-
-    width: columns of x; rank: ranks of all adapters together; columns: width and room for u.
-    Weights that are not 4-bit are moved into the wide buffer once and the modules see views of it.
-    """
-
-    def __init__(self, projections: list):
-        self.adapted = [part if hasattr(part, "lora_A") else None for part in projections]
-        self.bases = [p.get_base_layer() if hasattr(p, "lora_A") else p for p in projections]
-        self.width = self.bases[0].in_features
-        self.rows = [base.out_features for base in self.bases]
-        self.a, self.b, self.p, self.scale = [], [], 0.0, 1.0
-        for part in self.adapted:
-            if part is not None:
-                name = part.active_adapters[0]
-                self.a.append(part.lora_A[name])
-                self.b.append(part.lora_B[name])
-                self.p = getattr(part.lora_dropout[name], "p", 0.0)
-                self.scale = part.scaling[name]
-        self.rank = sum(a.out_features for a in self.a)
-        self.columns = self.width + -(-self.rank // COLUMNS) * COLUMNS
-        self.four_bit = hasattr(self.bases[0].weight, "quant_state")
-        if not self.four_bit:
-            self.wide = self._widen()
-
-    @property
-    def dtype(self):
-        base = self.bases[0]
-        if self.four_bit:
-            return base.compute_dtype or base.weight.quant_state.dtype
-        return base.weight.dtype
-
-    def _widen(self) -> torch.Tensor:
-        first = self.bases[0].weight
-        wide = first.new_zeros((sum(self.rows), self.columns))
-        start = 0
-        for base, rows in zip(self.bases, self.rows, strict=True):
-            view = wide[start : start + rows, : self.width]
-            view.copy_(base.weight.data)
-            base.weight.data = view
-            start += rows
-        return wide
-
-    def weight(self, ops) -> torch.Tensor:
-        """[W | B], (rows, columns); B is as the optimiser left it."""
-        if self.four_bit:
-            device = self.bases[0].weight.device
-            wide = torch.empty((sum(self.rows), self.columns), dtype=self.dtype, device=device)
-            wide[:, self.width :].zero_()
-        else:
-            wide = self.wide
-        row, column, adapters = 0, self.width, iter(self.b)
-        for base, part, rows in zip(self.bases, self.adapted, self.rows, strict=True):
-            if self.four_bit:
-                ops.dequantize(base.weight, wide[row : row + rows, : self.width])
-            if part is not None:
-                b = next(adapters).weight.detach()
-                wide[row : row + rows, column : column + b.shape[1]].copy_(b)
-                column += b.shape[1]
-            row += rows
-        return wide
-
-    def down(self) -> torch.Tensor | None:
-        """All A in one, (rank, width) in the compute type."""
-        if not self.a:
-            return None
-        return torch.cat([a.weight.detach() for a in self.a]).to(self.dtype)
-
-    def buffer(self, tokens: int, device) -> torch.Tensor:
-        """Room for [x | u]."""
-        return torch.empty((tokens, self.columns), dtype=self.dtype, device=device)
-
-    def forward(self, ops, x, seed, training, source=None):
-        """x: [x | room for u]; with `source`, x itself is still there and is copied in passing."""
-        self.fill(ops, x, seed, training, source)
-        return x @ self.weight(ops).T
-
-    def fill(self, ops, x, seed, training, source=None):
-        """Compute u beside x."""
-        if self.rank:
-            p = self.p if training else 0.0
-            inner = x[:, : self.width] if source is None else source
-            copy = None if source is None else x[:, : self.width]
-            room, count = x[:, self.width :], len(self.a)
-            ops.lora_down(inner, self.down(), room, p, seed, self.scale, count, copy)
-        elif source is not None:
-            x.copy_(source)
-
-    def backward(self, ops, grad, x, seed, training, need_x=True):
-        """Returns ([gradient of x | …] or None, gradients of A and B, adapter by adapter)."""
-        weight = self.weight(ops)
-        both = grad @ weight if need_x else None
-        if not self.rank:
-            return both, []
-        p, count = self.p if training else 0.0, len(self.a)
-        room = slice(self.width, self.width + self.rank)
-        du = both[:, room] if need_x else grad @ weight[:, room]
-        grad_a = ops.lora_grad_a(x[:, : self.width], du, p, seed, self.scale, count)
-        grad_b = grad.T @ x[:, room]
-        if need_x:
-            ops.lora_grad_x_(both[:, : self.width], du, self.down(), p, seed, self.scale, count)
-        return both, self._split(grad_a, grad_b)
-
-    def _split(self, grad_a, grad_b) -> list[torch.Tensor]:
-        grads, row, rank = [], 0, 0
-        factors = iter(self.a)
-        for part, rows in zip(self.adapted, self.rows, strict=True):
-            if part is not None:
-                r = next(factors).out_features
-                grads.append(grad_a[rank : rank + r])
-                grads.append(grad_b[row : row + rows, rank : rank + r].float())
-                rank += r
-            row += rows
-        return grads
-
-    def parameters(self) -> list[torch.Tensor]:
-        """A and B of every adapter, in the order of `backward`'s gradients."""
-        return [part.weight for pair in zip(self.a, self.b, strict=True) for part in pair]
-
-
 @dataclass
 class Rows:
     """What a layer needs to know of a pack: rotary tables (tokens, head_dim) and boundaries."""
@@ -231,7 +107,7 @@ class FusedLayer:
         self.norms = (layer.input_layernorm, layer.post_attention_layernorm)
         self.head_norms = (getattr(attention, "q_norm", None), getattr(attention, "k_norm", None))
         self.qkv = FusedProduct([attention.q_proj, attention.k_proj, attention.v_proj])
-        self.o = FusedProduct([attention.o_proj])
+        self.o = FusedProduct([attention.o_proj], apart=True)
         self.gate_up = FusedProduct([mlp.gate_proj, mlp.up_proj])
         self.down = FusedProduct([mlp.down_proj])
         self.products = (self.qkv, self.o, self.gate_up, self.down)
@@ -272,7 +148,6 @@ class FusedLayer:
         attended, kept = _attend(ops, q, k, v, self.scaling, rows)
         x2 = self.o.buffer(tokens, device)
         out = self.o.forward(ops, x2, seeds[1], training, source=attended.flatten(1))
-        attended = x2[:, : self.o.width].unflatten(1, (-1, self.head_dim))  # the copy stays
         x3 = self.gate_up.buffer(tokens, device)
         norm = self.norms[1]
         middle, rstd2 = ops.rms_norm(hidden, norm.weight, norm.variance_epsilon, x3, delta=out)

@@ -57,16 +57,21 @@ def swiglu_backward_(grad, both):
 
 
 def kept(tokens: int, width: int, p: float, seed: int, adapter: int, device) -> torch.Tensor:
-    """(tokens, width) bool: what one adapter's dropout leaves, by the hash of kernels.py."""
-    h = torch.arange(tokens * width, dtype=torch.int64, device=device).view(tokens, width)
-    h = _multiply((h & 0xFFFFFFFF) ^ seed, 0x9E3779B1)
-    h ^= h >> 16
-    h = _multiply(h, 0x85EBCA6B)
-    h ^= h >> 13
-    h = _multiply(h, 0xC2B2AE35)
-    h ^= h >> 16
-    h = _multiply(h, (1, 0x2C1B3C6D, 0x297A2D39)[adapter])
+    """(tokens, width) bool: what an adapter's dropout leaves, hashed as in adapter_kernels.py."""
+    left = _mix(torch.arange(tokens, device=device) ^ seed)
+    right = _mix(torch.arange(width, device=device) + 0x9E3779B1)
+    h = _multiply(left[:, None] ^ right[None, :], 0x9E3779B1)
+    h ^= h >> 15
+    h = _multiply(_multiply(h, 0x85EBCA6B), (1, 0x2C1B3C6D, 0x297A2D39)[adapter])
     return (h >> 8) >= round(p * 2**HASH_BITS)
+
+
+def _mix(value):
+    value = value ^ (value >> 16)
+    value = _multiply(value, 0x85EBCA6B)
+    value = value ^ (value >> 13)
+    value = _multiply(value, 0xC2B2AE35)
+    return value ^ (value >> 16)
 
 
 def _multiply(h, constant):

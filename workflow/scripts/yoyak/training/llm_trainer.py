@@ -1,6 +1,7 @@
 """LLMTrainer: a Hugging Face Trainer whose optimiser step is one padding-free global batch."""
 
 import logging
+import math
 import shutil
 import time
 from pathlib import Path
@@ -63,6 +64,9 @@ class LLMTrainer(Trainer):
         self.seconds_before = 0.0
         self._started = self._last_log = time.monotonic()
         self._tokens_at_log = 0
+        self._trained: list[int] = []  # numbers of the examples of the last step
+        self._fetch = None
+        self._ahead = (None, None)
         if plan.compile:
             fuse_decoder_layers(model, recompute=plan.gradient_checkpointing)
         super().__init__(
@@ -94,9 +98,22 @@ class LLMTrainer(Trainer):
             total = loss.detach() if total is None else total + loss.detach()
         self.supervised_tokens += supervised
         self.tokens += sum(pack.tokens for pack in packs)
-        if not torch.isfinite(total):
-            self._stop(packs, total)
+        self._trained = [number for pack in packs for number in pack.examples]
+        self._fetch_ahead()
         return total
+
+    def get_batch_samples(self, epoch_iterator, num_batches, device):
+        """The next batch, packed while the GPU was still busy with the last one."""
+        iterator, ahead = self._ahead
+        self._ahead = (None, None)
+        if iterator is not epoch_iterator:
+            ahead = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self._fetch = (epoch_iterator, num_batches, device)
+        return ahead
+
+    def _fetch_ahead(self) -> None:
+        if self._fetch is not None and self.args.device.type == "cuda":
+            self._ahead = (self._fetch[0], super().get_batch_samples(*self._fetch))
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval") -> dict:
         """Mean loss over a set's supervised tokens by the same engine; logits are never kept."""
@@ -120,8 +137,8 @@ class LLMTrainer(Trainer):
         numbers = [row["number"] for row in rows]
         return {"packs": pack_batch(rows, numbers, self.plan.token_budget)}
 
-    def _stop(self, packs: list[Pack], loss: torch.Tensor) -> None:
-        examples = sorted(number for pack in packs for number in pack.examples)
+    def _stop(self, loss: float) -> None:
+        examples = sorted(self._trained)
         shown = ", ".join(map(str, examples[:8])) + (" …" if len(examples) > 8 else "")
         cure = (
             "set model.compute_dtype: bfloat16"
@@ -129,7 +146,7 @@ class LLMTrainer(Trainer):
             else "lower training.learning_rate"
         )
         raise NonFiniteLoss(
-            f"the loss became {loss.item()} at step {self.state.global_step + 1} "
+            f"the loss became {loss} at step {self.state.global_step} "
             f"(examples {shown}); {cure} and run the same command again"
         )
 
@@ -143,6 +160,9 @@ class LLMTrainer(Trainer):
 
     def log(self, logs: dict, start_time: float | None = None) -> None:
         if "loss" in logs:
+            # Read here, where the Trainer has waited for it anyway, and before it saves anything.
+            if not math.isfinite(logs["loss"]):
+                self._stop(logs["loss"])
             now = time.monotonic()
             logs["tokens_per_second"] = round(
                 (self.tokens - self._tokens_at_log) / max(now - self._last_log, 1e-9), 1
