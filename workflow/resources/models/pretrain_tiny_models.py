@@ -219,7 +219,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=sorted(KINDS), required=True)
     parser.add_argument("--output-dir", type=Path, default=HERE)
-    parser.add_argument("--documents", type=int, default=240_000)
+    parser.add_argument("--documents", type=int, default=200_000)
     parser.add_argument("--steps", type=int, default=3_500)
     parser.add_argument("--batch-tokens", type=int, default=32_768)
     parser.add_argument("--learning-rate", type=float, default=2e-3)

@@ -1,0 +1,127 @@
+"""The embedded dialogues: counts, columns, groups, tags, and that the maker makes exactly them."""
+
+import csv
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "workflow" / "resources" / "dialogues"
+TAG = re.compile(r"#Person(\d)#:")
+BATCHIM = {"은", "이", "을", "과"}
+
+
+def rows(split):
+    with open(FOLDER / f"{split}.csv", encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def plain(text):
+    return re.sub(r"\\n|<br>|\s+", "", text)
+
+
+@pytest.fixture(scope="module")
+def splits():
+    return {split: rows(split) for split in ("train", "dev", "test")}
+
+
+@pytest.mark.parametrize(("split", "least", "columns"), [
+    ("train", 600, ["fname", "dialogue", "summary", "topic"]),
+    ("dev", 100, ["fname", "dialogue", "summary", "summary2", "summary3", "topic", "group"]),
+    ("test", 50, ["fname", "dialogue"]),
+])
+def test_rows_and_columns(splits, split, least, columns):
+    assert len(splits[split]) >= least
+    assert list(splits[split][0]) == columns
+    assert all(value.strip() for row in splits[split] for value in row.values())
+    assert len({row["fname"] for row in splits[split]}) == len(splits[split])
+
+
+def test_no_two_rows_share_a_dialogue(splits):
+    texts = [plain(row["dialogue"]) for split in splits.values() for row in split]
+    assert len(set(texts)) == len(texts)
+
+
+def test_at_least_25_situations_are_seen_and_5_are_not(splits):
+    seen = {row["topic"] for row in splits["train"]}
+    unseen = {row["topic"] for row in splits["dev"] if row["group"] == "unseen"}
+    assert len(seen) >= 25
+    assert len(unseen) >= 5
+    assert not seen & unseen
+    assert {row["topic"] for row in splits["dev"] if row["group"] == "seen"} <= seen
+    assert {row["group"] for row in splits["dev"]} == {"seen", "unseen"}
+
+
+def test_turns_speakers_and_the_order_of_tags(splits):
+    speakers = set()
+    for split in splits.values():
+        for row in split:
+            tags = TAG.findall(row["dialogue"])
+            assert 2 <= len(tags) <= 30, row["fname"]
+            # Tags are numbered in the order in which the speakers first speak.
+            assert list(dict.fromkeys(tags)) == [str(i + 1) for i in range(len(set(tags)))]
+            speakers.add(len(set(tags)))
+            if not re.search(r"\\n|<br>", row["dialogue"]):
+                assert len(row["dialogue"].split("\n")) == len(tags), row["fname"]
+    assert min(speakers) == 2
+    assert max(speakers) == 7
+
+
+def test_masks_and_noise_occur(splits):
+    text = "\n".join(row["dialogue"] for split in splits.values() for row in split)
+    for piece in ("#PhoneNumber#", "#Address#", "#CarNumber#", "\\n", "<br>"):
+        assert piece in text
+    assert not re.search(r"[{}\[\]|]", text), "a choice or a fact was left unresolved"
+
+
+def test_summaries_name_speakers_and_differ(splits):
+    named = [bool(re.search(r"#Person\d#", row["summary"])) for row in splits["train"]]
+    assert sum(named) / len(named) > 0.8
+    for row in splits["dev"]:
+        references = [row["summary"], row["summary2"], row["summary3"]]
+        sentences = [s for text in references for s in re.split(r"(?<=\.) ", text)]
+        assert len(set(sentences)) == len(sentences), row["fname"]
+    for row in splits["train"] + splits["dev"]:
+        assert 1 <= len(re.split(r"(?<=\.) ", row["summary"])) <= 2
+        speakers = set(TAG.findall(row["dialogue"]))
+        assert set(re.findall(r"#Person(\d)#", row["summary"])) <= speakers
+
+
+def test_a_situation_has_many_summaries(splits):
+    """Without their facts and tags, the summaries of a topic are still of several shapes."""
+    shapes = {}
+    for row in splits["train"]:
+        first = re.sub(r"#Person\d#", "", row["summary"]).split()
+        shapes.setdefault(row["topic"], set()).add(first[-2] + first[-1])
+    assert min(len(found) for found in shapes.values()) >= 3
+
+
+def test_particles_agree_with_the_tags(splits):
+    """#Person1# and #Person7# end in a consonant when read aloud, the others in a vowel."""
+    for row in splits["train"] + splits["dev"]:
+        for digit, particle in re.findall(r"#Person(\d)#([은는이가을를과와])(?=\s)",
+                                          row["summary"]):
+            assert (particle in BATCHIM) == (digit in "17"), row["summary"]
+
+
+@pytest.mark.parametrize(("word", "marker", "expected"), [
+    ("기침", "은", "기침은"), ("코트", "을", "코트를"), ("서울", "으로", "서울로"),
+    ("부산", "으로", "부산으로"), ("7번 버스", "이", "7번 버스가"),
+    ("#Person1#", "과", "#Person1#과"),
+    ("#Person2#", "이", "#Person2#가"), ("#PhoneNumber#", "을", "#PhoneNumber#를"),
+    ("내일", "에", "내일"), ("월요일", "에", "월요일에"),
+])
+def test_particles(word, marker, expected, monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from korean import with_particle
+
+    assert with_particle(word, marker) == expected
+
+
+def test_the_maker_makes_the_committed_files_byte_for_byte(tmp_path):
+    subprocess.run([sys.executable, str(FOLDER / "make_dialogues.py"), "--output-dir",
+                    str(tmp_path)], check=True, capture_output=True)
+    for split in ("train", "dev", "test"):
+        assert (tmp_path / f"{split}.csv").read_bytes() == (FOLDER / f"{split}.csv").read_bytes()
