@@ -74,6 +74,8 @@ def test_short_trainings_do_not_wait_for_a_compiler():
 def test_only_covered_architectures_run_fused():
     assert plan(shape=replace(LLAMA_3B, fusable=False)).compile is False
     assert plan(lora_rank=0).compile is False
+    assert plan(compute_dtype="float32").compile is False
+    assert plan(supports_bf16=False).compile is False
 
 
 def test_a_cpu_computes_in_float32_with_plain_layers():

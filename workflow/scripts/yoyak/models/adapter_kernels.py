@@ -10,9 +10,9 @@ import triton.language as tl
 
 HASH_BITS = 24  # of a 32-bit hash decide whether an input of an adapter is dropped
 # Tokens and columns of a tile, warps, pipeline stages: the fastest of a few on an H200.
-DOWN = {"BLOCK_T": 64, "BLOCK_K": 128, "num_warps": 4, "num_stages": 3}
+DOWN = {"BLOCK_T": 64, "BLOCK_K": 64, "num_warps": 4, "num_stages": 4}
 GRAD_A = {"BLOCK_T": 64, "BLOCK_K": 128, "num_warps": 4, "num_stages": 3}
-GRAD_X = {"BLOCK_T": 64, "BLOCK_K": 128, "num_warps": 4, "num_stages": 2}
+GRAD_X = {"BLOCK_T": 32, "BLOCK_K": 128, "num_warps": 4, "num_stages": 3}
 
 
 @triton.jit

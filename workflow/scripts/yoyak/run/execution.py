@@ -96,6 +96,8 @@ def plan_training(
             available_bytes=free_bytes,
         )
     available = int(free_bytes - GPU_RESERVE)
+    if dtype == "float32" or not supports_bf16:  # FlashAttention: 16 bits, Ampere or newer
+        shape = replace(shape, fusable=False)
     for candidate in _candidates(
         execution, shape, lora_rank, longest, batch_tokens, steps, use_qlora
     ):
@@ -127,8 +129,6 @@ def next_smaller(plan: Plan, shape: ModelShape, *, lora_rank: int, use_qlora: bo
         change = {"base_weights": "nf4"}
     elif plan.token_budget > 512:
         change = {"token_budget": plan.token_budget // 2}
-    elif shape.fusable and lora_rank and not plan.compile:
-        change = {"compile": True}
     else:
         return None
     smaller = replace(plan, **change)

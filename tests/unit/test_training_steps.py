@@ -1,0 +1,116 @@
+"""LLMTrainer on a tiny real NF4 model: what stops it, what it counts, what any plan learns."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_models import adapters, examples, load_adapted, tiny_config, write_checkpoint
+
+from yoyak.run.execution import Plan
+from yoyak.training.arguments import quiet_libraries
+from yoyak.training.llm_trainer import LLMTrainer, NonFiniteLoss
+
+PLAN = Plan(
+    device="cpu", threads=1, compute_dtype="float32", base_weights="nf4", token_budget=2048,
+    gradient_checkpointing=False, compile=False, optim="adamw_torch", predicted_bytes=0,
+    available_bytes=0,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_checkpoint(tmp_path_factory.mktemp("model"), "llama")
+
+
+class WithoutFiles(LLMTrainer):
+    """The trainer without its checkpoints, which have tests of their own."""
+
+    def _save_checkpoint(self, model, trial):
+        pass
+
+
+def make_trainer(folder, work, plan=PLAN, steps=3, rate=1e-3):
+    training = tiny_config(folder)["training"]
+    training |= {"batch_size": 2, "gradient_accumulation_steps": 2, "max_steps": steps}
+    training |= {"learning_rate": rate}
+    with quiet_libraries():
+        return WithoutFiles(
+            load_adapted(folder, plan.base_weights), None, training=training, plan=plan,
+            train_dataset=examples(tuple(range(6, 50, 4))), selection_dataset=examples((9, 14)),
+            seed=3, work=work,
+        )  # fmt: skip
+
+
+def test_a_loss_that_is_no_number_stops_with_step_examples_and_cure(folder, tmp_path):
+    trainer = make_trainer(folder, tmp_path)
+    with torch.no_grad():
+        next(iter(adapters(trainer.model).values())).fill_(float("nan"))
+    with pytest.raises(NonFiniteLoss, match=r"became nan at step 1 \(examples \d+, .*lower"):
+        trainer.train()
+    trainer.plan = replace(PLAN, compute_dtype="float16")
+    with pytest.raises(NonFiniteLoss, match="set model.compute_dtype: bfloat16"):
+        trainer._stop(float("inf"))
+
+
+def test_any_plan_learns_the_same(folder, tmp_path):
+    plans = (
+        PLAN,
+        replace(PLAN, token_budget=20, base_weights="dequantized"),
+        replace(PLAN, compile=True, gradient_checkpointing=True),
+    )
+    learned, counted = [], []
+    for plan in plans:
+        trainer = make_trainer(folder, tmp_path, plan)
+        trainer.train()
+        learned.append(
+            torch.cat([part.detach().flatten() for part in adapters(trainer.model).values()])
+        )
+        counted.append((trainer.tokens, trainer.supervised_tokens, trainer.state.global_step))
+    assert counted[0] == counted[1] == counted[2]
+    for other in learned[1:]:
+        assert torch.allclose(other, learned[0], atol=2e-5)
+
+
+def test_every_step_is_logged_with_tokens_and_loss(folder, tmp_path):
+    trainer = make_trainer(folder, tmp_path)
+    trainer.train()
+    rows = [row for row in trainer.state.log_history if "loss" in row]
+    assert [row["step"] for row in rows] == [1, 2, 3]
+    assert rows[-1]["supervised_tokens"] == trainer.supervised_tokens
+    assert all(row["tokens_per_second"] > 0 for row in rows)
+
+
+def test_evaluation_is_the_mean_over_supervised_tokens(folder, tmp_path):
+    from yoyak.data.packing import build_pack
+    from yoyak.training.loss import pack_loss
+
+    trainer = make_trainer(folder, tmp_path, replace(PLAN, token_budget=9))
+    trainer.control.should_training_stop = True
+    pack = build_pack(examples((9, 14)), [0, 1])
+    trainer.model.eval()
+    with torch.no_grad():
+        expected = pack_loss(trainer.model, pack).item() / len(pack.targets)
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_batches_fetched_ahead_are_the_same_batches(folder, tmp_path, monkeypatch):
+    """On a GPU the next batch is packed while the last one is computed; forced here on the CPU."""
+    orders = []
+    for ahead in (False, True):
+        trainer = make_trainer(folder, tmp_path, steps=7)
+        if ahead:
+            monkeypatch.setattr(
+                LLMTrainer, "_fetch_ahead",
+                lambda self: setattr(
+                    self, "_ahead",
+                    (self._fetch[0], super(LLMTrainer, self).get_batch_samples(*self._fetch)),
+                ),
+            )  # fmt: skip
+        seen = []
+        step = trainer.training_step
+        trainer.training_step = lambda *a, step=step, seen=seen, t=trainer: (
+            step(*a), seen.append(tuple(t._trained))
+        )[0]  # fmt: skip
+        trainer.train()
+        orders.append(seen)
+    assert orders[0] == orders[1] and len(orders[0]) == 7
