@@ -165,7 +165,7 @@ def four_bit_with_adapter(model):
                     *size, bias=False, compute_dtype=torch.bfloat16, quant_type="nf4"
                 )
                 linear.weight = bnb.nn.Params4bit(
-                    child.weight.data.cpu(), requires_grad=False, quant_type="nf4"
+                    child.weight.data, requires_grad=False, quant_type="nf4"
                 )
                 setattr(parent, name, linear.to("cuda"))
     model.is_loaded_in_4bit = True

@@ -14,6 +14,7 @@ from transformers import (
 )
 
 from yoyak.evaluation.decoding import choose_tokens
+from yoyak.evaluation.fused_forward import FusedForward, PlainForward
 from yoyak.evaluation.generation import (
     DecodingSettings,
     GenerationPlan,
@@ -122,6 +123,14 @@ def test_slot_refill_and_late_reading_change_nothing(model, prompts, expected, r
     generator.lag = lag  # on a GPU the host reads tokens this many steps late
     check(generator.run(prompts), expected)
     check(generator.run(prompts[::-1]), expected[::-1])  # the cache is used again
+
+
+def test_models_own_forward_serves_other_architectures(model, prompts, expected):
+    plan = GenerationPlan(slots=5, capacity=MAX_PROMPT + MAX_NEW, prefill_tokens=128)
+    generator = Generator(model, STOPS, GREEDY, plan)
+    assert isinstance(generator.forward, FusedForward)
+    generator.forward = PlainForward(generator.model)
+    check(generator.run(prompts), expected)
 
 
 def test_any_order_and_rows_are_reported_once(model, prompts, expected):

@@ -1,9 +1,9 @@
 """The key/value cache of generation: one slot a row, and the attention that reads it.
 
-The Hugging Face model runs its own layers over a flat row of tokens without any cache argument.
-Its attention is the function registered here under `SLOT_ATTENTION`: it writes the new keys and
-values into the slots and reads back only what is filled. So there is no padding in a prefill, no
-copy of the cache, and nothing that depends on how a transformers version names its cache.
+The model runs over a flat row of tokens. Attention writes the new keys and values into the slots
+and reads back only what is filled: there is no padding in a prefill and no copy of the cache. For a
+model's own forward the same attention is registered with transformers as `SLOT_ATTENTION`, which
+needs no cache argument and so does not depend on how a version names it.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from transformers import AttentionInterface
 
-from yoyak.models.attention import packed_attention
+from yoyak.models.attention import flash_fits, flash_forward, per_sequence
 
 SLOT_ATTENTION = "yoyak_slots"  # no mask function has this name, so transformers builds no mask
 
@@ -71,40 +71,42 @@ class SlotBatch:
     ends: tuple[int, ...] = ()
 
 
-def slot_attention(module, query, new_key, new_value, attention_mask, *, slots, scaling, **_):
-    """Attention over the slots, in the form that transformers calls.
+def attend(batch: SlotBatch, layer: int, query, key, value, scaling: float) -> torch.Tensor:
+    """Write the new keys and values into the slots; attend over what is filled.
 
     Args:
-        query: (1, heads, T, head_dim), rotated; new_key, new_value: (1, kv_heads, T, head_dim).
+        query: (T, heads, head_dim), rotated; key, value: (T, kv_heads, head_dim).
+
+    Returns:
+        (T, heads, head_dim).
+    """
+    keys, values = batch.cache.keys[layer], batch.cache.values[layer]
+    keys[batch.slots, :, batch.positions] = key
+    values[batch.slots, :, batch.positions] = value
+    if batch.boundaries is None and query.is_cuda:
+        from yoyak.evaluation.decode_kernel import decode_attention
+
+        return decode_attention(query, keys, values, batch.positions, scaling)
+    if batch.boundaries is None:
+        return _decode_attention(query, keys, values, batch, scaling)
+    if query.is_cuda and flash_fits(query):
+        return flash_forward(query, key, value, scaling, batch.boundaries, batch.longest)[0]
+    parts = (part.transpose(0, 1)[None] for part in (query, key, value))
+    return per_sequence(*parts, scaling, batch.ends)[0]
+
+
+def slot_attention(module, query, key, value, attention_mask, *, slots, scaling, **_):
+    """`attend` in the form that transformers calls, for architectures without a fused forward.
+
+    Args:
+        query: (1, heads, T, head_dim), rotated; key, value: (1, kv_heads, T, head_dim).
         slots: the `SlotBatch`, handed through the model's keyword arguments.
 
     Returns:
         ((1, T, heads, head_dim), None).
     """
-    cache, layer = slots.cache, module.layer_idx
-    keys, values = cache.keys[layer], cache.values[layer]
-    keys[slots.slots, :, slots.positions] = new_key[0].transpose(0, 1)  # (T, kv_heads, head_dim)
-    values[slots.slots, :, slots.positions] = new_value[0].transpose(0, 1)
-    if slots.boundaries is not None:
-        return packed_attention(
-            module,
-            query,
-            new_key,
-            new_value,
-            None,
-            scaling=scaling,
-            cu_seq_lens_q=slots.boundaries,
-            max_length_q=slots.longest,
-            boundaries=slots.ends,
-        )
-    query = query[0].transpose(0, 1)  # (T, heads, head_dim)
-    if query.is_cuda:
-        from yoyak.evaluation.decode_kernel import decode_attention
-
-        mixed = decode_attention(query, keys, values, slots.positions, scaling)
-    else:
-        mixed = _decode_attention(query, keys, values, slots, scaling)
-    return mixed[None], None
+    parts = (part[0].transpose(0, 1) for part in (query, key, value))
+    return attend(slots, module.layer_idx, *parts, scaling)[None], None
 
 
 AttentionInterface.register(SLOT_ATTENTION, slot_attention)
@@ -116,7 +118,7 @@ def _decode_attention(query, keys, values, slots: SlotBatch, scaling: float) -> 
     kv_heads = keys.shape[1]
     filled = torch.arange(slots.longest, device=query.device) <= slots.positions[:, None]
     mixed = F.scaled_dot_product_attention(
-        query.view(rows, kv_heads, heads // kv_heads, head_dim),
+        query.reshape(rows, kv_heads, heads // kv_heads, head_dim),
         keys[:rows, :, : slots.longest],
         values[:rows, :, : slots.longest],
         attn_mask=filled[:, None, None],

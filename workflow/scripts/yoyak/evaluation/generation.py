@@ -19,6 +19,7 @@ import torch
 
 from yoyak.evaluation.decode_cache import SLOT_ATTENTION, SlotBatch, SlotCache
 from yoyak.evaluation.decoding import DecodingSettings, Generated, choose_tokens, draw_uniforms
+from yoyak.evaluation.fused_forward import make_forward
 from yoyak.evaluation.generation_plan import GenerationPlan, causal_lm, plan_generation
 from yoyak.settings.config import UserError
 
@@ -86,6 +87,7 @@ class Generator:
         self.stop_token_ids = frozenset(stop_token_ids)
         self.decoding = decoding
         self.plan = plan
+        self.forward = make_forward(self.model)
         self.device = self.model.get_input_embeddings().weight.device
         self.lag = 1 if self.device.type == "cuda" else 0
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
@@ -195,7 +197,7 @@ class Generator:
             self.uniforms[here] = draws.to(device)
             self.drawn[here] = 1
             uniforms = self.uniforms[here, 0]
-        logits = self._forward(flat, batch, keep=ends - 1)
+        logits = self.forward(flat, batch, ends - 1)
         chosen = choose_tokens(logits, self.decoding, uniforms)
         cache.tokens[here] = chosen
         cache.lengths[here] = sizes
@@ -231,7 +233,7 @@ class Generator:
             drawn = self.drawn[:size]
             uniforms = self.uniforms[:size].gather(1, drawn[:, None])[:, 0]
             drawn.add_(1).clamp_(max=self.uniforms.shape[1] - 1)
-        chosen = choose_tokens(self._forward(tokens, batch), self.decoding, uniforms)
+        chosen = choose_tokens(self.forward(tokens, batch), self.decoding, uniforms)
         tokens.copy_(chosen)
         # Slots past the last row only fill up a graph's size: they must stay inside the cache.
         positions.add_(1).clamp_(max=cache.capacity - 1)
@@ -255,17 +257,6 @@ class Generator:
         for tensor, saved in zip(state, before, strict=True):
             tensor.copy_(saved)
         self.graphs[size] = (graph, chosen)
-
-    def _forward(self, tokens: torch.Tensor, batch: SlotBatch, keep=0) -> torch.Tensor:
-        """Logits (rows, vocabulary) at the flat places `keep`, or at every token."""
-        output = self.model(
-            input_ids=tokens[None],
-            position_ids=batch.positions[None],
-            use_cache=False,
-            logits_to_keep=keep,
-            slots=batch,
-        )
-        return output.logits[0]
 
     def _to_host(self, chosen: torch.Tensor):
         if self.device.type != "cuda":

@@ -11,7 +11,7 @@ from yoyak.evaluation.decoding import DecodingSettings
 from yoyak.settings.config import UserError
 
 MAX_SLOTS_GPU = 256  # more rows gain little: the step is bound by arithmetic from here on
-MAX_SLOTS_CPU = 32
+MAX_SLOTS_CPU = 64
 PREFILL_TOKENS_GPU = 16_384
 PREFILL_TOKENS_CPU = 4_096
 MEMORY_SHARE = 0.85  # of what is free; the rest is for fragments and the libraries' workspaces
