@@ -54,7 +54,8 @@ def set_padding(tokenizer) -> None:
     """
     tokenizer.padding_side = "left"
     tokenizer.truncation_side = "left"
-    if tokenizer.pad_token is None:
+    if tokenizer.pad_token in (None, tokenizer.eos_token):
         vocabulary = tokenizer.get_vocab()
         known = [token for token in PAD_CANDIDATES if token in vocabulary]
-        tokenizer.pad_token = known[0] if known else tokenizer.eos_token
+        others = [token for token in known if token != tokenizer.eos_token]
+        tokenizer.pad_token = others[0] if others else tokenizer.eos_token
