@@ -134,3 +134,21 @@ def test_recomputing_and_nf4_need_less():
 def test_the_table_says_what_matters():
     table = plan().table()
     assert "32,768 tokens" in table and "GiB predicted of 139.0 GiB free" in table
+
+
+MEASURED = [  # tests/benchmarks/README.md: shape, NF4 and recomputed, tokens of the fullest pack, GB
+    (LLAMA_3B, False, 24_983, 75.45),
+    (LLAMA_3B, True, 11_396, 6.21),
+    (QWEN_4B, False, 22_140, 108.28),
+    (QWEN_4B, True, 7_408, 5.89),
+    (LLAMA_8B, True, 7_629, 9.90),
+]
+
+
+@pytest.mark.parametrize("shape, small, tokens, measured", MEASURED)
+def test_predictions_are_a_little_above_what_was_measured(shape, small, tokens, measured):
+    predicted = predict_bytes(
+        shape, lora_rank=16, use_qlora=True, base_weights="nf4" if small else "dequantized",
+        token_budget=tokens, gradient_checkpointing=small, compile=True,
+    )  # fmt: skip
+    assert 1.0 < predicted / 1e9 / measured < 1.3

@@ -7,7 +7,7 @@ from yoyak.run.memory import GIB, SPEED, ModelShape, operations, predict_bytes
 from yoyak.settings.config import UserError
 
 CPU_TOKEN_BUDGET = 2048
-GPU_RESERVE = 1.5 * GIB  # CUDA context, kernels' workspaces, fragmentation
+GPU_RESERVE = 2 * GIB  # CUDA context, kernels' workspaces, fragmentation
 GPU_BUDGETS = (32768, 16384, 8192, 4096, 2048, 1024)
 SMALL_PACK = 4096  # below, a GPU's products run slow: computing layers again costs less
 COMPILE_SECONDS = 15  # of the first step with fused layers
