@@ -50,7 +50,7 @@ class Project:
         project.write_study("small", SMALL)
         # Often, so that a kill soon after the start finds something to resume from.
         project.replace(
-            "config/base/causal_lm.yaml", "checkpoint_minutes: 15", "checkpoint_minutes: 0.0001"
+            "config/base/causal_lm.yaml", "checkpoint_minutes: 15", "checkpoint_minutes: 0.02"
         )
         return project
 
@@ -78,7 +78,7 @@ class Project:
 
     def command(self, *arguments: str) -> list[str]:
         config = ["--config", "study=small", "debug=true"] if "--config" not in arguments else []
-        run = [] if "-n" in arguments else ["--cores", "1", "--resources", "gpu=1"]
+        run = [] if "-n" in arguments else ["--cores", "2", "--resources", "gpu=1"]
         return [sys.executable, "-m", "snakemake", *arguments, *run, *config]
 
     def snakemake(self, *arguments: str, timeout: int = 900) -> subprocess.CompletedProcess:
