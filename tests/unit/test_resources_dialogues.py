@@ -44,6 +44,16 @@ def test_no_two_rows_share_a_dialogue(splits):
     assert len(set(texts)) == len(texts)
 
 
+def test_no_train_dialogue_is_nearly_one_of_dev_or_test(splits):
+    def turns(row):
+        return set(re.split(r"\n|\\n|<br>", row["dialogue"]))
+
+    held_out = [turns(row) for split in ("dev", "test") for row in splits[split]]
+    for row in splits["train"]:
+        own = turns(row)
+        assert max(len(own & other) / min(len(own), len(other)) for other in held_out) <= 0.75
+
+
 def test_at_least_25_situations_are_seen_and_5_are_not(splits):
     seen = {row["topic"] for row in splits["train"]}
     unseen = {row["topic"] for row in splits["dev"] if row["group"] == "unseen"}

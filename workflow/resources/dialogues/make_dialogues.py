@@ -26,6 +26,7 @@ COLUMNS = {
     "test": ["fname", "dialogue"],
 }
 NOISE_SHARE = 0.06
+NEAR = 0.6  # a train dialogue shares at most this share of its turns with any one of dev or test
 
 
 def plain(text: str) -> str:
@@ -46,6 +47,12 @@ def noisy(text: str, rng: random.Random) -> str:
     return text[:place] + mark + text[place + 1:]
 
 
+def shared_turns(dialogue: Dialogue, other: Dialogue) -> float:
+    """Share of the shorter one's turns that the other one holds word for word, tags included."""
+    own, others = set(dialogue.turns), set(other.turns)
+    return len(own & others) / min(len(own), len(others))
+
+
 def stream(situations: list[dict], common: dict, seed: str) -> Iterator[Dialogue]:
     """Endless dialogues, each situation once a round in shuffled order; no repeated dialogue."""
     rng = random.Random(seed)
@@ -63,11 +70,15 @@ def make_splits(seed: int = SEED) -> dict[str, list[dict]]:
     common, situations = load_common(), load_situations()
     groups = [[s for s in situations if s["group"] == group] for group in ("seen", "unseen")]
     sources = [stream(group, common, f"{seed}/{i}") for i, group in enumerate(groups)]
-    splits = {}
+    splits, held_out = {}, []
     for split in ("dev", "test", "train"):
         rng = random.Random(f"{seed}/{split}")
+        if split == "train":  # nearly a dev or test dialogue: not for training
+            sources[0] = (d for d in sources[0]
+                          if all(shared_turns(d, other) <= NEAR for other in held_out))
         dialogues = [next(source) for source, n in zip(sources, ROWS[split], strict=True)
                      for _ in range(n)]
+        held_out += dialogues
         rng.shuffle(dialogues)
         splits[split] = [row(f"{split}_{i}", dialogue, split, rng)
                          for i, dialogue in enumerate(dialogues)]
