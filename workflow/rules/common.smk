@@ -30,8 +30,9 @@ def open_study(config):
     try:
         validate(config, "config", PROJECT / "config" / "config.yaml")
         study = load_study(config["study"], debug=config["debug"])
-        for target in sys.argv[1:]:
-            check_target(study, target)
+        for before, target in zip(sys.argv, sys.argv[1:]):
+            if not before.startswith("--"):  # else it is the value of an option
+                check_target(study, target)
         return study
     except UserError as error:
         sys.exit(f"error: {error}")
