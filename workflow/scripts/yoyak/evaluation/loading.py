@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from transformers import AutoConfig
+from transformers.utils import logging
 
 from yoyak.models.checkpoints import hub_error
 from yoyak.models.lora_loader import LoRALoader
@@ -60,6 +61,8 @@ def plan_loading(config: dict, device: str) -> LoadingPlan:
 def load_model(config: dict, plan: LoadingPlan, adapter: Path | None = None):
     """(model, tokenizer), the adapter merged unless the base stays NF4; sets torch's threads."""
     torch.set_num_threads(plan.threads)
+    logging.set_verbosity_error()  # what dequantising does is said in the docs, not at each start
+    logging.disable_progress_bar()
     loader = LoRALoader(
         config,
         device=plan.device,
