@@ -48,7 +48,7 @@ include: "workflow/rules/report.smk"
 
 
 onsuccess:
-    print(f"Done. Open {STUDY.results}/report.html in a browser.")
+    print(f"Done: {STUDY.results}. Its report.html opens in any browser, without a network.")
 
 
 onerror:
