@@ -176,8 +176,14 @@ class OneTable:
     [
         ([(3.0, 0.01)], "Fine-tuning raised ROUGE in the one training, by 3.0 points"),
         ([(3.0, 0.01), (1.0, 0.04)], "raised ROUGE in all 2 trainings, by 1.0 to 3.0 points"),
-        ([(-3.0, 0.01), (-1.0, 0.04)], "lowered ROUGE in all 2 trainings: -3.0 to -1.0 points"),
-        ([(3.0, 0.2), (-1.0, 0.9)], "In none of 2 trainings did fine-tuning clearly change ROUGE"),
+        (
+            [(-3.0, 0.01), (-1.0, 0.04)],
+            "lowered ROUGE in all 2 trainings: -3.0 to -1.0 points against",
+        ),
+        (
+            [(3.0, 0.2), (-1.0, 0.9)],
+            "Fine-tuning did not clearly change ROUGE in any of 2 trainings: -1.0 to +3.0",
+        ),
         (
             [(3.0, 0.01), (-1.0, 0.01), (0.1, 1.0)],
             "raised ROUGE in 1 of 3 trainings, lowered it in 1",

@@ -44,6 +44,7 @@
   document.querySelectorAll("table.data").forEach(function (table) {
     const api = new DataTable(table, {
       paging: false, info: false, autoWidth: false, order: [], layout: quiet,
+      ordering: !table.hasAttribute("data-fixed"),
       columnDefs: [{ targets: "texts", orderable: false }],
       language: { zeroRecords: "No row matches." },
     });

@@ -59,7 +59,8 @@ def answer(study: Study, cited: CitedTables) -> Sentence:
     elif found.down == found.total:
         opening = f"Fine-tuning lowered ROUGE in {_all(found.total, trainings)}:"
     elif found.up == found.down == 0:
-        opening = f"In none of {found.total} {trainings} did fine-tuning clearly change ROUGE:"
+        where = "the one training" if found.total == 1 else f"any of {found.total} trainings"
+        opening = f"Fine-tuning did not clearly change ROUGE in {where}:"
     else:
         undecided = found.total - found.up - found.down
         opening = (
@@ -69,7 +70,7 @@ def answer(study: Study, cited: CitedTables) -> Sentence:
     spread: Sentence = [low] if found.total == 1 else [low, " to ", high]
     above, cells = above_floors(study, cited)
     ending = (
-        f" points over the same model zero-shot; {above} of {cells} fine-tuned scores lie above "
+        f" points against the same model zero-shot; {above} of {cells} fine-tuned scores lie above "
         "both floors, intervals apart."
     )
     return [opening + " ", *spread, ending]

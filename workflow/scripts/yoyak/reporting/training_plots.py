@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from safetensors import safe_open
 
 from yoyak.reporting.cells import read_json
@@ -130,6 +131,7 @@ def _draw_losses(axes, logs: list[list[dict]]) -> None:
             if column == "eval_loss":
                 step, best = min(points, key=lambda point: point[1])
                 axes.plot(step, best, "o", ms=9, mfc="none", mec=INK, mew=1.1)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.grid(axis="x", visible=False)
 
 
