@@ -8,7 +8,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
 CONFIDENCE = 0.95
 CHUNK = 4_000_000  # numbers drawn at once: 32 MB
@@ -64,6 +63,8 @@ def bootstrap_means(scores: np.ndarray, resamples: int, seed: int) -> np.ndarray
 
 def expanded_tail(n: int, confidence: float = CONFIDENCE) -> float:
     """Share of the drawn means to leave out on each side, for n dialogues: at most 2.5 %."""
+    from scipy import special  # here: a second that `--help` need not wait
+
     quantile = special.stdtrit(n - 1, (1 + confidence) / 2)  # of Student's t
     return float(special.ndtr(-quantile * math.sqrt(n / (n - 1))))
 
