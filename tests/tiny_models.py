@@ -1,5 +1,7 @@
 """Tiny real models for tests: random weights of the true architectures, quantised to NF4."""
 
+import copy
+import functools
 from pathlib import Path
 
 import torch
@@ -63,14 +65,20 @@ def load_adapted(folder: Path, base_weights: str = "nf4", dropout: float = 0.0, 
 
     attention: another implementation than the packed one, for the padded reference.
     """
+    model = copy.deepcopy(_load_once(folder, base_weights, dropout))
+    if attention:
+        model.get_base_model().set_attn_implementation(attention)
+    return model
+
+
+@functools.cache
+def _load_once(folder: Path, base_weights: str, dropout: float):
     loader = LoRALoader(tiny_config(folder, dropout), base_weights=base_weights)
     model, _ = loader.load_for_training(seed=5)
     generator = torch.Generator().manual_seed(9)
     with torch.no_grad():
         for _, parameter in sorted(adapters(model).items()):
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
-    if attention:
-        model.get_base_model().set_attn_implementation(attention)
     return model
 
 
