@@ -63,7 +63,8 @@ def main() -> None:
         "condition": args.condition or (ZERO_SHOT if args.adapter is None else "none"),
         "seed": args.seed,
     }
-    inputs = [*files.values(), *resolve_checkpoint(config["model"]).weight_files()]
+    checkpoint = resolve_checkpoint(config["model"])
+    inputs = [*files.values(), *checkpoint.weight_files()]
     inputs += [args.adapter] if args.adapter is not None else []
     science = canonical([study.science("generate", args.experiment), args.format])
     key = fingerprint(Path(__file__), science, inputs)
@@ -86,6 +87,7 @@ def main() -> None:
                 cell=cell,
                 seed=args.seed,
                 fingerprint=key,
+            checkpoint_commit=checkpoint.commit(),
                 **record,
             )
         shutil.rmtree(work)

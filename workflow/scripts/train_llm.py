@@ -112,7 +112,8 @@ def build_examples(study: Study, config: dict, cell: Cell, output: Path) -> Path
 def train(study: Study, config: dict, cell: Cell, examples: Path, output: Path) -> None:
     """Train, keep the best checkpoint, and move final_model/, the log and run.json into place."""
     files = [examples / "train.safetensors", examples / "selection.safetensors"]
-    inputs = [*files, *resolve_checkpoint(config["model"]).weight_files()]
+    checkpoint = resolve_checkpoint(config["model"])
+    inputs = [*files, *checkpoint.weight_files()]
     science = {name: config[name] for name in ("model", "lora", "training")}
     key = fingerprint(Path(__file__), canonical({**science, "seed": cell.seed}), inputs)
     task = "train-" + output.as_posix().replace("/", "-")
@@ -149,6 +150,7 @@ def train(study: Study, config: dict, cell: Cell, examples: Path, output: Path) 
             cell=cell.record(),
             seed=cell.seed,
             fingerprint=key,
+            checkpoint_commit=checkpoint.commit(),
             execution=trainer.plan.record(),
             resumed_from_step=resumed,
             peak_memory_gb=round(peak_memory_gb(), 3),
