@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from yoyak.data.dialogues import read_dialogues
 from yoyak.data.encoding import build_prompts
+from yoyak.evaluation.loading import plan_loading
 from yoyak.models.lora_loader import LoRALoader, save_trained
 from yoyak.settings.config import UserError
 
@@ -154,3 +155,11 @@ def test_merge_refuses_a_foreign_folder(place, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", [*command, "--output-dir", str(tmp_path / "mine")])
     with pytest.raises(UserError, match="is no model folder"):
         merge_adapter.main()
+
+
+def test_small_matrices_are_not_shared_between_threads(place):
+    _, config = place
+    automatic = {**config, "execution": {**config["execution"], "threads": "auto"}}
+    assert plan_loading(automatic, "cpu").threads == 1
+    plan = plan_loading({**config, "execution": {**config["execution"], "threads": 3}}, "cpu")
+    assert (plan.threads, plan.compute_dtype, plan.base_weights) == (3, "float32", "dequantized")

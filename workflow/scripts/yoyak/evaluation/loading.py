@@ -13,6 +13,9 @@ from yoyak.models.checkpoints import hub_error
 from yoyak.models.lora_loader import LoRALoader
 from yoyak.run.execution import GPU_RESERVE, ModelShape, available_threads
 
+# Weights from which a product is worth several threads. Below, waiting for each other costs more,
+# and two jobs side by side slow each other down tenfold.
+SHARED_FROM = 20_000_000
 LEAST_ROOM = 2 * 1024**3  # bytes beside the weights for a few rows' cache and one prefill
 
 
@@ -40,19 +43,21 @@ def plan_loading(config: dict, device: str) -> LoadingPlan:
         dtype = "float32"
     elif dtype == "bfloat16" and not torch.cuda.is_bf16_supported(including_emulation=False):
         dtype = "float16"
+    shape = _checkpoint_shape(config)
     threads = execution["threads"]
+    if threads == "auto":
+        threads = 1 if shape.linear_parameters < SHARED_FROM else available_threads()
     base_weights = execution["base_weights"]
     if base_weights == "auto":
         base_weights = "dequantized"
         if cuda and config["model"]["use_qlora"]:
-            shape = _checkpoint_shape(config)
             # While the base is dequantised both forms are there for a moment.
             weights = shape.linear_parameters * 2.6 + shape.embedding_parameters * 2
             if weights + GPU_RESERVE + LEAST_ROOM > torch.cuda.mem_get_info()[0]:
                 base_weights = "nf4"
     return LoadingPlan(
         device=device,
-        threads=available_threads() if threads == "auto" else threads,
+        threads=threads,
         compute_dtype=dtype,
         base_weights=base_weights,
     )
