@@ -76,6 +76,8 @@ def test_only_covered_architectures_run_fused():
     assert plan(lora_rank=0).compile is False
     assert plan(compute_dtype="float32").compile is False
     assert plan(supports_bf16=False).compile is False
+    with pytest.raises(UserError, match="execution.compile: true needs"):
+        plan(supports_bf16=False, execution={"compile": True})
 
 
 def test_a_cpu_computes_in_float32_with_plain_layers():

@@ -11,6 +11,7 @@ Killed at any moment, the same command goes on from the newest whole checkpoint.
 import argparse
 import copy
 import logging
+import os
 import shutil
 import sys
 from datetime import datetime
@@ -121,6 +122,10 @@ def train(study: Study, config: dict, cell: Cell, examples: Path, output: Path) 
         claim_device(config["execution"]["device"]) as device,
         work_folder(study.results, task, key) as work,
     ):
+        # Packs differ in length: without it, freed pieces of one do not fit the next. Read by torch.
+        os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+        from torch import OutOfMemoryError
+
         from yoyak.data.llm_dataset import LLMSummarizationDataset
         from yoyak.training import session
         from yoyak.training.arguments import quiet_libraries
@@ -130,15 +135,18 @@ def train(study: Study, config: dict, cell: Cell, examples: Path, output: Path) 
 
         train_set, selection_set = (LLMSummarizationDataset.load(file) for file in files)
         with quiet_libraries():
-            trainer = session.resume_or_start(
-                config, device, train_set, selection_set, cell.seed, work
-            )
             try:
+                trainer = session.resume_or_start(
+                    config, device, train_set, selection_set, cell.seed, work
+                )
                 resumed = trainer.fit()
             except NonFiniteLoss as error:
                 raise UserError(str(error)) from error
             except Interrupted as notice:
                 log.warning("%s", notice)
+                sys.exit(EXIT_CODE)
+            except OutOfMemoryError:
+                log.warning("%s", session.leave_a_smaller_plan(config, work))
                 sys.exit(EXIT_CODE)
             trainer.load_best()
             session.write_outputs(trainer, output)

@@ -98,6 +98,11 @@ def plan_training(
     available = int(free_bytes - GPU_RESERVE)
     if dtype == "float32" or not supports_bf16:  # FlashAttention: 16 bits, Ampere or newer
         shape = replace(shape, fusable=False)
+    if execution["compile"] is True and not (shape.fusable and lora_rank):
+        raise UserError(
+            "execution.compile: true needs a Llama or Qwen3 model, LoRA, 16-bit numbers and a GPU "
+            "with bf16 (Ampere or newer); set execution.compile: auto"
+        )
     for candidate in _candidates(
         execution, shape, lora_rank, longest, batch_tokens, steps, use_qlora
     ):

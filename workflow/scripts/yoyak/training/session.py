@@ -15,6 +15,7 @@ from yoyak.run.execution import ModelShape, Plan, plan_training
 from yoyak.run.workspace import atomic_directory, atomic_write_text
 from yoyak.training.checkpointing import newest_whole_checkpoint, read_facts
 from yoyak.training.llm_trainer import LLMTrainer
+from yoyak.training.out_of_memory import forced_plan, note_plan, step_down
 from yoyak.training.progress import show_progress
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,8 @@ def resume_or_start(
 ) -> LLMTrainer:
     """Plan, load the model as planned, and wrap it in a trainer whose checkpoints go to `work`.
 
-    A checkpoint in `work` keeps its plan, so that a resumed run is the undisturbed one.
+    A checkpoint in `work` keeps its plan, so that a resumed run is the undisturbed one; only after
+    memory ran out the smaller plan left there is taken.
     """
     loader = LoRALoader(config)
     checkpoint = newest_whole_checkpoint(work)
@@ -96,6 +98,8 @@ def resume_or_start(
         plan = make_plan(config, checkpoint_shape(loader), device, train_set)
     else:
         plan = Plan(**read_facts(checkpoint)["plan"])
+    plan = forced_plan(work) or plan
+    note_plan(work, plan)
     log.info("execution plan\n%s", plan.table())
     loader = LoRALoader(config, plan.device, plan.base_weights, plan.compute_dtype)
     torch.set_num_threads(plan.threads)
@@ -105,6 +109,18 @@ def resume_or_start(
     )
     show_progress(trainer)
     return trainer
+
+
+def leave_a_smaller_plan(config: dict, work: Path) -> str:
+    """After memory ran out: put the next smaller plan on record; returns what to tell the user.
+
+    Raises UserError when none is left.
+    """
+    smaller = step_down(work, checkpoint_shape(LoRALoader(config)), config)
+    return (
+        "the device's memory ran out; run the same command again, it goes on from the last "
+        f"checkpoint with a smaller plan\n{smaller.table()}"
+    )
 
 
 def create_llm_trainer(

@@ -1,0 +1,54 @@
+"""What a training leaves behind when the device's memory runs out: a smaller plan to go on with.
+
+The plan in use and, after running out, the smaller one lie in the work folder beside the
+checkpoints; the same command then resumes at the newest checkpoint with the smaller plan.
+"""
+
+import json
+from pathlib import Path
+
+from yoyak.run.execution import Plan, next_smaller
+from yoyak.run.memory import ModelShape
+from yoyak.run.workspace import atomic_write_text
+from yoyak.settings.config import UserError
+
+IN_USE, FORCED = "plan.json", "smaller_plan.json"
+
+
+def note_plan(work: Path, plan: Plan) -> None:
+    """Keep the plan that is about to be tried, so that running out of memory can step down."""
+    _write(work / IN_USE, plan)
+
+
+def forced_plan(work: Path) -> Plan | None:
+    """The smaller plan that an earlier attempt left, or None."""
+    return _read(work / FORCED)
+
+
+def step_down(work: Path, shape: ModelShape, config: dict) -> Plan:
+    """Put the next smaller plan on record; returns it.
+
+    Raises UserError when the plan in use was already the smallest.
+    """
+    plan = _read(work / IN_USE)
+    model = config["model"]
+    rank = config["lora"]["r"] if model["use_lora"] else 0
+    smaller = plan and next_smaller(plan, shape, lora_rank=rank, use_qlora=model["use_qlora"])
+    if smaller is None:
+        raise UserError(
+            "the device's memory ran out and no smaller plan is left; free the device, shorten "
+            "dataset.encoder_max_len or choose a smaller model"
+        )
+    _write(work / FORCED, smaller)
+    return smaller
+
+
+def _write(file: Path, plan: Plan) -> None:
+    atomic_write_text(file, json.dumps(plan.record(), indent=1, sort_keys=True) + "\n")
+
+
+def _read(file: Path) -> Plan | None:
+    try:
+        return Plan(**json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # absent, cut short, or of another version
+        return None
