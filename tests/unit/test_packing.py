@@ -63,13 +63,6 @@ def test_a_first_label_is_never_a_target():
     assert pack.targets.tolist() == [1, 2, 3] * 3
 
 
-def test_a_filler_carries_no_loss_and_no_neighbour():
-    pack = build_pack(examples((5, 3)), [0, 1], fixed_length=20)
-    assert pack.tokens == 20 and pack.input_ids.shape == (1, 20)
-    assert pack.cu_seq_lens.tolist() == [0, 5, 8, 13, 18, 20]
-    assert pack.supervised.max() < 8
-
-
 def test_packs_move_to_a_device_with_their_numbers():
     pack = build_pack(examples((5, 3)), [0, 1]).to("meta")
     assert pack.input_ids.is_meta and pack.targets.is_meta

@@ -86,20 +86,6 @@ def test_packed_logits_equal_separate_logits(folder, fused):
     assert torch.allclose(together, torch.cat(apart), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("fused", (False, True))
-def test_a_filler_changes_nothing(folder, reference, fused):
-    model = load_adapted(folder).train()
-    if fused:
-        fuse_decoder_layers(model, recompute=False)
-    rows = examples()
-    pack = build_pack(rows, list(range(len(rows))), fixed_length=256)
-    assert pack.input_ids.shape == (1, 256)
-    loss = pack_loss(model, pack) / len(pack.targets)
-    loss.backward()
-    assert loss.item() == pytest.approx(reference[0], rel=TOLERANCE)
-    assert_same(gradients(model), reference[1])
-
-
 @pytest.mark.parametrize("base", ("nf4", "dequantized"))
 def test_an_evaluation_leaves_the_gradients_alone(folder, base):
     model = load_adapted(folder, base).train()

@@ -122,7 +122,7 @@ def train(study: Study, config: dict, cell: Cell, examples: Path, output: Path) 
         claim_device(config["execution"]["device"]) as device,
         work_folder(study.results, task, key) as work,
     ):
-        # Packs differ in length: without it, freed pieces of one do not fit the next. Read by torch.
+        # Packs differ in length: else the freed pieces of one would not fit the next.
         os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
         from torch import OutOfMemoryError
 

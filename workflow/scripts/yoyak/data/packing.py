@@ -76,25 +76,15 @@ def _spread(order, lengths, count, token_budget):
     return packs
 
 
-def build_pack(examples: list[dict], indices: list[int], fixed_length: int | None = None) -> Pack:
+def build_pack(examples: list[dict], indices: list[int]) -> Pack:
     """Concatenate examples {"input_ids", "labels"} (1-D tensors of equal length) into a Pack.
 
     Args:
         indices: the examples' numbers in their dataset, for error messages.
-        fixed_length: fill the row up to this many tokens with sequences of their own that carry
-            no loss, so that compiled layers see one shape.
     """
     ids = [example["input_ids"] for example in examples]
     labels = [example["labels"] for example in examples]
     lengths = [len(row) for row in ids]
-    missing = (fixed_length or 0) - sum(lengths)
-    longest = max(lengths)
-    while missing > 0:
-        filler = min(missing, longest)
-        ids.append(torch.zeros(filler, dtype=torch.int64))
-        labels.append(torch.full((filler,), IGNORED))
-        lengths.append(filler)
-        missing -= filler
     boundaries = (0, *itertools.accumulate(lengths))
     # Position t predicts token t + 1 of the same example; an example's last position predicts none.
     shifted = torch.cat([*labels, labels[0].new_full((1,), IGNORED)])[1:]
@@ -107,7 +97,7 @@ def build_pack(examples: list[dict], indices: list[int], fixed_length: int | Non
         cu_seq_lens=torch.tensor(boundaries, dtype=torch.int32),
         supervised=supervised,
         targets=shifted[supervised].long(),
-        max_length=longest,
+        max_length=max(lengths),
         boundaries=boundaries,
         examples=tuple(indices),
     )
