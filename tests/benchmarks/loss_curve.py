@@ -9,6 +9,7 @@ does not. Writes loss_curve.svg beside this file and prints how far the curves l
 
 import argparse
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from yoyak.training.llm_trainer import LLMTrainer  # noqa: E402
 from yoyak.training.order import SeededOrder  # noqa: E402
 
 BATCH, SEED = 8, 7
+SCRATCH = Path(tempfile.gettempdir()) / "yoyak-curve"  # nothing is kept there
 DEVICE = "cuda:0" if torch.cuda.is_available() else "cpu"
 DTYPE = "bfloat16" if DEVICE != "cpu" else "float32"
 # In float32 both kinds of base weights compute the same numbers; on a CPU, NF4 takes five times as
@@ -66,7 +68,7 @@ def plain_curve(config, dataset, steps, rate) -> list[float]:
     model, _ = LoRALoader(config, DEVICE, BASE, DTYPE).load_for_training(SEED)
     model.get_base_model().set_attn_implementation("sdpa")
     arguments = TrainingArguments(
-        output_dir="/tmp/yoyak-curve", per_device_train_batch_size=BATCH, max_steps=steps,
+        output_dir=str(SCRATCH), per_device_train_batch_size=BATCH, max_steps=steps,
         learning_rate=rate, lr_scheduler_type="cosine", warmup_steps=0.1, weight_decay=0.1,
         max_grad_norm=1.2, logging_steps=1, save_strategy="no", report_to="none",
         bf16=DEVICE != "cpu", use_cpu=DEVICE == "cpu", seed=SEED, remove_unused_columns=False,
@@ -116,7 +118,6 @@ def main() -> None:
     parser.add_argument("--examples", type=Path, required=True, help="folder of build_dataset.py")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--work", type=Path, default=Path("/tmp/yoyak-curve"))
     args = parser.parse_args()
     config = load_config(args.experiment)
     dataset = LLMSummarizationDataset.load(args.examples / "train.safetensors")
@@ -130,8 +131,8 @@ def main() -> None:
     with quiet_libraries():
         curves = {
             "plain: transformers' Trainer, padded": plain_curve(*run),
-            "engine: packs of 2,048": engine_curve(*run, plan, args.work),
-            "engine: fused layers, packs of 700": engine_curve(*run, fused, args.work),
+            "engine: packs of 2,048": engine_curve(*run, plan, SCRATCH),
+            "engine: fused layers, packs of 700": engine_curve(*run, fused, SCRATCH),
         }
     plain, *others = (np.array(curve) for curve in curves.values())
     for name, other in zip(list(curves)[1:], others, strict=True):

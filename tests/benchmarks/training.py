@@ -13,6 +13,7 @@ import json
 import math
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from yoyak.settings.config import load_config  # noqa: E402
 from yoyak.training.arguments import quiet_libraries  # noqa: E402
 from yoyak.training.llm_trainer import LLMTrainer  # noqa: E402
 
+SCRATCH = Path(tempfile.gettempdir()) / "yoyak-benchmark"  # nothing is kept there
 TERAFLOPS = 790e12  # bf16 products on an H200, measured on random data
 ROPE = {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 SHAPES = {
@@ -184,7 +186,7 @@ def run_engine(name, base_weights, recompute, budget, cap, steps=6, warm=2, prof
         model, None, training=training, plan=plan,
         train_dataset=rows(batch * steps, SHAPES[name].vocab_size),
         selection_dataset=rows(2, SHAPES[name].vocab_size),
-        seed=1, work=Path("/tmp/yoyak-benchmark"), evaluate_every=10**6,
+        seed=1, work=SCRATCH, evaluate_every=10**6,
     )  # fmt: skip
     clock = Clock()
     trainer.add_callback(clock)
@@ -250,7 +252,7 @@ def run_plain(name="llama_3.2_3b", batch=8, accumulation=2, steps=3):
     trainer = Trainer(
         model=model, train_dataset=data, data_collator=collate,
         args=TrainingArguments(
-            output_dir="/tmp/yoyak-plain", per_device_train_batch_size=batch,
+            output_dir=str(SCRATCH), per_device_train_batch_size=batch,
             gradient_accumulation_steps=accumulation, max_steps=steps, bf16=True,
             gradient_checkpointing=True, gradient_checkpointing_kwargs={"use_reentrant": False},
             save_strategy="no", report_to="none", logging_steps=1, max_grad_norm=1.2,
