@@ -169,13 +169,14 @@ def in_every_training(study, *files):
     return [f"<results>/{cell.run}/{file}" for cell in study.cells() for file in files]
 
 
-def example_statistics(study):
-    """What build_dataset.py counted, for each model, format and augmentation."""
+def example_files(study, *files):
+    """Paths of these files in the examples of every model, format and augmentation."""
     return [
-        f"<results>/examples/{model}/{prompt_format}/{augmentation}/statistics.json"
+        f"<results>/examples/{model}/{prompt_format}/{augmentation}/{file}"
         for model in study.models
         for prompt_format in study.formats
         for augmentation in study.augmentations
+        for file in files
     ]
 
 

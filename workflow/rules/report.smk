@@ -49,7 +49,7 @@ rule plot:
         modules=modules("plot.py"),
         tables=table_files(STUDY, "csv"),
         logs=in_every_training(STUDY, "training_log.csv"),
-        statistics=example_statistics(STUDY),
+        examples=example_files(STUDY, "statistics.json", "train.safetensors"),
     output:
         report(
             directory("<results>/plots"),
@@ -84,7 +84,7 @@ rule report:
         + ["<results>/data/data_card.json", "<results>/data/run.json"],
         tables=table_files(STUDY, "csv"),
         plots="<results>/plots",
-        statistics=example_statistics(STUDY),
+        statistics=example_files(STUDY, "statistics.json"),
         trainings=in_every_training(STUDY, "training_log.csv", "run.json"),
         predictions=in_every_run(
             STUDY,
