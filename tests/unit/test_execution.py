@@ -138,7 +138,7 @@ def test_the_table_says_what_matters():
     assert "32,768 tokens" in table and "GiB predicted of 139.0 GiB free" in table
 
 
-MEASURED = [  # tests/benchmarks/README.md: shape, NF4 and recomputed, tokens of the fullest pack, GB
+MEASURED = [  # benchmarks/README.md: shape, NF4 and recomputed, tokens of a pack, GB
     (LLAMA_3B, False, 24_983, 75.45),
     (LLAMA_3B, True, 11_396, 6.21),
     (QWEN_4B, False, 22_140, 108.28),

@@ -27,11 +27,14 @@ def splits():
     return {split: rows(split) for split in ("train", "dev", "test")}
 
 
-@pytest.mark.parametrize(("split", "least", "columns"), [
-    ("train", 600, ["fname", "dialogue", "summary", "topic"]),
-    ("dev", 100, ["fname", "dialogue", "summary", "summary2", "summary3", "topic", "group"]),
-    ("test", 50, ["fname", "dialogue"]),
-])
+@pytest.mark.parametrize(
+    ("split", "least", "columns"),
+    [
+        ("train", 600, ["fname", "dialogue", "summary", "topic"]),
+        ("dev", 100, ["fname", "dialogue", "summary", "summary2", "summary3", "topic", "group"]),
+        ("test", 50, ["fname", "dialogue"]),
+    ],
+)
 def test_rows_and_columns(splits, split, least, columns):
     assert len(splits[split]) >= least
     assert list(splits[split][0]) == columns
@@ -111,18 +114,27 @@ def test_a_situation_has_many_summaries(splits):
 def test_particles_agree_with_the_tags(splits):
     """#Person1# and #Person7# end in a consonant when read aloud, the others in a vowel."""
     for row in splits["train"] + splits["dev"]:
-        for digit, particle in re.findall(r"#Person(\d)#([은는이가을를과와])(?=\s)",
-                                          row["summary"]):
+        for digit, particle in re.findall(
+            r"#Person(\d)#([은는이가을를과와])(?=\s)", row["summary"]
+        ):
             assert (particle in BATCHIM) == (digit in "17"), row["summary"]
 
 
-@pytest.mark.parametrize(("word", "marker", "expected"), [
-    ("기침", "은", "기침은"), ("코트", "을", "코트를"), ("서울", "으로", "서울로"),
-    ("부산", "으로", "부산으로"), ("7번 버스", "이", "7번 버스가"),
-    ("#Person1#", "과", "#Person1#과"),
-    ("#Person2#", "이", "#Person2#가"), ("#PhoneNumber#", "을", "#PhoneNumber#를"),
-    ("내일", "에", "내일"), ("월요일", "에", "월요일에"),
-])
+@pytest.mark.parametrize(
+    ("word", "marker", "expected"),
+    [
+        ("기침", "은", "기침은"),
+        ("코트", "을", "코트를"),
+        ("서울", "으로", "서울로"),
+        ("부산", "으로", "부산으로"),
+        ("7번 버스", "이", "7번 버스가"),
+        ("#Person1#", "과", "#Person1#과"),
+        ("#Person2#", "이", "#Person2#가"),
+        ("#PhoneNumber#", "을", "#PhoneNumber#를"),
+        ("내일", "에", "내일"),
+        ("월요일", "에", "월요일에"),
+    ],
+)
 def test_particles(word, marker, expected, monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     from korean import with_particle
@@ -131,7 +143,10 @@ def test_particles(word, marker, expected, monkeypatch):
 
 
 def test_the_maker_makes_the_committed_files_byte_for_byte(tmp_path):
-    subprocess.run([sys.executable, str(FOLDER / "make_dialogues.py"), "--output-dir",
-                    str(tmp_path)], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, str(FOLDER / "make_dialogues.py"), "--output-dir", str(tmp_path)],
+        check=True,
+        capture_output=True,
+    )
     for split in ("train", "dev", "test"):
         assert (tmp_path / f"{split}.csv").read_bytes() == (FOLDER / f"{split}.csv").read_bytes()

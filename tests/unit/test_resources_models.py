@@ -11,9 +11,11 @@ import pytest
 RESOURCES = Path(__file__).resolve().parents[2] / "workflow" / "resources"
 MODELS = {"tiny_llama": "LlamaForCausalLM", "tiny_qwen3": "Qwen3ForCausalLM"}
 SAMPLE = "#Person1#: 다음 주 수요일 오후 2시에 #PhoneNumber#로 전화 주세요.\n#Person2#: 네!"
-MESSAGES = [{"role": "system", "content": "당신은 도우미입니다."},
-            {"role": "user", "content": "질문:\n#Person1#: 네."},
-            {"role": "assistant", "content": "#Person1#은 대답합니다."}]
+MESSAGES = [
+    {"role": "system", "content": "당신은 도우미입니다."},
+    {"role": "user", "content": "질문:\n#Person1#: 네."},
+    {"role": "assistant", "content": "#Person1#은 대답합니다."},
+]
 
 
 def rows(split):
@@ -84,10 +86,9 @@ def test_special_tokens(tokenizer):
 
 def test_template_has_one_bos_and_the_prompt_is_a_prefix(tokenizer):
     whole = tokenizer.apply_chat_template(MESSAGES, tokenize=False)
-    prompt = tokenizer.apply_chat_template(MESSAGES[:2], tokenize=False,
-                                           add_generation_prompt=True)
+    prompt = tokenizer.apply_chat_template(MESSAGES[:2], tokenize=False, add_generation_prompt=True)
     assert whole.startswith(prompt)
-    assert whole[len(prompt):].strip() == MESSAGES[2]["content"] + tokenizer.eos_token
+    assert whole[len(prompt) :].strip() == MESSAGES[2]["content"] + tokenizer.eos_token
     ids = tokenizer(whole, add_special_tokens=False)["input_ids"]
     bos = tokenizer.bos_token_id
     if bos is not None:
@@ -114,8 +115,7 @@ def test_pretraining_text_holds_no_dev_or_test_dialogue(pretraining_text):
 def test_a_dialogue_of_dev_would_be_dropped(pretraining_text, monkeypatch):
     """The ban works: the first dialogue of a stream vanishes once it is declared a dev dialogue."""
     first = next(pretraining_text.fresh_dialogues("ban"))[0]
-    monkeypatch.setattr(pretraining_text, "forbidden",
-                        lambda: {pretraining_text.plain(first.text)})
+    monkeypatch.setattr(pretraining_text, "forbidden", lambda: {pretraining_text.plain(first.text)})
     assert next(pretraining_text.fresh_dialogues("ban"))[0].text != first.text
 
 
@@ -125,20 +125,32 @@ def test_pretraining_text_holds_no_unseen_situation(pretraining_text):
     made = itertools.islice(pretraining_text.fresh_dialogues("groups"), 1_500)
     assert not unseen & {dialogue.situation for dialogue, _ in made}
     seen_turns = json.dumps([s for s in situations if s["group"] == "seen"], ensure_ascii=False)
-    own = {line for s in situations if s["group"] == "unseen"
-           for line in s["open"].splitlines() if len(line) > 12 and line not in seen_turns}
+    own = {
+        line
+        for s in situations
+        if s["group"] == "unseen"
+        for line in s["open"].splitlines()
+        if len(line) > 12 and line not in seen_turns
+    }
     fixed = {re.split(r"[{\[]", line.strip().split(": ", 1)[-1])[0] for line in own}
     fixed = {piece for piece in fixed if len(piece) > 8}
     assert len(fixed) >= 5
-    text = "\n".join(spoken(d) for d in
-                     itertools.islice(pretraining_text.documents("groups"), 1_500))
+    text = "\n".join(
+        spoken(d) for d in itertools.islice(pretraining_text.documents("groups"), 1_500)
+    )
     assert not [piece for piece in fixed if piece in text]
 
 
 def test_pretraining_text_holds_no_summary(pretraining_text):
-    text = "\n".join(spoken(d) for d in
-                     itertools.islice(pretraining_text.documents("summaries"), 1_500))
-    summaries = {r[c] for split in ("train", "dev") for r in rows(split)
-                 for c in ("summary", "summary2", "summary3") if c in r}
+    text = "\n".join(
+        spoken(d) for d in itertools.islice(pretraining_text.documents("summaries"), 1_500)
+    )
+    summaries = {
+        r[c]
+        for split in ("train", "dev")
+        for r in rows(split)
+        for c in ("summary", "summary2", "summary3")
+        if c in r
+    }
     assert not [summary for summary in summaries if summary in text]
     assert "요약해" not in text

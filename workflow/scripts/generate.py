@@ -87,7 +87,7 @@ def main() -> None:
                 cell=cell,
                 seed=args.seed,
                 fingerprint=key,
-            checkpoint_commit=checkpoint.commit(),
+                checkpoint_commit=checkpoint.commit(),
                 **record,
             )
         shutil.rmtree(work)

@@ -21,10 +21,27 @@ PARTICLES = {
 }
 # Digits at the end of a speaker tag are read in English (#Person1# "원", #Person2# "투"), the
 # others in Sino-Korean. True: ends in a consonant.
-TAG_DIGIT_HAS_FINAL = {"1": True, "2": False, "3": False, "4": False, "5": False, "6": False,
-                       "7": True}
-SINO_DIGIT_HAS_FINAL = {"0": True, "1": True, "2": False, "3": True, "4": False, "5": False,
-                        "6": True, "7": True, "8": True, "9": False}
+TAG_DIGIT_HAS_FINAL = {
+    "1": True,
+    "2": False,
+    "3": False,
+    "4": False,
+    "5": False,
+    "6": False,
+    "7": True,
+}
+SINO_DIGIT_HAS_FINAL = {
+    "0": True,
+    "1": True,
+    "2": False,
+    "3": True,
+    "4": False,
+    "5": False,
+    "6": True,
+    "7": True,
+    "8": True,
+    "9": False,
+}
 # Words that stand without 에 ("내일 만나요").
 WITHOUT_E = ("내일", "모레")
 _HANGUL_FIRST, _HANGUL_LAST = 0xAC00, 0xD7A3

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Assemble train.csv, dev.csv and test.csv from the situation banks, from one seed.
 
-    python workflow/resources/dialogues/make_dialogues.py            # writes beside this script
-    python workflow/resources/dialogues/make_dialogues.py --output-dir /tmp/dialogues
+python workflow/resources/dialogues/make_dialogues.py            # writes beside this script
+python workflow/resources/dialogues/make_dialogues.py --output-dir /tmp/dialogues
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def noisy(text: str, rng: random.Random) -> str:
     if not places:
         return text
     place = rng.choice(places)
-    return text[:place] + mark + text[place + 1:]
+    return text[:place] + mark + text[place + 1 :]
 
 
 def shared_turns(dialogue: Dialogue, other: Dialogue) -> float:
@@ -74,14 +74,17 @@ def make_splits(seed: int = SEED) -> dict[str, list[dict]]:
     for split in ("dev", "test", "train"):
         rng = random.Random(f"{seed}/{split}")
         if split == "train":  # nearly a dev or test dialogue: not for training
-            sources[0] = (d for d in sources[0]
-                          if all(shared_turns(d, other) <= NEAR for other in held_out))
-        dialogues = [next(source) for source, n in zip(sources, ROWS[split], strict=True)
-                     for _ in range(n)]
+            sources[0] = (
+                d for d in sources[0] if all(shared_turns(d, other) <= NEAR for other in held_out)
+            )
+        dialogues = [
+            next(source) for source, n in zip(sources, ROWS[split], strict=True) for _ in range(n)
+        ]
         held_out += dialogues
         rng.shuffle(dialogues)
-        splits[split] = [row(f"{split}_{i}", dialogue, split, rng)
-                         for i, dialogue in enumerate(dialogues)]
+        splits[split] = [
+            row(f"{split}_{i}", dialogue, split, rng) for i, dialogue in enumerate(dialogues)
+        ]
     texts = [plain(r["dialogue"]) for rows in splits.values() for r in rows]
     assert len(set(texts)) == len(texts), "two rows share a dialogue"
     return splits
@@ -90,8 +93,13 @@ def make_splits(seed: int = SEED) -> dict[str, list[dict]]:
 def row(fname: str, dialogue: Dialogue, split: str, rng: random.Random) -> dict:
     """One CSV row: fname, dialogue and the columns that the split has."""
     names = ["summary", "summary2", "summary3"]
-    full = {"fname": fname, "dialogue": noisy(dialogue.text, rng), "topic": dialogue.topic,
-            "group": dialogue.group, **dict(zip(names, dialogue.summaries, strict=False))}
+    full = {
+        "fname": fname,
+        "dialogue": noisy(dialogue.text, rng),
+        "topic": dialogue.topic,
+        "group": dialogue.group,
+        **dict(zip(names, dialogue.summaries, strict=False)),
+    }
     return {column: full[column] for column in COLUMNS[split]}
 
 

@@ -111,6 +111,7 @@ def choose(text: str, rng: random.Random) -> str:
 
 def fill(text: str, facts: dict) -> str:
     """Put facts and speaker tags in, with particles. Raises KeyError for an unknown slot."""
+
     def put(match: re.Match) -> str:
         word = facts[match[1]]
         return with_particle(word, match[2]) if match[2] else word
@@ -132,8 +133,11 @@ def last_role(block: str) -> str:
 def follow(text: str, role: str, rng: random.Random) -> list[str]:
     """One alternative of a bank spoken by X and Y (X is not `role`) or by fixed roles, or none."""
     other = "A" if role != "A" else "B"
-    return [rng.choice(blocks(text)).replace("X:", f"{other}:").replace("Y:", f"{role}:")] \
-        if text else []
+    return (
+        [rng.choice(blocks(text)).replace("X:", f"{other}:").replace("Y:", f"{role}:")]
+        if text
+        else []
+    )
 
 
 def small_talk(common: dict, register: str, role: str, rng: random.Random) -> list[str]:
@@ -183,7 +187,7 @@ def summarise(situation: dict, outcome: dict, facts: dict, rng: random.Random) -
     rng.shuffle(results)
     found = [f"{gist} {result}" for gist, result in zip(gists, results, strict=False)]
     if wholes:
-        found[min(2, len(found)):] = [rng.choice(wholes)]
+        found[min(2, len(found)) :] = [rng.choice(wholes)]
     rng.shuffle(found)
     return [fill(choose(text, rng), facts) for text in found[:3]]
 
@@ -200,5 +204,12 @@ def compose(situation: dict, common: dict, rng: random.Random) -> Dialogue:
     for role, _ in turns:
         facts.setdefault(role, f"#Person{sum(key in 'ABCDEFG' for key in facts) + 1}#")
     spoken = tuple(f"{facts[role]}: {fill(choose(text, rng), facts)}" for role, text in turns)
-    return Dialogue(situation["key"], situation["topic"], situation["group"], name, spoken,
-                    tuple(summarise(situation, outcome, facts, rng)), told)
+    return Dialogue(
+        situation["key"],
+        situation["topic"],
+        situation["group"],
+        name,
+        spoken,
+        tuple(summarise(situation, outcome, facts, rng)),
+        told,
+    )

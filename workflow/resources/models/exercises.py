@@ -12,27 +12,54 @@ import re
 from korean import with_particle
 
 REQUESTS = {
-    "continue": ["다음 대화를 이어서 써주세요", "이어질 말을 써주세요",
-                 "대화의 다음 말은 무엇인가요?"],
+    "continue": [
+        "다음 대화를 이어서 써주세요",
+        "이어질 말을 써주세요",
+        "대화의 다음 말은 무엇인가요?",
+    ],
     "quote": ["다음 대화에서 {tag}의 {which} 말을 옮겨주세요", "{tag}의 {which} 말은 무엇인가요?"],
     "report": ["다음 대화에서 {which} 나온 말을 전해주세요", "누가 {which} 무슨 말을 하나요?"],
     "who": ['다음 대화에서 누가 이렇게 말하나요? "{said}"', '"{said}" 누구의 말인가요?'],
     "blank": ["다음 대화의 빈칸을 채워주세요", "빈칸에 들어갈 말은 무엇인가요?"],
-    "find": ['다음 대화에서 "{word}" 뒤에 오는 말을 써주세요',
-             '"{word}" 다음 말을 대화에서 찾아주세요'],
+    "find": [
+        '다음 대화에서 "{word}" 뒤에 오는 말을 써주세요',
+        '"{word}" 다음 말을 대화에서 찾아주세요',
+    ],
     "facts": ["다음 대화에 나오는 중요한 말을 차례대로 적어주세요", "중요한 말만 골라 적어주세요"],
-    "facts_by_speaker": ["누가 무엇을 말하는지 적어주세요",
-                         "다음 대화에서 말한 것을 사람마다 적어주세요"],
+    "facts_by_speaker": [
+        "누가 무엇을 말하는지 적어주세요",
+        "다음 대화에서 말한 것을 사람마다 적어주세요",
+    ],
     "kind": ["다음 대화에 나오는 말 중 {kind}만 모두 적어주세요", "{kind}에 맞는 말은 무엇인가요?"],
     "told": ["다음 이야기를 처음부터 다시 들려주세요", "이야기를 그대로 전해주세요"],
     "about": ["{who}에 대한 이야기를 찾아주세요", "{who} 이야기만 옮겨주세요"],
 }
-DIALOGUE_KINDS = ["continue", "quote", "report", "who", "blank", "find", "facts", "facts",
-                  "facts_by_speaker", "facts_by_speaker", "kind", "kind"]
+DIALOGUE_KINDS = [
+    "continue",
+    "quote",
+    "report",
+    "who",
+    "blank",
+    "find",
+    "facts",
+    "facts",
+    "facts_by_speaker",
+    "facts_by_speaker",
+    "kind",
+    "kind",
+]
 STORY_KINDS = ["told", "told", "about", "about", "blank", "continue", "find"]
 # Banks of common.yaml by what they are called in a request.
-FACT_KINDS = {"day": "날", "time": "시간", "price": "값", "name": "사람 이름", "town": "지역",
-              "meeting_place": "장소", "period": "기간", "people": "사람 수"}
+FACT_KINDS = {
+    "day": "날",
+    "time": "시간",
+    "price": "값",
+    "name": "사람 이름",
+    "town": "지역",
+    "meeting_place": "장소",
+    "period": "기간",
+    "people": "사람 수",
+}
 
 Turn = tuple[str, str]
 
@@ -54,7 +81,7 @@ def blank(text: str, rng: random.Random) -> tuple[str, str]:
     words = sorted({w for w in re.findall(r"[가-힣0-9]{2,}", text) if text.count(w) > 1})
     word = rng.choice(words or text.split())
     place = rng.choice([m.start() for m in re.finditer(re.escape(word), text)])
-    return text[:place] + "____" + text[place + len(word):], word
+    return text[:place] + "____" + text[place + len(word) :], word
 
 
 def ask(kind: str, rng: random.Random, /, **words: str) -> str:
@@ -66,13 +93,13 @@ def common_exercise(kind: str, turns: list[Turn], rng: random.Random) -> tuple[s
     text = show(turns)
     if kind == "continue":
         cut = rng.randrange(1, len(turns))
-        return ask(kind, rng), show(turns[:cut]), show(turns[cut:cut + rng.randint(1, 3)])
+        return ask(kind, rng), show(turns[:cut]), show(turns[cut : cut + rng.randint(1, 3)])
     if kind == "blank":
         shown, word = blank(text, rng)
         return ask(kind, rng), shown, word
     words = text.split()
     at = rng.randrange(len(words) - 3)
-    answer = " ".join(words[at + 1:at + 1 + rng.randint(1, 4)])
+    answer = " ".join(words[at + 1 : at + 1 + rng.randint(1, 4)])
     return ask("find", rng, word=words[at]), text, answer
 
 
@@ -80,8 +107,9 @@ def show(turns: list[Turn]) -> str:
     return "\n".join(f"{tag}: {said}" for tag, said in turns)
 
 
-def dialogue_exercise(turns: list[Turn], facts: list[tuple[str, str]], banks: dict[str, str],
-                      rng: random.Random) -> tuple[str, str, str]:
+def dialogue_exercise(
+    turns: list[Turn], facts: list[tuple[str, str]], banks: dict[str, str], rng: random.Random
+) -> tuple[str, str, str]:
     """(request, dialogue shown, answer); `facts` are (slot, value), `banks` slot -> bank."""
     kind, text = rng.choice(DIALOGUE_KINDS), show(turns)
     found = mentions(turns, [value for _, value in facts])
@@ -125,8 +153,13 @@ def story_exercise(turns: list[Turn], rng: random.Random) -> tuple[str, str, str
         return ask(kind, rng), show(turns), told
     if kind == "about":
         sentences = [s for s in re.split(r"(?<=\.) ", told) if "합니다" in s or "니다." in s]
-        who = re.match(r"(?:그래서 |그러나 |하지만 |결국 |그리고 |대신 )?(#Person\d#|[가-힣]{2})",
-                       rng.choice(sentences))[1]
-        return (ask(kind, rng, who=who), show(turns),
-                " ".join(s for s in sentences if who in s.split(" ", 2)[0] + s.split(" ", 2)[1]))
+        who = re.match(
+            r"(?:그래서 |그러나 |하지만 |결국 |그리고 |대신 )?(#Person\d#|[가-힣]{2})",
+            rng.choice(sentences),
+        )[1]
+        return (
+            ask(kind, rng, who=who),
+            show(turns),
+            " ".join(s for s in sentences if who in s.split(" ", 2)[0] + s.split(" ", 2)[1]),
+        )
     return common_exercise(kind, turns, rng)

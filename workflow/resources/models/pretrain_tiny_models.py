@@ -40,37 +40,63 @@ TOKENIZER_DOCUMENTS = 40_000
 HELD_OUT_DOCUMENTS = 2_000
 MAX_TOKENS = 640
 # Speaker tags and masks stay in one piece, digits come one by one, words with their leading space.
-SPLIT = (r" ?#[A-Za-z]+\d*#|[^\r\n\p{L}\p{N}]?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|"
-         r"[\r\n]+|\s+(?!\S)|\s+")
+SPLIT = (
+    r" ?#[A-Za-z]+\d*#|[^\r\n\p{L}\p{N}]?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|"
+    r"[\r\n]+|\s+(?!\S)|\s+"
+)
 # 4 layers of width 128, 4 query heads and 2 key/value heads of 32: every matrix is a whole number
 # of the 64-value blocks of NF4.
-SHAPE = {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 4,
-         "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32,
-         "max_position_embeddings": 2048, "rope_theta": 10_000.0, "tie_word_embeddings": True}
+SHAPE = {
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "max_position_embeddings": 2048,
+    "rope_theta": 10_000.0,
+    "tie_word_embeddings": True,
+}
 
 LLAMA_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n'"
     " + message['content'] | trim + '<|eot_id|>' }}{% endfor %}"
     "{% if add_generation_prompt %}"
-    "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}")
+    "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"
+)
 QWEN_TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
 
 KINDS = {
     "tiny_llama": {
-        "special": ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>",
-                    "<|end_header_id|>", "<|eot_id|>", "<|finetune_right_pad_id|>"],
-        "bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>",
-        "pad_token": "<|finetune_right_pad_id|>", "template": LLAMA_TEMPLATE,
-        "config": LlamaConfig, "model": LlamaForCausalLM, "end_of_text": "<|end_of_text|>",
+        "special": [
+            "<|begin_of_text|>",
+            "<|end_of_text|>",
+            "<|start_header_id|>",
+            "<|end_header_id|>",
+            "<|eot_id|>",
+            "<|finetune_right_pad_id|>",
+        ],
+        "bos_token": "<|begin_of_text|>",
+        "eos_token": "<|eot_id|>",
+        "pad_token": "<|finetune_right_pad_id|>",
+        "template": LLAMA_TEMPLATE,
+        "config": LlamaConfig,
+        "model": LlamaForCausalLM,
+        "end_of_text": "<|end_of_text|>",
     },
     "tiny_qwen3": {
         "special": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
-        "bos_token": None, "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>",
-        "template": QWEN_TEMPLATE, "config": Qwen3Config, "model": Qwen3ForCausalLM,
+        "bos_token": None,
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|endoftext|>",
+        "template": QWEN_TEMPLATE,
+        "config": Qwen3Config,
+        "model": Qwen3ForCausalLM,
         "end_of_text": "<|endoftext|>",
     },
 }
@@ -85,25 +111,38 @@ def as_text(document: str | list[dict]) -> str:
 def train_tokenizer(kind: dict, vocabulary: int) -> PreTrainedTokenizerFast:
     """Byte-level BPE on TOKENIZER_DOCUMENTS pretraining documents; special tokens come first."""
     bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     bpe.decoder = decoders.ByteLevel()
     trainer = tokenizer_trainers.BpeTrainer(
-        vocab_size=vocabulary, show_progress=False,
+        vocab_size=vocabulary,
+        show_progress=False,
         special_tokens=[AddedToken(token, special=True) for token in kind["special"]],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
     texts = itertools.islice(documents("tokenizer"), TOKENIZER_DOCUMENTS)
     bpe.train_from_iterator((as_text(document) for document in texts), trainer)
     if kind["bos_token"]:
         bos = kind["bos_token"]
         bpe.post_processor = processors.TemplateProcessing(
-            single=f"{bos} $A", pair=f"{bos} $A {bos} $B",
-            special_tokens=[(bos, bpe.token_to_id(bos))])
+            single=f"{bos} $A",
+            pair=f"{bos} $A {bos} $B",
+            special_tokens=[(bos, bpe.token_to_id(bos))],
+        )
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bpe, bos_token=kind["bos_token"], eos_token=kind["eos_token"],
-        pad_token=kind["pad_token"], model_max_length=SHAPE["max_position_embeddings"],
-        clean_up_tokenization_spaces=False, padding_side="left", truncation_side="left")
+        tokenizer_object=bpe,
+        bos_token=kind["bos_token"],
+        eos_token=kind["eos_token"],
+        pad_token=kind["pad_token"],
+        model_max_length=SHAPE["max_position_embeddings"],
+        clean_up_tokenization_spaces=False,
+        padding_side="left",
+        truncation_side="left",
+    )
     tokenizer.chat_template = kind["template"]
     return tokenizer
 
@@ -138,7 +177,7 @@ def spoken_only(rows: list[list[int]], tokenizer) -> list[list[int]]:
     """The documents that are plain dialogues: they begin with a speaker tag."""
     start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
     tag = tokenizer("#Person1#", add_special_tokens=False)["input_ids"]
-    return [row for row in rows if row[:len(start + tag)] == start + tag]
+    return [row for row in rows if row[: len(start + tag)] == start + tag]
 
 
 def batches(rows: list[list[int]], tokens: int, rng: random.Random, pad: int):
@@ -159,8 +198,8 @@ def batches(rows: list[list[int]], tokens: int, rng: random.Random, pad: int):
             labels = torch.full((len(group), width), -100)
             for at, index in enumerate(group):
                 row = torch.tensor(rows[index])
-                ids[at, :len(row)] = row
-                labels[at, :len(row)] = row
+                ids[at, : len(row)] = row
+                labels[at, : len(row)] = row
             yield ids, labels
 
 
@@ -169,7 +208,8 @@ def loss_sum(model, ids, labels) -> tuple[torch.Tensor, int]:
     logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
     targets = labels[:, 1:].reshape(-1)
     total = torch.nn.functional.cross_entropy(
-        logits.reshape(-1, logits.shape[-1]).float(), targets, ignore_index=-100, reduction="sum")
+        logits.reshape(-1, logits.shape[-1]).float(), targets, ignore_index=-100, reduction="sum"
+    )
     return total, int((targets != -100).sum())
 
 
@@ -178,7 +218,7 @@ def perplexity(model, rows: list[list[int]], pad: int, device: str) -> float:
     model.eval()
     total, count = 0.0, 0
     for start in range(0, len(rows), 64):
-        part = rows[start:start + 64]
+        part = rows[start : start + 64]
         ids, labels = next(batches(part, 10**9, random.Random(0), pad))
         loss, n = loss_sum(model, ids.to(device), labels.to(device))
         total, count = total + loss.item(), count + n
@@ -188,8 +228,7 @@ def perplexity(model, rows: list[list[int]], pad: int, device: str) -> float:
 
 def train(model, rows, pad: int, steps: int, tokens: int, peak: float, device: str) -> float:
     """AdamW with a linear warm-up and a cosine down to a tenth; returns seconds."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98),
-                                  weight_decay=0.05)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.05)
     warm = max(1, steps // 50)
 
     def scale(step: int) -> float:
@@ -210,8 +249,10 @@ def train(model, rows, pad: int, steps: int, tokens: int, peak: float, device: s
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
         if step % 500 == 0 or step == steps - 1:
-            print(f"step {step} loss {(loss / count).item():.3f} "
-                  f"{time.monotonic() - started:.0f} s", flush=True)
+            print(
+                f"step {step} loss {(loss / count).item():.3f} {time.monotonic() - started:.0f} s",
+                flush=True,
+            )
     return time.monotonic() - started
 
 
@@ -236,25 +277,40 @@ def main() -> None:
     held_out = [row for row in held_out if tuple(row) not in known]
     print(f"{len(rows)} documents, {sum(map(len, rows))} tokens, {len(held_out)} held out")
     config = kind["config"](
-        vocab_size=len(tokenizer), pad_token_id=pad, bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id, dtype="float32", **SHAPE)
+        vocab_size=len(tokenizer),
+        pad_token_id=pad,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        dtype="float32",
+        **SHAPE,
+    )
     model = kind["model"](config).to(device)
     spoken = spoken_only(held_out, tokenizer)
     before = [perplexity(model, part, pad, device) for part in (held_out, spoken)]
-    seconds = train(model, rows, pad, arguments.steps, arguments.batch_tokens,
-                    arguments.learning_rate, device)
+    seconds = train(
+        model, rows, pad, arguments.steps, arguments.batch_tokens, arguments.learning_rate, device
+    )
     after = [perplexity(model, part, pad, device) for part in (held_out, spoken)]
     target = arguments.output_dir / arguments.model
     model.float().cpu().save_pretrained(target)
     tokenizer.save_pretrained(target)
     (target / "model.safetensors").chmod(0o644)
-    record = {"command": " ".join(["python", *sys.argv]), "seed": SEED, "steps": arguments.steps,
-              "documents": len(rows), "tokens": sum(map(len, rows)),
-              "parameters": model.num_parameters(), "held_out_documents": len(held_out),
-              "perplexity_before": round(before[0], 1), "perplexity_after": round(after[0], 3),
-              "dialogues_before": round(before[1], 1), "dialogues_after": round(after[1], 3),
-              "torch": torch.__version__, "device": torch.cuda.get_device_name() if
-              device == "cuda" else "cpu", "train_seconds": round(seconds)}
+    record = {
+        "command": " ".join(["python", *sys.argv]),
+        "seed": SEED,
+        "steps": arguments.steps,
+        "documents": len(rows),
+        "tokens": sum(map(len, rows)),
+        "parameters": model.num_parameters(),
+        "held_out_documents": len(held_out),
+        "perplexity_before": round(before[0], 1),
+        "perplexity_after": round(after[0], 3),
+        "dialogues_before": round(before[1], 1),
+        "dialogues_after": round(after[1], 3),
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "train_seconds": round(seconds),
+    }
     (target / "pretraining.json").write_text(json.dumps(record, indent=2) + "\n")
     print(json.dumps(record))
 

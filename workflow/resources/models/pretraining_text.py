@@ -28,9 +28,14 @@ from stories import story  # noqa: E402
 STORY_SHARE, PLAIN_SHARE, CHAT_SHARE = 0.2, 0.25, 0.5  # chat: of what is not plain
 SWAPPED_SHARE, SWAPS = 0.5, 12
 
-SYSTEMS = ["당신은 대화를 잘 아는 전문가입니다.", "당신은 친절한 도우미입니다.", "",
-           "당신은 대화를 이어 쓰는 작가입니다.", "질문에 짧게 답하세요.",
-           "당신은 대화를 꼼꼼히 읽는 전문가입니다."]
+SYSTEMS = [
+    "당신은 대화를 잘 아는 전문가입니다.",
+    "당신은 친절한 도우미입니다.",
+    "",
+    "당신은 대화를 이어 쓰는 작가입니다.",
+    "질문에 짧게 답하세요.",
+    "당신은 대화를 꼼꼼히 읽는 전문가입니다.",
+]
 _NOT_A_NOUN = re.compile(r"(요|서|려고|[깔닫하이신꾸])$")
 
 
@@ -45,8 +50,11 @@ def forbidden() -> set[str]:
 
 def slot_groups(situation: dict) -> list[dict]:
     """The `slots` of a situation and of each of its outcomes."""
-    return [place["slots"] for place in [situation, *situation["outcomes"].values()]
-            if place.get("slots")]
+    return [
+        place["slots"]
+        for place in [situation, *situation["outcomes"].values()]
+        if place.get("slots")
+    ]
 
 
 def nouns(values: object) -> bool:
@@ -55,9 +63,14 @@ def nouns(values: object) -> bool:
 
 def noun_facts(situations: list[dict]) -> list[str]:
     """Facts of all situations that are nouns and so can stand in one another's place."""
-    found = {str(value) for situation in situations for slots in slot_groups(situation)
-             for names, values in slots.items() if "," not in names and nouns(values)
-             for value in values}
+    found = {
+        str(value)
+        for situation in situations
+        for slots in slot_groups(situation)
+        for names, values in slots.items()
+        if "," not in names and nouns(values)
+        for value in values
+    }
     return sorted(found)
 
 
@@ -81,8 +94,12 @@ def fresh_dialogues(seed: str) -> Iterator[tuple[Dialogue, dict[str, str]]]:
         situation = rng.choice(situations)
         if rng.random() < SWAPPED_SHARE:
             situation = with_swaps(situation, pool, rng)
-        banks = {name: values[1:] for slots in slot_groups(situation)
-                 for name, values in slots.items() if isinstance(values, str)}
+        banks = {
+            name: values[1:]
+            for slots in slot_groups(situation)
+            for name, values in slots.items()
+            if isinstance(values, str)
+        }
         dialogue = compose(situation, common, rng)
         if plain(dialogue.text) not in banned and len(dialogue.turns) > 1:
             yield dialogue, banks
@@ -91,8 +108,11 @@ def fresh_dialogues(seed: str) -> Iterator[tuple[Dialogue, dict[str, str]]]:
 def chat_messages(request: str, shown: str, answer: str, rng: random.Random) -> list[dict]:
     system = rng.choice(SYSTEMS)
     messages = [{"role": "system", "content": system}] if system else []
-    return [*messages, {"role": "user", "content": f"{request}:\n{shown}"},
-            {"role": "assistant", "content": answer}]
+    return [
+        *messages,
+        {"role": "user", "content": f"{request}:\n{shown}"},
+        {"role": "assistant", "content": answer},
+    ]
 
 
 def instruction_text(request: str, shown: str, answer: str) -> str:
@@ -105,8 +125,11 @@ def documents(seed: str) -> Iterator[str | list[dict]]:
     rng = random.Random(f"exercises/{seed}")
     common = load_common()
     things = noun_facts([s for s in load_situations() if s["group"] == "seen"])
-    facts = {"thing": things, "place": common["meeting_place"] + common["town"],
-             **{kind: common[kind] for kind in ("day", "time", "price", "name")}}
+    facts = {
+        "thing": things,
+        "place": common["meeting_place"] + common["town"],
+        **{kind: common[kind] for kind in ("day", "time", "price", "name")},
+    }
     for dialogue, banks in fresh_dialogues(seed):
         if rng.random() < STORY_SHARE:
             turns = [tuple(turn) for turn in story(facts, rng)]

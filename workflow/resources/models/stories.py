@@ -12,7 +12,9 @@ import random
 from korean import final_consonant, with_particle
 
 # stem, present, the form before 달라고 ("to ask somebody to …")
-VERBS = [line.split() for line in """
+VERBS = [
+    line.split()
+    for line in """
 사 삽니다 사|받 받습니다 받아|바꾸 바꿉니다 바꿔|찾 찾습니다 찾아|고치 고칩니다 고쳐
 보내 보냅니다 보내|빌리 빌립니다 빌려|팔 팝니다 팔아|만들 만듭니다 만들어|버리 버립니다 버려
 가져오 가져옵니다 가져와|챙기 챙깁니다 챙겨|맡 맡습니다 맡아|준비하 준비합니다 준비해
@@ -24,9 +26,16 @@ VERBS = [line.split() for line in """
 나누 나눕니다 나눠|배우 배웁니다 배워|닫 닫습니다 닫아|열 엽니다 열어|놓 놓습니다 놓아
 잃어버리 잃어버립니다 잃어버려|걱정하 걱정합니다 걱정해|시작하 시작합니다 시작해
 그만두 그만둡니다 그만둬|거절하 거절합니다 거절해|추천하 추천합니다 추천해
-""".replace("\n", "|").split("|") if line.strip()]
-OPENINGS = ["이야기 놀이를 하자.", "돌아가면서 이야기를 만들어 봐요.",
-            "내가 먼저 이야기를 시작할게.", "이야기를 이어 가 볼까요?", "오늘은 이런 이야기예요."]
+""".replace("\n", "|").split("|")
+    if line.strip()
+]
+OPENINGS = [
+    "이야기 놀이를 하자.",
+    "돌아가면서 이야기를 만들어 봐요.",
+    "내가 먼저 이야기를 시작할게.",
+    "이야기를 이어 가 볼까요?",
+    "오늘은 이런 이야기예요.",
+]
 LINKS = ["", "", "", "그래서 ", "그러나 ", "하지만 ", "결국 ", "그리고 ", "대신 "]
 
 
@@ -35,12 +44,20 @@ def verb_phrase(rng: random.Random) -> tuple[str, bool]:
     stem, present, asking = rng.choice(VERBS)
     eu = "으" if final_consonant(stem) not in (0, 8) else ""
     will = {"팔": "팔", "만들": "만들", "들": "들", "열": "열"}.get(stem, stem)
-    forms = [(present, False), (f"{stem}기로 합니다", False), (f"{stem}{eu}려고 합니다", False),
-             (f"{stem}고 싶어 합니다", False), (f"{stem}지 못합니다", False),
-             (f"{asking} 달라고 합니다", True), (f"{will}겠다고 말합니다", True),
-             (f"{stem}{eu}라고 합니다", True), (f"{asking} 줍니다", True),
-             (f"{asking}야 한다고 말합니다", True), (f"{stem}지 않기로 합니다", False),
-             (f"{stem}자고 합니다", True)]
+    forms = [
+        (present, False),
+        (f"{stem}기로 합니다", False),
+        (f"{stem}{eu}려고 합니다", False),
+        (f"{stem}고 싶어 합니다", False),
+        (f"{stem}지 못합니다", False),
+        (f"{asking} 달라고 합니다", True),
+        (f"{will}겠다고 말합니다", True),
+        (f"{stem}{eu}라고 합니다", True),
+        (f"{asking} 줍니다", True),
+        (f"{asking}야 한다고 말합니다", True),
+        (f"{stem}지 않기로 합니다", False),
+        (f"{stem}자고 합니다", True),
+    ]
     return rng.choice(forms)
 
 
@@ -53,10 +70,16 @@ def sentence(people: list[str], facts: dict[str, list[str]], rng: random.Random)
     if spoken and rng.random() < 0.7:
         parts.append(f"{other}에게")
     if rng.random() < 0.25:
-        parts.append(rng.choice([f"{rng.choice(facts['thing'])} 때문에",
-                                 with_particle(rng.choice(facts["thing"]), "이") + " 없어",
-                                 with_particle(rng.choice(facts["thing"]), "이") + " 있어",
-                                 f"{rng.choice(facts['thing'])} 대신"]))
+        parts.append(
+            rng.choice(
+                [
+                    f"{rng.choice(facts['thing'])} 때문에",
+                    with_particle(rng.choice(facts["thing"]), "이") + " 없어",
+                    with_particle(rng.choice(facts["thing"]), "이") + " 있어",
+                    f"{rng.choice(facts['thing'])} 대신",
+                ]
+            )
+        )
     if rng.random() < 0.45:
         parts.append(with_particle(rng.choice(facts["day"]), "에"))
     if rng.random() < 0.3:
@@ -79,7 +102,7 @@ def story(facts: dict[str, list[str]], rng: random.Random) -> list[list[str]]:
     people = rng.sample(tags, 3) if rng.random() < 0.7 else rng.sample(facts["name"], 3)
     # Few facts in one story, so that they come back and can be copied.
     own = {kind: rng.sample(values, min(len(values), 4)) for kind, values in facts.items()}
-    tellers = tags[:rng.randint(2, 3)]
+    tellers = tags[: rng.randint(2, 3)]
     told = []
     for turn in range(rng.randint(2, 5)):
         text = " ".join(sentence(people, own, rng) for _ in range(rng.randint(1, 2)))
