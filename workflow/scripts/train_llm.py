@@ -124,6 +124,8 @@ def train(study: Study, config: dict, cell: Cell, examples: Path, output: Path) 
     ):
         # Packs differ in length: else the freed pieces of one would not fit the next.
         os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+        # Threads that spin while they wait starve each other as soon as another program runs.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from torch import OutOfMemoryError
 
         from yoyak.data.llm_dataset import LLMSummarizationDataset

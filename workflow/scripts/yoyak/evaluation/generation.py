@@ -90,7 +90,7 @@ class Generator:
         self.forward = make_forward(self.model)
         self.device = self.model.get_input_embeddings().weight.device
         self.lag = 1 if self.device.type == "cuda" else 0
-        self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        self.graphs: dict[int, tuple[torch.cuda.CUDAGraph, torch.Tensor]] = {}
         self.cache: SlotCache | None = None
         self.uniforms: torch.Tensor | None = None
 
