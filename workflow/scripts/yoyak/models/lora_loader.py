@@ -16,6 +16,7 @@ from yoyak.settings.config import UserError, one_line
 
 log = logging.getLogger(__name__)
 DTYPES = {name: getattr(torch, name) for name in ("bfloat16", "float16", "float32")}
+LOADED_HOW = ("is_local", "local_files_only")
 
 
 class LoRALoader:
@@ -180,7 +181,8 @@ def load_lora_model_and_tokenizer(config: dict, seed: int = 42, device: str = "c
 def save_trained(model, tokenizer, folder: Path) -> None:
     """Save adapter (or whole model) and tokenizer, byte-stable across runs.
 
-    PEFT keeps `target_modules` in a set, whose order changes from process to process.
+    PEFT keeps `target_modules` in a set, whose order changes from process to process; the tokenizer
+    notes how it was loaded; safetensors writes files that only their owner may read.
     """
     # The rows of added tokens are the adapter's own (trainable_token_indices): no whole embedding.
     rows_only = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
@@ -192,6 +194,13 @@ def save_trained(model, tokenizer, folder: Path) -> None:
             if isinstance(value, list) and all(isinstance(item, str) for item in value):
                 content[key] = sorted(value)
         file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    for file in Path(folder).glob("tokenizer_config.json"):
+        content = json.loads(file.read_text(encoding="utf-8"))
+        kept = {key: value for key, value in content.items() if key not in LOADED_HOW}
+        text = json.dumps(kept, indent=2, sort_keys=True, ensure_ascii=False)
+        file.write_text(text + "\n", encoding="utf-8")
+    for file in Path(folder).glob("*.safetensors"):
+        file.chmod(0o644)
     (Path(folder) / "README.md").unlink(missing_ok=True)  # PEFT's empty card; ours comes later
 
 
