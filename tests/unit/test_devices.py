@@ -7,11 +7,13 @@ import stat
 import subprocess
 import sys
 import textwrap
+import time
+from random import Random
 
 import pytest
 
 from yoyak.run import devices
-from yoyak.run.devices import claim_device
+from yoyak.run.devices import claim_device, claim_devices
 from yoyak.settings.config import PROJECT_ROOT, UserError
 
 THREE = """\
@@ -32,7 +34,8 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setattr(devices, "DEVICES", tmp_path / "dev")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name in ("CUDA_VISIBLE_DEVICES", "SLURM_STEP_GPUS", "SLURM_JOB_GPUS"):
+        monkeypatch.delenv(name, raising=False)
 
     def prints(text: str, code: int = 0):
         program = tmp_path / "bin" / "nvidia-smi"
@@ -44,9 +47,9 @@ def machine(tmp_path, monkeypatch):
     return prints
 
 
-def claimed(wanted="auto") -> str:
-    with claim_device(wanted) as device:
-        return os.environ["CUDA_VISIBLE_DEVICES"] if device == "cuda:0" else device
+def claimed(wanted="auto", count=1) -> str:
+    with claim_devices(wanted, count) as names:
+        return os.environ["CUDA_VISIBLE_DEVICES"] if names[0] == "cuda:0" else names[0]
 
 
 def test_without_a_driver_it_is_the_cpu(machine):
@@ -203,3 +206,154 @@ def test_a_link_in_its_place_is_refused(machine, tmp_path):
     with pytest.raises(UserError, match="you alone can write"):
         claimed()
     assert list((tmp_path / "mine").iterdir()) == []
+
+
+FOUR = "".join(f"{i}, GPU-{name}-{i}, {1000 * i}, [N/A]\n" for i, name in enumerate("abcd"))
+
+
+def test_several_are_the_emptiest_and_all_or_none(machine):
+    machine(FOUR)
+    with claim_devices("auto", 2) as first:
+        assert first == ["cuda:0", "cuda:1"]
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-d-3,GPU-c-2"
+        assert all(os.fstat(number) for number in first.locks)
+        del os.environ["CUDA_VISIBLE_DEVICES"]
+        with pytest.raises(UserError, match=r"2 of 4 GPUs here are claimed.*wants 3.*gpu=4"):
+            claimed("auto", 3)
+        assert claimed("auto", 2) == "GPU-b-1,GPU-a-0"  # the refused job holds nothing
+    assert claimed("auto", 4).count(",") == 3
+
+
+def test_more_than_there_are_is_an_error(machine):
+    machine(FOUR)
+    with pytest.raises(UserError, match="execution.devices: 5 GPUs are asked for.*sees 4"):
+        claimed("auto", 5)
+    with pytest.raises(UserError, match="'cuda:1' names one GPU and execution.devices asks for 2"):
+        claimed("cuda:1", 2)
+
+
+def test_the_cpu_counts_for_as_many_as_are_wanted(machine):
+    with claim_devices("auto", 2) as devices_, claim_devices("cpu", 2) as others:
+        assert devices_ == others == ["cpu", "cpu"]
+
+
+@pytest.mark.parametrize(
+    "variables, text, expected",
+    [
+        ({"SLURM_JOB_GPUS": "1"}, FOUR, "GPU-b-1"),
+        ({"SLURM_JOB_GPUS": "0,1", "SLURM_STEP_GPUS": "0"}, FOUR, "GPU-a-0"),
+        # Control groups hide the other cards: the one here is number 0 whatever SLURM calls it.
+        ({"SLURM_JOB_GPUS": "3"}, "0, GPU-d-3, 5, [N/A]\n", "GPU-d-3"),
+        ({"SLURM_JOB_GPUS": "1", "CUDA_VISIBLE_DEVICES": "2"}, FOUR, "GPU-c-2"),
+    ],
+)
+def test_slurms_assignment_is_respected(machine, monkeypatch, variables, text, expected):
+    machine(text)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert claimed() == expected
+
+
+SLICES = """\
+GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-a-0)
+GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-b-1)
+  MIG 3g.40gb     Device  0: (UUID: MIG-1111)
+  MIG 3g.40gb     Device  1: (UUID: MIG-2222)
+"""
+
+
+def test_a_cut_card_is_claimed_by_the_slice(machine, monkeypatch, tmp_path):
+    rows = "0, GPU-a-0, 0, Disabled\n1, GPU-b-1, 9, Enabled\n"
+    machine(rows)
+    (tmp_path / "bin" / "nvidia-smi").write_text(
+        f"#!/bin/sh\nif [ \"$1\" = -L ]; then echo '{SLICES}'; else echo '{rows}'; fi\n"
+    )
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    with claim_device():
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "MIG-1111"
+        os.environ["CUDA_VISIBLE_DEVICES"] = "1"
+        assert claimed() == "MIG-2222"
+
+
+CELL = """
+    import os, sys, time
+    from pathlib import Path
+    from yoyak.run.devices import claim_devices
+
+    def is_alive(pid):
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        except OSError:
+            return False
+
+    journal, cell, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    with claim_devices("auto", count):
+        owned = [journal / name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",")]
+        for file in owned:
+            end = time.monotonic() + 5  # a process that dies gives its locks back a moment before
+            while file.exists() and is_alive(file.read_text()):
+                assert time.monotonic() < end, f"{file.name} has two jobs"
+            file.write_text(str(os.getpid()))
+        time.sleep(0.3)
+        for file in owned:
+            assert file.read_text() == str(os.getpid()), f"{file.name} has two jobs"
+            file.unlink()
+    (journal / cell).touch()
+"""
+
+
+@pytest.mark.parametrize("count, jobs", [(1, 4), (2, 2)])
+def test_four_devices_eight_cells_and_kills(machine, tmp_path, count, jobs):
+    """As many jobs at once as fit, some killed -9: no device has two, no claim outlives its job."""
+    machine(FOUR)
+    journal = tmp_path / "journal"
+    journal.mkdir()
+    random = Random(7)
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT_ROOT / "workflow" / "scripts")}
+    command = [sys.executable, "-c", textwrap.dedent(CELL), str(journal)]
+    waiting, running, kills, most = [f"cell{i}" for i in range(8)], {}, 0, 0
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            cell = waiting.pop()
+            running[cell] = subprocess.Popen(
+                [*command, cell, str(count)], stderr=subprocess.PIPE, text=True, env=environment
+            )
+        holding = [pid for file in journal.glob("GPU-*") if (pid := _text(file))]
+        most = max(most, len(holding))
+        if kills < 6 and holding and random.random() < 0.1:
+            running[random.choice(list(running))].kill()
+            kills += 1
+        for cell, child in list(running.items()):
+            if child.poll() is not None:
+                said = child.communicate()[1]
+                # Never "every GPU is claimed": what the dead had is free.
+                assert child.returncode in (0, -signal.SIGKILL), said
+                del running[cell]
+                waiting += [cell] if child.returncode else []
+        time.sleep(0.01)
+    assert kills == 6 and 1 < most <= 4
+    for file in journal.glob("GPU-*"):
+        file.unlink()  # of a cell that was killed
+    assert sorted(path.name for path in journal.iterdir()) == [f"cell{i}" for i in range(8)]
+    assert claimed("auto", 4).count(",") == 3
+
+
+def _text(file) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
+
+
+def test_a_child_that_inherits_the_claim_keeps_it(machine, tmp_path):
+    """The processes of a training on several devices: the launcher dies, they still compute."""
+    machine("0, GPU-only, 5\n")
+    with claim_devices() as claim:
+        child = subprocess.Popen(["/bin/sleep", "60"], pass_fds=claim.locks)
+    try:
+        with pytest.raises(UserError, match="is claimed by another"):
+            claimed()
+    finally:
+        child.kill()
+        child.wait()
+    assert claimed() == "GPU-only"
