@@ -6,10 +6,15 @@ is the generation prompt's tokens, then the answer's tokens, then the stop token
 exact prefix of the training text because nothing is ever tokenised twice.
 """
 
+import functools
+import logging
 import re
 from dataclasses import dataclass
 
+from yoyak.data.chat_templates import render_conversations, template_place
 from yoyak.settings.config import UserError
+
+log = logging.getLogger(__name__)
 
 FORMATS = ("instruction", "chat")
 LANGUAGES = ("ko", "en")
@@ -42,13 +47,6 @@ REQUESTS = {
             "Write a summary of the dialogue below for someone who has not seen it",
         ),
     },
-}
-# Some templates write today's date into the system message; a fixed one keeps runs reproducible.
-_FIXED_DATE = "26 Jul 2024"
-_FIXED_CLOCK = "{%- macro strftime_now(format) -%}" + _FIXED_DATE + "{%- endmacro -%}"
-_TEMPLATE_VARIABLES = {
-    "enable_thinking": False,  # Qwen3: the empty think block goes into the prompt
-    "date_string": _FIXED_DATE,
 }
 _DIALOGUE_MARK = "⟦dialogue⟧"
 _ANSWER_MARK = "⟦answer⟧"
@@ -103,7 +101,9 @@ def supervised_stop_id(tokenizer, prompt_format: str) -> int:
     if prompt_format == "chat":
         return _end_of_turn_id(tokenizer)
     if tokenizer.eos_token_id is None:
-        raise UserError(f"{_name(tokenizer)}: has no end token (eos_token); set one in its config")
+        raise UserError(
+            f"{template_place(tokenizer)}: has no end token (eos_token); set one in its config"
+        )
     return tokenizer.eos_token_id
 
 
@@ -115,8 +115,11 @@ def stop_token_ids(tokenizer, prompt_format: str) -> list[int]:
     zero-shot answer is not drawn out to the length limit.
     """
     stops = [supervised_stop_id(tokenizer, prompt_format), tokenizer.eos_token_id]
-    if tokenizer.chat_template is not None:
-        stops.append(_end_of_turn_id(tokenizer))
+    if prompt_format == "instruction" and tokenizer.chat_template is not None:
+        try:
+            stops.append(_end_of_turn_id(tokenizer))
+        except UserError as error:  # nothing that this format needs
+            _warn_unused_template(str(error))
     return list(dict.fromkeys(stop for stop in stops if stop is not None))
 
 
@@ -152,47 +155,50 @@ def _chat_frame(tokenizer, request: str, system: str) -> PromptFrame:
     text = _render(tokenizer, request, system, answer=None)
     if text.count(_DIALOGUE_MARK) != 1:
         raise UserError(
-            f"{_name(tokenizer)}: its chat template shows the user's message "
+            f"{template_place(tokenizer)}: its chat template shows the user's message "
             f"{text.count(_DIALOGUE_MARK)} times instead of once; use the instruction format"
         )
     if text.count("<think>") > text.count("</think>"):
         raise UserError(
-            f"{_name(tokenizer)}: its chat template opens a think block that enable_thinking=False "
-            "does not close; use a checkpoint that can answer without thinking"
+            f"{template_place(tokenizer)}: its chat template opens a think block that "
+            "enable_thinking=False does not close; use a checkpoint that answers without thinking"
         )
     head, tail = text.split(_DIALOGUE_MARK)
     return PromptFrame((), head, tail, request)
 
 
 def _render(tokenizer, request: str, system: str, answer: str | None) -> str:
+    """The conversation as the tokenizer's chat template writes it, the dialogue a mark.
+
+    All conversations that Yoyak may ask for are rendered together: a template costs one process.
+    """
     if tokenizer.chat_template is None:
         raise UserError(
-            f"{_name(tokenizer)}: the tokenizer has no chat template, which format 'chat' needs; "
-            "set model.chat_template: llama (or qwen) in the model file, or use the instruction "
-            "format"
+            f"{template_place(tokenizer)}: the tokenizer has no chat template, which format 'chat' "
+            "needs; set model.chat_template: llama (or qwen) in the model file, or use the "
+            "instruction format"
         )
+    known = [
+        (words, SYSTEM[language], None)
+        for language in LANGUAGES
+        for words in request_sentences("chat", language)
+    ]
+    known.append((REQUESTS["ko"]["chat"], SYSTEM["ko"], _ANSWER_MARK))
+    texts = render_conversations(tokenizer, [_conversation(*one) for one in known])
+    text = texts[known.index((request, system, answer))]
+    if isinstance(text, UserError):
+        raise text
+    return text
+
+
+def _conversation(request: str, system: str, answer: str | None) -> dict:
     messages = [
         {"role": "system", "content": system},
         {"role": "user", "content": f"{request}\n{_DIALOGUE_MARK}"},
     ]
     if answer is not None:
         messages.append({"role": "assistant", "content": answer})
-    try:
-        template = tokenizer.get_chat_template()
-        if "strftime_now" in template:
-            template = _FIXED_CLOCK + template
-        return tokenizer.apply_chat_template(
-            messages,
-            chat_template=template,
-            tokenize=False,
-            add_generation_prompt=answer is None,
-            **_TEMPLATE_VARIABLES,
-        )
-    except Exception as error:  # a template is a program of its own and may raise anything
-        raise UserError(
-            f"{_name(tokenizer)}: its chat template refuses a system, a user and an assistant "
-            f"message ({' '.join(str(error).split())[:200]}); use the instruction format"
-        ) from None
+    return {"messages": messages, "add_generation_prompt": answer is None}
 
 
 def _end_of_turn_id(tokenizer) -> int:
@@ -203,8 +209,8 @@ def _end_of_turn_id(tokenizer) -> int:
     match = pattern.search(after) if pattern else None
     if match is None:
         raise UserError(
-            f"{_name(tokenizer)}: its chat template writes no end token after an answer, so a "
-            "model could never learn to stop; use the instruction format"
+            f"{template_place(tokenizer)}: its chat template writes no end token after an answer, "
+            "so a model could never learn to stop; use the instruction format"
         )
     return tokenizer.convert_tokens_to_ids(match[0])
 
@@ -221,15 +227,22 @@ def _instruction_bos(tokenizer) -> tuple[int, ...]:
         return (bos,)
     if tokenizer.chat_template is None:
         return ()
-    text = _render(tokenizer, REQUESTS["ko"]["chat"], SYSTEM["ko"], answer=None)
+    try:
+        text = _render(tokenizer, REQUESTS["ko"]["chat"], SYSTEM["ko"], answer=None)
+    except UserError as error:  # the template is not what this format asks for
+        _warn_unused_template(str(error))
+        return ()
     once = text.startswith(tokenizer.bos_token) and text.count(tokenizer.bos_token) == 1
     return (bos,) if once else ()
+
+
+@functools.cache
+def _warn_unused_template(why: str) -> None:
+    """Once a process, however often the template is looked at."""
+    log.warning("the chat template is left out of account: %s", why)
 
 
 def _check_choice(what: str, found: str, allowed: tuple[str, ...]) -> None:
     if found not in allowed:
         raise UserError(f"{what}: found '{found}', allowed are {', '.join(allowed)}")
 
-
-def _name(tokenizer) -> str:
-    return str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__)
