@@ -186,7 +186,7 @@ def test_unknown_key_at_every_level(models, section):
 @pytest.mark.parametrize(
     "key", [f"{name}.{key}" for name, part in SECTIONS.items() for key in part]
 )
-@pytest.mark.parametrize("value", ["[1, {a: 2}]", "{a: 1}", "1e15", "-7", '"\\e[31m no"'])
+@pytest.mark.parametrize("value", ["[1, {a: 2}]", "{a: 1}", "1e15", "-7", '"no such \\n word"'])
 def test_every_key_refuses_nonsense_in_one_line(models, key, value):
     section, name = key.split(".")
     if key == "model.checkpoint" and value.startswith('"'):
@@ -236,6 +236,9 @@ def test_a_fault_says_found_and_allowed(models, lines, words):
         (b"a: " + b"x" * 1_000_001, ("more than 1,000,000 bytes",)),
         (b"a: !!python/object/apply:os.system [id]\n", ("not allowed",)),
         (b"a: !!binary aGk=\n", ("not allowed",)),
+        (b'a: "\\e[31m"\n', ("line 1", "character U+001B", "remove it")),
+        (b'\na: "x\\0y"\n', ("line 2", "character U+0000")),
+        (b'"x\\ud83d": 1\n', ("character U+D83D",)),
         (b"1: x\n", ("line 1", "a key must be a plain word")),
         (b"true: x\n", ("a key must be a plain word",)),
         (b"? [a, b]\n: x\n", ("a key must be a plain word",)),

@@ -243,7 +243,8 @@ def test_what_a_prompt_cannot_be_made_of():
     refused("format: found 'poem', allowed are instruction, chat", prompt_format="poem")
     refused("language: found 'fr', allowed are ko, en", language="fr")
     refused("has no end token", prompt_format="instruction", eos=None)
-    refused("no system, please; use the instruction", chat_template="{{ raise_exception('no system, please') }}")
+    picky = "{{ raise_exception('no system, please') }}"
+    refused("no system, please; use the instruction format", chat_template=picky)
     refused("shows the user's message 0 times", chat_template="{{ messages[0].content }}<|end|>")
     endless = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
     refused("writes no end token after an answer", chat_template=endless)

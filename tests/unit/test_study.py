@@ -167,7 +167,7 @@ def test_numbers_written_otherwise_are_the_same_science(write):
         ({"models": "[]"}, ("models: found []", "not empty")),
         ({"models": "[tiny_llama, tiny_llama]"}, ("models", "no value twice")),
         ({"models": "tiny_llama"}, ("models", "a list")),
-        ({"models": '["tiny_llama\\n"]'}, ("no such file",)),
+        ({"models": '["tiny_llama\\n"]'}, ("models.0", "without .yaml")),
         ({"formats": "[poem]"}, ('"poem"', '"instruction", "chat"')),
         ({"augmentations": "[nothing]"}, ('"none", "templates"',)),
         ({"seeds": "[-1]"}, ("seeds.0: found -1", "at least 0")),

@@ -1,5 +1,6 @@
 # Functions shared by the rule files. They find the study, the scripts with their imports, and folders.
 
+import contextlib
 import os
 import re
 import shlex
@@ -9,6 +10,7 @@ from pathlib import Path
 PROJECT = Path(workflow.basedir)
 sys.path.append(str(PROJECT / "workflow" / "scripts"))
 
+from yoyak.data.splits import raw_file
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.sources import source_modules
 from yoyak.settings.config import UserError, validate
@@ -114,10 +116,12 @@ def raw_files(wildcards):
     A missing file is no missing input: the plan can be seen without data, and prepare_data.py
     says what to put where.
     """
-    data = STUDY.settings["data"]
-    named = [Path(data[split]) for split in ("train", "dev", "test") if data[split]]
-    found = [next((p for p in (file, PROJECT / file) if p.exists()), None) for file in named]
-    return [shown(path) for path in found if path]
+    data, found = STUDY.settings["data"], []
+    for split in ("train", "dev", "test"):
+        if data[split]:
+            with contextlib.suppress(UserError):
+                found.append(shown(raw_file(STUDY.source, data, split)))
+    return found
 
 
 def checkpoint_files(wildcards):
@@ -127,6 +131,11 @@ def checkpoint_files(wildcards):
     except UserError:
         return []
     return [shown(file) for file in found.weight_files()]
+
+
+def devices_of_training(wildcards):
+    """GPUs that one training of this model takes: `execution.devices`."""
+    return STUDY.model(wildcards.model)["execution"]["devices"]
 
 
 def data_files(*names):

@@ -245,4 +245,3 @@ def _warn_unused_template(why: str) -> None:
 def _check_choice(what: str, found: str, allowed: tuple[str, ...]) -> None:
     if found not in allowed:
         raise UserError(f"{what}: found '{found}', allowed are {', '.join(allowed)}")
-

@@ -1,5 +1,6 @@
 """Which dialogue goes into which split: leaks out of train, a slice held out, debug's few rows."""
 
+import contextlib
 import random
 import re
 from collections import defaultdict
@@ -24,14 +25,15 @@ def raw_file(study: str, settings: dict, split: str) -> Path:
     """
     named = Path(settings[split])
     for path in (named, PROJECT_ROOT / named):
-        if path.exists():
-            return path
+        with contextlib.suppress(OSError, ValueError):  # too long, or no path at all
+            if path.exists():
+                return path
     columns = settings["columns"]
     needed = [columns["fname"], columns["dialogue"]]
     needed += [columns["summaries"][0]] if split != "test" else []
     raise UserError(
-        f"study '{study}': data.{split}: {named} does not exist; put the {split} split there "
-        f"(.csv or .jsonl, UTF-8, columns {', '.join(needed)}) or correct the path in "
+        f"study '{study}': data.{split}: {str(named)[:200]} does not exist; put the {split} split "
+        f"there (.csv or .jsonl, UTF-8, columns {', '.join(needed)}) or correct the path in "
         f"config/studies/{study}.yaml"
     )
 

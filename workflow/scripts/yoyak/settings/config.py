@@ -90,8 +90,10 @@ def validate(content: dict, schema_name: str, source: Path | str) -> None:
 
     schema = json.loads((SCHEMAS / f"{schema_name}.schema.json").read_text(encoding="utf-8"))
     _fill_defaults(content, schema)
-    validator = jsonschema.Draft202012Validator(schema)
-    faults = list(validator.iter_errors(content))
+    strict = jsonschema.validators.extend(
+        jsonschema.Draft202012Validator, {"pattern": _whole_pattern}
+    )
+    faults = list(strict(schema).iter_errors(content))
     if faults:  # a mistyped key first: the others may only follow from it
         worst = min(
             faults, key=lambda fault: (fault.validator != "additionalProperties", fault.json_path)
@@ -127,6 +129,14 @@ def _merge_bases(path: Path, seen: tuple[Path, ...]) -> dict:
     if not is_file:
         raise UserError(f"{display(path)}: `_base_: {shown}` is no file")
     return deep_merge(_merge_bases(base_path, (*seen, path)), content)
+
+
+def _whole_pattern(validator, pattern: str, text: object, schema: dict):
+    """A pattern holds for the whole text: `$` alone would let a line break at its end pass."""
+    import jsonschema
+
+    if isinstance(text, str) and not re.fullmatch(pattern, text):
+        yield jsonschema.ValidationError("does not match")
 
 
 def _fill_defaults(content, schema) -> None:
@@ -195,7 +205,7 @@ def _allowed(schema: dict, fault=None) -> str:
     if schema.get("minLength"):
         limits.append("not empty")
     if "pattern" in schema:
-        limits.append(f"of the form {schema['pattern']}")
+        limits.append(schema.get("description") or f"of the form {schema['pattern']}")
     text = ", ".join([words, *limits])
     return f"must be {text}" if fault is not None else text
 

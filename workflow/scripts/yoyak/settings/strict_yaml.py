@@ -13,9 +13,17 @@ CORE_TAGS = {
     f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map")
 }
 
+UNWRITABLE = re.compile("[^\\t\\n\\x20-\\x7e\\x85\\xa0-\\ud7ff\\ue000-\\U0010ffff]")
+
 
 class UserError(Exception):
-    """A mistake in a config, in data or in a model; its text is one line that names the cure."""
+    """A mistake in a config, in data or in a model; its text is one line that names the cure.
+
+    One line whatever it quotes: names, cells and other programs' words may hold anything.
+    """
+
+    def __init__(self, text: object) -> None:
+        super().__init__(one_line(text))
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -30,6 +38,13 @@ class _StrictLoader(yaml.SafeLoader):
         if node.tag not in CORE_TAGS:
             raise yaml.YAMLError(f"line {line}: '{node.tag}' is not allowed; write plain values")
         return node
+
+    def construct_scalar(self, node):
+        bad = UNWRITABLE.search(node.value) if isinstance(node, yaml.ScalarNode) else None
+        if bad:  # an escape such as \\0: no name, path or sentence holds it
+            line, found = node.start_mark.line + 1, f"U+{ord(bad[0]):04X}"
+            raise yaml.YAMLError(f"line {line}: the character {found} is not allowed; remove it")
+        return super().construct_scalar(node)
 
     def construct_mapping(self, node, deep=False):
         seen = set()
