@@ -25,7 +25,7 @@ rule train:
         "../../envs/training.yaml"
     threads: 4
     resources:
-        gpu=1,
+        gpu=devices_of_training,
     params:
         settings=settings("train"),
         study=study_flags(),

@@ -3,7 +3,7 @@
 Examples:
   python workflow/scripts/train_llm.py --experiment tiny_llama --use_qlora --debug
   python workflow/scripts/train_llm.py --experiment llama_3.2_3b --study korean_dialogsum \\
-      --use_qlora --use_instruction_augmentation --format chat --seed 7
+      --use_qlora --use_instruction_augmentation --format chat --seed 7 --devices 2
 
 Killed at any moment, the same command goes on from the newest whole checkpoint.
 """
@@ -14,15 +14,17 @@ import logging
 import os
 import shutil
 import sys
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from yoyak.models.checkpoints import resolve_checkpoint
-from yoyak.run.devices import claim_device
+from yoyak.run.devices import claim_devices
 from yoyak.run.provenance import fingerprint, write_run_record
+from yoyak.run.ranks import Seat, run_together
 from yoyak.run.workspace import work_folder
 from yoyak.settings.cli import run_script
-from yoyak.settings.config import UserError, canonical, load_config
+from yoyak.settings.config import UserError, canonical, load_config, validate
 from yoyak.settings.study import Cell, Study, load_study
 
 log = logging.getLogger("train_llm")
@@ -50,6 +52,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--use_qlora", action=yes_or_no, help="NF4 base; default: the model file's")
     parser.add_argument("--use_lora", action=yes_or_no, help="adapters; default: the model file's")
     parser.add_argument(
+        "--devices", type=int, metavar="N", help="share every batch between N devices of this host"
+    )
+    parser.add_argument(
         "--debug", action="store_true", help="50 train rows, 10 dev, 1 epoch, batch 2"
     )
     parser.add_argument(
@@ -65,9 +70,9 @@ def main() -> None:
     config = effective_config(study, args)
     cell = Cell(args.experiment, args.format, args.augmentation, args.seed)
     output = args.output_dir or Path("results/manual") / study.name / cell.run.removeprefix("runs/")
-    start_log(args.experiment)
+    log_file = start_log(args.experiment)
     examples = args.examples or build_examples(study, config, cell, output)
-    train(study, config, cell, examples, output)
+    train(study, config, cell, examples, output, log_file)
 
 
 def effective_config(study: Study, args: argparse.Namespace) -> dict:
@@ -80,23 +85,35 @@ def effective_config(study: Study, args: argparse.Namespace) -> dict:
             config["model"][flag] = getattr(args, flag)
     if args.use_lora is False and args.use_qlora is None:
         config["model"]["use_qlora"] = False
+    if args.devices is not None:
+        config["execution"]["devices"] = args.devices
+        validate(config, "model", "the command line")
     if config["model"]["use_qlora"] and not config["model"]["use_lora"]:
         raise UserError("--use_qlora needs LoRA: 4-bit weights cannot be trained themselves")
     return config
 
 
-def start_log(experiment: str) -> None:
+def start_log(experiment: str) -> Path:
     """Log to stderr and to logs/YYYYMMDD/train/train_llm_{experiment}_{stamp}.log."""
     now = datetime.now()
     folder = Path("logs") / f"{now:%Y%m%d}" / "train"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"train_llm_{experiment}_{now:%H%M%S_%f}.log"
-    handlers = [logging.StreamHandler(), logging.FileHandler(file, encoding="utf-8")]
+    write_log(file)
+    log.info("log: %s", file)
+    return file
+
+
+def write_log(file: Path | None) -> None:
+    """Log to stderr and a file; without a file, only warnings and to stderr."""
+    handlers = [logging.StreamHandler()]
+    if file is not None:
+        handlers.append(logging.FileHandler(file, encoding="utf-8"))
+    level = logging.INFO if file is not None else logging.WARNING
     logging.basicConfig(
-        level=logging.INFO, handlers=handlers, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
+        level=level, handlers=handlers, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    log.info("log: %s", file)
 
 
 def build_examples(study: Study, config: dict, cell: Cell, output: Path) -> Path:
@@ -110,64 +127,108 @@ def build_examples(study: Study, config: dict, cell: Cell, output: Path) -> Path
     return examples
 
 
-def train(study: Study, config: dict, cell: Cell, examples: Path, output: Path) -> None:
+@dataclass(frozen=True)
+class Job:
+    """What a process needs in order to train one cell."""
+
+    config: dict
+    cell: Cell
+    examples: list[Path]  # of training and selection
+    inputs: list[Path]
+    key: str
+    work: Path
+    output: Path
+    log_file: Path
+
+
+def train(
+    study: Study, config: dict, cell: Cell, examples: Path, output: Path, log_file: Path
+) -> None:
     """Train, keep the best checkpoint, and move final_model/, the log and run.json into place."""
     files = [examples / "train.safetensors", examples / "selection.safetensors"]
-    checkpoint = resolve_checkpoint(config["model"])
-    inputs = [*files, *checkpoint.weight_files()]
+    inputs = [*files, *resolve_checkpoint(config["model"]).weight_files()]
     science = {name: config[name] for name in ("model", "lora", "training")}
     key = fingerprint(Path(__file__), canonical({**science, "seed": cell.seed}), inputs)
     task = "train-" + output.as_posix().replace("/", "-")
+    execution = config["execution"]
     with (
-        claim_device(config["execution"]["device"]) as device,
+        claim_devices(execution["device"], execution["devices"]) as devices,
         work_folder(study.results, task, key) as work,
     ):
         # Packs differ in length: else the freed pieces of one would not fit the next.
         os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
         # Threads that spin while they wait starve each other as soon as another program runs.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        from torch import OutOfMemoryError
-
-        from yoyak.data.llm_dataset import LLMSummarizationDataset
-        from yoyak.training import session
-        from yoyak.training.arguments import quiet_libraries
-        from yoyak.training.interruption import EXIT_CODE, Interrupted
-        from yoyak.training.llm_trainer import NonFiniteLoss
-        from yoyak.training.progress import peak_memory_gb
-
-        train_set, selection_set = (LLMSummarizationDataset.load(file) for file in files)
-        with quiet_libraries():
-            try:
-                trainer = session.resume_or_start(
-                    config, device, train_set, selection_set, cell.seed, work
-                )
-                resumed = trainer.fit()
-            except NonFiniteLoss as error:
-                raise UserError(str(error)) from error
-            except Interrupted as notice:
-                log.warning("%s", notice)
-                sys.exit(EXIT_CODE)
-            except OutOfMemoryError:
-                log.warning("%s", session.leave_a_smaller_plan(config, work))
-                sys.exit(EXIT_CODE)
-            trainer.load_best()
-            session.write_outputs(trainer, output)
-        write_run_record(
-            output / "run.json",
-            step="train",
-            settings=config,
-            inputs=inputs,
-            cell=cell.record(),
-            seed=cell.seed,
-            fingerprint=key,
-            checkpoint_commit=checkpoint.commit(),
-            execution=trainer.plan.record(),
-            resumed_from_step=resumed,
-            peak_memory_gb=round(peak_memory_gb(), 3),
-            **session.summary(trainer),
-        )
+        job = Job(config, cell, files, inputs, key, work, output, log_file)
+        if len(devices) == 1:
+            train_on(devices[0], job)
+        else:
+            run_together(train_as_one_of_several, job, devices)
         shutil.rmtree(work)
     log.info("wrote %s", output / "final_model")
+
+
+def train_as_one_of_several(job: Job, seat: Seat) -> None:
+    """The same in one of the processes of `execution.devices`; the first one speaks and writes."""
+    write_log(job.log_file if seat.rank == 0 else None)
+    from yoyak.training.parallel import joined
+
+    with joined(seat) as ranks:
+        train_on(seat.device, job, ranks)
+
+
+def train_on(device: str, job: Job, ranks=None) -> None:
+    """Train on one device, alone or as one of `ranks`, and write the outputs."""
+    from torch import OutOfMemoryError
+
+    from yoyak.data.llm_dataset import LLMSummarizationDataset
+    from yoyak.training import session
+    from yoyak.training.arguments import quiet_libraries
+    from yoyak.training.interruption import EXIT_CODE, Interrupted
+    from yoyak.training.llm_trainer import NonFiniteLoss
+    from yoyak.training.progress import peak_memory_gb
+
+    ranks = ranks or session.ALONE
+    sets = [LLMSummarizationDataset.load(file) for file in job.examples]
+    with quiet_libraries():
+        try:
+            trainer = session.resume_or_start(
+                job.config, device, *sets, job.cell.seed, job.work, ranks
+            )
+            resumed = trainer.fit()
+        except NonFiniteLoss as error:
+            raise UserError(str(error)) from error
+        except Interrupted as notice:
+            if ranks.first:
+                log.warning("%s", notice)
+            sys.exit(EXIT_CODE)
+        except OutOfMemoryError:
+            log.warning("%s", session.leave_a_smaller_plan(job.config, job.work))
+            sys.exit(EXIT_CODE)
+        peak = ranks.largest(peak_memory_gb())
+        if ranks.first:
+            trainer.load_best()
+            session.write_outputs(trainer, job.output)
+            write_record(job, trainer, resumed, peak)
+
+
+def write_record(job: Job, trainer, resumed: int, peak: float) -> None:
+    from yoyak.training import session
+
+    write_run_record(
+        job.output / "run.json",
+        step="train",
+        settings=job.config,
+        inputs=job.inputs,
+        cell=job.cell.record(),
+        seed=job.cell.seed,
+        fingerprint=job.key,
+        checkpoint_commit=resolve_checkpoint(job.config["model"]).commit(),
+        execution=trainer.plan.record(),
+        resumed_from_step=resumed,
+        peak_memory_gb=round(peak, 3),
+        **session.summary(trainer),
+    )
 
 
 if __name__ == "__main__":

@@ -41,17 +41,21 @@ class Pack:
         return self.boundaries[-1]
 
 
-def plan_packs(lengths: list[int], token_budget: int) -> list[list[int]]:
+def plan_packs(lengths: list[int], token_budget: int, multiple: int = 1) -> list[list[int]]:
     """Distribute examples over as few packs of at most `token_budget` tokens as seems possible.
 
     The packs come out about equally full: the fullest one sets the peak memory. An example longer
     than the budget gets a pack of its own. Every example appears exactly once.
+
+    multiple: make the number of packs one of this, where there are examples enough.
 
     Returns: indices into `lengths`, pack by pack, in the examples' order; deterministic.
     """
     total = sum(length for length in lengths if length <= token_budget)
     count = max(1, -(-total // token_budget)) if total else 0
     alone = [[index] for index, length in enumerate(lengths) if length > token_budget]
+    if total:
+        count += -(len(alone) + count) % multiple
     order = sorted(
         (index for index, length in enumerate(lengths) if length <= token_budget),
         key=lambda index: (-lengths[index], index),
@@ -60,7 +64,7 @@ def plan_packs(lengths: list[int], token_budget: int) -> list[list[int]]:
         packs = _spread(order, lengths, count, token_budget)
         if packs is not None:
             return alone + [sorted(pack) for pack in packs if pack]
-        count += 1
+        count += multiple
 
 
 def _spread(order, lengths, count, token_budget):
@@ -103,12 +107,38 @@ def build_pack(examples: list[dict], indices: list[int]) -> Pack:
     )
 
 
-def pack_batch(examples: list[dict], indices: list[int], token_budget: int) -> list[Pack]:
-    """Cut one global batch into packs; `indices` are the examples' numbers in their dataset."""
+def pack_batch(
+    examples: list[dict], indices: list[int], token_budget: int, rank: int = 0, ranks: int = 1
+) -> list[Pack]:
+    """Cut one global batch into packs; `indices` are the examples' numbers in their dataset.
+
+    rank, ranks: of several processes that share the batch, each gets its own packs, about equally
+    many tokens; together they are the whole batch.
+    """
     lengths = [len(example["input_ids"]) for example in examples]
+    packs = plan_packs(lengths, token_budget, ranks)
     return [
         build_pack(
             [examples[member] for member in members], [indices[member] for member in members]
         )
-        for members in plan_packs(lengths, token_budget)
+        for members in _shares(packs, lengths, ranks)[rank]
     ]
+
+
+def _shares(packs, lengths, ranks):
+    """The packs of each rank: the largest first, to whoever has the fewest tokens."""
+    if ranks == 1:
+        return [packs]
+    sizes = [sum(lengths[index] for index in pack) for pack in packs]
+    shares: list[list[list[int]]] = [[] for _ in range(ranks)]
+    fill = [0] * ranks
+    for number in sorted(range(len(packs)), key=lambda number: (-sizes[number], number)):
+        rank = min(range(ranks), key=fill.__getitem__)
+        shares[rank].append(packs[number])
+        fill[rank] += sizes[number]
+    return shares
+
+
+def count_supervised(example: dict) -> int:
+    """Tokens of an example that carry a loss once packed: its first one never does."""
+    return int((example["labels"][1:] != IGNORED).sum())

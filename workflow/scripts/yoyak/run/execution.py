@@ -28,6 +28,7 @@ class Plan:
     optim: str
     predicted_bytes: int
     available_bytes: int
+    devices: int = 1  # processes that share every batch, each on a device of its own
 
     def record(self) -> dict:
         return asdict(self)
@@ -63,6 +64,7 @@ def plan_training(
     longest: int,
     batch_tokens: int,
     steps: int,
+    devices: int = 1,
 ) -> Plan:
     """Choose how to train from what is free; every choice under `execution` is kept.
 
@@ -72,19 +74,26 @@ def plan_training(
         longest: tokens of the longest example; batch_tokens: mean tokens of a global batch.
         lora_rank: 0 where all weights are trained.
         steps: optimiser steps still to do; compiled kernels pay only where there are many.
+        devices: how many share every batch; `free_bytes` and the plan are those of each.
 
     Raises:
         UserError: a fixed choice cannot run, or not even the smallest plan fits.
     """
     cuda = device.startswith("cuda")
     dtype = _dtype(compute_dtype, cuda, supports_bf16)
-    threads = available_threads() if execution["threads"] == "auto" else execution["threads"]
+    threads = execution["threads"]
+    if threads == "auto":
+        threads = max(1, available_threads() // devices)
+    batch_tokens = -(-batch_tokens // devices)
     optim = execution["optim"]
     if cuda and optim == "adamw_torch":
         optim = "adamw_torch_fused"  # the same mathematics in fewer kernels
     elif not cuda:
         optim = "adamw_torch"  # paged and fused optimisers exist on CUDA only
-    common = {"device": device, "threads": threads, "compute_dtype": dtype, "optim": optim}
+    common = {
+        **{"device": device, "devices": devices, "threads": threads},
+        **{"compute_dtype": dtype, "optim": optim},
+    }
     if not cuda:
         return Plan(
             **common,

@@ -23,7 +23,7 @@ def run_script(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         _leave("interrupted; the same command goes on from what was saved", 130)
     except Exception as error:
-        said = _disk_fault(error)
+        said = disk_fault(error)
         if said is None:
             raise
         _leave(said, 2)
@@ -34,7 +34,7 @@ def _leave(text: str, code: int) -> None:
     sys.exit(code)
 
 
-def _disk_fault(error: Exception) -> str | None:
+def disk_fault(error: Exception) -> str | None:
     """What to do about a disk; safetensors and torch hide the number of the error in their text."""
     number, text = getattr(error, "errno", None), str(error)
     named = getattr(error, "filename", None)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 from torch.utils.data import Dataset, Sampler
-from transformers import Trainer, TrainerCallback, TrainerState
+from transformers import Trainer, TrainerCallback, TrainerState, set_seed
 
-from yoyak.data.packing import Pack, pack_batch
+from yoyak.data.packing import Pack, count_supervised, pack_batch
 from yoyak.models.fused import fuse_decoder_layers
 from yoyak.models.lora_loader import save_trained
 from yoyak.run.execution import Plan
@@ -19,6 +19,7 @@ from yoyak.training.arguments import training_arguments
 from yoyak.training.interruption import Interrupted, LeaveOnSignal
 from yoyak.training.loss import pack_loss
 from yoyak.training.order import Numbered, SeededOrder
+from yoyak.training.parallel import LeaveTogether, Ranks
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class LLMTrainer(Trainer):
         training: the config's section of that name. plan: see yoyak.run.execution.
         train_dataset, selection_dataset: items {"input_ids", "labels"}, 1-D tensors.
         work: folder for checkpoints. checkpoint_minutes: also save after this time.
+        ranks: this process's place among those that share the training.
     """
 
     def __init__(
@@ -55,8 +57,10 @@ class LLMTrainer(Trainer):
         checkpoint_minutes: float = 15,
         evaluate_every: int | None = None,
         wandb: bool = False,
+        ranks: Ranks | None = None,
     ):
         self.plan = plan
+        self.ranks = ranks or Ranks()
         self.work = Path(work)
         self.global_batch = training["batch_size"] * training["gradient_accumulation_steps"]
         self.supervised_tokens = 0
@@ -71,36 +75,44 @@ class LLMTrainer(Trainer):
             fuse_decoder_layers(model, recompute=plan.gradient_checkpointing)
         super().__init__(
             model=model,
-            args=training_arguments(training, plan, seed, self.work, evaluate_every, wandb),
+            args=training_arguments(
+                training, plan, seed, self.work, evaluate_every, wandb and self.ranks.first
+            ),
             train_dataset=Numbered(train_dataset),
             eval_dataset=Numbered(selection_dataset),
             processing_class=tokenizer,
             data_collator=self._collate,
-            callbacks=[_SaveByTime(checkpoint_minutes)],
+            callbacks=[_SaveByTime(checkpoint_minutes, self.ranks)],
         )
-        self._leave = LeaveOnSignal()
+        if not self.ranks.first:  # the Trainer gave all of them the same
+            set_seed(self.ranks.seed(seed))
+        self._leave = LeaveOnSignal() if self.ranks.count == 1 else LeaveTogether(self.ranks)
         self.add_callback(self._leave)
         self.can_return_loss = True
 
     # ---- one optimiser step ----
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
-        """Backward through every pack of a global batch; returns its mean loss (scalar)."""
+        """Backward through this process's packs of a global batch; returns its mean loss (scalar).
+
+        The gradients left behind are those of the whole batch, whoever computed them.
+        """
         model.train()
         packs: list[Pack] = inputs["packs"]
-        supervised = sum(len(pack.targets) for pack in packs)
-        total = None
+        supervised = inputs["supervised"]
+        total = torch.zeros((), device=self.args.device)
         for pack in packs:
             pack = pack.to(self.args.device)
             with self.compute_loss_context_manager():
                 loss = pack_loss(model, pack) / supervised
             self.accelerator.backward(loss)
-            total = loss.detach() if total is None else total + loss.detach()
+            total = total + loss.detach()
+        self.ranks.sum_gradients(model)
         self.supervised_tokens += supervised
-        self.tokens += sum(pack.tokens for pack in packs)
-        self._trained = [number for pack in packs for number in pack.examples]
+        self.tokens += inputs["tokens"]
+        self._trained = inputs["numbers"]
         self._fetch_ahead()
-        return total
+        return self.ranks.sum(total)
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         """The next batch, packed while the GPU was still busy with the last one."""
@@ -122,10 +134,12 @@ class LLMTrainer(Trainer):
         total, supervised = 0.0, 0
         for start in range(0, len(dataset), self.global_batch):
             rows = [dataset[i] for i in range(start, min(start + self.global_batch, len(dataset)))]
-            for pack in self._collate(rows)["packs"]:
+            batch = self._collate(rows)
+            for pack in batch["packs"]:
                 with torch.no_grad(), self.compute_loss_context_manager():
                     total += pack_loss(self.model, pack.to(self.args.device)).item()
-                supervised += len(pack.targets)
+            supervised += batch["supervised"]
+        total = self.ranks.sum(torch.tensor(total, dtype=torch.float64)).item()
         metrics = {f"{metric_key_prefix}_loss": total / supervised}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
@@ -134,8 +148,17 @@ class LLMTrainer(Trainer):
         return metrics
 
     def _collate(self, rows: list[dict]) -> dict:
+        """This process's packs of a batch, and numbers of the whole batch."""
         numbers = [row["number"] for row in rows]
-        return {"packs": pack_batch(rows, numbers, self.plan.token_budget)}
+        packs = pack_batch(
+            rows, numbers, self.plan.token_budget, self.ranks.rank, self.ranks.count
+        )
+        return {
+            "packs": packs,
+            "numbers": numbers,
+            "tokens": sum(len(row["input_ids"]) for row in rows),
+            "supervised": sum(count_supervised(row) for row in rows),
+        }
 
     def _stop(self, loss: float) -> None:
         examples = sorted(self._trained)
@@ -184,12 +207,20 @@ class LLMTrainer(Trainer):
         """Write everything that a resume needs aside, then make it a checkpoint in one move."""
         step = self.state.global_step
         aside = self.work / f"{checkpointing.ASIDE}{step}"
-        shutil.rmtree(aside, ignore_errors=True)
-        save_trained(self.accelerator.unwrap_model(self.model), self.processing_class, aside)
-        self._save_optimizer_and_scheduler(str(aside))
-        self._save_scaler(str(aside))
-        self._save_rng_state(str(aside))
-        self.state.save_to_json(str(aside / "trainer_state.json"))
+        if self.ranks.first:
+            shutil.rmtree(aside, ignore_errors=True)
+            save_trained(self.accelerator.unwrap_model(self.model), self.processing_class, aside)
+            self._save_optimizer_and_scheduler(str(aside))
+            self._save_scaler(str(aside))
+            self.state.save_to_json(str(aside / "trainer_state.json"))
+        self.ranks.wait()
+        self._save_rng_state(str(self.ranks.folder(aside)))
+        self.ranks.wait()
+        if self.ranks.first:
+            self._seal(aside, step)
+        self.ranks.wait()
+
+    def _seal(self, aside: Path, step: int) -> None:
         facts = {
             "plan": self.plan.record(),
             "seconds": self.seconds,
@@ -200,6 +231,10 @@ class LLMTrainer(Trainer):
         best = self.state.best_global_step
         checkpointing.remove_old(self.work, {f"checkpoint-{step}", f"checkpoint-{best}"})
 
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            super()._load_rng_state(str(self.ranks.folder(checkpoint)))
+
     def fit(self) -> int:
         """Train to the end, from the newest whole checkpoint if there is one.
 
@@ -209,7 +244,9 @@ class LLMTrainer(Trainer):
             NonFiniteLoss: at the first loss that is not a number.
             Interrupted: a signal asked to leave; the checkpoint is saved.
         """
-        checkpoint = checkpointing.newest_whole_checkpoint(self.work)
+        checkpoint = self.ranks.from_first(
+            lambda: checkpointing.newest_whole_checkpoint(self.work)
+        )
         if checkpoint is None:
             self._train()
             return 0
@@ -245,12 +282,13 @@ class LLMTrainer(Trainer):
 class _SaveByTime(TrainerCallback):
     """Asks for a checkpoint when the last one is older than `minutes`."""
 
-    def __init__(self, minutes: float):
+    def __init__(self, minutes: float, ranks: Ranks):
         self.seconds = minutes * 60
+        self.ranks = ranks
         self.last = time.monotonic()
 
     def on_step_end(self, args, state, control, **kwargs):
-        if time.monotonic() - self.last >= self.seconds:
+        if self.ranks.from_first(lambda: time.monotonic() - self.last >= self.seconds):
             control.should_save = True
         return control
 

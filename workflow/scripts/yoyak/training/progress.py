@@ -59,10 +59,15 @@ class ProgressBar(ProgressCallback):
             )
 
 
-def show_progress(trainer) -> None:
-    """Lines for the log, and a bar where a person is watching."""
+def show_progress(trainer, silent: bool = False) -> None:
+    """Lines for the log, and a bar where a person is watching.
+
+    silent: neither, for all but the first of several processes.
+    """
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
+    if silent:
+        return
     trainer.add_callback(ProgressLog())
     if sys.stderr.isatty():
         trainer.add_callback(ProgressBar())

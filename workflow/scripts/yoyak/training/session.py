@@ -3,6 +3,7 @@
 import csv
 import io
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,9 +17,11 @@ from yoyak.run.workspace import atomic_directory, atomic_write_text
 from yoyak.training.checkpointing import newest_whole_checkpoint, read_facts
 from yoyak.training.llm_trainer import LLMTrainer
 from yoyak.training.out_of_memory import forced_plan, note_plan, step_down
+from yoyak.training.parallel import Ranks
 from yoyak.training.progress import show_progress
 
 log = logging.getLogger(__name__)
+ALONE = Ranks()
 LOG_COLUMNS = (
     *("step", "epoch", "loss", "eval_loss", "learning_rate", "grad_norm"),
     *("tokens_per_second", "supervised_tokens"),
@@ -37,9 +40,16 @@ def checkpoint_shape(loader: LoRALoader) -> ModelShape:
 
 
 def make_plan(
-    config: dict, shape: ModelShape, device: str, train_set: LLMSummarizationDataset
+    config: dict,
+    shape: ModelShape,
+    device: str,
+    train_set: LLMSummarizationDataset,
+    ranks: Ranks = ALONE,
 ) -> Plan:
-    """The execution plan for training on `train_set`, from the model's shape and free memory."""
+    """The execution plan for training on `train_set`, from the model's shape and free memory.
+
+    Of several devices the fullest one decides: all run the same plan.
+    """
     cuda = device.startswith("cuda")
     training = config["training"]
     batch = training["batch_size"] * training["gradient_accumulation_steps"]
@@ -48,7 +58,8 @@ def make_plan(
         config["execution"],
         shape,
         device=device,
-        free_bytes=torch.cuda.mem_get_info()[0] if cuda else 0,
+        devices=ranks.count,
+        free_bytes=ranks.smallest(torch.cuda.mem_get_info()[0] if cuda else 0),
         compute_dtype=config["model"]["compute_dtype"],
         supports_bf16=not cuda or torch.cuda.is_bf16_supported(including_emulation=False),
         use_qlora=config["model"]["use_qlora"],
@@ -86,29 +97,40 @@ def resume_or_start(
     selection_set: LLMSummarizationDataset,
     seed: int,
     work: Path,
+    ranks: Ranks = ALONE,
 ) -> LLMTrainer:
     """Plan, load the model as planned, and wrap it in a trainer whose checkpoints go to `work`.
 
     A checkpoint in `work` keeps its plan, so that a resumed run is the undisturbed one; only after
-    memory ran out the smaller plan left there is taken.
+    memory ran out the smaller plan left there is taken. The number of devices is today's: a
+    training may go on with more or fewer.
     """
-    loader = LoRALoader(config)
-    checkpoint = newest_whole_checkpoint(work)
-    if checkpoint is None:
-        plan = make_plan(config, checkpoint_shape(loader), device, train_set)
-    else:
-        plan = Plan(**read_facts(checkpoint)["plan"])
-    plan = forced_plan(work) or plan
-    note_plan(work, plan)
+    # The first process alone: it may convert a checkpoint and tidies the work folder.
+    shape = ranks.from_first(lambda: checkpoint_shape(LoRALoader(config)))
+    plan = make_plan(config, shape, device, train_set, ranks)
+    plan = ranks.from_first(lambda: _kept_plan(work, plan))
     log.info("execution plan\n%s", plan.table())
     loader = LoRALoader(config, plan.device, plan.base_weights, plan.compute_dtype)
     torch.set_num_threads(plan.threads)
     model, tokenizer = loader.load_for_training(seed)
     trainer = create_llm_trainer(
-        model, tokenizer, train_set, selection_set, config, plan=plan, seed=seed, work=work
-    )
-    show_progress(trainer)
+        model, tokenizer, train_set, selection_set, config,
+        plan=plan, seed=seed, work=work, ranks=ranks,
+    )  # fmt: skip
+    show_progress(trainer, silent=not ranks.first)
     return trainer
+
+
+def _kept_plan(work: Path, fresh: Plan) -> Plan:
+    """The plan to run, put on record: the smaller one or the checkpoint's if there is one."""
+    checkpoint = newest_whole_checkpoint(work)
+    plan = forced_plan(work)
+    if plan is None:
+        plan = Plan(**read_facts(checkpoint)["plan"]) if checkpoint else fresh
+    if plan.devices != fresh.devices:
+        plan = replace(plan, devices=fresh.devices, threads=fresh.threads)
+    note_plan(work, plan)
+    return plan
 
 
 def leave_a_smaller_plan(config: dict, work: Path) -> str:
@@ -133,12 +155,14 @@ def create_llm_trainer(
     work: Path,
     plan: Plan | None = None,
     seed: int = 42,
+    ranks: Ranks = ALONE,
 ) -> LLMTrainer:
     """LLMTrainer from an effective model config, a loaded model and two datasets.
 
     Args:
         work: folder for checkpoints; `fit` resumes from what lies there.
         plan: how to run; None: made from the free memory, for the model as it was loaded.
+        ranks: of several processes that share the training, this one.
     """
     if plan is None:
         plan = make_plan(config, ModelShape.from_config(model.config), str(model.device), train_set)
@@ -154,6 +178,7 @@ def create_llm_trainer(
         checkpoint_minutes=config["execution"]["checkpoint_minutes"],
         evaluate_every=steps_between_evaluations(config["training"], train_set),
         wandb=config["tracking"]["wandb"],
+        ranks=ranks,
     )
 
 

@@ -1,0 +1,182 @@
+"""Several processes for one training, one a device: started, asked to leave, and ended together.
+
+This is what accelerate's launchers do (one process a device, a common rendezvous) with an end of
+our own: torch elastic beneath them turns every exit code into 1, so that "run me again" (75) would
+be lost, and kills the processes 30 seconds after a signal, in the middle of a checkpoint perhaps.
+"""
+
+import contextlib
+import ctypes
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing import connection, reduction
+from pathlib import Path
+
+from yoyak.settings.cli import disk_fault
+from yoyak.settings.config import UserError
+
+log = logging.getLogger(__name__)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+AGAIN = 75  # EX_TEMPFAIL of sysexits.h: run the same command again and it goes on
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+LEAVE, ERROR = "leave", "error"
+
+
+@dataclass(frozen=True)
+class Seat:
+    """One process's place: its number among `count`, its device ("cpu" or "cuda:0"), and a folder
+    that the processes of one training share for as long as it runs."""
+
+    rank: int
+    count: int
+    device: str
+    folder: Path
+
+    def asked_to_leave(self) -> int:
+        """Number of the signal by which the training was asked to stop, or 0."""
+        try:
+            return int((self.folder / LEAVE).read_text())
+        except (FileNotFoundError, ValueError):  # not there, or just being written
+            return 0
+
+
+class _Held:
+    """Lock files that a process inherits open, so that its device stays claimed while it lives."""
+
+    def __init__(self, locks):
+        self.locks = tuple(locks)
+
+    def __reduce__(self):
+        return _Held, ([reduction.DupFd(lock) for lock in self.locks],)
+
+
+def run_together(work: Callable[[object, Seat], None], job: object, devices: list[str]) -> None:
+    """Run `work(job, seat)` in one process a device; return when all have ended well.
+
+    Args:
+        work: a function of a module. job: what it needs; both are pickled.
+        devices: from `claim_devices`; its locks are inherited.
+
+    A signal is passed on once, as `seat.asked_to_leave`; a second one ends this process and the
+    kernel then ends the others, as it does when this process is killed.
+
+    Raises:
+        UserError: that of the process that failed first; the others are ended.
+        SystemExit: with its exit code.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    held = _Held(getattr(devices, "locks", ()))
+    context = multiprocessing.get_context("spawn")
+    processes = []
+    with tempfile.TemporaryDirectory(prefix="yoyak-ranks-") as name, _noting_signals(Path(name)):
+        folder = Path(name)
+        try:
+            for rank, device in enumerate(devices):
+                cuda = device.startswith("cuda")
+                seat = Seat(rank, len(devices), "cuda:0" if cuda else device, folder)
+                shown = visible[rank] if cuda else None
+                process = context.Process(
+                    target=_sit_down, args=(work, job, seat, shown, os.getpid(), held)
+                )
+                process.start()
+                processes.append(process)
+            failed = _first_failure(processes)
+        finally:
+            for process in processes:
+                process.kill()
+                process.join()
+        if failed is not None:
+            _leave_as(failed, processes.index(failed), folder)
+
+
+def _first_failure(processes):
+    """Wait for all to end; returns the first that did not end well, at once, or None."""
+    waiting = {process.sentinel: process for process in processes}
+    while waiting:
+        for sentinel in connection.wait(list(waiting)):
+            process = waiting.pop(sentinel)
+            process.join()
+            if process.exitcode:
+                return process
+    return None
+
+
+def _leave_as(process, rank: int, folder: Path) -> None:
+    """End as that process ended."""
+    with contextlib.suppress(FileNotFoundError):
+        raise UserError((folder / ERROR).read_text(encoding="utf-8"))
+    if process.exitcode < 0:
+        name = signal.Signals(-process.exitcode).name
+        log.warning(
+            "process %d of the training was ended by %s from outside (out of memory, perhaps); "
+            "run the same command again, it goes on from the last checkpoint", rank, name,
+        )  # fmt: skip
+        sys.exit(AGAIN)
+    sys.exit(process.exitcode)
+
+
+@contextlib.contextmanager
+def _noting_signals(folder: Path):
+    """Leave a note for the processes at the first signal; at a second one, be ended by it."""
+
+    def note(number, frame):
+        signal.signal(number, before[number])
+        aside = folder / f".{LEAVE}"
+        aside.write_text(str(int(number)))
+        os.replace(aside, folder / LEAVE)
+
+    before = {number: signal.signal(number, note) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _sit_down(work, job, seat: Seat, shown: str | None, parent: int, held: _Held) -> None:
+    """What a new process does: see its own device only, work, and say how it ended."""
+    _end_with(parent)
+    for number in SIGNALS:  # the parent passes them on, once, however many processes get them
+        signal.signal(number, signal.SIG_IGN)
+    if shown is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = shown
+    code = 0
+    try:
+        work(job, seat)
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else 1
+    except Exception as error:
+        code = 2
+        said = str(error) if isinstance(error, UserError) else disk_fault(error)
+        if said is None:
+            traceback.print_exc()
+            code = 1
+        else:
+            _say(seat.folder, said)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if code:
+        os._exit(code)  # at once: tidying up would wait for the other processes
+
+
+def _say(folder: Path, text: str) -> None:
+    """Hand an error to the parent; where several processes fail alike, one of them is heard."""
+    aside = folder / f".{ERROR}-{os.getpid()}"
+    aside.write_text(text, encoding="utf-8")
+    os.replace(aside, folder / ERROR)
+
+
+def _end_with(parent: int) -> None:
+    """Let the kernel end this process with its parent, even one that is killed (Linux)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)

@@ -1,0 +1,151 @@
+"""What the processes of one training do together; a training of one process does it alone.
+
+Every process holds the whole model and runs the same trainer over the same global batches, but
+computes its own packs only. Gradients are summed, not averaged, once an optimiser step, after the
+last pack, so that processes may have different numbers of packs, and none at all. Every number that
+steers the training (loss, gradient norm, selection loss) is the same everywhere, to the last bit.
+"""
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from yoyak.run.ranks import Seat
+from yoyak.training.interruption import LeaveOnSignal
+
+BUCKET = 2**25  # numbers that are summed at once: 128 MiB of float32
+PATIENCE = timedelta(minutes=60)  # loading a large checkpoint from a slow disk
+SEED_STEP = 1_000_003  # apart from the seeds that a study would choose
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process's number and how many there are."""
+
+    rank: int = 0
+    count: int = 1
+    seat: Seat | None = None
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def from_first(self, make: Callable[[], object]) -> object:
+        """What `make` returns in the first process, in all of them; it runs in that one only."""
+        if self.count == 1:
+            return make()
+        box = [make() if self.first else None]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def wait(self) -> None:
+        """Go on when all processes have come here."""
+        self.sum(torch.zeros(1))
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Add up a tensor over the processes, in place."""
+        if self.count > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def smallest(self, number: int) -> int:
+        if self.count == 1:
+            return number
+        box = torch.tensor([number], dtype=torch.int64)
+        dist.all_reduce(box, op=dist.ReduceOp.MIN)
+        return int(box)
+
+    def largest(self, number: float) -> float:
+        if self.count == 1:
+            return number
+        box = torch.tensor([number], dtype=torch.float64)
+        dist.all_reduce(box, op=dist.ReduceOp.MAX)
+        return box.item()
+
+    def seed(self, seed: int) -> int:
+        """A seed of this process's own for dropout; the first one keeps the training's."""
+        return (seed + self.rank * SEED_STEP) % 2**32
+
+    def folder(self, checkpoint: Path) -> Path:
+        """Where this process's own part of a checkpoint lies."""
+        return Path(checkpoint) if self.first else Path(checkpoint) / f"rank{self.rank}"
+
+    def sum_gradients(self, model: torch.nn.Module) -> None:
+        """Make every trained parameter's gradient the sum over all processes."""
+        if self.count == 1:
+            return
+        bucket, size = [], 0
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                bucket.append(parameter)
+                size += parameter.numel()
+            if size >= BUCKET:
+                _sum_bucket(bucket)
+                bucket, size = [], 0
+        if bucket:
+            _sum_bucket(bucket)
+
+
+def _sum_bucket(parameters: list[torch.nn.Parameter]) -> None:
+    """Sum gradients in float32; one that no process has stays None, as without the others."""
+    missing = [parameter.grad is None for parameter in parameters]
+    parts = [
+        (torch.zeros_like(parameter) if lacks else parameter.grad).flatten().float()
+        for parameter, lacks in zip(parameters, missing, strict=True)
+    ]
+    present = parts[0].new_tensor([0.0 if lacks else 1.0 for lacks in missing])
+    total = torch.cat([*parts, present])
+    dist.all_reduce(total)
+    *sums, present = total.split([*(len(part) for part in parts), len(present)])
+    anywhere = (present > 0).tolist() if any(missing) else [True] * len(missing)
+    for parameter, part, lacks, found in zip(parameters, sums, missing, anywhere, strict=True):
+        part = part.view_as(parameter)
+        if not lacks:
+            parameter.grad.copy_(part)
+        elif found:
+            parameter.grad = part.to(parameter.dtype)
+
+
+@contextlib.contextmanager
+def joined(seat: Seat) -> Iterator[Ranks]:
+    """Meet the other processes of the training, on the loopback interface of this host.
+
+    Gradients travel by NCCL between GPUs and by gloo between CPUs, all else by gloo.
+    """
+    if Path("/sys/class/net/lo").exists():
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    cuda = seat.device.startswith("cuda")
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if cuda else "gloo",
+        store=dist.FileStore(str(seat.folder / "store"), seat.count),
+        rank=seat.rank,
+        world_size=seat.count,
+        timeout=PATIENCE,
+    )
+    yield Ranks(seat.rank, seat.count, seat)
+    # Not after an error: it would wait for processes that may be gone.
+    dist.destroy_process_group()
+
+
+class LeaveTogether(LeaveOnSignal):
+    """LeaveOnSignal for several processes: all leave after the same optimiser step."""
+
+    def __init__(self, ranks: Ranks):
+        super().__init__()
+        self.ranks = ranks
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        pass  # signals are the parent process's, see yoyak.run.ranks
+
+    def on_step_end(self, args, state, control, **kwargs):
+        number = self.ranks.from_first(self.ranks.seat.asked_to_leave)
+        if number and self.received is None:
+            self.received = signal.Signals(number)
+        return super().on_step_end(args, state, control, **kwargs)
