@@ -41,10 +41,27 @@ rule all:
         in_every_training(STUDY, "README.md"),
 
 
+# On a cluster these run where Snakemake runs: they take seconds and need no GPU.
+localrules:
+    all,
+    prepare_data,
+    score,
+    submission,
+    compare,
+    plot,
+    report,
+    model_card,
+
+
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+
+
+onstart:
+    check_gpu_limit()
 
 
 onsuccess:

@@ -24,6 +24,10 @@ os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 )
 
+# A shell that is told to end waits for its program instead of leaving it behind: the trainer is told
+# so, too (by SLURM before a time limit, say), saves, and its exit code 75 arrives here.
+shell.prefix("set -euo pipefail; trap : TERM USR1; ")
+
 
 def open_study(config):
     """The chosen study; a mistake in the settings or the targets ends in one line, before any job."""

@@ -44,6 +44,9 @@ rule build_dataset:
         "<results>/benchmarks/build_dataset/{model}-{format}-{augmentation}.tsv"
     conda:
         "../../envs/training.yaml"
+    resources:
+        mem_mb=megabytes(tokenising),
+        runtime=minutes(tokenising),
     params:
         settings=settings("build_dataset"),
         study=study_flags(),

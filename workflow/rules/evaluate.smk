@@ -19,7 +19,9 @@ rule generate_zero_shot:
         "../../envs/training.yaml"
     threads: 4
     resources:
-        gpu=1,
+        gpu=gpus,
+        mem_mb=megabytes(generation),
+        runtime=minutes(generation),
     params:
         settings=settings("generate"),
         study=study_flags(),
@@ -52,7 +54,9 @@ rule generate:
         "../../envs/training.yaml"
     threads: 4
     resources:
-        gpu=1,
+        gpu=gpus,
+        mem_mb=megabytes(generation),
+        runtime=minutes(generation),
     params:
         settings=settings("generate"),
         study=study_flags(),

@@ -23,9 +23,11 @@ rule train:
         "<results>/benchmarks/train/{model}-{format}-{augmentation}-seed{seed}.tsv"
     conda:
         "../../envs/training.yaml"
-    threads: 4
+    threads: threads_of_training
     resources:
-        gpu=devices_of_training,
+        gpu=gpus_of_training,
+        mem_mb=megabytes(training),
+        runtime=minutes(training),
     params:
         settings=settings("train"),
         study=study_flags(),

@@ -88,6 +88,11 @@ def claim_devices(wanted: str = "auto", count: int = 1) -> Iterator[Claim]:
         yield Claim([f"cuda:{i}" for i in range(count)], tuple(lock.fileno() for lock in locks))
 
 
+def count_gpus() -> int:
+    """GPUs or MIG slices that this process may claim. Raises UserError where nvidia-smi fails."""
+    return len(_visible_gpus())
+
+
 def _fullest_last(gpu: tuple[str, float]) -> float:
     return -gpu[1]
 
