@@ -115,8 +115,12 @@ def trained_with(adapter: Path) -> tuple[dict, str]:
     file = adapter.absolute().parent / "run.json"
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        return record["settings"], record["cell"]["format"]
-    except (OSError, ValueError, KeyError, TypeError):
+        config, prompt_format = record["settings"], record["cell"]["format"]
+        if not isinstance(config, dict) or prompt_format not in ("instruction", "chat"):
+            raise ValueError("not the record of a training")
+        # Over the defaults: the record may be older than a key.
+        return finish_config(deep_merge(load_yaml(BASE), config), file), prompt_format
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise UserError(
             f"{adapter}: no run.json of its training beside it; name the model it was trained "
             "from with --experiment or --checkpoint"

@@ -90,10 +90,16 @@ def read_cell(path: Path) -> dict:
     """
     try:
         cell = json.loads(path.read_text(encoding="utf-8"))["cell"]
-        return {key: cell[key] for key in ("model", "format", "condition", "seed")}
+        seed = cell["seed"]
+        names = {key: cell[key] for key in ("model", "format", "condition")}
+        if all(isinstance(name, str) for name in names.values()) and (
+            seed is None or (isinstance(seed, int) and 0 <= seed < 2**32)
+        ):
+            return {**names, "seed": seed}
+        fault = "has a 'cell' that is none: names and a seed are needed"
     except OSError:
         fault = "no such file"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         fault = "does not say under 'cell' which model, format, condition and seed it is of"
     raise UserError(f"{display(path)}: {fault}; generate the predictions again")
 
@@ -122,6 +128,18 @@ def _parse(path: Path, number: int, line: str) -> Prediction:
         value = content[key]
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise UserError(f"{where}: {key} must be {kind.__name__}, found {str(value)[:40]!r}")
+        if kind is int and value < 0:
+            raise UserError(f"{where}: {key} must be at least 0, found {value}")
+        if kind is str and not _is_text(value):
+            raise UserError(f"{where}: {key} holds half a surrogate pair; generate it again")
     if content["finish"] not in FINISHES:
         raise UserError(f"{where}: finish must be stop or length, found {content['finish'][:40]!r}")
     return Prediction(**{key: content[key] for key in FIELDS})
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

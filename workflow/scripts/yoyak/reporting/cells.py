@@ -8,6 +8,7 @@ from pathlib import Path
 from yoyak.settings.config import UserError, display
 
 ZERO_SHOT = "zero_shot"
+LARGEST = 1e15  # no step, token or second is counted beyond it
 
 
 @dataclass(frozen=True)
@@ -54,19 +55,31 @@ def read_json(path: Path, cure: str) -> dict:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         raise UserError(f"{display(path)}: no such file; {cure}") from None
-    except ValueError as error:
-        raise UserError(f"{display(path)}: not JSON ({error}); {cure}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{display(path)}: not JSON ({str(error)[:200]}); {cure}") from None
     if not isinstance(content, dict):
         raise UserError(f"{display(path)}: must hold a JSON object; {cure}")
     return content
+
+
+def numbers(record: dict, keys: Sequence[str], path: Path, cure: str) -> dict:
+    """These keys of a record, None where it lacks them; UserError where one is no number."""
+    found = {key: record.get(key) for key in keys}
+    for key, value in found.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (number and abs(value) < LARGEST):
+            raise UserError(
+                f"{display(path)}: {key}: found {str(value)[:40]}, must be a number; {cure}"
+            )
+    return found
 
 
 def training_cost(cell: ResultCell) -> dict:
     """Steps and supervised tokens of the cell's training; empty for zero-shot."""
     if cell.condition == ZERO_SHOT:
         return {}
-    record = read_json(cell.folder / "run.json", "train this cell first")
-    return {key: record.get(key) for key in ("steps", "supervised_tokens")}
+    path, cure = cell.folder / "run.json", "train this cell first"
+    return numbers(read_json(path, cure), ("steps", "supervised_tokens"), path, cure)
 
 
 def rouge_rows(cell: ResultCell, summary: dict, cost: dict) -> tuple[list[dict], list[dict]]:
@@ -87,13 +100,14 @@ def resource_rows(cell: ResultCell, expected_gpu_memory_gb: float | None) -> lis
     for step, path in (("train", "run.json"), ("generate", "predictions/run.json")):
         if step == "train" and cell.condition == ZERO_SHOT:
             continue
-        record = read_json(cell.folder / path, f"run the step '{step}' of this cell first")
+        file, cure = cell.folder / path, f"run the step '{step}' of this cell first"
+        record = read_json(file, cure)
         measured = ("wall_seconds", "tokens_per_second", "peak_memory_gb")
         rows.append(
             {
                 **cell.label,
                 "step": step,
-                **{key: record.get(key) for key in measured},
+                **numbers(record, measured, file, cure),
                 "expected_gpu_memory_gb": expected_gpu_memory_gb,
                 "device": device(record),
             }
@@ -103,11 +117,12 @@ def resource_rows(cell: ResultCell, expected_gpu_memory_gb: float | None) -> lis
 
 def device(record: dict) -> str | None:
     """Name of the GPU that a run used, or of the processor."""
-    hardware = record.get("hardware") or {}
+    hardware = record.get("hardware")
+    hardware = hardware if isinstance(hardware, dict) else {}
     gpu = hardware.get("gpu")
-    if gpu:
-        return gpu.get("name") if isinstance(gpu, dict) else str(gpu)
-    return hardware.get("cpu")
+    name = gpu.get("name") if isinstance(gpu, dict) else gpu
+    name = name or hardware.get("cpu")
+    return name if isinstance(name, str) else None
 
 
 def quoted_rows(language: str) -> Sequence[dict]:

@@ -43,6 +43,8 @@ def read_csv(path: Path, cure: str) -> list[dict[str, str]]:
             return list(csv.DictReader(file))
     except OSError as error:
         raise UserError(f"{display(path)}: cannot be read ({error.strerror}); {cure}") from None
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"{display(path)}: is no CSV ({error}); {cure}") from None
 
 
 def where(rows: list[Row], **values: object) -> list[Row]:

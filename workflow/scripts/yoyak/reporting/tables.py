@@ -7,6 +7,7 @@ each CSV rounds further, for reading, and carries a note that says what the numb
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -96,12 +97,20 @@ def read_table(path: Path) -> list[dict]:
         raise UserError(
             f"{display(path)}: cannot be read ({error.strerror}); run compare.py first"
         ) from None
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"{display(path)}: is no CSV ({error}); run compare.py again") from None
     if tuple(header) != COLUMNS[name]:
         raise UserError(f"{display(path)}: has other columns than expected; run compare.py again")
-    return [
-        {column: _parse(column, cell) for column, cell in zip(header, row, strict=True)}
-        for row in rows
-    ]
+    parsed = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            cells = zip(header, row, strict=True)
+            parsed.append({column: _parse(column, cell) for column, cell in cells})
+        except ValueError:
+            raise UserError(
+                f"{display(path)}: row {number} is cut short or was altered; run compare.py again"
+            ) from None
+    return parsed
 
 
 def to_markdown(name: str, rows: Sequence[Mapping], note: str) -> str:
@@ -158,4 +167,7 @@ def _parse(column: str, cell: str) -> str | int | float | None:
         return None
     if column in TEXT:
         return cell
-    return int(cell) if column in WHOLE else float(cell)
+    number = int(cell) if column in WHOLE else float(cell)
+    if not math.isfinite(number):
+        raise ValueError(cell)
+    return number
