@@ -1,0 +1,312 @@
+"""One study killed again and again, restarted as the README says, looked at after every kill."""
+
+import base64
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import victims
+from moments import Moment
+from outputs import Reference
+from victims import Job
+from workflow_project import Project, environment
+
+LIMIT = 600  # seconds for anything that ends by itself
+TRIES = 4  # restarts that an orphan may keep out
+# How much later than the trigger the kill may come, in seconds.
+JITTER = {"checkpoint": 0.04, "writing": 0.03, "written": 0.15, "resumable": 0.4}
+MOST_CHECKPOINTS = 5  # two, the best of each, and one being written
+
+
+@dataclass
+class Tally:
+    """What happened. Everything but kills, refused and orphans must stay empty."""
+
+    kills: list[dict] = field(default_factory=list)
+    orphans: int = 0
+    refused: int = 0  # restarts that an orphan kept out, in one clear line
+    resumed: int = 0  # kills whose checkpoint or finished rows were gone on from
+    lost: list[str] = field(default_factory=list)
+    partial: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
+
+    @property
+    def faults(self) -> list[str]:
+        return self.lost + self.partial + self.failures + self.leftovers
+
+
+class StudyUnderFire:
+    """A project in which nothing has run yet, and the kills that one run of its study gets."""
+
+    def __init__(self, project: Project, reference: Reference, tally: Tally, name: str):
+        self.project, self.reference, self.tally, self.name = project, reference, tally, name
+        self.folder = project.folder.resolve()
+        self.log = self.folder / "snakemake.log"
+        self.process: subprocess.Popen | None = None  # the Snakemake at work
+        self.complete: set[str] = set()  # outputs that no restart may take away again
+        self.progress: dict[str, int] = {}  # steps or rows of each unfinished task, once quiet
+
+    def run(self, moments: list[Moment], on_kill=lambda record: None) -> None:
+        """Kill at each moment that comes, let the study end, compare, and clear it away."""
+        try:
+            for moment in moments:
+                if self._still_to_come(moment) and self._wait_for(moment):
+                    on_kill(self._kill_at(moment))
+            self._finish()
+        finally:
+            victims.end_all(self.folder)
+        for part in ("results", "logs", ".snakemake"):
+            shutil.rmtree(self.folder / part, ignore_errors=True)
+        self.process, self.complete, self.progress = None, set(), {}
+
+    # ---- one kill ----
+
+    def _still_to_come(self, moment: Moment) -> bool:
+        """Whether this run of the study will start a job of the rule, or has one at work."""
+        made = self.reference.of_rule(moment.rule)
+        if moment.rule == "snakemake" or not all(self.project.path(path).exists() for path in made):
+            return True
+        return any(job.rule == moment.rule for job in victims.jobs(self.folder))
+
+    def _wait_for(self, moment: Moment) -> bool:
+        """Start, if need be, and return at the moment; False when the study is past it."""
+        for _ in range(TRIES):
+            process = self.process = self.process or self._start()
+            self.job, self.started = None, time.monotonic()
+            if moment.rule == "snakemake":
+                self._sleep(moment.share * 3, lambda process=process: process.poll() is None)
+            while process.poll() is None:
+                self.job = self._job_of(moment.rule)
+                if self.job is not None:
+                    self._wait_in(self.job, moment)
+                if self.job is not None or moment.rule == "snakemake":
+                    break
+                if not self._still_to_come(moment):
+                    return False  # it runs on, and the next moment finds it
+                time.sleep(0.01)
+            if process.poll() is None:
+                return True
+            self.process = None
+            if process.returncode == 0 or not self._may_start_again():
+                return False
+        return False
+
+    def _job_of(self, rule: str) -> Job | None:
+        return next((job for job in victims.jobs(self.folder) if job.rule == rule), None)
+
+    def _kill_at(self, moment: Moment) -> dict:
+        """Kill now, look, wait until it is quiet, and look again."""
+        process, self.process, job = self.process, None, self.job
+        phase, victim = self._phase(moment, job), moment.victim
+        if victim == "job" and not job.alive():
+            victim = "snakemake"
+        if victim == "job":
+            victims.send(job.pid, moment.signal)
+        elif victim == "snakemake":
+            victims.send(process.pid, moment.signal)
+        else:
+            os.killpg(process.pid, moment.signal)
+        record = {
+            "study": self.name,
+            "rule": moment.rule,
+            "phase": phase,
+            "victim": victim,
+            "signal": moment.signal.name,
+            "seconds": round(time.monotonic() - self.started, 2),
+        }
+        self.tally.kills.append(record)
+        self._look(record)
+        process.wait(LIMIT)
+        self._settle(moment)
+        self._look(record)
+        self._note_progress()
+        return record
+
+    def _wait_in(self, job: Job, moment: Moment) -> None:
+        if moment.trigger == "time":
+            self._sleep(moment.share * 1.05 * self.reference.seconds[job.rule], job.alive)
+            return
+        condition = {
+            "writing": lambda: self._asides(job),
+            "written": lambda: any(self.project.path(path).exists() for path in self._made_by(job)),
+            "checkpoint": lambda: list(self._work(job).glob("*/aside-*")),
+            "resumable": lambda: self._steps_or_rows(self._work(job)) > 0,
+        }[moment.trigger]
+        while job.alive() and not condition():
+            time.sleep(0.002)
+        time.sleep(moment.share * JITTER[moment.trigger])
+
+    def _phase(self, moment: Moment, job: Job | None) -> str:
+        if job is None:
+            return "starting" if not victims.jobs(self.folder) else "beside a job"
+        if not job.alive():
+            return "after the job"
+        if self._asides(job):
+            return "writing"
+        if any(self.project.path(path).exists() for path in self._made_by(job)):
+            return "written"
+        work = self._work(job)
+        if list(work.glob("*/aside-*")):
+            return "checkpoint"
+        if self._steps_or_rows(work):
+            return "resumable"
+        return "working" if moment.share > 0.5 or moment.trigger != "time" else "starting"
+
+    # ---- what lies in the folders ----
+
+    def _made_by(self, job: Job) -> list[str]:
+        return [path for path in self.reference.of_rule(job.rule) if path.startswith(job.output)]
+
+    def _asides(self, job: Job) -> list[Path]:
+        """Hidden files and folders in which the job writes what it will move into place."""
+        found = []
+        for parent in {self.project.path(path).parent for path in self._made_by(job)}:
+            for place in (parent, parent.parent):
+                found += place.glob(f".*.{job.pid}.*")
+        return found
+
+    def _work(self, job: Job) -> Path:
+        kind = job.rule.removesuffix("_zero_shot")
+        return self.project.results / ".work" / f"{kind}-{job.output.replace('/', '-')}"
+
+    @staticmethod
+    def _steps_or_rows(work: Path) -> int:
+        """Newest checkpoint's step of a training, finished rows of a generation."""
+        steps = [int(path.name.rpartition("-")[2]) for path in work.glob("*/checkpoint-*")]
+        rows = sum(path.read_bytes().count(b"\n") for path in work.glob("*/*.jsonl"))
+        return max([rows, *steps])
+
+    def _incomplete(self) -> set[str]:
+        """Outputs that Snakemake itself holds for unfinished."""
+        marks = (self.folder / ".snakemake" / "incomplete").rglob("*")
+        names = [mark.name for mark in marks if mark.is_file()]
+        return {base64.urlsafe_b64decode(name).decode() for name in names}
+
+    # ---- after a kill ----
+
+    def _look(self, record: dict) -> None:
+        """Nothing that exists may be partial; nothing that was complete may be gone."""
+        present = self.reference.present(self.project)
+        when = "{study} {rule} {phase} {victim} {signal}".format(**record)
+        for fault in self.reference.faults(self.project, present):
+            self.tally.partial.append(f"{when}: {fault}")
+        for path in sorted(self.complete - present):
+            self.tally.lost.append(f"{when}: {path} was complete and is gone")
+        at_work = {path for job in victims.jobs(self.folder) for path in self._made_by(job)}
+        self.complete = present - self._incomplete() - at_work
+        for task in (self.project.results / ".work").glob("train-*"):
+            if len(list(task.glob("*/checkpoint-*"))) > MOST_CHECKPOINTS:
+                self.tally.leftovers.append(f"{when}: {task.name} keeps too many checkpoints")
+
+    def _settle(self, moment: Moment) -> None:
+        """What Snakemake left running goes on beside the restart, or is killed."""
+        left = victims.jobs(self.folder)
+        self.tally.orphans += len(left)
+        if not moment.wait_for_orphans:
+            victims.end_all(self.folder)
+
+    def _note_progress(self) -> None:
+        busy = {self._work(job).name for job in victims.jobs(self.folder)}
+        for task in (self.project.results / ".work").glob("*-*"):
+            amount = self._steps_or_rows(task)
+            if task.name in busy:
+                self.progress.pop(task.name, None)
+            elif amount:
+                self.progress[task.name] = amount
+
+    # ---- starting and ending ----
+
+    def _start(self) -> subprocess.Popen:
+        """The documented command, after `snakemake --unlock` where the folder is locked."""
+        locks = self.folder / ".snakemake" / "locks"
+        if locks.is_dir() and any(locks.iterdir()):
+            self.project.run("--unlock")
+        with open(self.log, "w") as log:
+            return subprocess.Popen(
+                self.project.command(),
+                cwd=self.folder,
+                env=environment(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _may_start_again(self) -> bool:
+        """After a restart that failed by itself: whether it said to wait for another process."""
+        said = self.log.read_text(errors="replace")
+        if "is still working on this task" in said:
+            self.tally.refused += 1
+            self._sleep(LIMIT, lambda: bool(victims.jobs(self.folder)))
+            return True
+        self.tally.failures.append(f"{self.name}: a restart failed by itself:\n{said[-4000:]}")
+        return False
+
+    def _finish(self) -> None:
+        """Run to the end and compare everything."""
+        for _ in range(TRIES):
+            process, self.process = self.process or self._start(), None
+            if process.wait(LIMIT) == 0:
+                break
+            if not self._may_start_again():
+                return
+        present = self.reference.present(self.project)
+        missing = sorted(set(self.reference.rules) - present)
+        self.tally.lost += [f"{self.name}: {path} is missing at the end" for path in missing]
+        self.tally.partial += self.reference.faults(self.project, present)
+        planned = self.project.planned()
+        if planned:
+            self.tally.failures.append(f"{self.name}: a finished study still plans {planned}")
+        self._check_progress()
+        hidden = [
+            path for path in self.project.results.rglob(".*") if ".snakemake" not in path.name
+        ]
+        kept = (self.project.results / ".work").glob("*/*/**/*")
+        stray = [path for path in hidden if path.name != ".work"] + list(kept)
+        self.tally.leftovers += [f"{self.name}: {path} is left over at the end" for path in stray]
+
+    def _check_progress(self) -> None:
+        """The process that finished a task must have gone on from what the last kill left."""
+        for path in self.reference.rules:
+            task = self.project.results / ".work"
+            if path.endswith("/run.json"):
+                folder = path.removesuffix("/run.json").replace("/", "-")
+                for kind, key in (("train", "resumed_from_step"), ("generate", "resumed_rows")):
+                    before = self.progress.get(f"{kind}-{folder}", 0)
+                    if before and (task / f"{kind}-{folder}").is_dir():
+                        since = json.loads(self.project.path(path).read_text())[key]
+                        self.tally.resumed += since >= before
+                        if since < before:
+                            self.tally.lost.append(
+                                f"{self.name}: {path} began at {since}, {before} were saved"
+                            )
+
+    @staticmethod
+    def _sleep(seconds: float, while_true) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and while_true():
+            time.sleep(0.01)
+
+
+def table(kills: list[dict]) -> str:
+    """Kills by rule and phase, and by victim and signal."""
+    by_phase = Counter((kill["rule"], kill["phase"]) for kill in kills)
+    phases = list(dict.fromkeys(phase for _, phase in sorted(by_phase)))
+    rules = list(dict.fromkeys(kill["rule"] for kill in kills))
+    lines = ["rule".ljust(20) + "".join(phase.rjust(15) for phase in phases)]
+    for rule in rules:
+        counts = [str(by_phase[rule, phase] or "·").rjust(15) for phase in phases]
+        lines.append(rule.ljust(20) + "".join(counts))
+    hits = Counter((kill["victim"], kill["signal"]) for kill in kills)
+    signals = [number.name for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)]
+    lines += ["", "victim".ljust(20) + "".join(name.rjust(15) for name in signals)]
+    for victim in ("job", "snakemake", "group"):
+        counts = [str(hits[victim, name] or "·").rjust(15) for name in signals]
+        lines.append(victim.ljust(20) + "".join(counts))
+    return "\n".join(lines)
