@@ -8,12 +8,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from yoyak.models.weight_files import check_gguf, check_shards
 from yoyak.settings.config import PROJECT_ROOT, UserError, one_line
 
 log = logging.getLogger(__name__)
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 INPUTS = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+LONGEST_CONFIG = 10_000_000  # bytes of a config.json; real ones have some thousands
 
 
 @dataclass(frozen=True)
@@ -228,21 +229,13 @@ def _in_package(text: str) -> Path:
 def _local(path: Path, text: str) -> Checkpoint:
     where = f"model.checkpoint '{one_line(text)[:200]}'"
     if path.is_file():
-        _check_gguf(path, where)
+        check_gguf(path, where)
         return Checkpoint(name=str(path.parent), kwargs={"gguf_file": path.name}, local=True)
     if not (path / "config.json").is_file():
         raise UserError(f"{where}: the folder has no config.json; {_what_else(path)}")
     _check_config(path / "config.json", where)
-    _check_shards(path, where)
+    check_shards(path, where)
     return Checkpoint(name=str(path), kwargs={}, local=True)
-
-
-def _check_gguf(path: Path, where: str) -> None:
-    if path.suffix != ".gguf":
-        raise UserError(f"{where}: is a file; name its folder, or a .gguf file")
-    with open(path, "rb") as file:
-        if file.read(4) != b"GGUF":
-            raise UserError(f"{where}: is no GGUF file (it does not begin so); fetch it again")
 
 
 def _what_else(path: Path) -> str:
@@ -255,6 +248,8 @@ def _what_else(path: Path) -> str:
 
 def _check_config(file: Path, where: str) -> None:
     try:
+        if file.stat().st_size > LONGEST_CONFIG:
+            raise ValueError("no settings are that long")
         config = json.loads(file.read_text(encoding="utf-8"))
         method = (config.get("quantization_config") or {}).get("quant_method")
     except (OSError, ValueError, AttributeError, RecursionError):
@@ -264,56 +259,3 @@ def _check_config(file: Path, where: str) -> None:
             f"{where}: its weights are already quantised ({one_line(method)[:40]}); name the "
             "16-bit checkpoint, which model.use_qlora quantises itself"
         )
-
-
-def _check_shards(path: Path, where: str) -> None:
-    """Every weight file is there, is safetensors and is whole, before a model loads."""
-    weights = sorted(path.glob("*.safetensors"))
-    if not weights and any(any(path.glob(pattern)) for pattern in PICKLES):
-        raise UserError(
-            f"{where}: has only pickled weights, which can run code when read; convert them to "
-            "safetensors first (save_pretrained writes it)"
-        )
-    if not weights:
-        raise UserError(f"{where}: the folder has no *.safetensors weights")
-    expected = _expected_tensors(path, where)
-    missing = sorted(shard for shard in expected if not (path / shard).is_file())
-    if missing:
-        raise UserError(
-            f"{where}: shard {missing[0]} is missing ({len(missing)} of {len(expected)}); "
-            "fetch it again"
-        )
-    for file in weights:
-        lacking = sorted(expected.get(file.name, set()) - _tensors(file, where))
-        if lacking:
-            raise UserError(f"{where}: {file.name} lacks the weights {lacking[0]}; fetch it again")
-
-
-def _expected_tensors(path: Path, where: str) -> dict[str, set[str]]:
-    """Names of the tensors that the index expects in each shard; {one file: ()} without one."""
-    if (path / "model.safetensors").is_file():
-        return {"model.safetensors": set()}
-    index = path / "model.safetensors.index.json"
-    if not index.is_file():
-        raise UserError(f"{where}: has neither model.safetensors nor {index.name}; fetch it again")
-    shards: dict[str, set[str]] = {}
-    try:
-        for tensor, shard in json.loads(index.read_text(encoding="utf-8"))["weight_map"].items():
-            if Path(shard).name != shard:
-                raise ValueError("a shard lies outside the folder")
-            shards.setdefault(shard, set()).add(tensor)
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        raise UserError(f"{where}: {index.name} is not a readable index of shards") from None
-    return shards
-
-
-def _tensors(file: Path, where: str) -> set[str]:
-    """Names in a safetensors file; its header tells whether the file is as long as it must be."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, framework="numpy") as opened:
-            return set(opened.keys())
-    except (SafetensorError, OSError) as error:
-        said = one_line(error)[:120]
-        raise UserError(f"{where}: {file.name} is damaged ({said}); fetch it again") from None

@@ -52,7 +52,7 @@ def _convert(checkpoint: Checkpoint, model: dict, folder: Path) -> None:
             f"model.checkpoint '{model['checkpoint']}': reading a GGUF file needs the package gguf;"
             " `pip install gguf` into the same environment"
         )
-    options = {"gguf_file": checkpoint.kwargs["gguf_file"]}
+    options = {"gguf_file": checkpoint.kwargs["gguf_file"], "trust_remote_code": False}
     # transformers 5.24 keeps the blocks packed unless told otherwise; 5.17 always unpacked them.
     packed = getattr(transformers, "GgufConfig", None)
     unpacked = {"quantization_config": packed(dequantize=True)} if packed else {}
