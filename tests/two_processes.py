@@ -1,0 +1,84 @@
+"""What tests run in several processes at once: these import it anew, so it stands in a file."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from tiny_models import adapters, examples, load_adapted, tiny_config
+
+from yoyak.run.execution import Plan
+from yoyak.training.arguments import quiet_libraries
+from yoyak.training.llm_trainer import LLMTrainer
+from yoyak.training.parallel import Ranks, joined
+
+PLAN = Plan(
+    device="cpu", threads=1, compute_dtype="float32", base_weights="nf4", token_budget=2048,
+    gradient_checkpointing=False, compile=False, optim="adamw_torch", predicted_bytes=0,
+    available_bytes=0,
+)  # fmt: skip
+CASES = {
+    "one pack each": (PLAN, (23, 7, 61, 12, 38, 5)),
+    "many packs": (replace(PLAN, token_budget=40), (23, 7, 61, 12, 38, 5)),
+    "three packs for two": (replace(PLAN, token_budget=20), (30, 25, 40)),
+    "an example for one": (PLAN, (17,)),
+    "dequantized and recomputed": (
+        replace(PLAN, base_weights="dequantized", gradient_checkpointing=True, token_budget=64),
+        (23, 7, 61, 12, 38, 5),
+    ),
+    "fused": (replace(PLAN, compile=True, token_budget=64), (23, 7, 61, 12, 38, 5)),
+}
+
+
+class WithoutFiles(LLMTrainer):
+    def _save_checkpoint(self, model, trial):
+        pass
+
+
+def make_trainer(folder, work, plan, lengths, ranks, steps=4, dropout=0.0):
+    training = tiny_config(folder)["training"]
+    training |= {"batch_size": 3, "gradient_accumulation_steps": 2, "max_steps": steps}
+    training |= {"learning_rate": 1e-2}
+    with quiet_libraries():
+        return WithoutFiles(
+            load_adapted(folder, plan.base_weights, dropout), None, training=training, plan=plan,
+            train_dataset=examples(lengths), selection_dataset=examples((9, 14, 33)),
+            seed=3, work=work, ranks=ranks,
+        )  # fmt: skip
+
+
+def measure(folder, work, ranks: Ranks) -> dict:
+    """Loss and gradients of one batch for every case, and what four steps learn and count."""
+    found = {}
+    for name, (plan, lengths) in CASES.items():
+        trainer = make_trainer(folder, work, plan, lengths, ranks)
+        rows = [trainer.train_dataset[number] for number in range(len(lengths))]
+        loss = trainer.training_step(trainer.model, trainer._collate(rows))
+        found[name] = (loss.item(), gradients(trainer.model))
+    trainer = make_trainer(folder, work, PLAN, tuple(range(6, 50, 4)), ranks)
+    trainer.train()
+    found["learned"] = {name: part.detach() for name, part in adapters(trainer.model).items()}
+    found["selection"] = [row["eval_loss"] for row in history(trainer, "eval_loss")]
+    found["counted"] = [trainer.tokens, trainer.supervised_tokens, trainer.state.global_step]
+    found["losses"] = [row["loss"] for row in history(trainer, "loss")]
+    return found
+
+
+def gradients(model) -> dict[str, torch.Tensor]:
+    return {name: part.grad.clone() for name, part in adapters(model).items()}
+
+
+def history(trainer, key: str) -> list[dict]:
+    return [row for row in trainer.state.log_history if key in row]
+
+
+def measure_together(job: tuple[Path, Path], seat) -> None:
+    """What each process found, to a file of its own; and first dropout masks."""
+    folder, out = job
+    torch.set_num_threads(1)
+    with joined(seat) as ranks:
+        found = measure(folder, out / f"work{seat.rank}", ranks)
+        trainer = make_trainer(folder, out, PLAN, (20, 30), ranks, dropout=0.2)
+        found["draw"] = torch.rand(4)
+        assert trainer.ranks.largest(float(seat.rank)) == seat.count - 1
+        assert trainer.ranks.from_first(lambda: f"said by {seat.rank}") == "said by 0"
+        torch.save(found, out / f"found{seat.rank}")
