@@ -115,10 +115,11 @@ KILLED_BETWEEN = """
     import os, sys, time
     from pathlib import Path
     from yoyak.run import workspace
+    workspace._exchange = lambda one, other: False  # as on a file system that cannot
     rename, calls = os.rename, []
     def slow(source, target):
         calls.append(target)
-        if len(calls) == 2:
+        if len(calls) == 3:
             print("ready", flush=True)
             time.sleep(60)
         rename(source, target)
@@ -149,6 +150,73 @@ def test_killed_between_old_and_new_nothing_partial_is_there(tmp_path):
     with atomic_directory(target) as folder:
         fill(folder, "three")
     assert content(tmp_path) == {"result/a.txt": "three", "result/deep/b.txt": "three"}
+
+
+SWAPPER = """
+    import sys
+    from pathlib import Path
+    from yoyak.run import workspace
+    if sys.argv[2] == "without":
+        workspace._exchange = lambda one, other: False
+    print("ready", flush=True)
+    for _ in range(60):
+        with workspace.atomic_directory(Path(sys.argv[1])) as folder:
+            for name in "abc":
+                (folder / f"{name}.txt").write_text(sys.argv[3])
+"""
+
+
+@pytest.mark.parametrize("exchange", ["with", "without"])
+def test_two_writers_of_one_folder_do_not_disturb_each_other(tmp_path, exchange):
+    """As when an orphan still writes what a new run makes again: the last one wins, whole."""
+    target = tmp_path / "result"
+    with atomic_directory(target) as folder:
+        for name in "abc":
+            (folder / f"{name}.txt").write_text("1")
+    writers = [start(SWAPPER, target, exchange, text) for text in "12"]
+    absent = 0
+    while any(writer.poll() is None for writer in writers):
+        absent += not target.exists()
+    for writer in writers:
+        _, said = writer.communicate(timeout=10)
+        assert writer.returncode == 0, said
+    assert set(content(target)) == {"a.txt", "b.txt", "c.txt"}
+    assert len(set(content(target).values())) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
+    assert exchange == "without" or absent == 0
+
+
+TASK = """
+import os, sys, time
+from pathlib import Path
+from yoyak.run.workspace import discard, work_folder
+results, parent = Path(sys.argv[1]), int(sys.argv[2])
+with work_folder(results, "train-x", "aaaa") as work:
+    (work / "checkpoint-9").mkdir()
+    print("ready", flush=True)
+    while os.getppid() == parent and not (results / "go").exists():
+        time.sleep(0.01)
+    discard(work)
+    (results / "ended").touch()
+"""
+ENGINE = "import os, subprocess, sys; _, task, results = sys.argv; python = sys.executable\n"
+ENGINE += "subprocess.call([python, '-c', task, results, str(os.getpid())])"
+
+
+@pytest.mark.parametrize("orphaned", [True, False])
+def test_an_orphan_keeps_what_a_rerun_finishes_from(tmp_path, orphaned):
+    engine = start(ENGINE, TASK, tmp_path)
+    assert engine.stdout.readline().strip() == "ready"
+    if orphaned:
+        engine.kill()
+    else:
+        (tmp_path / "go").touch()
+    end = time.monotonic() + 10
+    while not (tmp_path / "ended").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert (tmp_path / "ended").exists()
+    assert (tmp_path / ".work" / "train-x" / "aaaa" / "checkpoint-9").exists() == orphaned
+    engine.communicate(timeout=10)
 
 
 def test_the_leftover_of_a_living_process_stays(tmp_path):

@@ -14,7 +14,6 @@ same command goes on after the rows that are finished.
 
 import argparse
 import json
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -22,7 +21,7 @@ from pathlib import Path
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.devices import claim_device
 from yoyak.run.provenance import fingerprint, write_run_record
-from yoyak.run.workspace import atomic_directory, work_folder
+from yoyak.run.workspace import atomic_directory, discard, work_folder
 from yoyak.settings.cli import run_script
 from yoyak.settings.config import UserError, canonical
 from yoyak.settings.study import ZERO_SHOT, load_study
@@ -90,7 +89,7 @@ def main() -> None:
                 checkpoint_commit=checkpoint.commit(),
                 **record,
             )
-        shutil.rmtree(work)
+        discard(work)
     print(f"wrote {args.output_dir}")
 
 

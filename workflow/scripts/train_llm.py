@@ -12,7 +12,6 @@ import argparse
 import copy
 import logging
 import os
-import shutil
 import sys
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,9 +21,10 @@ from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.devices import claim_devices
 from yoyak.run.provenance import fingerprint, write_run_record
 from yoyak.run.ranks import Seat, run_together
-from yoyak.run.workspace import work_folder
+from yoyak.run.workspace import discard, work_folder
 from yoyak.settings.cli import run_script
 from yoyak.settings.config import UserError, canonical, load_config, validate
+from yoyak.settings.faults import is_out_of_memory
 from yoyak.settings.study import Cell, Study, load_study
 
 log = logging.getLogger("train_llm")
@@ -164,7 +164,7 @@ def train(
             train_on(devices[0], job)
         else:
             run_together(train_as_one_of_several, job, devices)
-        shutil.rmtree(work)
+        discard(work)
     log.info("wrote %s", output / "final_model")
 
 
@@ -179,8 +179,6 @@ def train_as_one_of_several(job: Job, seat: Seat) -> None:
 
 def train_on(device: str, job: Job, ranks=None) -> None:
     """Train on one device, alone or as one of `ranks`, and write the outputs."""
-    from torch import OutOfMemoryError
-
     from yoyak.data.llm_dataset import LLMSummarizationDataset
     from yoyak.training import session
     from yoyak.training.arguments import quiet_libraries
@@ -202,7 +200,9 @@ def train_on(device: str, job: Job, ranks=None) -> None:
             if ranks.first:
                 log.warning("%s", notice)
             sys.exit(EXIT_CODE)
-        except OutOfMemoryError:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             log.warning("%s", session.leave_a_smaller_plan(job.config, job.work))
             sys.exit(EXIT_CODE)
         peak = ranks.largest(peak_memory_gb())

@@ -22,6 +22,7 @@ from yoyak.evaluation.decoding import DecodingSettings, Generated, choose_tokens
 from yoyak.evaluation.fused_forward import make_forward
 from yoyak.evaluation.generation_plan import GenerationPlan, causal_lm, plan_generation
 from yoyak.settings.config import UserError
+from yoyak.settings.faults import is_out_of_memory
 
 
 class OutOfMemory(UserError):
@@ -113,10 +114,12 @@ class Generator:
         try:
             self._allocate()
             self._loop(prompts, finish)
-        except torch.cuda.OutOfMemoryError:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             self.cache, self.graphs = None, {}
             raise OutOfMemory(
-                f"the GPU's memory is too small for {self.plan.slots} rows at once; set "
+                f"the device's memory is too small for {self.plan.slots} rows at once; set "
                 f"execution.generation_batch to {max(1, self.plan.slots // 2)} or less"
             ) from None
         finally:

@@ -19,12 +19,11 @@ from dataclasses import dataclass
 from multiprocessing import connection, reduction
 from pathlib import Path
 
-from yoyak.settings.cli import disk_fault
 from yoyak.settings.config import UserError
+from yoyak.settings.faults import AGAIN, machine_fault
 
 log = logging.getLogger(__name__)
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-AGAIN = 75  # EX_TEMPFAIL of sysexits.h: run the same command again and it goes on
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LEAVE, ERROR = "leave", "error"
 
@@ -153,13 +152,12 @@ def _sit_down(work, job, seat: Seat, shown: str | None, parent: int, held: _Held
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 1
     except Exception as error:
-        code = 2
-        said = str(error) if isinstance(error, UserError) else disk_fault(error)
+        said = (str(error), 2) if isinstance(error, UserError) else machine_fault(error)
+        code = 2 if said else 1
         if said is None:
             traceback.print_exc()
-            code = 1
         else:
-            _say(seat.folder, said)
+            _say(seat.folder, said[0])
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

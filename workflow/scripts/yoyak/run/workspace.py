@@ -1,11 +1,14 @@
 """Where results are written: aside first, then moved into place; nothing is ever half there."""
 
 import contextlib
+import ctypes
+import errno
 import fcntl
 import functools
 import glob
 import hashlib
 import json
+import logging
 import os
 import platform
 import secrets
@@ -17,15 +20,20 @@ from typing import IO
 
 from yoyak.settings.config import UserError
 
+log = logging.getLogger(__name__)
 KEEP_OTHER_FINGERPRINTS = 1
+PATIENCE = 100  # attempts at a folder that others replace at the same time
+OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of linux/fcntl.h and linux/fs.h
 
 
 @contextlib.contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path`; when the block ends well it replaces `path` whole.
 
-    An exception leaves `path` as it was. A process killed between moving the old folder away and
-    the new one in leaves no folder, never a part of one; its leftovers go at the next call.
+    An exception leaves `path` as it was. Old and new change places at one stroke, so that a reader
+    finds one of them; on file systems that cannot do so the old one is moved away first, and a
+    process killed in between leaves no folder, never a part of one. Leftovers go at the next call.
     """
     path = Path(path)
     aside = _aside(path.parent, path.name)
@@ -34,9 +42,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     try:
         yield aside
         sync_tree(aside)
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(path, old)
-        os.rename(aside, path)
+        _put_in_place(aside, path, old)
         sync_directory(path.parent)
     finally:
         _remove(aside)
@@ -90,7 +96,7 @@ def work_folder(results: Path, task: str, fingerprint: str) -> Iterator[Path]:
     It lies at {results}/.work/{task}/{fingerprint}/, undeclared to any workflow engine, so that
     a failed job's clean-up leaves it alone. The lock is the kernel's: however the holder dies, it
     is released. Folders of other fingerprints are removed but for the newest, which bounds the
-    disk that abandoned settings use. Remove the folder yourself once the output is in place.
+    disk that abandoned settings use. Call `discard` once the output is in place.
 
     Raises UserError when another process holds the task.
     """
@@ -108,6 +114,18 @@ def work_folder(results: Path, task: str, fingerprint: str) -> Iterator[Path]:
         _remove_abandoned(task_folder, keep=folder)
         folder.mkdir(exist_ok=True, mode=0o755)
         yield folder
+
+
+def discard(work: Path) -> None:
+    """Remove a finished task's work folder.
+
+    An orphan keeps it: what had started this process was killed, never learns that the output is
+    complete, and will ask for it again. A rerun then finishes at once from what lies there.
+    """
+    if _ancestors() == _STARTED_BY:
+        shutil.rmtree(work)
+    else:
+        log.warning("kept %s: what started this process is gone and may ask again", work)
 
 
 def hash_file(path: Path) -> str:
@@ -143,6 +161,51 @@ def sync_directory(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _put_in_place(aside: Path, path: Path, old: Path) -> None:
+    """Let the folder `aside` be `path`; what was there before is then at `aside` or `old`.
+
+    Another process may do the same at the same time: the last one wins.
+    """
+    for _ in range(PATIENCE):
+        if _exchange(aside, path):
+            return
+        try:
+            os.rename(aside, path)  # nothing there, or an empty folder
+            return
+        except OSError as error:
+            if error.errno not in OCCUPIED:
+                raise
+        _remove(old)
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(path, old)
+    raise UserError(f"{path}: other processes keep writing it; end them and run this again")
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two names at one stroke; False if one is missing, or the system cannot (Linux can)."""
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError):
+        return False
+    here = AT_FDCWD
+    return renameat2(here, os.fsencode(one), here, os.fsencode(other), RENAME_EXCHANGE) == 0
+
+
+def _ancestors() -> tuple[int, ...]:
+    """Process ids of this process's parent, its parent, and so on; without /proc the parent's."""
+    found = [os.getppid()]
+    while found[-1] > 1:
+        try:
+            status = Path(f"/proc/{found[-1]}/stat").read_text()
+        except OSError:
+            break
+        found.append(int(status.rpartition(")")[2].split()[1]))
+    return tuple(found)
+
+
+_STARTED_BY = _ancestors()
 
 
 def _aside(parent: Path, name: str) -> Path:

@@ -63,17 +63,15 @@ def newest_whole_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def remove_old(folder: Path, keep: set[str]) -> None:
-    """Bound the disk that a training uses: at most two checkpoints and the best one of each.
-
-    keep: names of folders that stay beside those.
-    """
+def remove_old(folder: Path) -> None:
+    """Bound the disk that a training uses: at most two checkpoints and the best one of each."""
     checkpoints = sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True)
+    keep = set()
     for checkpoint in checkpoints[:KEEP_NEWEST]:
-        keep = keep | {checkpoint.name}
+        keep.add(checkpoint.name)
         best = _best_of(checkpoint)
         if best is not None:
-            keep = keep | {best.name}
+            keep.add(best.name)
     for checkpoint in checkpoints:
         if checkpoint.name not in keep:
             shutil.rmtree(checkpoint, ignore_errors=True)

@@ -4,7 +4,9 @@ import signal
 
 from transformers import TrainerCallback
 
-EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: run the same command again and it goes on
+from yoyak.settings.faults import AGAIN
+
+EXIT_CODE = AGAIN
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 

@@ -228,8 +228,7 @@ class LLMTrainer(Trainer):
             "supervised_tokens": self.supervised_tokens,
         }
         checkpointing.seal(aside, self.work / f"checkpoint-{step}", facts)
-        best = self.state.best_global_step
-        checkpointing.remove_old(self.work, {f"checkpoint-{step}", f"checkpoint-{best}"})
+        checkpointing.remove_old(self.work)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is not None:

@@ -1,0 +1,51 @@
+"""Faults of the machine, told from faults of Yoyak's own: what to say, and whether to try again."""
+
+import errno
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+AGAIN = 75  # EX_TEMPFAIL of sysexits.h: run the same command again and it goes on
+# Of torch's allocators on the GPU and the CPU, of cuBLAS and of CUDA itself.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "STATUS_ALLOC_FAILED")
+DEVICE = ("CUDA error", "CUDA driver error", "CUDNN_STATUS", "CUBLAS_STATUS", "NCCL error")
+
+
+def machine_fault(error: BaseException) -> tuple[str, int] | None:
+    """One line that says what to do, and the exit code; None for anything else."""
+    if is_out_of_memory(error):
+        return "the memory ran out; free some, or use a smaller model or batch, and try again", 2
+    said = device_fault(error)
+    if said is not None:
+        return said, AGAIN
+    said = disk_fault(error)
+    return None if said is None else (said, 2)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the device or of the process; torch has many ways to say so."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(part in str(error) for part in OUT_OF_MEMORY)
+
+
+def device_fault(error: BaseException) -> str | None:
+    """What to do about a GPU that fails or is gone: nothing in this process can use it again."""
+    text = str(error)
+    if not isinstance(error, RuntimeError) or not any(part in text for part in DEVICE):
+        return None
+    return (
+        f"the GPU failed ({text.strip().splitlines()[0]}); look at nvidia-smi, then run the same "
+        "command again: it goes on from what was saved"
+    )
+
+
+def disk_fault(error: BaseException) -> str | None:
+    """What to do about a disk; safetensors and torch hide the number of the error in their text."""
+    number, text = getattr(error, "errno", None), str(error)
+    named = getattr(error, "filename", None)
+    file = f"{named}: " if named else ""
+    if number in FULL or "No space left on device" in text:
+        return f"{file}the disk is full; free some space and run the same command again"
+    if isinstance(error, OSError) and number in FORBIDDEN:
+        return f"{file}{error.strerror}; make it writable and run the same command again"
+    return None
