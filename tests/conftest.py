@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from workflow_project import Project
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
@@ -24,3 +25,17 @@ def reported_study(tmp_path_factory):
     write_plots(study, results, results / "plots")
     (results / "report.html").write_text(render_report(study, results), encoding="utf-8")
     return study, results
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory) -> Project:
+    """A project in which nothing has run. Only to be read, or copied."""
+    return Project.fresh(tmp_path_factory.mktemp("bare") / "요약 project")
+
+
+@pytest.fixture(scope="session")
+def finished(bare, tmp_path_factory) -> Project:
+    """A project whose debug study is done. Only to be read, or copied."""
+    project = bare.copy(tmp_path_factory.mktemp("finished") / "요약 study")
+    project.run()
+    return project
