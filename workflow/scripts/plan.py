@@ -3,23 +3,31 @@
 Examples:
   python workflow/scripts/plan.py --study korean_dialogsum
   python workflow/scripts/plan.py --study korean_dialogsum --gpu_memory 23.5 --rate 140
+  python workflow/scripts/plan.py --study korean_dialogsum --device H200 --gpus 1 4 16 \\
+      --price-per-hour 3.5
 
 Nothing is loaded but each checkpoint's config.json. Token counts come from examples that are
 already built, else from the data and its usual lengths. On a machine with a GPU the free memory
-and the rate of a large product are measured; `--gpu_memory` plans for another card.
+and the rate of a large product are measured; `--device` plans for a card whose figures are known,
+`--gpu_memory` for any other. `--gpus` schedules all trainings and generations of the study on so
+many devices, by times measured in its results where there are some.
 """
 
 import argparse
-import json
-from pathlib import Path
 
-from yoyak.run.execution import GIB, Plan, plan_training
+from yoyak.data.counts import absent_splits, count_rows, count_tokens
+from yoyak.run.cards import SHAPES, card_named, generation_rate, training_rate
+from yoyak.run.execution import Plan, plan_training
+from yoyak.run.machine import find_machine, known_machine
 from yoyak.run.memory import ModelShape, expected_seconds
+from yoyak.run.schedule import Task, busy_seconds, list_schedule, lower_bound, makespan
+from yoyak.run.study_tasks import study_tasks
 from yoyak.settings.cli import run_script
-from yoyak.settings.config import UserError
+from yoyak.settings.config import UserError, validate
 from yoyak.settings.study import Cell, Study, load_study
 
-USUAL_TOKENS = 330  # an example of the Korean DialogSum data, prompt and answer
+NEW_TOKENS = 60  # of a summary
+START_SECONDS = 60  # of a job: imports, loading, quantising, first kernels; assumed, not measured
 COLUMNS = (
     *("cell", "steps", "tokens", "device", "base", "budget", "recompute", "fused", "dtype"),
     *("memory", "expected", "time"),
@@ -38,80 +46,105 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--rate", type=float, help="10¹² operations a second of a large product; default: measured"
     )
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--device", help="plan for an empty card of this name, whose figures are known: H200"
+    )
+    parser.add_argument(
+        "--gpus", type=int, nargs="+", metavar="N", help="schedule the study on N devices"
+    )
+    parser.add_argument(
+        "--devices", type=int, metavar="N", help="devices of one training, as execution.devices"
+    )
+    parser.add_argument(
+        "--price-per-hour", type=float, metavar="P", help="of one device, for the cost"
+    )
+    args = parser.parse_args(arguments)
+    if args.device and (args.gpu_memory is not None or args.rate is not None):
+        parser.error("--device names a known card; --gpu_memory and --rate describe another one")
+    if any(number < 1 or number > 10_000 for number in args.gpus or ()):
+        parser.error("--gpus: must be whole numbers from 1 to 10,000")
+    if args.price_per_hour is not None and not 0 <= args.price_per_hour < float("inf"):
+        parser.error("--price-per-hour: must be 0 or more")
+    if args.price_per_hour is not None and not args.gpus:
+        parser.error("--price-per-hour: needs --gpus N, the number of devices")
+    return args
 
 
 def main() -> None:
     args = parse_arguments()
     study = load_study(args.study, debug=args.debug)
-    machine = find_machine(args.gpu_memory, args.rate)
-    rows, notes, seconds = [], {}, 0.0
+    for name, config in study.models.items():
+        if args.devices is not None:
+            config["execution"]["devices"] = args.devices
+            validate(config, "model", f"--devices, model {name}")
+    if args.device:
+        machine = known_machine(card_named(args.device))
+    else:
+        machine = find_machine(args.gpu_memory, args.rate)
+    rows, notes, trainings = [], {}, {}
     for cell in study.cells():
         try:
-            row, took = plan_cell(study, cell, machine)
-            seconds += took
+            row, trainings[cell.run] = plan_cell(study, cell, machine)
         except UserError as error:
             row = [cell.run.removeprefix("runs/"), "cannot be planned: see below"]
             notes[str(error)] = None  # once, however many cells it stops
         rows.append(row)
     print_columns([list(COLUMNS), *rows])
-    print(f"\n{machine['words']}; all trainings together about {in_words(seconds)}.")
+    hours = in_words(sum(trainings.values()))
+    print(f"\n{machine['words']}; all trainings together about {hours}.")
     print("Times are estimates from the model's shape; generation and scoring come on top.")
-    for note in notes:
+    for note in [*notes, *map(in_place_of, absent_splits(study).items())]:
         print(note)
+    if args.gpus and trainings:
+        another = args.device or args.gpu_memory is not None or args.rate is not None
+        card = (args.device.upper() if args.device else "another card") if another else None
+        generations = {name: generation_seconds(study, name, machine) for name in study.models}
+        tasks = study_tasks(study, trainings, generations, card)
+        print_schedule(tasks, args.gpus, args.price_per_hour)
 
 
-def find_machine(gpu_memory: float | None, rate: float | None) -> dict:
-    """device, free_bytes, supports_bf16, rate (operations a second), and these in words."""
-    import torch
+def print_schedule(tasks: list[Task], numbers: list[int], price: float | None) -> None:
+    """What N devices take for all tasks; for a single N, also what runs when and where."""
+    measured = sum(task.measured for task in tasks)
+    print(
+        f"\n{len(tasks)} trainings and generations, {measured} of them measured in this study, "
+        f"{len(tasks) - measured} predicted (with {START_SECONDS} s to start each, assumed)."
+    )
+    if len(numbers) == 1:
+        for slot in list_schedule(tasks, numbers[0]):
+            where = ",".join(map(str, slot.devices))
+            basis = "measured" if slot.task.measured else "predicted"
+            print(
+                f"  {in_words(slot.start):>8} – {in_words(slot.end):<8}  device {where:<5}  "
+                f"{slot.task.name} ({basis})"
+            )
+    head = ["GPUs", "makespan", "not below", "GPU-hours busy", "GPU-hours held"]
+    table = [head + (["cost"] if price is not None else [])]
+    for number in numbers:
+        span = makespan(list_schedule(tasks, number))
+        held = number * span / 3600
+        row = [
+            str(number), in_words(span), in_words(lower_bound(tasks, number)),
+            f"{busy_seconds(tasks) / 3600:.1f}", f"{held:.1f}",
+        ]  # fmt: skip
+        table.append(row + ([f"{held * price:.2f}"] if price is not None else []))
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    for row in table:
+        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+    print("Planned, not measured: scoring and the queue come on top. Held: all devices to the end.")
 
-    here = torch.cuda.is_available()
-    cuda = here or gpu_memory is not None
-    if gpu_memory is not None:
-        free, name = int(gpu_memory * GIB), f"a GPU with {gpu_memory:g} GiB free"
-    elif here:
-        free, name = torch.cuda.mem_get_info()[0], torch.cuda.get_device_name()
-    else:
-        free, name = 0, "this machine's CPU"
-    measured = rate is None and (here or not cuda)
-    if rate is None:
-        rate = _measure_rate(cuda) / 1e12 if measured else 150.0
-    how = "measured" if measured else "assumed"
-    return {
-        "device": "cuda:0" if cuda else "cpu",
-        "free_bytes": free,
-        "supports_bf16": not here or torch.cuda.is_bf16_supported(including_emulation=False),
-        "rate": rate * 1e12,
-        "words": f"Planned for {name}, large products at {rate:.3g} TFLOP/s ({how})",
-    }
 
-
-def _measure_rate(cuda: bool) -> float:
-    """Operations a second of a large product on random data, the median of a few."""
-    import time
-
-    import torch
-
-    size, device = (8192, "cuda") if cuda else (1024, "cpu")
-    dtype = torch.float32
-    if cuda:
-        dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16
-    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    times = []
-    for _ in range(7):
-        started = time.perf_counter()
-        left @ right
-        if cuda:
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - started)
-    return 2 * size**3 / sorted(times)[3]
+def in_place_of(absent: tuple[str, int]) -> str:
+    file, rows = absent
+    return f"{file} is not there: planned for {rows:,} rows, as in the Korean DialogSum data."
 
 
 def plan_cell(study: Study, cell: Cell, machine: dict) -> tuple[list[str], float]:
     """A row of the table and the seconds that the training would take."""
     config = study.models[cell.model]
     model, training = config["model"], config["training"]
-    shape = read_shape(config)
+    shape = known_shape(config, machine)
+    devices = config["execution"]["devices"]
     examples, tokens, longest = count_tokens(study, cell, config)
     batch = training["batch_size"] * training["gradient_accumulation_steps"]
     steps = training["max_steps"] or -(-examples // batch) * training["epochs"]
@@ -129,17 +162,33 @@ def plan_cell(study: Study, cell: Cell, machine: dict) -> tuple[list[str], float
         longest=longest,
         batch_tokens=batch_tokens,
         steps=steps,
+        devices=devices,
     )
-    seconds = expected_seconds(
-        shape,
-        lora_rank=rank,
-        tokens=steps * batch_tokens,
-        rate=machine["rate"],
-        cuda=plan.device != "cpu",
-        gradient_checkpointing=plan.gradient_checkpointing,
-        compile=plan.compile,
-    )
+    known = training_rate(machine["card"], shape)
+    if known and plan.compile and not plan.gradient_checkpointing:
+        seconds = steps * batch_tokens / known
+    else:
+        seconds = expected_seconds(
+            shape,
+            lora_rank=rank,
+            tokens=steps * batch_tokens,
+            rate=machine["rate"],
+            cuda=plan.device != "cpu",
+            gradient_checkpointing=plan.gradient_checkpointing,
+            compile=plan.compile,
+        )
+    seconds = START_SECONDS + seconds / devices
     return _row(cell, config, plan, steps, steps * batch_tokens, seconds), seconds
+
+
+def generation_seconds(study: Study, model: str, machine: dict) -> float:
+    """Seconds of one generation: every dialogue of dev and test, each summary of usual length."""
+    config = study.models[model]
+    splits = [split for split in ("dev", "test") if study.settings["data"][split]]
+    tokens = sum(count_rows(study, split) for split in splits) * NEW_TOKENS
+    cuda = machine["device"] != "cpu"
+    shape = known_shape(config, machine)
+    return START_SECONDS + tokens / generation_rate(machine["card"], shape, machine["rate"], cuda)
 
 
 def _row(cell: Cell, config: dict, plan: Plan, steps: int, tokens: int, seconds: float):
@@ -148,7 +197,7 @@ def _row(cell: Cell, config: dict, plan: Plan, steps: int, tokens: int, seconds:
         cell.run.removeprefix("runs/"),
         f"{steps:,}",
         f"{tokens / 1e6:.1f} M",
-        plan.device,
+        plan.device if plan.devices == 1 else f"{plan.devices} × {plan.device.split(':')[0]}",
         plan.base_weights,
         f"{plan.token_budget:,}",
         "yes" if plan.gradient_checkpointing else "no",
@@ -158,6 +207,12 @@ def _row(cell: Cell, config: dict, plan: Plan, steps: int, tokens: int, seconds:
         f"{expected} GB" if expected else "",
         in_words(seconds),
     ]
+
+
+def known_shape(config: dict, machine: dict) -> ModelShape:
+    """Of a well-known checkpoint without a look at the Hub, where the card is only known, too."""
+    known = SHAPES.get(config["model"]["checkpoint"])
+    return known if known and machine["card"] else read_shape(config)
 
 
 def read_shape(config: dict) -> ModelShape:
@@ -175,36 +230,6 @@ def read_shape(config: dict) -> ModelShape:
     except Exception as error:
         raise hub_error(config["model"], error) from error
     return ModelShape.from_config(found)
-
-
-def count_tokens(study: Study, cell: Cell, config: dict) -> tuple[int, int, int]:
-    """(examples, their tokens, tokens of the longest) of a cell's training set."""
-    limits = config["dataset"]
-    longest = limits["encoder_max_len"] + limits["decoder_max_len"]
-    place = f"examples/{cell.model}/{cell.format}/{cell.augmentation}/statistics.json"
-    built = study.results / place
-    if built.is_file():
-        counts = json.loads(built.read_text(encoding="utf-8"))["train"]
-        return counts["examples"], counts["tokens"], counts["example_tokens"]["max"]
-    from yoyak.data.prompts import AUGMENTATIONS
-
-    examples = _count_dialogues(study) * AUGMENTATIONS[cell.augmentation]
-    return examples, examples * min(USUAL_TOKENS, longest), longest
-
-
-def _count_dialogues(study: Study) -> int:
-    from yoyak.data.reading import read_records
-    from yoyak.data.splits import raw_file
-
-    data = study.settings["data"]
-    prepared: Path = study.results / "data" / "train.csv"
-    if prepared.is_file():
-        return len(read_records(prepared)[0])
-    count = len(read_records(raw_file(study.source, data, "train"))[0])
-    if study.row_limits:
-        count = min(count, study.row_limits["train"])
-    held_out = data["selection_fraction"] if data["selection"] == "held_out" else 0
-    return max(1, round(count * (1 - held_out)))
 
 
 def in_words(seconds: float) -> str:

@@ -1,0 +1,67 @@
+"""How many rows and tokens a study has, before or after its data and examples are made."""
+
+import json
+from pathlib import Path
+
+from yoyak.data.prompts import AUGMENTATIONS
+from yoyak.data.reading import read_records
+from yoyak.data.splits import raw_file
+from yoyak.settings.config import UserError
+from yoyak.settings.study import Cell, Study
+
+USUAL_TOKENS = 330  # an example of the Korean DialogSum data, prompt and answer
+USUAL_ROWS = {"train": 12_457, "dev": 499, "test": 499}  # of that data
+
+
+def count_tokens(study: Study, cell: Cell, config: dict) -> tuple[int, int, int]:
+    """(examples, their tokens, tokens of the longest) of a cell's training set."""
+    limits = config["dataset"]
+    longest = limits["encoder_max_len"] + limits["decoder_max_len"]
+    place = f"examples/{cell.model}/{cell.format}/{cell.augmentation}/statistics.json"
+    built = study.results / place
+    if built.is_file():
+        counts = json.loads(built.read_text(encoding="utf-8"))["train"]
+        return counts["examples"], counts["tokens"], counts["example_tokens"]["max"]
+    examples = count_dialogues(study) * AUGMENTATIONS[cell.augmentation]
+    return examples, examples * min(USUAL_TOKENS, longest), longest
+
+
+def count_dialogues(study: Study) -> int:
+    """Dialogues to train on, after a slice is held out."""
+    if (study.results / "data" / "train.csv").is_file():
+        return count_rows(study, "train")
+    data = study.settings["data"]
+    held_out = data["selection_fraction"] if data["selection"] == "held_out" else 0
+    return max(1, round(count_rows(study, "train") * (1 - held_out)))
+
+
+def count_rows(study: Study, split: str) -> int:
+    """Rows of a split: prepared, else raw, else as many as the Korean DialogSum data have."""
+    prepared: Path = study.results / "data" / f"{split}.csv"
+    if prepared.is_file():
+        return len(read_records(prepared)[0])
+    if _absent(study, split):
+        count = USUAL_ROWS[split]
+    else:
+        count = len(read_records(raw_file(study.source, study.settings["data"], split))[0])
+    return min(count, study.row_limits[split]) if study.row_limits else count
+
+
+def absent_splits(study: Study) -> dict[str, int]:
+    """Files of the study's data that are not there, and how many rows are assumed of each."""
+    return {
+        study.settings["data"][split]: USUAL_ROWS[split]
+        for split in USUAL_ROWS
+        if study.settings["data"][split] and _absent(study, split)
+    }
+
+
+def _absent(study: Study, split: str) -> bool:
+    """Whether a split is there neither prepared nor raw."""
+    if (study.results / "data" / f"{split}.csv").is_file():
+        return False
+    try:
+        raw_file(study.source, study.settings["data"], split)
+    except UserError:
+        return True
+    return False
