@@ -15,6 +15,11 @@ def end(job: tuple[str, Path], seat) -> None:
     (folder / f"pid{seat.rank}").write_text(str(os.getpid()))
     if how == "well":
         return
+    if how == "holding":
+        held = [
+            os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")
+        ]
+        sys.exit(0 if str(folder / "gpu.lock") in held else 3)
     while seat.rank == 0 or not (folder / "pid0").exists():
         if seat.asked_to_leave():
             sys.exit(75)

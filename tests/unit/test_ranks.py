@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from ending_processes import end
 
+from yoyak.run.devices import Claim
 from yoyak.run.ranks import run_together
 from yoyak.settings.config import PROJECT_ROOT, UserError
 
@@ -25,6 +26,12 @@ def gone(folder: Path) -> bool:
 def test_all_end_well(tmp_path):
     run_together(end, ("well", tmp_path), TWO)
     assert gone(tmp_path)
+
+
+def test_the_locks_of_the_devices_are_inherited(tmp_path):
+    """So a device stays claimed until the last process that computes on it has ended."""
+    with open(tmp_path / "gpu.lock", "a") as lock:
+        run_together(end, ("holding", tmp_path), Claim(TWO, (lock.fileno(),)))
 
 
 @pytest.mark.parametrize(

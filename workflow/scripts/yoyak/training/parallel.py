@@ -129,8 +129,10 @@ def joined(seat: Seat) -> Iterator[Ranks]:
         world_size=seat.count,
         timeout=PATIENCE,
     )
-    yield Ranks(seat.rank, seat.count, seat)
+    ranks = Ranks(seat.rank, seat.count, seat)
+    yield ranks
     # Not after an error: it would wait for processes that may be gone.
+    ranks.wait()
     dist.destroy_process_group()
 
 
