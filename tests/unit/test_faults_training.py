@@ -1,4 +1,4 @@
-"""Devices that fail in mid-training: one line, the right exit code, the same result afterwards."""
+"""Devices and disks that fail a training: one line, then the same result."""
 
 import re
 import resource
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import train_llm
+from small_disk import ended, on_small_disk
 
 from yoyak.settings.cli import run_script
 from yoyak.settings.config import PROJECT_ROOT
@@ -145,3 +146,24 @@ def test_real_memory_limit_on_the_cpu(training, undisturbed):
     assert not (training / "out" / "final_model").exists()
     subprocess.run(command, check=True, capture_output=True)
     assert (training / ADAPTER).read_bytes() == undisturbed
+
+
+def test_a_full_disk_costs_no_step(training, undisturbed):
+    """3 MiB hold a checkpoint but not the adapter beside it."""
+    full, after_full, _ = on_small_disk(
+        training,
+        "3m",
+        f"""
+        run train_llm {" ".join(CELL)}
+        test ! -e out/final_model; test ! -e out/run.json
+        remount size=30m
+        run train_llm {" ".join(CELL)}
+        test -z "$(find results -path '*checkpoint*')"
+        cp -r out "$KEEP"
+        """,
+    )
+    code, errors = ended(full, after_full)
+    assert code == "2" and "Traceback" not in full
+    assert errors == ["error: the disk is full; free some space and run the same command again"]
+    assert "resuming from step 25" in after_full
+    assert (training / "keep" / ADAPTER).read_bytes() == undisturbed
