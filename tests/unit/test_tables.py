@@ -11,7 +11,7 @@ import submission
 from fixture_results import build_results, fixture_dialogues, fixture_study, write_data
 
 from yoyak.evaluation.scoring import summaries_by_group
-from yoyak.reporting.cells import QUOTED, result_cells
+from yoyak.reporting.cells import QUOTED, device, result_cells
 from yoyak.reporting.tables import COLUMNS, TEXT, csv_cell, read_table, reading_cell
 from yoyak.settings.config import UserError
 
@@ -242,3 +242,11 @@ def test_a_group_without_a_ceiling_has_no_row(scored_study):
     found = summaries_by_group(scores, ["seen", "seen", "unseen"], scored_study.settings["metric"])
     assert list(found["groups"]) == ["seen"]
     assert found["all"]["n"] == 2
+
+
+def test_the_device_of_a_run_says_how_many_there_were():
+    record = {"hardware": {"gpu": {"name": "NVIDIA H200"}, "cpu": "a processor"}}
+    assert device(record) == device({**record, "execution": {"devices": 1}}) == "NVIDIA H200"
+    assert device({**record, "execution": {"devices": 2}}) == "2 × NVIDIA H200"
+    assert device({"hardware": {"gpu": None, "cpu": "a processor"}}) == "a processor"
+    assert device({}) is None

@@ -116,13 +116,17 @@ def resource_rows(cell: ResultCell, expected_gpu_memory_gb: float | None) -> lis
 
 
 def device(record: dict) -> str | None:
-    """Name of the GPU that a run used, or of the processor."""
+    """Name of the GPU that a run used, or of the processor; "2 × …" where it used two."""
     hardware = record.get("hardware")
     hardware = hardware if isinstance(hardware, dict) else {}
     gpu = hardware.get("gpu")
     name = gpu.get("name") if isinstance(gpu, dict) else gpu
     name = name or hardware.get("cpu")
-    return name if isinstance(name, str) else None
+    if not isinstance(name, str):
+        return None
+    execution = record.get("execution")
+    count = execution.get("devices", 1) if isinstance(execution, dict) else 1
+    return f"{count} × {name}" if isinstance(count, int) and count > 1 else name
 
 
 def quoted_rows(language: str) -> Sequence[dict]:
