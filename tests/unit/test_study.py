@@ -32,14 +32,14 @@ def write(tmp_path, monkeypatch):
     """Writes config/studies/mine.yaml of a folder of its own: PLAIN with lines replaced."""
     monkeypatch.setattr(studies, "STUDIES", tmp_path)
 
-    def write_study(text=PLAIN, **replaced):
+    def write_study(text=PLAIN, in_debug=False, **replaced):
         lines = textwrap.dedent(text).strip().splitlines()
         for key, line in replaced.items():
             lines = [old for old in lines if not old.startswith(f"{key}:")]
             if line is not None:
                 lines.append(f"{key}: {line}")
         (tmp_path / "mine.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return load_study("mine")
+        return load_study("mine", in_debug)
 
     return write_study
 
@@ -56,6 +56,17 @@ def test_every_study_file_is_valid(name, debug):
     for step in STEPS:
         for model in study.models:
             json.loads(study.science(step, model))
+
+
+def test_a_study_says_what_debug_changes(write):
+    debug = "{models: [tiny_qwen3], seeds: [7], overrides: {training: {max_steps: 3, epochs: 2}}}"
+    study = write(debug=debug, in_debug=True)
+    assert study.cells()[0] == Cell("tiny_qwen3", "instruction", "none", 7)
+    training = study.model("tiny_qwen3")["training"]
+    assert (training["max_steps"], training["epochs"], training["batch_size"]) == (3, 2, 2)
+    assert len(write(debug=debug).cells()) == 16
+    assert write(debug=debug).model("tiny_llama")["training"]["max_steps"] == 12
+    assert write(in_debug=True).model("tiny_llama")["training"]["max_steps"] is None
 
 
 def test_the_embedded_grid_has_eight_cells():
@@ -181,6 +192,9 @@ def test_numbers_written_otherwise_are_the_same_science(write):
         ({"overrides": "{lora: {rank: 3}}"}, ("mine.yaml: overrides", "lora.rank")),
         ({"overrides": "{lora: {r: 0}}"}, ("mine.yaml: overrides", "lora.r: found 0")),
         ({"overrides": "{_base_: x.yaml}"}, ("unknown key '_base_'",)),
+        ({"debug": "{seed: [7]}"}, ("mine.yaml", "debug", "seed")),
+        ({"debug": "{seeds: []}"}, ("mine.yaml: debug.seeds", "not empty")),
+        ({"debug": "{overrides: [1]}"}, ("mine.yaml: debug.overrides",)),
         ({"overrides": "[]"}, ("overrides: found []", "a mapping")),
         ({"metric": "{primary: words, tokenizers: [morphemes]}"}, ("metric.primary",)),
         ({"metric": "{primary: english, tokenizers: [english]}"}, ("would score 0",)),

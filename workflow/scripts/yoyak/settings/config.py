@@ -12,11 +12,14 @@ MODELS = PROJECT_ROOT / "config" / "models"
 SCHEMAS = PROJECT_ROOT / "workflow" / "schemas"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]{0,99}")  # no separator: it becomes a folder's name
 
-DEBUG_TRAINING = {
-    "epochs": 1,
-    "max_steps": None,
-    "batch_size": 2,
-    "gradient_accumulation_steps": 1,
+DEBUG_VALUES = {
+    "training": {
+        "epochs": 1,
+        "max_steps": None,
+        "batch_size": 2,
+        "gradient_accumulation_steps": 1,
+    },
+    "tracking": {"wandb": False},
 }
 
 
@@ -25,7 +28,7 @@ def load_config(experiment: str, debug: bool = False) -> dict:
 
     Args:
         experiment: name of the model file, without its ending.
-        debug: the mission's quick check: 1 epoch, batch 2, no tracking.
+        debug: for a quick check: 1 epoch, batch 2, no tracking.
 
     Raises:
         UserError: unknown experiment, unknown key, bad value, `_base_` circle.
@@ -57,7 +60,7 @@ def finish_config(
     config = deep_merge(config, overrides or {})
     validate(config, "model", source)
     if debug:
-        config = deep_merge(config, {"training": DEBUG_TRAINING, "tracking": {"wandb": False}})
+        config = deep_merge(config, DEBUG_VALUES)
     model, lora = config["model"], config["lora"]
     if model["use_qlora"] and not model["use_lora"]:
         raise UserError(

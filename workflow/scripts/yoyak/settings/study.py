@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yoyak.settings.config import (
+    DEBUG_VALUES,
     PROJECT_ROOT,
     UserError,
     canonical,
+    deep_merge,
     display,
     finish_config,
     load_config,
@@ -158,6 +160,8 @@ def load_study(name: str, debug: bool = False) -> Study:
     path = settings_file("study", STUDIES, name)
     settings = load_yaml(path)
     validate(settings, "study", path)
+    if debug:
+        settings = _debug_settings(settings)
     _check_metric(settings, display(path))
     models = {}
     for model in settings["models"]:
@@ -167,9 +171,19 @@ def load_study(name: str, debug: bool = False) -> Study:
             raise UserError(f"{display(path)}: models: {error}") from None
         # Valid by itself, so that a fault found now is the overrides'.
         models[model] = finish_config(
-            config, f"{display(path)}: overrides", overrides=settings["overrides"], debug=debug
+            config, f"{display(path)}: overrides", overrides=settings["overrides"]
         )
     return Study(source=name, debug=debug, settings=settings, models=models)
+
+
+def _debug_settings(settings: dict) -> dict:
+    """The study as `debug=true` has it: the usual debug values, then the study's own `debug:`."""
+    own = dict(settings["debug"])
+    overrides = own.pop("overrides", {})
+    changed = deep_merge(settings, own)
+    for values in (DEBUG_VALUES, overrides):
+        changed["overrides"] = deep_merge(changed["overrides"], values)
+    return changed
 
 
 def _check_metric(settings: dict, source: str) -> None:
