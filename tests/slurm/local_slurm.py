@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-PROGRAMS = ("munged", "munge", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "setpriv")
 CONF = """\
 ClusterName=yoyak
 SlurmctldHost={host}(127.0.0.1)
@@ -118,7 +118,8 @@ class LocalSlurm:
         log = open(self.folder / f"{command[0]}.out", "wb")  # noqa: SIM115, the daemon's
         self._daemons.append(
             subprocess.Popen(
-                command,
+                # Should this process be killed, the daemon ends as well.
+                ["setpriv", "--pdeathsig", "TERM", *command],
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

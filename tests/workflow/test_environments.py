@@ -28,7 +28,7 @@ def pin(line: str) -> tuple[str, str]:
     return re.sub(r"[-_.]+", "-", match[1]).lower(), match[2]
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev", "cluster"])
 def test_lock_holds_every_direct_pin(name):
     lock = pins(f"{name}.lock")
     assert {name: lock.get(name) for name in pins(f"{name}.txt")} == pins(f"{name}.txt")
