@@ -115,9 +115,11 @@ def kill_all(
             projects = free.pop()
         name = list(bare)[number % len(bare)]
         under_fire = StudyUnderFire(projects[name], references[name], tally, name)
-        faults = len(tally.faults)
+        before = set(tally.faults)
         under_fire.run(moments, report)
-        print(f"     run {number + 1} ({name}) ended: {len(tally.faults) - faults} faults")
+        under_fire.clear_away()
+        faults = [fault for fault in tally.faults if fault not in before]
+        print(f"     run {number + 1} ({name}) ended: {len(faults)} faults", *faults, sep="\n")
         with lock:
             free.append(projects)
 

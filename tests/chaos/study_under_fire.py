@@ -54,7 +54,7 @@ class StudyUnderFire:
         self.progress: dict[str, int] = {}  # steps or rows of each unfinished task, once quiet
 
     def run(self, moments: list[Moment], on_kill=lambda record: None) -> None:
-        """Kill at each moment that comes, let the study end, compare, and clear it away."""
+        """Kill at each moment that comes, let the study end, and compare."""
         try:
             for moment in moments:
                 if self._still_to_come(moment) and self._wait_for(moment):
@@ -62,6 +62,9 @@ class StudyUnderFire:
             self._finish()
         finally:
             victims.end_all(self.folder)
+
+    def clear_away(self) -> None:
+        """Make the project one in which nothing has run."""
         for part in ("results", "logs", ".snakemake"):
             shutil.rmtree(self.folder / part, ignore_errors=True)
         self.process, self.complete, self.progress = None, set(), {}

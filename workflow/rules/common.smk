@@ -12,6 +12,7 @@ sys.path.append(str(PROJECT / "workflow" / "scripts"))
 
 from yoyak.data.splits import raw_file
 from yoyak.models.checkpoints import resolve_checkpoint
+from yoyak.run.clock import check_clock
 from yoyak.run.sources import source_modules
 from yoyak.settings.config import UserError, validate
 from yoyak.settings.study import load_study
@@ -36,6 +37,7 @@ def open_study(config):
     try:
         validate(config, "config", PROJECT / "config" / "config.yaml")
         study = load_study(config["study"], debug=config["debug"])
+        check_clock([study.results, PROJECT / "workflow"])
         for before, target in zip(sys.argv, sys.argv[1:]):
             if not before.startswith("--"):  # else it is the value of an option
                 check_target(study, target)

@@ -173,8 +173,8 @@ _CURES = (
             *("TimeoutException", "ConnectionError"),
         ),
         ("couldn't connect", "offline mode", "cannot find the requested files"),
-        "the Hub cannot be reached and the cache lacks it: connect and run the same command again "
-        "(a download that broke off goes on), or set model.checkpoint to a local folder",
+        "the Hub cannot be reached and the cache lacks it: connect once to download it and run the "
+        "same command again (what broke off goes on), or set model.checkpoint to a local folder",
     ),
     (
         ("EntryNotFoundError",),

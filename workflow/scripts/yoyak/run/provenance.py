@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from yoyak.run.clock import settle_times
 from yoyak.run.sources import source_modules
 from yoyak.run.workspace import atomic_write_json, hash_file, hash_text
 from yoyak.settings.config import PROJECT_ROOT, canonical
@@ -46,6 +47,7 @@ def write_run_record(
         "inputs": {_shown(file): hash_file(file) for file in _files(inputs)},
         **extras,
     }
+    settle_times(_files(inputs))
     atomic_write_json(path, record)
 
 

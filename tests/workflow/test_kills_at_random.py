@@ -1,0 +1,69 @@
+"""Ten random kills over a debug study; `python tests/chaos/kill_study.py --kills 200` for more."""
+
+import random
+import shutil
+import signal
+
+import pytest
+from kill_study import summary
+from moments import WEIGHTS, draw_moments
+from outputs import Reference
+from study_under_fire import StudyUnderFire, Tally
+
+
+@pytest.fixture
+def reference(finished):
+    # Children would inherit an ignored Ctrl-C from a shell that runs the tests in the background.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield Reference(finished)
+    signal.signal(signal.SIGINT, before)
+
+
+SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY")
+
+
+def test_ten_kills_lose_nothing_and_tell_no_secret(finished, reference, tmp_path, monkeypatch):
+    """Nothing lost, nothing partial, and no token of the environment in any file or log."""
+    for name in SECRETS:
+        monkeypatch.setenv(name, f"secret-of-{name}")
+    project = finished.copy(tmp_path / "study")
+    for path in ("data", "zero_shot", "runs/tiny_llama/chat/none", "submission", "tables"):
+        shutil.rmtree(project.results / path)
+    rng, tally = random.Random(3), Tally()
+    order = list(WEIGHTS)
+    moments = [moment for moment in draw_moments(12, rng) if moment.rule != "build_dataset"]
+    moments.sort(key=lambda moment: order.index(moment.rule))
+    StudyUnderFire(project, reference, tally, "half").run(moments[:10])
+    print(summary(tally, 0))
+    assert tally.faults == []
+    assert len(tally.kills) >= 8  # a job of a tenth of a second may end before its moment
+    files = [path for path in project.folder.rglob("*") if path.is_file()]
+    assert {"report.html", "run.json", "snakemake.log"} <= {path.name for path in files}
+    assert [path for path in files if b"secret-of-" in path.read_bytes()] == []
+
+
+def test_moments_come_from_the_seed_and_cover_every_rule():
+    one, other = (draw_moments(30, random.Random(5)) for _ in range(2))
+    assert one == other != draw_moments(30, random.Random(6))
+    assert {moment.rule for moment in one} == set(WEIGHTS)
+    assert len({(moment.victim, moment.signal) for moment in one}) > 5
+
+
+def test_a_partial_output_and_a_lost_one_are_found(finished, reference, tmp_path):
+    """The study's own eyes: a flipped byte, a cut file, a lacking file of a folder."""
+    project = finished.copy(tmp_path / "study")
+    everything = set(reference.rules)
+    assert list(reference.faults(project, everything)) == []
+    adapter = project.results / "runs/tiny_llama/chat/none/seed42/final_model"
+    (adapter / "tokenizer.json").unlink()
+    rouge = project.results / "tables/rouge.csv"
+    rouge.write_bytes(rouge.read_bytes()[:-1])
+    record = project.results / "data/run.json"
+    record.write_text(record.read_text()[:-5])
+    dev = project.results / "data/dev.csv"
+    dev.write_bytes(dev.read_bytes().replace("요".encode(), "야".encode(), 1))
+    (project.results / "report.html").unlink()
+    faults = list(reference.faults(project, everything))
+    names = ("final_model", "rouge.csv", "data/run.json", "dev.csv")
+    assert len(faults) == 4 and all(any(name in fault for fault in faults) for name in names)
+    assert everything - reference.present(project) == {"results/small-debug/report.html"}
