@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from yoyak.settings.config import UserError
 
 SECONDS = float(os.environ.get("YOYAK_FUZZ_SECONDS", "0"))
-HANG = 20  # seconds after which an input counts as a hang
+HANG = 20  # seconds of the processor after which an input counts as a hang
 LONGEST_MESSAGE = 4000  # characters: five bad rows in words and the line numbers of all
 
 
@@ -121,12 +121,12 @@ def _in_time(check: Callable) -> Callable:
         raise TimeoutError(f"did not end within {HANG} s")
 
     def timed(value):
-        before = signal.signal(signal.SIGALRM, hangs)
-        signal.alarm(HANG)
+        before = signal.signal(signal.SIGPROF, hangs)
+        signal.setitimer(signal.ITIMER_PROF, HANG)  # of this process: others may be busy
         try:
             check(value)
         finally:
-            signal.alarm(0)
-            signal.signal(signal.SIGALRM, before)
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.signal(signal.SIGPROF, before)
 
     return timed

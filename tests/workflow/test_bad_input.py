@@ -1,4 +1,7 @@
-"""Mistakes end in one clear line, an exit code that is not 0, and nothing under results/."""
+"""Mistakes as Snakemake shows them: one clear line, a code that is not 0, nothing under results/.
+
+The mistakes that a script finds by itself stand in tests/bad_input/mistakes_*.py.
+"""
 
 import re
 
@@ -24,12 +27,6 @@ def model_file(text: str):
     return lambda project: project.path("config/models/tiny_llama.yaml").write_text(text)
 
 
-def circle(project):
-    project.path("config/models/one.yaml").write_text("_base_: two.yaml\n")
-    project.path("config/models/two.yaml").write_text("_base_: one.yaml\n")
-    project.write_study("small", {**SMALL, "models": ["one"]})
-
-
 BASE = "_base_: ../base/causal_lm.yaml\nmodel: {checkpoint: workflow/resources/models/tiny_llama}\n"
 RUNS = "results/small-debug/runs"
 
@@ -39,25 +36,7 @@ MISTAKES = {
     "study that climbs out": (None, ["--config", "study=../x"], ["config/config.yaml", "study"]),
     "unknown --config key": (None, ["--config", "studdy=small"], ["studdy", "study"]),
     "debug is no word": (None, ["--config", "study=small", "debug=maybe"], ["debug", "maybe"]),
-    "unknown study key": (study(modles=["x"]), [], ["small.yaml", "modles"]),
-    "unknown model": (study(models=["gpt5"]), [], ["gpt5", "config/models"]),
-    "unknown format": (study(formats=["poem"]), [], ["formats", "poem"]),
-    "unknown metric": (study(metric={"primary": "bleu", "tokenizers": ["bleu"]}), [], ["bleu"]),
-    "primary not scored": (
-        study(metric={"primary": "words", "tokenizers": ["characters"]}),
-        [],
-        ["metric.primary", "words"],
-    ),
     "unknown config key": (model_file(BASE + "lora: {rank: 8}\n"), [], ["lora.rank"]),
-    "value out of range": (model_file(BASE + "lora: {r: 0}\n"), [], ["lora.r", "0"]),
-    "key twice": (model_file(BASE + "lora: {r: 4}\nlora: {r: 8}\n"), [], ["lora", "twice"]),
-    "broken YAML": (model_file("_base_: [\n"), [], ["tiny_llama.yaml", "YAML"]),
-    "circle of bases": (circle, [], ["_base_", "circle", "one.yaml"]),
-    "override of an unknown key": (
-        study(overrides={"training": {"steps": 3}}),
-        [],
-        ["training.steps"],
-    ),
     "model not in the study": (None, [f"{RUNS}/nope/chat/none/x"], ["nope", "tiny_llama"]),
     "format not in the study": (None, [f"{RUNS}/tiny_llama/poem/x"], ["poem", "chat"]),
     "seed not in the study": (
@@ -71,23 +50,11 @@ MISTAKES = {
         [],
         ["data/raw/none.csv", "put the train split there"],
     ),
-    "missing column": (
-        train_csv(f"fname,text,summary,topic\na,{CHAT},b,c\n"),
-        [],
-        [TRAIN, "dialogue"],
-    ),
-    "empty dialogue": (train_csv(f"{HEADER}\na,,b,c\n"), [], [TRAIN, "line 2", "empty dialogue"]),
-    "empty summary": (
-        train_csv(f"{HEADER}\na,{CHAT},,c\n"),
-        [],
-        [TRAIN, "line 2", "empty summary"],
-    ),
     "duplicate fname": (
         train_csv(f"{HEADER}\na,{CHAT},b,c\na,{CHAT}!,b,c\n"),
         [],
         [TRAIN, "line 3", "'a'"],
     ),
-    "not UTF-8": (train_csv(f"{HEADER}\na,{CHAT},b,c\n".encode("cp949")), [], [TRAIN, "UTF-8"]),
 }
 
 

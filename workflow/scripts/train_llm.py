@@ -146,6 +146,9 @@ def train(
 ) -> None:
     """Train, keep the best checkpoint, and move final_model/, the log and run.json into place."""
     files = [examples / "train.safetensors", examples / "selection.safetensors"]
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"{file}: no such file; build the examples first (build_dataset.py)")
     inputs = [*files, *resolve_checkpoint(config["model"]).weight_files()]
     science = {name: config[name] for name in ("model", "lora", "training")}
     key = fingerprint(Path(__file__), canonical({**science, "seed": cell.seed}), inputs)

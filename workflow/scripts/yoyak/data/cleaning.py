@@ -15,10 +15,15 @@ _OTHER_LINE_END = re.compile("[\u000b\u000c\u0085\u2028\u2029]")
 _ODD_SPACE = re.compile("[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
 _INVISIBLE = re.compile("[\ufeff\u200b\u2060\u00ad]")  # joiners stay: emoji and Persian need them
 _CONTROL = re.compile("[\u0001-\u0008\u000e-\u001f\u007f-\u0084\u0086-\u009f]")
-_LINE_EDGE_BLANKS = re.compile(r"^[ \t]+|[ \t]+$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n{2,}|^\n+|\n+\Z")
 
 _Rule = Callable[[str], str]
+
+
+def _strip_lines(text: str) -> str:
+    r"""Not by a pattern: `[ \t]+$` takes a million blanks within a line for hours."""
+    return "\n".join(line.strip(" \t") for line in text.split("\n"))
+
 
 # Order matters, or a second pass would find more: what goes without trace comes first (it may hide
 # inside a `<br>`), then what becomes a newline, last what tidies lines.
@@ -51,7 +56,7 @@ RULES: dict[str, tuple[str, _Rule]] = {
     ),
     "line_edge_blanks": (
         "blanks at the beginning or end of a line go",
-        lambda text: _LINE_EDGE_BLANKS.sub("", text),
+        _strip_lines,
     ),
     "blank_lines": ("blank lines go", lambda text: _BLANK_LINES.sub(_tidy_newlines, text)),
 }

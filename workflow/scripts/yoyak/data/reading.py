@@ -64,7 +64,9 @@ def read_records(path: Path) -> tuple[list[Record], list[str], BadRows]:
     if path.is_dir():
         return _read_datasets_folder(path)
     if not path.exists():
-        raise UserError(f"{shown}: no such file")
+        raise UserError(f"{shown}: no such file; put it there, or correct the path")
+    if not path.is_file():  # a pipe or a device would be read for ever
+        raise UserError(f"{shown}: is no regular file; save it as a .csv or .jsonl file")
     kind = path.suffix.lower()
     if kind == ".csv":
         return _read_csv(path, _read_text(path))
@@ -90,7 +92,7 @@ def _read_text(path: Path) -> str:
         raise UserError(f"{shown}: cannot be read ({error.strerror})") from None
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UserError(f"{shown}: is UTF-16; save it as UTF-8 (iconv -f utf-16 -t utf-8)")
-    if raw[:4000].count(0) > len(raw[:4000]) // 4:
+    if raw[:4000].count(0) > len(raw[:4000]) // 8:
         raise UserError(f"{shown}: full of NUL bytes: binary or UTF-16; save it as UTF-8 text")
     try:
         text = raw.decode("utf-8")

@@ -137,5 +137,8 @@ def _fault(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     if mark is None:
         return one_line(error)[:300] if not isinstance(error, RecursionError) else "nested too deep"
-    tab = " (indent with spaces, not tabs)" if "\\t" in str(error.problem) else ""
-    return f"line {mark.line + 1}: {one_line(error.problem)[:200]}{tab}"
+    problem = str(error.problem)
+    if problem.startswith("but ") and error.context:  # the other half of the sentence
+        problem = f"{error.context}, {problem}"
+    tab = " (indent with spaces, not tabs)" if "\\t" in problem else ""
+    return f"line {mark.line + 1}: {one_line(problem)[:200]}{tab}"
