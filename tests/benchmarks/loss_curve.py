@@ -4,12 +4,14 @@
 
 Three trainings of one model: transformers' Trainer on padded batches; the engine with plain
 layers; the engine with fused layers and small packs. Their dropout masks differ, their data order
-does not. Writes loss_curve.svg beside this file (or --output) and prints how far the curves lie apart.
+does not. Writes loss_curve.svg beside this file (or --output) and prints how far the curves lie
+apart.
 """
 
 import argparse
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,11 +132,15 @@ def main() -> None:
     fused = replace(plan, compile=True, token_budget=700, base_weights=BASE)
     run = (config, dataset, args.steps, args.rate)
     with quiet_libraries():
-        curves = {
-            "plain: transformers' Trainer, padded": plain_curve(*run),
-            "engine: one pack a step": engine_curve(*run, plan, SCRATCH),
-            "engine: fused layers, packs of 700": engine_curve(*run, fused, SCRATCH),
-        }
+        curves = {}
+        for name, curve in {
+            "plain: transformers' Trainer, padded": lambda: plain_curve(*run),
+            "engine: one pack a step": lambda: engine_curve(*run, plan, SCRATCH),
+            "engine: fused layers, packs of 700": lambda: engine_curve(*run, fused, SCRATCH),
+        }.items():
+            started = time.perf_counter()
+            curves[name] = curve()
+            print(f"{name}: {time.perf_counter() - started:.1f} s, loading included", flush=True)
     plain, *others = (np.array(curve) for curve in curves.values())
     for name, other in zip(list(curves)[1:], others, strict=True):
         apart = np.abs(other - plain)
