@@ -1,0 +1,113 @@
+"""The GPU steps of a study without Snakemake, several cells at once on one GPU.
+
+    python tests/benchmarks/study_in_lanes.py --study dialogsum_english --lanes 3 --minutes 9
+
+For a machine that lacks Snakemake, and for models so small that one training leaves most of a GPU
+idle. The commands are those of workflow/rules/, so that score.py, compare.py, plot.py and report.py
+go on from the results anywhere. What is finished is skipped; what ran out of time or memory goes on
+where it stopped when the same command is given again.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "workflow" / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from yoyak.settings.study import Study, load_study  # noqa: E402
+
+TO_BE_RESUMED = 75
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--study", required=True)
+    parser.add_argument("--lanes", type=int, default=3, help="jobs at once (default: 3)")
+    parser.add_argument("--minutes", type=float, default=60, help="start nothing and stop after it")
+    parser.add_argument("--debug", action="store_true")
+    args = parser.parse_args()
+    study = load_study(args.study, debug=args.debug)
+    end = time.monotonic() + 60 * args.minutes
+    run(study, end, "prepare_data.py", study.results / "data", "data_card.json")
+    for jobs in (examples(study), cells(study)):
+        with ThreadPoolExecutor(args.lanes) as lanes:
+            list(lanes.map(lambda job: [run(study, end, *step) for step in job], jobs))
+
+
+def examples(study: Study) -> list[list[tuple]]:
+    """One job for each model × format × augmentation: its tokenised examples."""
+    data = ["--data", study.results / "data"]
+    jobs = {}
+    for cell in study.cells():
+        where = Path(cell.model) / cell.format / cell.augmentation
+        options = ["--experiment", cell.model, "--format", cell.format]
+        options += ["--augmentation", cell.augmentation, *data]
+        output = study.results / "examples" / where
+        jobs[where] = [("build_dataset.py", output, "statistics.json", *options)]
+    return list(jobs.values())
+
+
+def cells(study: Study) -> list[list[tuple]]:
+    """One job for each training with its summaries, and for each zero-shot; the shortest first."""
+    data = ["--data", study.results / "data"]
+    jobs = []
+    for model in study.models:
+        for form in study.formats:
+            output = study.results / "zero_shot" / model / form / "predictions"
+            options = ["--experiment", model, "--format", form, *data]
+            jobs.append([("generate.py", output, "run.json", *options)])
+    for cell in sorted(study.cells(), key=lambda cell: cell.augmentation):
+        run_folder = study.results / cell.run
+        model = ["--experiment", cell.model, "--format", cell.format, "--seed", cell.seed]
+        tokens = study.results / "examples" / cell.model / cell.format / cell.augmentation
+        train = [*model, "--augmentation", cell.augmentation, "--examples", tokens]
+        adapter = ["--adapter", run_folder / "final_model", "--condition", cell.augmentation]
+        summaries = run_folder / "predictions"
+        jobs.append(
+            [
+                ("train_llm.py", run_folder, "run.json", *train),
+                ("generate.py", summaries, "run.json", *model, *adapter, *data),
+            ]
+        )
+    return jobs
+
+
+def run(study: Study, end: float, script: str, output: Path, proof: str, *options) -> None:
+    """Run a script until its last file is there: twice more where it left to be resumed."""
+    command = [sys.executable, SCRIPTS / script, "--study", study.source]
+    command += ["--debug"] * study.debug + [*options, "--output-dir", output]
+    log = Path("logs") / study.name / "lanes" / f"{script}-{str(output).replace('/', '-')}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    for _ in range(3):
+        left = end - time.monotonic()
+        if (output / proof).is_file() or left < 1:
+            return
+        started = time.monotonic()
+        # A claim is a lock in the temporary folder: lanes share the GPU, each claims it for itself.
+        with open(log, "a") as file, tempfile.TemporaryDirectory() as claims:
+            job = subprocess.Popen(
+                list(map(str, command)),
+                stdout=file,
+                stderr=file,
+                env=os.environ | {"TMPDIR": claims},
+            )
+            try:
+                code = job.wait(left)
+            except subprocess.TimeoutExpired:
+                job.terminate()
+                code = job.wait()
+        print(f"{time.monotonic() - started:6.1f} s  code {code}  {script} {output}", flush=True)
+        if code not in (0, TO_BE_RESUMED):
+            print(f"see {log}", flush=True)
+            return
+
+
+if __name__ == "__main__":
+    main()
