@@ -1,0 +1,373 @@
+"""Nothing from settings, data, names or wildcards reaches a shell: canaries that nobody may create.
+
+The keys come from the schemas, so that a key that is added tomorrow is tried too.
+"""
+
+import copy
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from forked_scripts import LIGHT, ScriptServer
+from places import HEADER, TALK
+from workflow_project import ROOT, SMALL, environment
+
+from yoyak.settings.config import UserError, load_config
+from yoyak.settings.study import load_study
+
+# Every one would leave a file whose name begins with CANARY, were it ever run.
+PAYLOADS = {
+    "command": "$(touch CANARY_a)",
+    "backticks": "`touch CANARY_b`",
+    "semicolon": "; touch CANARY_c;",
+    "line break": "\ntouch CANARY_d\n",
+    "single quote": "'; touch CANARY_e; '",
+    "double quote": '"; touch CANARY_f; "',
+    "pipe": "| touch CANARY_g",
+    "and": "&& touch CANARY_h",
+    "option": "--output-dir=CANARY_i",
+    "braces": "{touch CANARY_j}{input}{wildcards.model}{{x}}{",
+    "redirection": "> CANARY_k",
+    "parents": "../CANARY_l",
+    "pathvar": "<results>/<logs>",
+    "Jinja": "{{ cycler.__init__.__globals__.os.popen('touch CANARY_m') }}",
+    "variables": "$HOME ${PATH} %s %(x)s ~ * ? [a-z] \\",
+}
+NO_PATH = ("line break", "braces", "Jinja", "variables")  # line breaks and braces are refused there
+PLAIN = "".join(text for name, text in PAYLOADS.items() if name not in NO_PATH).replace("/", "∕")
+PLAIN += "$HOME %s %(x)s ~ * ? [a-z] \\"
+SCHEMAS = {
+    name: json.loads((ROOT / "workflow" / "schemas" / f"{name}.schema.json").read_text())
+    for name in ("model", "study", "config")
+}
+
+
+def text_keys(schema: dict, path: tuple = ()) -> list[tuple]:
+    """Paths of all keys of a schema that may hold a text; () items stand for a list's."""
+    if "properties" in schema:
+        return [
+            found
+            for key, part in schema["properties"].items()
+            for found in text_keys(part, (*path, key))
+        ]
+    found = []
+    for part in schema.get("anyOf", [schema]):
+        kinds = part.get("type", [])
+        if "string" in kinds or "enum" in part or "const" in part:
+            found.append(path)
+        if "array" in kinds:
+            found += text_keys(part["items"], (*path, 0))
+    return list(dict.fromkeys(found))
+
+
+def put(content: dict, path: tuple, text: str) -> dict:
+    """A copy of `content` with this text under a key, in a list where the key holds one."""
+    content = place = copy.deepcopy(content)
+    keys = [key for key in path if key != 0]
+    for key in keys[:-1]:
+        place = place.setdefault(key, {})
+    place[keys[-1]] = [text] if path[-1] == 0 else text
+    return content
+
+
+MODEL = {"model": {"checkpoint": "workflow/resources/models/tiny_llama"}}
+MODEL_KEYS = text_keys(SCHEMAS["model"])
+STUDY_KEYS = text_keys(SCHEMAS["study"])
+
+
+@pytest.fixture(scope="module")
+def project(bare, tmp_path_factory):
+    """At a path that is hostile itself."""
+    name = "$(touch CANARY_n)`touch CANARY_o`;touch CANARY_p;'\"& <results> 요약"
+    return bare.copy(tmp_path_factory.mktemp("hostile") / name)
+
+
+@pytest.fixture(scope="module")
+def server(project):
+    server = ScriptServer(project.folder, LIGHT)
+    yield server
+    server.close()
+
+
+@pytest.fixture(autouse=True)
+def no_canary(project):
+    yield
+    found = [str(path) for path in project.folder.parent.rglob("CANARY*")]
+    found += [str(path) for path in Path.cwd().glob("CANARY*")]
+    assert not found
+
+
+def write(project, kind: str, content: dict) -> None:
+    text = json.dumps(content, ensure_ascii=False)
+    project.path(f"config/{kind}/hostile.yaml").write_text(text, encoding="utf-8")
+
+
+def model_with(changes: dict) -> dict:
+    return {"_base_": "../base/causal_lm.yaml", **changes}
+
+
+def accepted(monkeypatch, tmp_path, kind: str, content: dict, load) -> bool:
+    """Whether the real reader takes these settings; a refusal is one clear line."""
+    from yoyak.settings import config, study
+
+    for part in ("base", "models"):
+        target = tmp_path / "config" / part
+        if not target.is_dir():
+            target.parent.mkdir(exist_ok=True)
+            target.symlink_to(ROOT / "config" / part)
+    (tmp_path / "mine").mkdir(exist_ok=True)
+    text = json.dumps(content, ensure_ascii=False)
+    (tmp_path / "mine" / "hostile.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(config if kind == "models" else study, KINDS[kind], tmp_path / "mine")
+    try:
+        load("hostile")
+    except UserError as error:
+        assert str(error).isprintable()
+        return False
+    finally:
+        monkeypatch.undo()
+    return True
+
+
+KINDS = {"models": "MODELS", "studies": "STUDIES"}
+
+
+def taken(monkeypatch, tmp_path, kind: str) -> list[tuple]:
+    """(path, payload) of all that the readers take."""
+    base = (
+        yaml.safe_load((ROOT / "config/base/causal_lm.yaml").read_text())
+        if kind == "models"
+        else {}
+    )
+    start = {**base, "model": {**base["model"], **MODEL["model"]}} if base else SMALL
+    keys, load = (MODEL_KEYS, load_config) if kind == "models" else (STUDY_KEYS, load_study)
+    return [
+        (path, text)
+        for path in keys
+        for text in [*PAYLOADS.values(), PLAIN]
+        if accepted(monkeypatch, tmp_path, kind, put(start, path, text), load)
+    ]
+
+
+def test_most_keys_take_no_free_text_at_all(monkeypatch, tmp_path):
+    """What is left are sentences, paths and column names."""
+    assert {path for path, _ in taken(monkeypatch, tmp_path, "models")} == {("model", "checkpoint")}
+    free = {".".join(map(str, path)) for path, _ in taken(monkeypatch, tmp_path, "studies")}
+    assert free == {
+        *("description", "report.note", "data.train", "data.dev", "data.test"),
+        *("data.columns.fname", "data.columns.dialogue", "data.columns.summaries.0"),
+        *("data.columns.topic", "data.columns.group"),
+    }
+
+
+def hostile_study(name: str = PLAIN) -> dict:
+    """Every free text of a study is hostile, and its files and columns exist all the same."""
+    columns = {key: f"{key} {name}"[:200] for key in ("fname", "dialogue", "topic", "group")}
+    return {
+        **SMALL,
+        "description": PLAIN + PAYLOADS["line break"],
+        "report": {"note": PLAIN + PAYLOADS["line break"]},
+        "data": {
+            **{split: f"data/{split} {name}"[:80] + ".csv" for split in ("train", "dev", "test")},
+            "columns": {**columns, "summaries": [f"summary {name}"[:200]]},
+        },
+        "models": ["hostile"],
+    }
+
+
+def write_data(project, study: dict) -> None:
+    columns = study["data"]["columns"]
+    header = [columns["fname"], columns["dialogue"], columns["summaries"][0]]
+    project.path("data").mkdir(exist_ok=True)
+    for split in ("train", "dev", "test"):
+        with open(project.path(study["data"][split]), "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow([*header, columns["topic"], columns["group"]])
+            for number in range(40 if split == "train" else 4):
+                payload = list(PAYLOADS.values())[number % len(PAYLOADS)].replace("\n", " ")
+                cells = [f"{split}{number} {payload}", f"{TALK} {payload} {split}{number}"]
+                writer.writerow([*cells, f"{payload} 요약", payload, payload])
+
+
+def write_hostile(project, study: dict, checkpoint: str = PLAIN) -> None:
+    """The study, its data, and a model whose checkpoint lies in a folder of a hostile name."""
+    write(project, "studies", study)
+    write_data(project, study)
+    folder = "checkpoints " + checkpoint[:80]
+    if not project.path(folder).is_dir():
+        project.path(folder).symlink_to(project.path("workflow/resources/models/tiny_llama"))
+    write(project, "models", model_with({"model": {"checkpoint": folder}}))
+
+
+def snakemake(project, *arguments) -> str:
+    done = project.snakemake(*arguments, "--config", "study=hostile", "debug=true")
+    assert done.returncode == 0, done.stdout[-3000:]
+    return done.stdout
+
+
+def test_a_study_of_hostile_texts_is_planned_and_its_data_prepared(project):
+    """By real runs, at a hostile path: data files, columns, checkpoint, description, cells."""
+    write_hostile(project, hostile_study())
+    assert "train" in snakemake(project, "-n", "-p")
+    snakemake(project, "results/hostile-debug/data/train.csv")
+    rows = project.path("results/hostile-debug/data/train.csv").read_text(encoding="utf-8")
+    assert "$(touch CANARY_a)" in rows
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in PAYLOADS if name not in NO_PATH[:3]])
+def test_each_payload_by_itself(project, name):
+    text = PAYLOADS[name].replace("/", "∕")
+    write_hostile(project, hostile_study(text), checkpoint=text)
+    snakemake(project, "-n")
+    snakemake(project, "results/hostile-debug/data/train.csv", "--forceall")
+
+
+@pytest.mark.slow
+def test_a_whole_study_of_hostile_texts(project):
+    """Every rule is run, down to the report and the submission."""
+    write_hostile(project, hostile_study())
+    snakemake(project)
+    report = project.path("results/hostile-debug/report.html").read_text(encoding="utf-8")
+    assert "touch CANARY_a" in report and "<results>" not in report
+
+
+WILDCARDS = (
+    "results/small-debug/runs/{0}/chat/none/seed42/run.json",
+    "results/small-debug/runs/tiny_llama/{0}/none/seed42/run.json",
+    "results/small-debug/runs/tiny_llama/chat/{0}/seed42/run.json",
+    "results/small-debug/runs/tiny_llama/chat/none/seed{0}/run.json",
+    "results/small-debug/zero_shot/{0}/chat/scores/run.json",
+    "results/small-debug/submission/{0}.csv",
+    "results/small-debug/{0}/scores/run.json",
+)
+
+
+def refused_target(project, target: str) -> None:
+    done = project.snakemake("-n", target)
+    assert done.returncode != 0, done.stdout[-2000:]
+
+
+def test_a_folder_with_braces_is_refused_by_name(bare, tmp_path):
+    """Snakemake itself takes them for wildcards, and would end in a traceback."""
+    done = bare.copy(tmp_path / "a {folder}").snakemake("-n")
+    assert done.returncode == 1 and "Traceback" not in done.stdout
+    assert re.search(r"error: .*a {folder}: .*rename this folder", done.stdout)
+
+
+def test_wildcards(project):
+    for target in WILDCARDS[:2] + WILDCARDS[-2:]:
+        refused_target(project, target.replace("{0}", PLAIN))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAYLOADS)
+@pytest.mark.parametrize("target", WILDCARDS)
+def test_every_payload_in_every_wildcard(project, name, target):
+    refused_target(project, target.replace("{0}", PAYLOADS[name]))
+
+
+@pytest.mark.parametrize("key", ["study", "debug"])
+def test_settings_of_the_command_line(project, key):
+    done = project.snakemake("-n", "--config", f"{key}={PLAIN}")
+    assert done.returncode != 0 and "error: " in done.stdout
+
+
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_arguments_of_scripts(server, name):
+    """Names are looked up among the files that exist, and no argument is ever a command."""
+    text = PAYLOADS[name]
+    for command in (
+        ("prepare_data.py", f"--study={text}"),
+        ("build_dataset.py", f"--experiment={text}", "--format", "chat", "--study", "small"),
+        ("train_llm.py", f"--experiment={text}", "--study", "small"),
+        ("generate.py", "--experiment", "tiny_llama", "--format", "chat", "--study", "small",
+         f"--adapter={text}", f"--data={text}", "--output-dir", "results/x"),
+        ("score.py", "--study", "small", f"--data={text}", f"--predictions={text}",
+         "--output-dir", "results/x"),
+    ):  # fmt: skip
+        done = server.run(*command)
+        assert done.returncode == 2, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+# ---- what a reader opens: CSV in a spreadsheet, HTML in a browser ----
+
+FORMULAS = [
+    "=HYPERLINK(A1)",
+    "+1+1",
+    "-2+3",
+    "@SUM(A1)",
+    "=cmd|' /C calc'!A0",
+    "\t=1+1",
+    "<script>x",
+]
+
+
+def formula_rows(project) -> list[str]:
+    names = [f"{formula} {number}".strip() for number, formula in enumerate(FORMULAS)]
+    text = "".join(
+        json.dumps({"fname": name, "dialogue": f"{name}\n{TALK}", "summary": name, "group": name})
+        + "\n"
+        for name in names
+    )
+    project.path("formulas").mkdir(exist_ok=True)
+    project.path("formulas/dev.jsonl").write_text(text, encoding="utf-8")
+    return names
+
+
+def test_formulas_stay_text_in_every_csv(project, server):
+    """fname, group and prediction of strangers in scores, tables and submissions."""
+    from yoyak.data.dialogues import read_dialogues, to_csv
+
+    formula_rows(project)
+    rows = read_dialogues(project.path("formulas/dev.jsonl"))
+    folder = project.path("formulas")
+    for split in ("dev", "test"):
+        (folder / f"{split}.csv").write_text(to_csv(rows), encoding="utf-8")
+        lines = (
+            {"fname": row.fname, "prediction": row.summary, "prompt_tokens": 1, "new_tokens": 1,
+             "finish": "stop", "dialogue_shortened": False}
+            for row in rows
+        )  # fmt: skip
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    cell = {"model": "tiny_llama", "format": "chat", "condition": "zero_shot", "seed": None}
+    (folder / "run.json").write_text(json.dumps({"cell": cell}))
+    done = server.run(
+        *("score.py", "--study", "small", "--data", "formulas", "--predictions", "formulas"),
+        *("--output-dir", "results/formulas"),
+    )
+    assert done.returncode == 0, done.stderr
+    done = server.run(
+        *("submission.py", "--predictions", "formulas", "--data", "formulas"),
+        *("--output", "results/formulas/submission.csv"),
+    )
+    assert done.returncode == 0, done.stderr
+    files = sorted(project.path("results/formulas").glob("*.csv"))
+    assert len(files) == 3
+    for file in files:
+        with open(file, encoding="utf-8", newline="") as opened:
+            cells = [cell for row in csv.reader(opened) for cell in row]
+        bad = [cell for cell in cells if cell[:1] in "=+-@\t\r" and cell and not is_number(cell)]
+        assert not bad, f"{file.name}: {bad}"
+
+
+def is_number(text: str) -> bool:
+    return re.fullmatch(r"-?[0-9.]+(e-?[0-9]+)?", text) is not None
+
+
+def test_the_environment_is_as_a_user_has_it():
+    """The runs above use a shell: a payload that is not quoted does leave a canary."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import os; os.system('echo x; echo $(echo ran)')"],
+        capture_output=True,
+        text=True,
+        env=environment(),
+    )
+    assert "ran" in done.stdout
+    assert HEADER
