@@ -6,13 +6,14 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check --no-input
 SNAKEMAKE = .venv/bin/python -m snakemake
 ARGS ?=
 
-.PHONY: help run test test-all lint clean-env
+.PHONY: help run test test-all lint audit clean-env
 
 help:
 	@echo "make run       install what is pinned in envs/, run the default study, write its report.html"
 	@echo "make test      install, run the tests (minutes)"
 	@echo "make test-all  the long tests too"
 	@echo "make lint      snakemake --lint, snakefmt, ruff"
+	@echo "make audit     known security holes in the pinned packages, where their list can be had"
 	@echo "make run ARGS='--config study=NAME'   any other argument of snakemake goes into ARGS"
 
 run: .venv/installed
@@ -29,6 +30,13 @@ lint: .venv/installed-dev
 	.venv/bin/python -m snakefmt --check Snakefile workflow/rules
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
+
+# pip-audit lives apart: it is no part of what is pinned, and must not be judged by its own age.
+audit: .venv/bin/python
+	@test -x .venv/audit/bin/pip-audit || { $(PYTHON) -m venv .venv/audit && \
+	  .venv/audit/bin/python -m pip --disable-pip-version-check --no-input install -q pip-audit; } || \
+	  { echo "NOT AUDITED: pip-audit cannot be installed here"; exit 0; }; \
+	  test ! -x .venv/audit/bin/pip-audit || .venv/audit/bin/python envs/audit.py
 
 clean-env:
 	rm -rf .venv
