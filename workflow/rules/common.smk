@@ -32,7 +32,7 @@ shell.prefix("set -euo pipefail; trap : TERM USR1; ")
 
 def open_study(config):
     """The chosen study; a mistake in the settings or the targets ends in one line, before any job."""
-    if re.search("[{}]", str(PROJECT)):
+    if re.search("[{}]", str(PROJECT)):  # config paths with them are refused by the schemas
         sys.exit(f"error: {PROJECT}: Snakemake takes braces for wildcards; rename this folder")
     words = {"true": True, "false": False}  # what YAML reads as such, `--config` hands on as text
     config["debug"] = words.get(str(config.get("debug")).lower(), config.get("debug"))
