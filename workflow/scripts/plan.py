@@ -226,7 +226,9 @@ def read_shape(config: dict) -> ModelShape:
 
     checkpoint = resolve_checkpoint(config["model"])
     try:
-        found = AutoConfig.from_pretrained(checkpoint.name, **checkpoint.kwargs)
+        found = AutoConfig.from_pretrained(
+            checkpoint.name, trust_remote_code=False, **checkpoint.kwargs
+        )
     except Exception as error:
         raise hub_error(config["model"], error) from error
     return ModelShape.from_config(found)

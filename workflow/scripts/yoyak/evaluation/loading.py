@@ -80,7 +80,9 @@ def load_model(config: dict, plan: LoadingPlan, adapter: Path | None = None):
 def _checkpoint_shape(config: dict) -> ModelShape:
     loader = LoRALoader(config)
     try:
-        found = AutoConfig.from_pretrained(loader.checkpoint.name, **loader.checkpoint.kwargs)
+        found = AutoConfig.from_pretrained(
+            loader.checkpoint.name, trust_remote_code=False, **loader.checkpoint.kwargs
+        )
     except Exception as error:
         raise hub_error(config["model"], error) from error
     return ModelShape.from_config(found)

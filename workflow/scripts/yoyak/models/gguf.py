@@ -52,17 +52,20 @@ def _convert(checkpoint: Checkpoint, model: dict, folder: Path) -> None:
             f"model.checkpoint '{model['checkpoint']}': reading a GGUF file needs the package gguf;"
             " `pip install gguf` into the same environment"
         )
-    options = {"gguf_file": checkpoint.kwargs["gguf_file"], "trust_remote_code": False}
+    options = {"gguf_file": checkpoint.kwargs["gguf_file"]}
     # transformers 5.24 keeps the blocks packed unless told otherwise; 5.17 always unpacked them.
     packed = getattr(transformers, "GgufConfig", None)
     unpacked = {"quantization_config": packed(dequantize=True)} if packed else {}
     aside = folder.with_name(f".{folder.name}.aside")
     shutil.rmtree(aside, ignore_errors=True)
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint.name, **options)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            checkpoint.name, trust_remote_code=False, **options
+        )
         weights, info = transformers.AutoModelForCausalLM.from_pretrained(
             checkpoint.name,
             dtype=torch.float32,
+            trust_remote_code=False,
             output_loading_info=True,
             **options,
             **unpacked,

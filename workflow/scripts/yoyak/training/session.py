@@ -33,7 +33,9 @@ def checkpoint_shape(loader: LoRALoader) -> ModelShape:
     checkpoint = loader.checkpoint
     try:
         return ModelShape.from_config(
-            AutoConfig.from_pretrained(checkpoint.name, **checkpoint.kwargs)
+            AutoConfig.from_pretrained(
+                checkpoint.name, trust_remote_code=False, **checkpoint.kwargs
+            )
         )
     except Exception as error:
         raise hub_error(loader.model_config, error) from error
