@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -196,14 +197,15 @@ class StudyUnderFire:
 
     def _look(self, record: dict) -> None:
         """Nothing that exists may be partial; nothing that was complete may be gone."""
+        at_work = {path for job in victims.jobs(self.folder) for path in self._made_by(job)}
+        unfinished = self._incomplete() | at_work  # asked first: Snakemake may be tidying up
         present = self.reference.present(self.project)
         when = "{study} {rule} {phase} {victim} {signal}".format(**record)
         for fault in self.reference.faults(self.project, present):
             self.tally.partial.append(f"{when}: {fault}")
         for path in sorted(self.complete - present):
             self.tally.lost.append(f"{when}: {path} was complete and is gone")
-        at_work = {path for job in victims.jobs(self.folder) for path in self._made_by(job)}
-        self.complete = present - self._incomplete() - at_work
+        self.complete = present - unfinished
         for task in (self.project.results / ".work").glob("train-*"):
             if len(list(task.glob("*/checkpoint-*"))) > MOST_CHECKPOINTS:
                 self.tally.leftovers.append(f"{when}: {task.name} keeps too many checkpoints")
@@ -216,13 +218,22 @@ class StudyUnderFire:
             victims.end_all(self.folder)
 
     def _note_progress(self) -> None:
-        busy = {self._work(job).name for job in victims.jobs(self.folder)}
-        for task in (self.project.results / ".work").glob("*-*"):
-            amount = self._steps_or_rows(task)
-            if task.name in busy:
-                self.progress.pop(task.name, None)
-            elif amount:
-                self.progress[task.name] = amount
+        busy = {self._work(job) for job in victims.jobs(self.folder)}
+        for path, work, _ in self._tasks():
+            amount = self._steps_or_rows(work)
+            if work in busy:
+                self.progress.pop(path, None)
+            elif amount and path not in self.complete:
+                self.progress[path] = amount
+
+    def _tasks(self) -> Iterator[tuple[str, Path, str]]:
+        """For each training and generation its run.json, its work folder, and what it resumed."""
+        for path in self.reference.rules:
+            folder, is_record, _ = path.rpartition("/run.json")
+            for kind, key in (("train", "resumed_from_step"), ("generate", "resumed_rows")):
+                work = self.project.results / ".work" / f"{kind}-{folder.replace('/', '-')}"
+                if is_record and work.is_dir():
+                    yield path, work, key
 
     # ---- starting and ending ----
 
@@ -276,19 +287,12 @@ class StudyUnderFire:
 
     def _check_progress(self) -> None:
         """The process that finished a task must have gone on from what the last kill left."""
-        for path in self.reference.rules:
-            task = self.project.results / ".work"
-            if path.endswith("/run.json"):
-                folder = path.removesuffix("/run.json").replace("/", "-")
-                for kind, key in (("train", "resumed_from_step"), ("generate", "resumed_rows")):
-                    before = self.progress.get(f"{kind}-{folder}", 0)
-                    if before and (task / f"{kind}-{folder}").is_dir():
-                        since = json.loads(self.project.path(path).read_text())[key]
-                        self.tally.resumed += since >= before
-                        if since < before:
-                            self.tally.lost.append(
-                                f"{self.name}: {path} began at {since}, {before} were saved"
-                            )
+        for path, _, key in self._tasks():
+            before = self.progress.get(path, 0)
+            since = json.loads(self.project.path(path).read_text())[key]
+            self.tally.resumed += since >= before > 0
+            if since < before:
+                self.tally.lost.append(f"{self.name}: {path} began at {since}, {before} were saved")
 
     @staticmethod
     def _sleep(seconds: float, while_true) -> None:

@@ -130,3 +130,5 @@ def test_the_disk_is_bounded_and_the_one_before_is_kept(tmp_path):
             before = newest_whole_checkpoint(tmp_path)
             assert before.name == f"checkpoint-{step - 1}"
             write(tmp_path, step, best)
+    remove_old(tmp_path, newest=1)  # as when the training is done
+    assert names(tmp_path) == ["checkpoint-11", "checkpoint-9"]

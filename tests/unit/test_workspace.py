@@ -186,37 +186,17 @@ def test_two_writers_of_one_folder_do_not_disturb_each_other(tmp_path, exchange)
     assert exchange == "without" or absent == 0
 
 
-TASK = """
-import os, sys, time
-from pathlib import Path
-from yoyak.run.workspace import discard, work_folder
-results, parent = Path(sys.argv[1]), int(sys.argv[2])
-with work_folder(results, "train-x", "aaaa") as work:
-    (work / "checkpoint-9").mkdir()
-    print("ready", flush=True)
-    while os.getppid() == parent and not (results / "go").exists():
-        time.sleep(0.01)
-    discard(work)
-    (results / "ended").touch()
-"""
-ENGINE = "import os, subprocess, sys; _, task, results = sys.argv; python = sys.executable\n"
-ENGINE += "subprocess.call([python, '-c', task, results, str(os.getpid())])"
-
-
-@pytest.mark.parametrize("orphaned", [True, False])
-def test_an_orphan_keeps_what_a_rerun_finishes_from(tmp_path, orphaned):
-    engine = start(ENGINE, TASK, tmp_path)
-    assert engine.stdout.readline().strip() == "ready"
-    if orphaned:
-        engine.kill()
-    else:
-        (tmp_path / "go").touch()
-    end = time.monotonic() + 10
-    while not (tmp_path / "ended").exists() and time.monotonic() < end:
-        time.sleep(0.01)
-    assert (tmp_path / "ended").exists()
-    assert (tmp_path / ".work" / "train-x" / "aaaa" / "checkpoint-9").exists() == orphaned
-    engine.communicate(timeout=10)
+def test_a_task_is_discarded_unless_it_is_at_work(tmp_path):
+    task = workspace.task_of("train", Path("out/cell"))
+    workspace.discard(tmp_path, task)  # nothing there: nothing happens
+    assert list(tmp_path.iterdir()) == []
+    with work_folder(tmp_path, task, "aaaa") as folder:
+        (folder / "checkpoint-9").mkdir()
+        workspace.discard(tmp_path, task)
+        assert (folder / "checkpoint-9").is_dir()
+    assert (folder / "checkpoint-9").is_dir()  # a rerun would end at once
+    workspace.discard(tmp_path, task)
+    assert [path.name for path in folder.parent.iterdir()] == ["lock"]
 
 
 def test_the_leftover_of_a_living_process_stays(tmp_path):

@@ -1,10 +1,12 @@
 """Two Snakemakes at once, a clock set back, a full or read-only disk: whole runs of a study."""
 
+import json
 import os
 import shutil
 import subprocess
 import time
 
+import victims
 from outputs import Reference
 from workflow_project import environment, wait_for
 
@@ -40,6 +42,30 @@ def test_a_second_snakemake_is_kept_out_and_the_first_goes_on(finished, tmp_path
     reference = Reference(finished)
     assert set(reference.rules) == reference.present(project)
     assert list(reference.faults(project, set(reference.rules))) == []
+
+
+def test_an_orphan_that_ends_alone_is_not_trained_again(finished, tmp_path):
+    """Snakemake is killed, its trainer goes on to the end; the rerun takes over what it trained."""
+    project = finished.copy(tmp_path / "study")
+    cell = "runs/tiny_llama/chat/none/seed42"
+    forget(project, cell)
+    target = f"results/small-debug/{cell}/run.json"
+    work = project.results / ".work" / f"train-results-small-debug-{cell.replace('/', '-')}"
+    first = start(project, target)
+    wait_for(lambda: list(work.glob("*/checkpoint-*")), 300, "a checkpoint")
+    first.kill()
+    first.wait()
+    wait_for(project.path(target).exists, 300, "the orphan's end")
+    wait_for(lambda: not victims.jobs(project.folder), 60, "the orphan's end")
+    project.run("--unlock")
+    project.run(target)
+    record = json.loads(project.path(target).read_text())
+    assert record["resumed_from_step"] == record["steps"] > 0
+    adapter = f"{cell}/final_model/adapter_model.safetensors"
+    assert (project.results / adapter).read_bytes() == (finished.results / adapter).read_bytes()
+    assert len(list(work.glob("*/checkpoint-*"))) <= 2
+    project.run(f"results/small-debug/{cell}/predictions/dev.jsonl")
+    assert list(work.glob("*/checkpoint-*")) == []
 
 
 def test_a_clock_set_back_is_named_before_anything_runs(finished, tmp_path):

@@ -21,7 +21,7 @@ from pathlib import Path
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.devices import claim_device
 from yoyak.run.provenance import fingerprint, write_run_record
-from yoyak.run.workspace import atomic_directory, discard, work_folder
+from yoyak.run.workspace import atomic_directory, discard, task_of, work_folder
 from yoyak.settings.cli import run_script
 from yoyak.settings.config import UserError, canonical
 from yoyak.settings.study import ZERO_SHOT, load_study
@@ -67,7 +67,9 @@ def main() -> None:
     inputs += [args.adapter] if args.adapter is not None else []
     science = canonical([study.science("generate", args.experiment), args.format])
     key = fingerprint(Path(__file__), science, inputs)
-    task = "generate-" + args.output_dir.as_posix().strip("/").replace("/", "-")
+    task = task_of("generate", args.output_dir)
+    if args.adapter is not None:
+        discard(study.results, task_of("train", args.adapter.parent))
     with (
         claim_device(config["execution"]["device"]) as device,
         work_folder(study.results, task, key) as work,
@@ -89,7 +91,8 @@ def main() -> None:
                 checkpoint_commit=checkpoint.commit(),
                 **record,
             )
-        discard(work)
+    if args.data is None:  # by hand
+        discard(study.results, task)
     print(f"wrote {args.output_dir}")
 
 

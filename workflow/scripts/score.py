@@ -18,7 +18,7 @@ from yoyak.data.dialogues import read_dialogues
 from yoyak.evaluation.prediction_files import match_predictions, read_cell, read_predictions
 from yoyak.evaluation.scoring import score_cell, write_scores
 from yoyak.run.provenance import write_run_record
-from yoyak.run.workspace import atomic_directory
+from yoyak.run.workspace import atomic_directory, discard, task_of
 from yoyak.settings.cli import run_script
 from yoyak.settings.study import load_study
 
@@ -38,6 +38,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     study = load_study(options.study, debug=options.debug)
+    discard(study.results, task_of("generate", options.predictions))
     score(study.settings["metric"], options.predictions, options.data, options.output_dir)
 
 

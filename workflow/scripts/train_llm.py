@@ -21,7 +21,7 @@ from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.devices import claim_devices
 from yoyak.run.provenance import fingerprint, write_run_record
 from yoyak.run.ranks import Seat, run_together
-from yoyak.run.workspace import discard, work_folder
+from yoyak.run.workspace import discard, task_of, work_folder
 from yoyak.settings.cli import run_script
 from yoyak.settings.config import UserError, canonical, load_config, validate
 from yoyak.settings.faults import is_out_of_memory
@@ -73,6 +73,8 @@ def main() -> None:
     log_file = start_log(args.experiment)
     examples = args.examples or build_examples(study, config, cell, output)
     train(study, config, cell, examples, output, log_file)
+    if args.examples is None:  # by hand: nothing will ask for it again
+        discard(study.results, task_of("train", output))
 
 
 def effective_config(study: Study, args: argparse.Namespace) -> dict:
@@ -152,7 +154,7 @@ def train(
     inputs = [*files, *resolve_checkpoint(config["model"]).weight_files()]
     science = {name: config[name] for name in ("model", "lora", "training")}
     key = fingerprint(Path(__file__), canonical({**science, "seed": cell.seed}), inputs)
-    task = "train-" + output.as_posix().replace("/", "-")
+    task = task_of("train", output)
     execution = config["execution"]
     with (
         claim_devices(execution["device"], execution["devices"]) as devices,
@@ -167,7 +169,6 @@ def train(
             train_on(devices[0], job)
         else:
             run_together(train_as_one_of_several, job, devices)
-        discard(work)
     log.info("wrote %s", output / "final_model")
 
 
@@ -185,6 +186,7 @@ def train_on(device: str, job: Job, ranks=None) -> None:
     from yoyak.data.llm_dataset import LLMSummarizationDataset
     from yoyak.training import session
     from yoyak.training.arguments import quiet_libraries
+    from yoyak.training.checkpointing import remove_old
     from yoyak.training.interruption import EXIT_CODE, Interrupted
     from yoyak.training.llm_trainer import NonFiniteLoss
     from yoyak.training.progress import peak_memory_gb
@@ -213,6 +215,7 @@ def train_on(device: str, job: Job, ranks=None) -> None:
             trainer.load_best()
             session.write_outputs(trainer, job.output)
             write_record(job, trainer, resumed, peak)
+            remove_old(job.work, newest=1)
 
 
 def write_record(job: Job, trainer, resumed: int, peak: float) -> None:

@@ -8,7 +8,6 @@ import functools
 import glob
 import hashlib
 import json
-import logging
 import os
 import platform
 import secrets
@@ -20,7 +19,6 @@ from typing import IO
 
 from yoyak.settings.config import UserError
 
-log = logging.getLogger(__name__)
 KEEP_OTHER_FINGERPRINTS = 1
 PATIENCE = 100  # attempts at a folder that others replace at the same time
 OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
@@ -96,7 +94,7 @@ def work_folder(results: Path, task: str, fingerprint: str) -> Iterator[Path]:
     It lies at {results}/.work/{task}/{fingerprint}/, undeclared to any workflow engine, so that
     a failed job's clean-up leaves it alone. The lock is the kernel's: however the holder dies, it
     is released. Folders of other fingerprints are removed but for the newest, which bounds the
-    disk that abandoned settings use. Call `discard` once the output is in place.
+    disk that abandoned settings use. `discard` removes it once the output was read.
 
     Raises UserError when another process holds the task.
     """
@@ -116,16 +114,27 @@ def work_folder(results: Path, task: str, fingerprint: str) -> Iterator[Path]:
         yield folder
 
 
-def discard(work: Path) -> None:
-    """Remove a finished task's work folder.
+def task_of(step: str, output: Path) -> str:
+    """Name of the task that makes `output`, as a work folder has it."""
+    return f"{step}-" + Path(output).as_posix().strip("/").replace("/", "-")
 
-    An orphan keeps it: what had started this process was killed, never learns that the output is
-    complete, and will ask for it again. A rerun then finishes at once from what lies there.
+
+def discard(results: Path, task: str) -> None:
+    """Remove what a finished task left, unless a process is at work on it again.
+
+    For the step that reads the task's output: that it was started shows that the output is known to
+    be complete. Before, a workflow engine that is killed in the wrong second (or whose job ended
+    as an orphan) takes the output away and asks again; the task then ends at once from what lies
+    there.
     """
-    if _ancestors() == _STARTED_BY:
-        shutil.rmtree(work)
-    else:
-        log.warning("kept %s: what started this process is gone and may ask again", work)
+    task_folder = Path(results) / ".work" / task
+    if not (task_folder / "lock").is_file():
+        return
+    with open(task_folder / "lock", "r+") as lock, contextlib.suppress(UserError):
+        _lock(lock, task_folder)
+        for folder in task_folder.iterdir():
+            if folder.is_dir():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def hash_file(path: Path) -> str:
@@ -191,21 +200,6 @@ def _exchange(one: Path, other: Path) -> bool:
         return False
     here = AT_FDCWD
     return renameat2(here, os.fsencode(one), here, os.fsencode(other), RENAME_EXCHANGE) == 0
-
-
-def _ancestors() -> tuple[int, ...]:
-    """Process ids of this process's parent, its parent, and so on; without /proc the parent's."""
-    found = [os.getppid()]
-    while found[-1] > 1:
-        try:
-            status = Path(f"/proc/{found[-1]}/stat").read_text()
-        except OSError:
-            break
-        found.append(int(status.rpartition(")")[2].split()[1]))
-    return tuple(found)
-
-
-_STARTED_BY = _ancestors()
 
 
 def _aside(parent: Path, name: str) -> Path:

@@ -29,4 +29,3 @@ def run_script(main: Callable[[], None]) -> None:
 def _leave(text: str, code: int) -> None:
     print(f"error: {one_line(text)}", file=sys.stderr, flush=True)
     sys.exit(code)
-

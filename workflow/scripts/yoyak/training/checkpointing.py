@@ -63,11 +63,11 @@ def newest_whole_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def remove_old(folder: Path) -> None:
-    """Bound the disk that a training uses: at most two checkpoints and the best one of each."""
+def remove_old(folder: Path, newest: int = KEEP_NEWEST) -> None:
+    """Bound the disk that a training uses: the newest checkpoints and the best one of each."""
     checkpoints = sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True)
     keep = set()
-    for checkpoint in checkpoints[:KEEP_NEWEST]:
+    for checkpoint in checkpoints[:newest]:
         keep.add(checkpoint.name)
         best = _best_of(checkpoint)
         if best is not None:
