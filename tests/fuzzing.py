@@ -28,7 +28,7 @@ def fuzz(
     inputs: st.SearchStrategy,
     check: Callable,
     known: Iterable = (),
-    examples: int = 300,
+    examples: int = 120,
 ) -> None:
     """Call `check` with every known input, then with drawn ones; it fails by raising."""
     for value in known:

@@ -115,7 +115,7 @@ def test_json_lines(checked):
 def test_csv_with_other_columns(checked):
     columns = {"fname": "dialogue", "dialogue": "fname", "summaries": ["topic", "x"], "topic": None}
     check = checked("csv", columns=columns)
-    fuzz(mutated(CSV_SAMPLES, TOKENS) | csv_rows(), check, known=KNOWN_CSV, examples=100)
+    fuzz(mutated(CSV_SAMPLES, TOKENS) | csv_rows(), check, known=KNOWN_CSV, examples=50)
 
 
 def test_cleaning():

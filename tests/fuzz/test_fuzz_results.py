@@ -119,7 +119,7 @@ def test_tables(tmp_path, name):
             tables.to_markdown(name, rows, "note")
         read_or_refused(read_csv, file, "run it again")
 
-    fuzz(mutated([sample], TOKENS), check, known=KNOWN_TABLES, examples=150)
+    fuzz(mutated([sample], TOKENS), check, known=KNOWN_TABLES, examples=80)
 
 
 KNOWN_PREDICTIONS = [

@@ -79,7 +79,7 @@ def test_strict_yaml(folder):
             assert canonical(content) == canonical(json.loads(json.dumps(content)))
 
     samples = SAMPLES["models"] + SAMPLES["studies"]
-    fuzz(mutated(samples, TOKENS), check, known=KNOWN_YAML, examples=200)
+    fuzz(mutated(samples, TOKENS), check, known=KNOWN_YAML, examples=80)
 
 
 def test_model_files(folder):
@@ -99,7 +99,7 @@ def test_model_files(folder):
             read_or_refused(resolve_checkpoint, config["model"])
 
     inputs = with_one_value_changed(whole) | mutated(SAMPLES["models"], TOKENS)
-    fuzz(inputs, check, known=KNOWN_MODELS, examples=200)
+    fuzz(inputs, check, known=KNOWN_MODELS, examples=80)
 
 
 def test_study_files(folder):
@@ -130,7 +130,7 @@ def test_study_files(folder):
                 read_or_refused(raw_file, "mine", read.settings["data"], split)
 
     inputs = with_one_value_changed(study) | mutated(samples, TOKENS)
-    fuzz(inputs, check, known=KNOWN_STUDIES, examples=200)
+    fuzz(inputs, check, known=KNOWN_STUDIES, examples=80)
 
 
 @pytest.mark.parametrize("read", [load_config, load_study])
@@ -139,7 +139,7 @@ def test_names(folder, read):
         assert read_or_refused(read, name) is None
 
     texts = st.text(max_size=30) | st.sampled_from(["../base/causal_lm", "x" * 5000, "a\0b", "-h"])
-    fuzz(texts.filter(lambda name: name != "tiny_llama"), check, examples=100)
+    fuzz(texts.filter(lambda name: name != "tiny_llama"), check, examples=50)
 
 
 KNOWN_YAML: list[bytes] = []

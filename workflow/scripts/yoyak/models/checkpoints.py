@@ -1,5 +1,6 @@
 """Where a checkpoint's bytes come from: the Hub, a folder, a GGUF file, a Python package."""
 
+import contextlib
 import functools
 import importlib.util
 import json
@@ -60,16 +61,14 @@ def resolve_checkpoint(model: dict) -> Checkpoint:
     Raises:
         UserError: no such folder or package, no safetensors, pickled weights only, a missing shard.
     """
-    text = model["checkpoint"]
+    text, found = model["checkpoint"], None
     if text.startswith("package:"):
         return _local(_in_package(text), text)
-    try:
-        for root in (Path.cwd(), PROJECT_ROOT):
-            path = (root / Path(text).expanduser()).absolute()
-            if path.exists():
-                return _local(path, text)
-    except (OSError, RuntimeError, ValueError):  # too long, ~stranger, a NUL byte
-        pass
+    with contextlib.suppress(OSError, RuntimeError, ValueError):  # too long, ~stranger, a NUL byte
+        paths = [(root / Path(text).expanduser()).absolute() for root in (Path.cwd(), PROJECT_ROOT)]
+        found = next((path for path in paths if path.exists()), None)
+    if found is not None:
+        return _local(found, text)
     if text.endswith(".gguf") or not HUB_ID.fullmatch(text):
         raise UserError(
             f"model.checkpoint '{one_line(text)[:200]}': no such file or folder, and not a Hub id "

@@ -21,6 +21,7 @@ GGUF_BLOCKS = {
     **{24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 30: (1, 2)},
 }
 DEEPEST_ARRAY = 4
+LONGEST_NAME = 255  # bytes of a file's name
 
 
 def check_gguf(path: Path, where: str) -> None:
@@ -59,13 +60,15 @@ def check_shards(path: Path, where: str) -> None:
     missing = sorted(shard for shard in expected if not (path / shard).is_file())
     if missing:
         raise UserError(
-            f"{where}: shard {missing[0]} is missing ({len(missing)} of {len(expected)}); "
+            f"{where}: shard {missing[0][:80]} is missing ({len(missing)} of {len(expected)}); "
             "fetch it again"
         )
     for file in weights:
         lacking = sorted(expected.get(file.name, set()) - _tensors(file, where))
         if lacking:
-            raise UserError(f"{where}: {file.name} lacks the weights {lacking[0]}; fetch it again")
+            raise UserError(
+                f"{where}: {file.name} lacks the weights {lacking[0][:80]}; fetch it again"
+            )
 
 
 _PICKLED = (
@@ -83,8 +86,8 @@ def _expected_tensors(path: Path, where: str) -> dict[str, set[str]]:
     shards: dict[str, set[str]] = {}
     try:
         for tensor, shard in json.loads(index.read_text(encoding="utf-8"))["weight_map"].items():
-            if Path(shard).name != shard or "\0" in shard:
-                raise ValueError("a shard lies outside the folder")
+            if Path(shard).name != shard or "\0" in shard or len(shard.encode()) > LONGEST_NAME:
+                raise ValueError("no file of this folder has such a name")
             shards.setdefault(shard, set()).add(tensor)
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise UserError(f"{where}: {index.name} is not a readable index of shards") from None
