@@ -6,6 +6,7 @@ runs the command inside such a cluster and takes the cluster down again.
 """
 
 import contextlib
+import importlib.util
 import os
 import re
 import shlex
@@ -58,6 +59,8 @@ def why_not() -> str | None:
     missing = [name for name in PROGRAMS if shutil.which(name, path=_path()) is None]
     if missing:
         return f"not installed: {', '.join(missing)} (Debian's slurm-wlm and munge)"
+    if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
+        return "not installed: envs/cluster.lock"
     return None if os.geteuid() == 0 else "slurmd must be started by root"
 
 
