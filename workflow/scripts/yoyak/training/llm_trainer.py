@@ -150,9 +150,7 @@ class LLMTrainer(Trainer):
     def _collate(self, rows: list[dict]) -> dict:
         """This process's packs of a batch, and numbers of the whole batch."""
         numbers = [row["number"] for row in rows]
-        packs = pack_batch(
-            rows, numbers, self.plan.token_budget, self.ranks.rank, self.ranks.count
-        )
+        packs = pack_batch(rows, numbers, self.plan.token_budget, self.ranks.rank, self.ranks.count)
         return {
             "packs": packs,
             "numbers": numbers,
@@ -243,9 +241,7 @@ class LLMTrainer(Trainer):
             NonFiniteLoss: at the first loss that is not a number.
             Interrupted: a signal asked to leave; the checkpoint is saved.
         """
-        checkpoint = self.ranks.from_first(
-            lambda: checkpointing.newest_whole_checkpoint(self.work)
-        )
+        checkpoint = self.ranks.from_first(lambda: checkpointing.newest_whole_checkpoint(self.work))
         if checkpoint is None:
             self._train()
             return 0
