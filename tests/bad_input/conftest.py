@@ -36,7 +36,7 @@ def clean_again(bare):
     used = []
     yield used.append
     for folder in used:
-        for part in ("config", "data", "results", "logs", "checkpoint", "workflow/resources"):
+        for part in ("config", "data", "results", "logs", "checkpoint", "adapter"):
             shutil.rmtree(folder / part, ignore_errors=True)
             if (bare.folder / part).is_dir():
                 shutil.copytree(bare.folder / part, folder / part)

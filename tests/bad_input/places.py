@@ -173,3 +173,12 @@ def file(name, content):
 
 def _raw(text) -> bytes:
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+
+
+def resolved(schema: dict, root: dict) -> dict:
+    """A part of a schema, or the one that it refers to: {"$ref": "#/properties/models"}."""
+    if "$ref" not in schema:
+        return schema
+    for key in schema["$ref"].removeprefix("#/").split("/"):
+        root = root[key]
+    return root
