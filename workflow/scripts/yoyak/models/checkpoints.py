@@ -197,9 +197,9 @@ _CURES = (
         "it is no causal language model: choose one that generates text",
     ),
     (
-        ("OutOfMemoryError",),
-        (),
-        "the device has too little free memory for it: free the device or use a smaller one",
+        ("OutOfMemoryError", "MemoryError"),
+        ("can't allocate memory",),
+        "the memory ran out while it was loaded: free some of the device's, or use a smaller model",
     ),
     (
         (),
