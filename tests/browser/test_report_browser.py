@@ -103,13 +103,19 @@ def test_the_main_table_sorts_by_number(browser, css):
     head = next(cell for cell in css("table.main thead th") if cell.text.startswith("Mean"))
     place = css("table.main thead th").index(head)
     before = column(browser, "table.main", place)
-    head.click()
-    means = [float(text.split()[0]) for text in column(browser, "table.main", place)]
+
+    def sorted_by_click(order):
+        head.click()
+        until = time.monotonic() + 10  # the table is drawn a moment after the click
+        while head.get_attribute("aria-sort") != order and time.monotonic() < until:
+            time.sleep(0.05)
+        assert head.get_attribute("aria-sort") == order
+        return [float(text.split()[0]) for text in column(browser, "table.main", place)]
+
+    means = sorted_by_click("ascending")
     assert means == sorted(means) and len(means) == len(before) == 12
-    head.click()
-    means = [float(text.split()[0]) for text in column(browser, "table.main", place)]
+    means = sorted_by_click("descending")
     assert means == sorted(means, reverse=True)
-    assert head.get_attribute("aria-sort") == "descending"
 
 
 def test_tables_filter_by_choice_and_by_word(browser, css):

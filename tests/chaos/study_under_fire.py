@@ -4,10 +4,8 @@ import base64
 import json
 import os
 import shutil
-import signal
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,17 +20,20 @@ LIMIT = 600  # seconds for anything that ends by itself
 TRIES = 4  # restarts that an orphan may keep out
 # How much later than the trigger the kill may come, in seconds.
 JITTER = {"checkpoint": 0.04, "writing": 0.03, "written": 0.15, "resumable": 0.4}
+COSTLY = ("train", "generate", "generate_zero_shot")  # rules whose results no restart may repeat
 MOST_CHECKPOINTS = 5  # two, the best of each, and one being written
 
 
 @dataclass
 class Tally:
-    """What happened. Everything but kills, refused and orphans must stay empty."""
+    """What happened; `faults` must stay empty."""
 
     kills: list[dict] = field(default_factory=list)
     orphans: int = 0
     refused: int = 0  # restarts that an orphan kept out, in one clear line
     resumed: int = 0  # kills whose checkpoint or finished rows were gone on from
+    # Outputs of cheap rules that ended beside the killed job, taken back by Snakemake, made anew.
+    made_again: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     partial: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -196,7 +197,7 @@ class StudyUnderFire:
     # ---- after a kill ----
 
     def _look(self, record: dict) -> None:
-        """Nothing that exists may be partial; nothing that was complete may be gone."""
+        """Nothing that exists may be partial; nothing costly that was complete may be gone."""
         at_work = {path for job in victims.jobs(self.folder) for path in self._made_by(job)}
         unfinished = self._incomplete() | at_work  # asked first: Snakemake may be tidying up
         present = self.reference.present(self.project)
@@ -204,7 +205,9 @@ class StudyUnderFire:
         for fault in self.reference.faults(self.project, present):
             self.tally.partial.append(f"{when}: {fault}")
         for path in sorted(self.complete - present):
-            self.tally.lost.append(f"{when}: {path} was complete and is gone")
+            costly = self.reference.rules[path] in COSTLY
+            gone = self.tally.lost if costly else self.tally.made_again
+            gone.append(f"{when}: {path} was complete and is gone")
         self.complete = present - unfinished
         for task in (self.project.results / ".work").glob("train-*"):
             if len(list(task.glob("*/checkpoint-*"))) > MOST_CHECKPOINTS:
@@ -299,21 +302,3 @@ class StudyUnderFire:
         end = time.monotonic() + seconds
         while time.monotonic() < end and while_true():
             time.sleep(0.01)
-
-
-def table(kills: list[dict]) -> str:
-    """Kills by rule and phase, and by victim and signal."""
-    by_phase = Counter((kill["rule"], kill["phase"]) for kill in kills)
-    phases = list(dict.fromkeys(phase for _, phase in sorted(by_phase)))
-    rules = list(dict.fromkeys(kill["rule"] for kill in kills))
-    lines = ["rule".ljust(20) + "".join(phase.rjust(15) for phase in phases)]
-    for rule in rules:
-        counts = [str(by_phase[rule, phase] or "·").rjust(15) for phase in phases]
-        lines.append(rule.ljust(20) + "".join(counts))
-    hits = Counter((kill["victim"], kill["signal"]) for kill in kills)
-    signals = [number.name for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)]
-    lines += ["", "victim".ljust(20) + "".join(name.rjust(15) for name in signals)]
-    for victim in ("job", "snakemake", "group"):
-        counts = [str(hits[victim, name] or "·").rjust(15) for name in signals]
-        lines.append(victim.ljust(20) + "".join(counts))
-    return "\n".join(lines)
