@@ -17,6 +17,7 @@ from victims import Job
 from workflow_project import Project, environment
 
 LIMIT = 600  # seconds for anything that ends by itself
+HUNG = 60  # seconds after which a Snakemake without a job, told to end, is taken to hang
 TRIES = 4  # restarts that an orphan may keep out
 # How much later than the trigger the kill may come, in seconds.
 JITTER = {"checkpoint": 0.04, "writing": 0.03, "written": 0.15, "resumable": 0.4}
@@ -31,6 +32,7 @@ class Tally:
     kills: list[dict] = field(default_factory=list)
     orphans: int = 0
     refused: int = 0  # restarts that an orphan kept out, in one clear line
+    hung: int = 0  # Snakemakes that had to be killed outright
     resumed: int = 0  # kills whose checkpoint or finished rows were gone on from
     # Outputs of cheap rules that ended beside the killed job, taken back by Snakemake, made anew.
     made_again: list[str] = field(default_factory=list)
@@ -128,11 +130,23 @@ class StudyUnderFire:
         }
         self.tally.kills.append(record)
         self._look(record)
-        process.wait(LIMIT)
+        self._wait_for_its_end(process)
         self._settle(moment)
         self._look(record)
         self._note_progress()
         return record
+
+    def _wait_for_its_end(self, process: subprocess.Popen) -> None:
+        """Snakemake's handler of signals can wait for ever on a lock that its own thread holds."""
+        quiet_since = time.monotonic()
+        while process.poll() is None:
+            if victims.jobs(self.folder):
+                quiet_since = time.monotonic()
+            if time.monotonic() > quiet_since + HUNG:
+                self.tally.hung += 1
+                process.kill()
+                process.wait(LIMIT)
+            time.sleep(0.05)
 
     def _wait_in(self, job: Job, moment: Moment) -> None:
         if moment.trigger == "time":
