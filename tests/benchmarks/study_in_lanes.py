@@ -1,4 +1,4 @@
-"""The GPU steps of a study without Snakemake, several cells at once on one GPU.
+"""The GPU steps of a study without Snakemake, several cells at once on each GPU.
 
     python tests/benchmarks/study_in_lanes.py --study dialogsum_english --lanes 3 --minutes 9
 
@@ -9,6 +9,7 @@ where it stopped when the same command is given again.
 """
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -16,11 +17,13 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from yoyak.run.devices import count_gpus  # noqa: E402
 from yoyak.settings.study import Study, load_study  # noqa: E402
 
 TO_BE_RESUMED = 75
@@ -29,16 +32,30 @@ TO_BE_RESUMED = 75
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--study", required=True)
-    parser.add_argument("--lanes", type=int, default=3, help="jobs at once (default: 3)")
+    parser.add_argument("--lanes", type=int, default=3, help="jobs at once on each GPU (default: 3)")
     parser.add_argument("--minutes", type=float, default=60, help="start nothing and stop after it")
     parser.add_argument("--debug", action="store_true")
     args = parser.parse_args()
     study = load_study(args.study, debug=args.debug)
     end = time.monotonic() + 60 * args.minutes
-    run(study, end, "prepare_data.py", study.results / "data", "data_card.json")
-    for jobs in (examples(study), cells(study)):
-        with ThreadPoolExecutor(args.lanes) as lanes:
-            list(lanes.map(lambda job: [run(study, end, *step) for step in job], jobs))
+    gpus = max(1, count_gpus())
+    with contextlib.ExitStack() as stack:
+        # A claim is a lock in the temporary folder: jobs with different ones share a GPU.
+        folders = [stack.enter_context(tempfile.TemporaryDirectory()) for _ in range(args.lanes)]
+        claims = SimpleQueue()
+        for folder in folders * gpus:
+            claims.put(folder)
+        lanes = stack.enter_context(ThreadPoolExecutor(args.lanes * gpus))
+
+        def steps(job: list[tuple]) -> None:
+            folder = claims.get()
+            for step in job:
+                run(study, end, folder, *step)
+            claims.put(folder)
+
+        steps([("prepare_data.py", study.results / "data", "data_card.json")])
+        list(lanes.map(steps, examples(study)))
+        list(lanes.map(steps, cells(study)))
 
 
 def examples(study: Study) -> list[list[tuple]]:
@@ -79,7 +96,7 @@ def cells(study: Study) -> list[list[tuple]]:
     return jobs
 
 
-def run(study: Study, end: float, script: str, output: Path, proof: str, *options) -> None:
+def run(study: Study, end: float, claims: str, script: str, output: Path, proof: str, *options):
     """Run a script until its last file is there: twice more where it left to be resumed."""
     command = [sys.executable, SCRIPTS / script, "--study", study.source]
     command += ["--debug"] * study.debug + [*options, "--output-dir", output]
@@ -90,8 +107,7 @@ def run(study: Study, end: float, script: str, output: Path, proof: str, *option
         if (output / proof).is_file() or left < 1:
             return
         started = time.monotonic()
-        # A claim is a lock in the temporary folder: lanes share the GPU, each claims it for itself.
-        with open(log, "a") as file, tempfile.TemporaryDirectory() as claims:
+        with open(log, "a") as file:
             job = subprocess.Popen(
                 list(map(str, command)),
                 stdout=file,
