@@ -32,9 +32,7 @@ TO_BE_RESUMED = 75
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--study", required=True)
-    parser.add_argument(
-        "--lanes", type=int, default=3, help="jobs at once on each GPU (default: 3)"
-    )
+    parser.add_argument("--lanes", type=int, default=3, help="jobs at once on each GPU; default: 3")
     parser.add_argument("--minutes", type=float, default=60, help="start nothing and stop after it")
     parser.add_argument("--debug", action="store_true")
     args = parser.parse_args()
