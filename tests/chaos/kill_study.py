@@ -31,7 +31,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-from moments import deal, draw_moment, draw_moments  # noqa: E402
+from moments import deal, draw_moments  # noqa: E402
 from outputs import Reference  # noqa: E402
 from study_under_fire import StudyUnderFire, Tally  # noqa: E402
 from workflow_project import SMALL, Project  # noqa: E402
@@ -39,7 +39,7 @@ from workflow_project import SMALL, Project  # noqa: E402
 OTHER = {"models": ["tiny_qwen3"], "formats": ["instruction"], "augmentations": ["none"]}
 STUDIES = {"llama": SMALL, "qwen3": {**SMALL, **OTHER}}
 KILLS_A_RUN = 20
-MOST_ROUNDS = 3  # of further runs, for moments that never came
+MOST_ROUNDS = 9  # of further runs, for moments that never came
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -134,7 +134,7 @@ def kill_all(
         missing = kills - len(tally.kills)  # moments that never came: a rule was already done
         if missing <= 0:
             break
-        moments = [draw_moment("train", rng) for _ in range(missing)]
+        moments = draw_moments(missing, rng)
     return tally
 
 

@@ -154,6 +154,12 @@ def test_equal_parts_give_an_equal_fingerprint(task):
     assert len(fingerprint(**task)) == 16
 
 
+def test_snakemakes_mark_in_a_folder_changes_neither_record_nor_fingerprint(task, tmp_path, inputs):
+    before = fingerprint(**task), record(tmp_path, inputs)["inputs"]
+    (inputs / ".snakemake_timestamp").touch()
+    assert (fingerprint(**task), record(tmp_path, inputs)["inputs"]) == before
+
+
 def test_every_part_changes_it(task, inputs, monkeypatch):
     seen = {fingerprint(**task)}
     seen.add(fingerprint(**{**task, "science": '{"r":8}'}))

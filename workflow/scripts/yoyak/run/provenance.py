@@ -20,6 +20,7 @@ PACKAGES = (
     "snakemake",
 )
 NUMERIC_PACKAGES = PACKAGES[:6]
+SNAKEMAKES_MARK = ".snakemake_timestamp"
 
 
 def write_run_record(
@@ -44,7 +45,7 @@ def write_run_record(
         "packages": package_versions(),
         "hardware": hardware(),
         "settings": settings,
-        "inputs": {_shown(file): hash_file(file) for file in _files(inputs)},
+        "inputs": {_shown(file): hash_file(file) for file in _hashed(inputs)},
         **extras,
     }
     settle_times(_files(inputs))
@@ -59,7 +60,7 @@ def fingerprint(script: Path, science: str, inputs: list[Path]) -> str:
     """
     parts = {
         "science": science,
-        "inputs": [hash_file(file) for file in _files(inputs)],
+        "inputs": [hash_file(file) for file in _hashed(inputs)],
         "sources": [hash_file(file) for file in source_modules(script)],
         "packages": {name: package_versions().get(name) for name in NUMERIC_PACKAGES},
     }
@@ -129,6 +130,14 @@ def _memory_gb() -> float | None:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
     except (ValueError, OSError):
         return None
+
+
+def _hashed(inputs: list[Path]) -> list[Path]:
+    """The files that make the inputs what they are: without Snakemake's mark in a folder.
+
+    The mark is missing where Snakemake was killed and its orphaned job finished the folder.
+    """
+    return [file for file in _files(inputs) if file.name != SNAKEMAKES_MARK]
 
 
 def _files(inputs: list[Path]) -> list[Path]:
