@@ -1,5 +1,6 @@
 """Twice the same, whatever is killed: on the CPU every byte of adapters and tables agrees."""
 
+import json
 import os
 import signal
 import subprocess
@@ -132,6 +133,38 @@ def test_orphaned_trainer_keeps_others_out_and_is_named(finished, tmp_path):
     project.run(target)
     adapter = f"{CELL}/final_model/adapter_model.safetensors"
     assert (project.results / adapter).read_bytes() == (finished.results / adapter).read_bytes()
+
+
+@pytest.mark.slow
+def test_an_orphan_that_ends_after_a_refused_restart_leaves_the_same_records(finished, tmp_path):
+    """Then Snakemake takes its outputs for complete, and never marked the adapter's folder."""
+    project = finished.copy(tmp_path / "study")
+    forget(project, f"{CELL}/*")
+    first = subprocess.Popen(
+        project.command(),
+        cwd=project.folder,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    wait_for(checkpoint_of(project), 300, "a checkpoint")
+    pid = holder(project)
+    os.kill(pid, signal.SIGSTOP)
+    first.kill()
+    first.wait()
+    project.run("--unlock")
+    assert project.snakemake().returncode != 0
+    os.kill(pid, signal.SIGCONT)
+    wait_for((project.results / CELL / "run.json").is_file, 300, "the orphan's end")
+    project.run()
+    assert not (project.results / CELL / "final_model" / ".snakemake_timestamp").exists()
+    records = [
+        json.loads((study.results / CELL / "predictions" / "run.json").read_text(encoding="utf-8"))
+        for study in (project, finished)
+    ]
+    assert records[0]["inputs"] == records[1]["inputs"]
+    assert records[0]["fingerprint"] == records[1]["fingerprint"]
 
 
 @pytest.mark.slow
