@@ -56,7 +56,7 @@ def forget(project, *patterns: str) -> None:
 
 @contextlib.contextmanager
 def paused_orphan(project, *targets: str):
-    """The process id of a trainer stopped at a checkpoint, its Snakemake killed; ended at the end."""
+    """Process id of a trainer stopped at a checkpoint, its Snakemake killed; ended on leaving."""
     forget(project, f"{CELL}/*")
     snakemake = subprocess.Popen(
         project.command(*targets),
