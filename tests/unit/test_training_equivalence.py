@@ -157,7 +157,7 @@ def test_fused_dropout_is_the_same_when_recomputed(folder):
 
 
 def test_dropout_masks_have_their_rate_and_differ(folder):
-    from yoyak.models.reference import kept
+    from yoyak.models.plain_kernels import kept
 
     first, second = (kept(200, 300, 0.05, 12345, adapter, "cpu") for adapter in (0, 2))
     for mask in (first, second):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from yoyak.evaluation.decode_cache import SlotBatch, attend
-from yoyak.models import reference
+from yoyak.models import plain_kernels
 from yoyak.models.fused import FUSED_LAYERS
 
 
@@ -55,7 +55,7 @@ class FusedForward:
     def __init__(self, model):
         self.model, self.decoder = model, model.model
         self.layers = [_Layer(layer) for layer in self.decoder.layers]
-        self.ops = reference
+        self.ops = plain_kernels
         if model.get_input_embeddings().weight.is_cuda:
             from yoyak.models import kernels
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from yoyak.models import reference
-from yoyak.models.attention import flash_backward, flash_forward
+from yoyak.models import plain_kernels
+from yoyak.models.attention import flash_backward, flash_forward, refuse_others
 from yoyak.models.fused_product import FusedProduct
 from yoyak.settings.config import UserError
 
@@ -120,9 +120,10 @@ class FusedLayer:
         cu_seq_lens_q=None,
         max_length_q=None,
         boundaries=None,
-        **unused,
+        **others,
     ):
         """hidden_states: (1, tokens, hidden), a pack; returns the same shape."""
+        refuse_others(others)
         if cu_seq_lens_q is None or hidden_states.shape[0] != 1:
             raise ValueError("fused layers need cu_seq_lens_q and one row of concatenated tokens")
         cos, sin = position_embeddings
@@ -250,7 +251,7 @@ class _Step(torch.autograd.Function):
 
 def _ops(tensor):
     if not tensor.is_cuda:
-        return reference
+        return plain_kernels
     from yoyak.models import kernels
 
     return kernels
@@ -270,5 +271,5 @@ def _attend_backward(grad, q, k, v, attended, kept, scaling, rows):
         )
     with torch.enable_grad():
         leaves = [part.detach().requires_grad_() for part in (q, k, v)]
-        again, _ = _attend(reference, *leaves, scaling, rows)
+        again, _ = _attend(plain_kernels, *leaves, scaling, rows)
     return torch.autograd.grad(again, leaves, grad)
