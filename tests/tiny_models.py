@@ -8,6 +8,7 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast, Qwen3Config
 
+from yoyak.models.attention import PACKED
 from yoyak.models.lora_loader import LoRALoader
 from yoyak.settings.config import load_config
 
@@ -66,8 +67,7 @@ def load_adapted(folder: Path, base_weights: str = "nf4", dropout: float = 0.0, 
     attention: another implementation than the packed one, for the padded reference.
     """
     model = copy.deepcopy(_load_once(folder, base_weights, dropout))
-    if attention:
-        model.get_base_model().set_attn_implementation(attention)
+    model.get_base_model().set_attn_implementation(attention or PACKED)
     return model
 
 

@@ -14,7 +14,7 @@ from yoyak.data.packing import build_pack
 from yoyak.models import kernels, reference
 from yoyak.models.attention import PACKED
 from yoyak.models.fused import fuse_decoder_layers
-from yoyak.training.loss import pack_loss
+from yoyak.training.loss import batch_loss
 
 TOKENS, WIDTH, RANK, ROOM = 1100, 832, 16, 64
 CLOSE = 6e-3  # bf16 rounding, relative to the norm
@@ -109,7 +109,7 @@ def test_a_model_on_the_gpu_has_the_gradients_of_the_cpu(family, recompute):
                 part.data = state[name].data.to(device)
             fuse_decoder_layers(model, recompute)
         torch.manual_seed(3)
-        loss = pack_loss(model, pack.to(device)) / len(pack.targets)
+        loss = batch_loss(model, pack.to(device)) / len(pack.targets)
         loss.backward()
         results.append(
             (loss.item(), {name: part.grad.cpu() for name, part in adapters(model).items()})

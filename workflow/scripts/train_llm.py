@@ -188,7 +188,7 @@ def train_on(device: str, job: Job, ranks=None) -> None:
     from yoyak.training.arguments import quiet_libraries
     from yoyak.training.checkpointing import remove_old
     from yoyak.training.interruption import EXIT_CODE, Interrupted
-    from yoyak.training.llm_trainer import NonFiniteLoss
+    from yoyak.training.overflow import NonFiniteLoss
     from yoyak.training.progress import peak_memory_gb
 
     ranks = ranks or session.ALONE
@@ -231,6 +231,8 @@ def write_record(job: Job, trainer, resumed: int, peak: float) -> None:
         fingerprint=job.key,
         checkpoint_commit=resolve_checkpoint(job.config["model"]).commit(),
         execution=trainer.plan.record(),
+        engine=trainer.plan.runs(),
+        engine_checks=trainer.checks,
         resumed_from_step=resumed,
         peak_memory_gb=round(peak, 3),
         **session.summary(trainer),

@@ -20,6 +20,7 @@ NEUTRAL_KEYWORDS = {
     "is_causal": (None, True),
     "output_attentions": (None, False),
     "output_hidden_states": (None, False),
+    "output_router_logits": (None, False),
     "return_dict": ANY,
     "use_cache": (None, False),
     "position_ids": ANY,

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from yoyak.models.attention import PACKED
 from yoyak.models.chat_tokens import add_chat_tokens, set_padding
 from yoyak.models.checkpoints import Checkpoint, hub_error, reach, resolve_checkpoint
 from yoyak.models.gguf import plain_checkpoint
@@ -65,10 +64,11 @@ class LoRALoader:
         """Base model with fresh adapters (or, without LoRA, all weights trainable).
 
         Returns:
-            (model, tokenizer); the model attends over packed sequences only (models.attention).
+            (model, tokenizer); the model has transformers' own attention.
         """
         tokenizer = self.load_tokenizer()
-        model = self._load_base(tokenizer, attention=PACKED)
+        model = self._load_base(tokenizer)
+        model.config.use_cache = False
         torch.manual_seed(seed)  # the adapters, whatever was drawn while loading
         if self.model_config["use_lora"]:
             model = self._add_adapters(model)
@@ -83,12 +83,12 @@ class LoRALoader:
         """
         if adapter is None:
             tokenizer = self.load_tokenizer()
-            return self._load_base(tokenizer, attention="sdpa").eval(), tokenizer
+            return self._load_base(tokenizer).eval(), tokenizer
         adapter = Path(adapter)
         if not (adapter / "adapter_config.json").is_file():
             return self._load_whole(adapter)
         tokenizer = _saved_tokenizer(adapter)
-        model = _with_adapter(self._load_base(tokenizer, attention="sdpa"), adapter)
+        model = _with_adapter(self._load_base(tokenizer), adapter)
         if self._dequantized or not self.model_config["use_qlora"]:
             model = model.merge_and_unload().to(self.dtype)
         return model.eval(), tokenizer
@@ -108,7 +108,7 @@ class LoRALoader:
     def _dequantized(self) -> bool:
         return self.model_config["use_qlora"] and self.base_weights == "dequantized"
 
-    def _load_base(self, tokenizer, attention: str):
+    def _load_base(self, tokenizer):
         quantization = {}
         if self.model_config["use_qlora"]:
             quantization["quantization_config"] = BitsAndBytesConfig(
@@ -121,7 +121,6 @@ class LoRALoader:
             model, info = AutoModelForCausalLM.from_pretrained(
                 self.checkpoint.name,
                 dtype=self.dtype,
-                attn_implementation=attention,
                 device_map={"": self.device},
                 trust_remote_code=False,
                 use_safetensors=True,
@@ -138,7 +137,6 @@ class LoRALoader:
                 "whole causal language model?"
             )
         _make_room(model, len(tokenizer))
-        model.config.use_cache = attention != PACKED
         if self._dequantized:
             model = _plain_weights(model.dequantize(dtype=self.dtype))
         _keep_cpu_weights_unpacked(model)

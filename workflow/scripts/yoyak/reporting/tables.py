@@ -43,6 +43,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "peak_memory_gb",
         "expected_gpu_memory_gb",
         "device",
+        "engine",
+        "skipped_steps",
     ),
     "quoted": ("source", "model", "rouge1", "rouge2", "rougeL", "sum_as_quoted", "note"),
     "seeds": (

@@ -83,8 +83,16 @@ def predict_bytes(
     token_budget: int,
     gradient_checkpointing: bool,
     compile: bool,
+    own_head: bool = True,
+    supervised_share: float = 0.25,
+    scores: int = 0,
 ) -> int:
     """Peak memory of a training step on a GPU, in bytes; errs on the large side.
+
+    Args:
+        own_head: logits come in chunks; else all supervised positions' are alive at once.
+        supervised_share: tokens that carry a loss, as a share of all.
+        scores: attention scores that one token keeps in a layer, where they are written out.
 
     tests/benchmarks/README.md compares it with measured peaks.
     """
@@ -98,12 +106,13 @@ def predict_bytes(
     adapters = shape.lora_parameters(lora_rank) * 20
     if not lora_rank:  # all weights are trained in their own type: gradient, two moments
         adapters = (shape.linear_parameters + shape.embedding_parameters) * 8
-    layer = _fused_layer(shape) if compile else _plain_layer(shape)
+    layer = _fused_layer(shape) if compile else _plain_layer(shape) + 6 * scores
     kept = (
         shape.layers * 2 * shape.hidden + layer if gradient_checkpointing else shape.layers * layer
     )
     # Logits, their float32 copy and their gradient are gone before the layers' backward pass.
-    logits = min(token_budget, HEAD_CHUNK) * shape.vocabulary * 10
+    alive = token_budget * min(1.0, 1.5 * supervised_share)
+    logits = (min(token_budget, HEAD_CHUNK) if own_head else alive) * shape.vocabulary * 10
     passing = 2 * (shape.intermediate + 6 * shape.query + 6 * shape.hidden) if compile else 0
     rest = max(logits, token_budget * passing)
     return int(weights + adapters + MARGIN * token_budget * kept + rest)
