@@ -41,6 +41,7 @@ from yoyak.training.arguments import quiet_libraries  # noqa: E402
 from yoyak.training.check import check_engine, make_reference  # noqa: E402
 from yoyak.training.engine import put_in_place  # noqa: E402
 from yoyak.training.overflow import NonFiniteLoss  # noqa: E402
+from yoyak.training.progress import show_progress  # noqa: E402
 from yoyak.training.session import create_llm_trainer  # noqa: E402
 
 DEVICE = "cuda:0"
@@ -75,14 +76,17 @@ def small(family: str, layers: int, seed: int, dtype: torch.dtype, gain: float =
 
 
 def adapted(config, dtype: torch.dtype, seed: int = 0, gain: float = 1.0):
-    """A model of random weights, made on the GPU, with adapters whose B is not zero."""
+    """A model of random weights, made on the GPU, or a folder's; with fresh adapters."""
     torch.manual_seed(seed)
-    torch.set_default_dtype(dtype)
-    try:
-        with torch.device("cuda"):
-            model = AutoModelForCausalLM.from_config(config)
-    finally:
-        torch.set_default_dtype(torch.float32)
+    if isinstance(config, Path):
+        model = AutoModelForCausalLM.from_pretrained(config, dtype=dtype).to(DEVICE)
+    else:
+        torch.set_default_dtype(dtype)
+        try:
+            with torch.device("cuda"):
+                model = AutoModelForCausalLM.from_config(config)
+        finally:
+            torch.set_default_dtype(torch.float32)
     model.config.use_cache = False
     for parameter in model.parameters():
         parameter.requires_grad_(False)
@@ -91,12 +95,7 @@ def adapted(config, dtype: torch.dtype, seed: int = 0, gain: float = 1.0):
     names = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
     targets = [name for name in SEVEN if name in names] + [n for n in ("w1", "w3") if n in names]
     settings = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules=targets)
-    model = get_peft_model(model, settings)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(0, 0.01)
-    return model
+    return get_peft_model(model, settings)
 
 
 def rows(vocabulary: int, seed: int, lengths=LENGTHS) -> list[dict]:
@@ -124,27 +123,25 @@ def noise(starts: int = 50) -> None:
     training_check.TOLERANCE = dict.fromkeys(limits, (1.0, 1.0))
     for name in ("bfloat16", "float16"):
         worst: dict[str, list[float]] = {}
+        lengths = (200, 450, 90, 330)  # the embedded models know 512 positions
         started = time.perf_counter()
         for start in range(starts):
-            family = ("llama", "qwen3", "mistral", "gemma3")[start % 4]
-            layers, gain = (4, 12, 30)[start % 3], (1.0, 2.0, 3.0)[start // 4 % 3]
-            model = small(family, layers, start, getattr(torch, name), gain)
-            if name == "float16":
-                model.to(torch.float16)
+            family, model = clean_start(start, getattr(torch, name))
             plan = replace(PLAN, compute_dtype=name)
-            reference = make_reference(model, rows(8000, start), plan)
+            vocabulary = model.config.vocab_size
+            reference = make_reference(model, rows(vocabulary, start, lengths), plan)
             own = model.config._attn_implementation
             for engine, chosen in plans(family, plan).items():
                 put_in_place(model, chosen, own)
                 found = check_engine(model, reference, chosen)
                 numbers = (found.loss_difference, found.logits_difference, found.leak)
                 if None in numbers:
-                    print(f"  {name} {family} {layers} {gain} {engine}: {found.problem}")
+                    print(f"  {name} {family} {start} {engine}: {found.problem}")
                     continue
                 before = worst.setdefault(f"train {engine}", [0.0, 0.0, 0.0])
                 worst[f"train {engine}"] = [max(pair) for pair in zip(before, numbers, strict=True)]
             put_in_place(model, plans(family, plan)["plain"], own)
-            _generation_noise(model, worst, start)
+            _generation_noise(model, worst, rows(vocabulary, start, lengths))
             del model, reference
         seconds = time.perf_counter() - started
         print(f"noise {name}: {starts} starts in {seconds:.0f} s (loss, logits, leak)")
@@ -154,8 +151,20 @@ def noise(starts: int = 50) -> None:
     training_check.TOLERANCE = limits
 
 
-def _generation_noise(model, worst: dict, seed: int) -> None:
-    prompts = [row["input_ids"].tolist() for row in rows(8000, seed)]
+def clean_start(start: int, dtype: torch.dtype):
+    """(family, model): the embedded models, the 3B shape, and small ones of 4 to 30 layers."""
+    embedded = {0: "tiny_llama", 1: "tiny_qwen3"}.get(start)
+    if embedded:
+        folder = ROOT / "workflow" / "resources" / "models" / embedded
+        return embedded.removeprefix("tiny_"), adapted(folder, dtype)
+    if start in (2, 3):
+        return "llama", adapted(SHAPES["llama_3.2_3b"], dtype, start)
+    family = ("llama", "qwen3", "mistral", "gemma3")[start % 4]
+    return family, small(family, (4, 12, 30)[start % 3], start, dtype, gain=1.0)
+
+
+def _generation_noise(model, worst: dict, some: list[dict]) -> None:
+    prompts = [row["input_ids"].tolist() for row in some]
     decoding = DecodingSettings(max_new_tokens=16)
     reference = Reference(model, prompts, decoding.max_new_tokens)
     lengths = [len(prompt) for prompt in prompts]
@@ -180,7 +189,8 @@ def mutations() -> None:
         ("nothing", "llama", None),
     ):
         for dtype in ("float32", "bfloat16"):
-            model = small(family, 6, 0, getattr(torch, dtype))
+            gain = 6.0 if family == "gemma2" else 2.0  # scores large enough to meet a softcap
+            model = small(family, 6, 0, getattr(torch, dtype), gain)
             head = "model" if family == "gemma2" else "chunked"  # its attention's softcap alone
             plan = replace(PLAN, compute_dtype=dtype, head=head)
             reference = make_reference(model, rows(8000, 1), plan)
@@ -215,7 +225,7 @@ def _no_boundaries():
     def whole(*args, cu_seq_lens_q=None, max_length_q=None, **keys):
         tokens = args[1].shape[2]
         ends = torch.tensor([0, tokens], dtype=torch.int32, device=args[1].device)
-        keys |= {"cu_seq_lens_q": ends, "max_length_q": tokens}
+        keys |= {"cu_seq_lens_q": ends, "max_length_q": tokens, "boundaries": (0, tokens)}
         return attention.packed_attention(*args, **keys)
 
     return _attention(whole)
@@ -273,6 +283,7 @@ def trained(model, vocabulary: int, dtype: str, steps: int, lengths) -> str:
         try:
             trainer = create_llm_trainer(model, None, data, held_out, config, work=Path(work))
             trainer._save_checkpoint = lambda *_: None
+            show_progress(trainer, silent=True)
             trainer.train()
         except (UserError, NonFiniteLoss) as stopped:
             return f"stopped: {stopped}"
@@ -290,12 +301,17 @@ def trained(model, vocabulary: int, dtype: str, steps: int, lengths) -> str:
 
 def float16() -> None:
     """A residual stream that overflows in float16's backward pass, and an ordinary one."""
-    for gain in (1.0, 100.0, 1000.0, 3000.0, 10000.0):
-        config = transformers.Qwen3Config(**SMALL, num_hidden_layers=12)
+    for gain in (1.0, 1e-1, 1e-2, 3e-3, 1e-3):
+        config = transformers.Qwen3Config(**SMALL, num_hidden_layers=12, rms_norm_eps=1e-9)
         model = adapted(config, torch.float16)
-        with torch.no_grad():  # a head that wide makes gradients large, its forward stays finite
-            model.get_base_model().lm_head.weight.mul_(gain)
-        print(f"float16 head × {gain:<7} {trained(model, 8000, 'float16', 20, (300,) * 128)}")
+        base = model.get_base_model().model
+        with torch.no_grad():  # norms undo it on the way forward, and multiply on the way back
+            base.embed_tokens.weight.mul_(gain)
+            for layer in base.layers:
+                layer.self_attn.o_proj.weight.mul_(gain)
+                layer.mlp.down_proj.weight.mul_(gain)
+        came = trained(model, 8000, "float16", 20, (300,) * 128)
+        print(f"float16 residual stream × {gain:<6} {came}")
         del model
         _free()
 

@@ -174,8 +174,7 @@ class LLMTrainer(Trainer):
     def log(self, logs: dict, start_time: float | None = None) -> None:
         if "loss" in logs:
             # Read here, where the Trainer has waited for it anyway, and before it saves anything.
-            skipped = self.accelerator.optimizer_step_was_skipped
-            self.watch.look(logs, self.state.global_step, skipped, self._trained)
+            self.watch.look(logs, self.state.global_step, self._trained)
             if self.watch.half:
                 logs["skipped_steps"] = self.watch.skipped
             now = time.monotonic()

@@ -26,25 +26,24 @@ class OverflowWatch:
         self.half = compute_dtype == "float16"
         self.skipped, self._in_a_row = skipped, 0
 
-    def look(self, logs: dict, step: int, skipped: bool, examples: list[int]) -> None:
-        """Check what the Trainer is about to log of a step.
+    def look(self, logs: dict, step: int, examples: list[int]) -> None:
+        """Check what the Trainer is about to log of a step; `examples` are the step's numbers.
 
-        Args:
-            skipped: whether the scaler skipped the optimiser's step.
-            examples: numbers of the step's examples.
+        A float16 step is skipped exactly when its gradients' norm is no number. accelerate's own
+        flag does not tell: a fused optimiser skips by itself.
 
         Raises:
-            NonFiniteLoss: the loss or, where the step was taken, the gradients' norm is no number;
-                or too many steps in a row were skipped.
+            NonFiniteLoss: the loss or, but for float16, the gradients' norm is no number; or too
+                many steps in a row were skipped.
         """
         norm = logs.get("grad_norm", 0.0)
         if not math.isfinite(logs["loss"]):
             raise self._stopped(f"the loss became {logs['loss']}", step, examples)
-        if not skipped:
+        if math.isfinite(norm):
             self._in_a_row = 0
-            if not math.isfinite(norm):
-                raise self._stopped(f"the gradients' norm became {norm}", step, examples)
             return
+        if not self.half:
+            raise self._stopped(f"the gradients' norm became {norm}", step, examples)
         self.skipped += 1
         self._in_a_row += 1
         log.warning("step %d: skipped, its gradients overflow in float16", step)
