@@ -189,7 +189,7 @@ def changed_steps(tmp_path: Path, *places: tuple[str, str | None]) -> set[str]:
 @pytest.mark.parametrize(
     ("file", "function", "steps"),
     [
-        ("yoyak/training/loss.py", "pack_loss", {"train"}),
+        ("yoyak/training/loss.py", "_head_loss", {"train"}),
         ("yoyak/models/kernels.py", "swiglu", {"train", "generate"}),
         ("yoyak/evaluation/generation_plan.py", "plan_generation", {"generate"}),
         ("yoyak/data/splits.py", "hold_out", {"prepare_data"}),
