@@ -66,7 +66,7 @@ def main() -> None:
     inputs = [*files.values(), *checkpoint.weight_files()]
     inputs += [args.adapter] if args.adapter is not None else []
     science = canonical([study.science("generate", args.experiment), args.format])
-    key = fingerprint(Path(__file__), science, inputs)
+    key = fingerprint("generate", science, inputs)
     task = task_of("generate", args.output_dir)
     if args.adapter is not None:
         discard(study.results, task_of("train", args.adapter.parent))

@@ -153,7 +153,7 @@ def train(
             raise UserError(f"{file}: no such file; build the examples first (build_dataset.py)")
     inputs = [*files, *resolve_checkpoint(config["model"]).weight_files()]
     science = {name: config[name] for name in ("model", "lora", "training")}
-    key = fingerprint(Path(__file__), canonical({**science, "seed": cell.seed}), inputs)
+    key = fingerprint("train", canonical({**science, "seed": cell.seed}), inputs)
     task = task_of("train", output)
     execution = config["execution"]
     with (
