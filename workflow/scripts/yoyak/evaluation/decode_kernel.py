@@ -13,13 +13,16 @@ import triton.language as tl
 BLOCK = 64  # positions read at a time
 
 
-def decode_attention(query, keys, values, positions, scaling: float) -> torch.Tensor:
+def decode_attention(
+    query, keys, values, positions, scaling: float, window: int | None = None
+) -> torch.Tensor:
     """Attention of each row's newest token over its slot.
 
     Args:
         query: (rows, heads, head_dim).
         keys, values: (slots, kv_heads, capacity, head_dim), row i in slot i.
         positions: (rows,) int64, the newest token's position: it and all before it are read.
+        window: read the last so many positions only; None: all.
 
     Returns:
         (rows, heads, head_dim).
@@ -36,6 +39,7 @@ def decode_attention(query, keys, values, positions, scaling: float) -> torch.Te
         mixed,
         positions,
         scaling * 1.4426950408889634,  # log2(e): the kernel works with powers of two
+        window or 0,
         keys.stride(0),
         keys.stride(1),
         keys.stride(2),
@@ -60,6 +64,7 @@ def _attend(
     mixed,
     positions,
     scaling,
+    window,
     slot_stride,
     head_stride,
     position_stride,
@@ -73,6 +78,7 @@ def _attend(
 ):
     row, kv_head = tl.program_id(0), tl.program_id(1)
     filled = tl.load(positions + row) + 1
+    first = tl.where(window > 0, tl.maximum(filled - window, 0), 0)
     group = tl.arange(0, GROUP_BLOCK)
     dim = tl.arange(0, DIM_BLOCK)
     place = tl.arange(0, BLOCK)
@@ -84,8 +90,8 @@ def _attend(
     highest = tl.full((GROUP_BLOCK,), float("-inf"), tl.float32)
     total = tl.zeros((GROUP_BLOCK,), tl.float32)
     sums = tl.zeros((GROUP_BLOCK, DIM_BLOCK), tl.float32)
-    for start in range(0, filled, BLOCK):
-        valid = start + place < filled
+    for start in range(first // BLOCK * BLOCK, filled, BLOCK):  # whole blocks stay aligned
+        valid = (start + place >= first) & (start + place < filled)
         at = start_at + (start + place)[:, None] * position_stride + dim[None, :]
         in_cache = valid[:, None] & (dim < HEAD_DIM)[None, :]
         k = tl.load(keys + at, mask=in_cache, other=0.0)

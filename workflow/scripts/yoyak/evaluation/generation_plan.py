@@ -68,7 +68,6 @@ def plan_generation(
         UserError: an architecture that the engine cannot run, or not even one row fits.
     """
     config = causal_lm(model).config
-    _check_architecture(config)
     weights = causal_lm(model).get_input_embeddings().weight
     on_gpu = weights.device.type == "cuda"
     capacity = max(prompt_lengths, default=1) + decoding.max_new_tokens
@@ -108,15 +107,6 @@ def slot_bytes(config, capacity: int, element_size: int) -> int:
     """Memory of one row's keys and values over all layers."""
     kv_heads, positions, head_dim = kv_shape(config, capacity)
     return 2 * config.num_hidden_layers * kv_heads * positions * head_dim * element_size
-
-
-def _check_architecture(config) -> None:
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"}:
-        raise UserError(
-            f"model type '{config.model_type}' has layers of kind {', '.join(sorted(kinds))}; "
-            "generation supports full attention only (Llama and Qwen3 have it)"
-        )
 
 
 def _free_bytes(device: torch.device) -> int:
