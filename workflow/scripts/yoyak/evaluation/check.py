@@ -1,0 +1,184 @@
+"""Is an engine right on this very model? Asked before it generates anything.
+
+The reference is transformers' own forward: eager attention, one row at a time, no cache, no
+padding. A few real prompts go through it and through the engine, together, and then a few tokens
+more, so that prefill and decoding are both seen. *Values*: the logits are equal within the rounding
+of the number format. *Leaks*: a row's logits stay as they are, bit by bit, when all its neighbours
+are others.
+"""
+
+import inspect
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from yoyak.evaluation.generation_plan import attention, causal_lm
+from yoyak.settings.config import UserError, one_line
+from yoyak.settings.faults import device_fault, is_out_of_memory
+
+# Largest root mean square of a row's difference, in units of its logits' spread over the
+# vocabulary. 16 bits: 5 times the largest of 50 starts of a sound engine.
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 5e-2, torch.float16: 5e-2}
+STEPS = 3  # tokens decoded after each prompt
+LONGEST = 8192  # tokens of a row; eager attention needs memory with its square
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of one engine: `fault` in words, or None; `difference` where logits came out."""
+
+    engine: object
+    difference: float | None
+    fault: str | None
+
+
+class Reference:
+    """A few prompts and what the model's own forward says after them.
+
+    Args:
+        prompts: all prompts of the task: the longest, the shortest and two others are taken. The
+            longest goes on, by its own tokens again, as far as a row of the task can: windows and
+            lengths that only a summary reaches are seen too.
+        most: longer rows are cut to so many tokens.
+
+    Raises:
+        UserError: the model's own forward fails, or gives no finite logits.
+    """
+
+    def __init__(self, model, prompts: list[list[int]], max_new_tokens: int, most: int = LONGEST):
+        self.model = causal_lm(model)
+        self.dtype = self.model.get_input_embeddings().weight.dtype
+        self.tolerance = TOLERANCE[self.dtype]
+        self.steps = min(STEPS, max_new_tokens - 1)
+        self.reach = max(map(len, prompts), default=0) + max_new_tokens - 1
+        self.most = most
+        self.rows = []
+        for place, prompt in enumerate(_chosen(prompts)):
+            wanted = len(prompt) + self.steps if place else self.reach
+            length = max(min(wanted, most), self.steps + 1)
+            self.rows.append((prompt * (length // len(prompt) + 1))[:length])
+        try:
+            with _undisturbed(self.model), attention(self.model, "eager"):
+                self.logits = [self._forward(row) for row in self.rows]
+        except Exception as error:
+            if isinstance(error, UserError) or _beyond_cure(error):
+                raise
+            raise UserError(f"the model's own forward fails: {_in_words(error)}") from error
+
+    def examine(self, build: Callable) -> Finding:
+        """Compare the engine that `build` makes; what it raises is a fault, in words.
+
+        Only what no other engine would cure is raised: UserError, memory, a broken device.
+        """
+        engine = difference = None
+        with _undisturbed(self.model):
+            try:
+                engine = build()
+                difference, fault = self._compare(engine) if self.rows else (0.0, None)
+            except Exception as error:
+                if isinstance(error, UserError) or _beyond_cure(error):
+                    raise
+                fault = _in_words(error)
+        return Finding(engine, difference, fault)
+
+    def record(self, difference: float) -> dict:
+        """For run.json."""
+        return {
+            "logits_difference": difference,
+            "tolerance": self.tolerance,
+            "rows": len(self.rows),
+            "leak": False,
+            "not_shown": self._not_shown(),
+        }
+
+    def _forward(self, row: list[int]) -> torch.Tensor:
+        """(steps + 1, vocabulary) float32 at the end of one row."""
+        device = self.model.get_input_embeddings().weight.device
+        tokens = torch.tensor([row], device=device)
+        last = {}
+        if "logits_to_keep" in inspect.signature(self.model.forward).parameters:
+            last["logits_to_keep"] = self.steps + 1
+        output = self.model(
+            input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False, **last
+        )
+        logits = output.logits[0, -self.steps - 1 :].float()
+        if not logits.isfinite().all():
+            cure = "set model.compute_dtype: bfloat16" if self.dtype == torch.float16 else (
+                "its weights are damaged: fetch them again"
+            )  # fmt: skip
+            raise UserError(
+                f"the model's own forward gives no finite logits in {self.dtype}; {cure}"
+            )
+        return logits
+
+    def _compare(self, engine) -> tuple[float | None, str | None]:
+        """(largest difference, fault)."""
+        found = engine.logits(self.rows, self.steps)
+        if not found.isfinite().all():
+            return None, "logits are not finite"
+        difference = max(map(_difference, found, self.logits))
+        if difference > self.tolerance:
+            return difference, f"logits differ by {difference:.1e} (tolerance {self.tolerance:.0e})"
+        for index, row in enumerate(self.rows):
+            others = [other[::-1] for other in self.rows]
+            again = engine.logits([*others[:index], row, *others[index + 1 :]], self.steps)[index]
+            moved = 0.0 if torch.equal(again, found[index]) else _difference(again, found[index])
+            # Routing changes the shapes of an expert's products, and so their rounding.
+            if moved > (self.tolerance if self._has_experts() else 0.0):
+                return difference, f"a row's logits move by {moved:.1e} with its neighbours' tokens"
+        return difference, None
+
+    def _has_experts(self) -> bool:
+        names = [name for name, _ in self.model.named_parameters()]
+        return any("expert" in name or "moe" in name for name in names)
+
+    def _not_shown(self) -> list[str]:
+        """What these rows could not tell, and why it does not matter."""
+        config, notes = self.model.config.get_text_config(), []
+        shown = min(self.reach, self.most)
+        if shown < self.reach:
+            notes.append(f"rows of more than {shown} tokens: compared up to there")
+        for key in ("sliding_window", "attention_chunk_size"):
+            window = getattr(config, key, None)
+            if isinstance(window, int) and window >= shown:
+                notes.append(f"{key} {window}: no row has more than {shown} tokens")
+        return notes
+
+
+def _beyond_cure(error: Exception) -> bool:
+    """Whether no other engine would do better: the memory or the device is at fault."""
+    return is_out_of_memory(error) or device_fault(error) is not None
+
+
+def _in_words(error: Exception) -> str:
+    return f"{type(error).__name__}: {one_line(error)[:200]}"
+
+
+def _chosen(prompts: list[list[int]]) -> list[list[int]]:
+    """The longest, the shortest and two between; a single one twice."""
+    order = sorted(prompts, key=lambda prompt: (-len(prompt), prompt))
+    places = dict.fromkeys((0, len(order) - 1, len(order) // 3, 2 * len(order) // 3))
+    chosen = [order[place] for place in places if order]
+    return chosen * 2 if len(chosen) == 1 else chosen
+
+
+def _difference(found: torch.Tensor, reference: torch.Tensor) -> float:
+    """Largest of a row's places: rms of the difference over rms of the centred reference."""
+    spread = (reference - reference.mean(dim=-1, keepdim=True)).square().mean(dim=-1).sqrt()
+    return ((found - reference).square().mean(dim=-1).sqrt() / spread).max().item()
+
+
+@contextmanager
+def _undisturbed(model):
+    """Evaluation mode without gradients; modes and random state are put back."""
+    training = [part for part in model.modules() if part.training]
+    weights = model.get_input_embeddings().weight
+    with torch.random.fork_rng([weights.device] if weights.is_cuda else []), torch.no_grad():
+        model.eval()
+        try:
+            yield
+        finally:
+            for part in training:
+                part.training = True
