@@ -20,6 +20,7 @@ from yoyak.evaluation.generation import (
     DecodingSettings,
     GenerationPlan,
     Generator,
+    choose_generator,
     generate,
     plan_generation,
 )
@@ -99,6 +100,7 @@ def check(results, expected, max_new_tokens=MAX_NEW, stops=STOPS):
 
 
 GREEDY = DecodingSettings(max_new_tokens=MAX_NEW)
+WINDOW = {"use_sliding_window": True, "sliding_window": 9, "max_window_layers": 1}
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +265,7 @@ def test_errors_in_words(model):
 
 def test_windows_of_some_layers_equal_generate(prompts):
     """A window that prompts and summaries outgrow, in the fused layers and in the model's own."""
-    sliding = tiny_model("qwen3", use_sliding_window=True, sliding_window=9, max_window_layers=1)
+    sliding = tiny_model("qwen3", **WINDOW)
     expected = one_at_a_time(sliding, prompts)
     assert expected != one_at_a_time(tiny_model("qwen3"), prompts)
     plan = GenerationPlan(slots=5, capacity=MAX_PROMPT + MAX_NEW, prefill_tokens=128)
@@ -307,3 +309,11 @@ def test_gpu_equals_one_at_a_time(model, prompts, expected, slots):
         assert generator.graphs
     finally:
         model.cpu()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu_windows_equal_one_at_a_time(prompts):
+    sliding = tiny_model("qwen3", **WINDOW).cuda()
+    expected = one_at_a_time(tiny_model("qwen3", **WINDOW), prompts)
+    generator, _ = choose_generator(sliding, prompts, STOPS, GREEDY, engine="packed")
+    check(generator.run(prompts), expected)

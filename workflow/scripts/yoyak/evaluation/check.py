@@ -9,12 +9,12 @@ are others.
 
 import inspect
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
-from yoyak.evaluation.generation_plan import attention, causal_lm
+from yoyak.evaluation.generation_plan import causal_lm
+from yoyak.evaluation.model_state import attention, forget_longer_rows, undisturbed
 from yoyak.settings.config import UserError, one_line
 from yoyak.settings.faults import device_fault, is_out_of_memory
 
@@ -60,8 +60,8 @@ class Reference:
             length = max(min(wanted, most), self.steps + 1)
             self.rows.append((prompt * (length // len(prompt) + 1))[:length])
         try:
-            with _undisturbed(self.model), attention(self.model, "eager"):
-                self.logits = [self._forward(row) for row in self.rows]
+            with undisturbed(self.model), attention(self.model, "eager"):
+                self.logits = [self._after(row) for row in self.rows]
         except Exception as error:
             if isinstance(error, UserError) or _beyond_cure(error):
                 raise
@@ -73,7 +73,7 @@ class Reference:
         Only what no other engine would cure is raised: UserError, memory, a broken device.
         """
         engine = difference = None
-        with _undisturbed(self.model):
+        with undisturbed(self.model):
             try:
                 engine = build()
                 difference, fault = self._compare(engine) if self.rows else (0.0, None)
@@ -93,17 +93,33 @@ class Reference:
             "not_shown": self._not_shown(),
         }
 
-    def _forward(self, row: list[int]) -> torch.Tensor:
-        """(steps + 1, vocabulary) float32 at the end of one row."""
+    def _after(self, row: list[int]) -> torch.Tensor:
+        """(steps + 1, vocabulary): after all but the last `steps` tokens, and after each of these.
+
+        As one row of that length each time; causal models give all of them in one pass.
+        """
+        whole = self._forward(row, self.steps + 1)
+        lengths = range(len(row) - self.steps, len(row))
+        if (
+            not lengths
+            or _difference(self._forward(row[: lengths[0]], 1), whole[:1]) <= self.tolerance
+        ):
+            return whole
+        parts = [self._forward(row[:length], 1) for length in lengths]
+        return torch.cat([*parts, whole[-1:]])
+
+    def _forward(self, row: list[int], last: int) -> torch.Tensor:
+        """(last, vocabulary) float32 at the end of one row."""
         device = self.model.get_input_embeddings().weight.device
         tokens = torch.tensor([row], device=device)
-        last = {}
+        keep = {}
         if "logits_to_keep" in inspect.signature(self.model.forward).parameters:
-            last["logits_to_keep"] = self.steps + 1
+            keep["logits_to_keep"] = last
+        forget_longer_rows(self.model)
         output = self.model(
-            input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False, **last
+            input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False, **keep
         )
-        logits = output.logits[0, -self.steps - 1 :].float()
+        logits = output.logits[0, -last:].float()
         if not logits.isfinite().all():
             cure = "set model.compute_dtype: bfloat16" if self.dtype == torch.float16 else (
                 "its weights are damaged: fetch them again"
@@ -121,10 +137,12 @@ class Reference:
         difference = max(map(_difference, found, self.logits))
         if difference > self.tolerance:
             return difference, f"logits differ by {difference:.1e} (tolerance {self.tolerance:.0e})"
-        for index, row in enumerate(self.rows):
-            others = [other[::-1] for other in self.rows]
-            again = engine.logits([*others[:index], row, *others[index + 1 :]], self.steps)[index]
-            moved = 0.0 if torch.equal(again, found[index]) else _difference(again, found[index])
+        for kept in (0, 1):  # every other row keeps its tokens
+            rows = [row if i % 2 == kept else row[::-1] for i, row in enumerate(self.rows)]
+            again = engine.logits(rows, self.steps)[kept::2]
+            moved = 0.0
+            if not torch.equal(again, found[kept::2]):
+                moved = max(map(_difference, again, found[kept::2]))
             # Routing changes the shapes of an expert's products, and so their rounding.
             if moved > (self.tolerance if self._has_experts() else 0.0):
                 return difference, f"a row's logits move by {moved:.1e} with its neighbours' tokens"
@@ -168,17 +186,3 @@ def _difference(found: torch.Tensor, reference: torch.Tensor) -> float:
     """Largest of a row's places: rms of the difference over rms of the centred reference."""
     spread = (reference - reference.mean(dim=-1, keepdim=True)).square().mean(dim=-1).sqrt()
     return ((found - reference).square().mean(dim=-1).sqrt() / spread).max().item()
-
-
-@contextmanager
-def _undisturbed(model):
-    """Evaluation mode without gradients; modes and random state are put back."""
-    training = [part for part in model.modules() if part.training]
-    weights = model.get_input_embeddings().weight
-    with torch.random.fork_rng([weights.device] if weights.is_cuda else []), torch.no_grad():
-        model.eval()
-        try:
-            yield
-        finally:
-            for part in training:
-                part.training = True

@@ -115,7 +115,7 @@ def slot_attention(
     value: torch.Tensor,
     attention_mask: None,
     *,
-    slots: SlotBatch,
+    slots: SlotBatch | None = None,
     scaling: float | None = None,
     sliding_window: int | None = None,
     **others,
@@ -135,6 +135,8 @@ def slot_attention(
             softcap, sinks …).
     """
     refuse_others(others)
+    if slots is None:
+        raise ValueError("the model hands no keywords on to its attention")
     if attention_mask is not None:
         raise ValueError("attention with a mask of the model's own is not implemented here")
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling

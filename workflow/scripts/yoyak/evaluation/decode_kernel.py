@@ -48,7 +48,8 @@ def decode_attention(
         HEAD_DIM=head_dim,
         GROUP_BLOCK=max(16, triton.next_power_of_2(groups)),  # the matrix unit's smallest tile
         DIM_BLOCK=max(16, triton.next_power_of_2(head_dim)),
-        BLOCK=BLOCK,
+        # A block of keys and values must fit into the chip's shared memory, several times over.
+        BLOCK=BLOCK if head_dim * query.element_size() < 1024 else BLOCK // 4,
         PRECISION="ieee" if query.dtype == torch.float32 else "tf32",
         num_warps=4,
         num_stages=3,

@@ -20,6 +20,7 @@ from yoyak.evaluation.generation_plan import (
     OnRow,
     OutOfMemory,
     causal_lm,
+    check_positions,
     plan_generation,
     refuse_empty,
 )
@@ -28,7 +29,16 @@ from yoyak.evaluation.slot_generation import Generator
 from yoyak.settings.config import UserError
 from yoyak.settings.faults import is_out_of_memory
 
-SLOTS, PADDED, ALONE = "slots", "plain, padded batches", "plain, one row at a time"
+# What is tried, from the fastest to the reference itself. The default attention of some classes
+# leaves out what their eager one does; padding changes the rows of some; and what some cache
+# depends on what follows.
+TRIES = {
+    "slots": {},
+    "padded batches": {},
+    "padded batches, eager attention": {"attention": "eager"},
+    "one row at a time": {"attention": "eager", "batch": 1},
+    "one row at a time, no cache": {"attention": "eager", "batch": 1, "cache": False},
+}
 
 
 def generate(
@@ -84,7 +94,9 @@ def choose_generator(
         UserError: no engine is right, or not the one that was asked for.
     """
     refuse_empty(prompts)
-    most = min(LONGEST, max(map(len, prompts), default=0) + decoding.max_new_tokens)
+    reach = max(map(len, prompts), default=0) + decoding.max_new_tokens - 1
+    check_positions(model, reach)
+    most = min(LONGEST, reach)
     while True:
         try:
             return _choose(model, prompts, stop_token_ids, decoding, batch, engine, most)
@@ -101,12 +113,12 @@ def _choose(model, prompts, stop_token_ids, decoding, batch, engine, most):
     reference = Reference(model, prompts, decoding.max_new_tokens, most)
     lengths = [len(prompt) for prompt in prompts]
     refused = []
-    for name in _candidates(engine, decoding):
-        kind = SLOTS if name == SLOTS else "plain"
-        rows = 1 if name == ALONE else batch
+    for name in _candidates(model, engine, decoding):
+        settings = {"batch": batch, **TRIES[name]}
+        kind = "slots" if name == "slots" else "plain"
 
-        def build(kind=kind, rows=rows):
-            plan = plan_generation(model, lengths, decoding, batch=rows, engine=kind)
+        def build(kind=kind, settings=settings):
+            plan = plan_generation(model, lengths, decoding, engine=kind, **settings)
             return make_generator(model, stop_token_ids, decoding, plan)
 
         found = reference.examine(build)
@@ -116,7 +128,7 @@ def _choose(model, prompts, stop_token_ids, decoding, batch, engine, most):
             return found.engine, record | {"seconds": round(time.perf_counter() - started, 2)}
         refused.append(f"{name}: {found.fault}")
     if engine == "packed":
-        fault = refused[0].removeprefix(f"{SLOTS}: ")
+        fault = refused[0].removeprefix("slots: ")
         raise UserError(f"execution.engine: packed: {fault}; set execution.engine: auto")
     kind = causal_lm(model).config.model_type
     raise UserError(
@@ -125,24 +137,26 @@ def _choose(model, prompts, stop_token_ids, decoding, batch, engine, most):
     )
 
 
-def _candidates(engine: str, decoding: DecodingSettings) -> list[str]:
+def _candidates(model, engine: str, decoding: DecodingSettings) -> list[str]:
+    """Names of TRIES that come into question."""
+    slots, padded, eager, *alone = TRIES
     if engine == "packed":
         if decoding.num_beams > 1:
             raise UserError(
                 f"execution.engine: packed has no beams (generation.num_beams: "
                 f"{decoding.num_beams}); set execution.engine: auto"
             )
-        return [SLOTS]
-    slots = [SLOTS] if engine == "auto" and decoding.num_beams == 1 else []
-    return [*slots, PADDED, ALONE]
+        return [slots]
+    names = [slots] if engine == "auto" and decoding.num_beams == 1 else []
+    already = causal_lm(model).config._attn_implementation == "eager"
+    return [*names, padded, *([] if already else [eager]), *alone]
 
 
 def _why(name: str, engine: str, decoding: DecodingSettings, refused: list[str]) -> str:
     """Why this engine and no faster one."""
-    if name == SLOTS:
-        return "equal to the model's own forward"
-    asked = "generation.num_beams" if decoding.num_beams > 1 else "execution.engine: plain"
-    return "; ".join([asked] * (engine == "plain" or decoding.num_beams > 1) + refused)
+    reasons = ["generation.num_beams"] if decoding.num_beams > 1 else []
+    reasons += ["execution.engine: plain"] if engine == "plain" else []
+    return "; ".join(reasons + refused) or "equal to the model's own forward"
 
 
 def report_check(record: dict) -> None:

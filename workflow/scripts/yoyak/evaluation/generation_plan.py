@@ -3,7 +3,6 @@
 import inspect
 import os
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,6 +33,9 @@ class GenerationPlan:
         refill: free slots that are worth a prefill.
         graphs: whether decoding steps are captured CUDA graphs.
         engine: "slots", or "plain": transformers' `generate`, for which a beam counts as a row.
+        attention: the implementation that `generate` runs with; None: the one that was loaded.
+        cache: whether `generate` keeps keys, values and states; without, each token takes a forward
+            pass over its whole row.
     """
 
     slots: int
@@ -42,6 +44,8 @@ class GenerationPlan:
     refill: int = 1
     graphs: bool = False
     engine: str = "slots"
+    attention: str | None = None
+    cache: bool = True
 
     def bucket(self, rows: int) -> int:
         """The captured size that these rows use."""
@@ -54,7 +58,7 @@ class GenerationPlan:
         if self.engine == "plain":
             return (
                 f"generation: transformers' generate, {self.slots} rows at once, {self.capacity} "
-                "tokens each"
+                f"tokens each{'' if self.cache else ', without a cache'}"
             )
         steps = "captured graphs" if self.graphs else "plain steps"
         return (
@@ -81,16 +85,18 @@ def plan_generation(
     *,
     batch: int | str = "auto",
     engine: str = "slots",
+    attention: str | None = None,
+    cache: bool = True,
 ) -> GenerationPlan:
     """Choose a plan for these prompts.
 
     Args:
         prompt_lengths: tokens of every prompt that the plan must serve.
         batch: rows at once, or "auto".
-        engine: "slots" or "plain".
+        engine, attention, cache: as in GenerationPlan.
 
     Raises:
-        UserError: not even one row fits, in memory or in the model's table of positions.
+        UserError: not even one row fits.
     """
     model = causal_lm(model)
     config = model.config.get_text_config()
@@ -98,7 +104,6 @@ def plan_generation(
     on_gpu = weights.device.type == "cuda"
     longest = max(prompt_lengths, default=1)
     capacity = longest + decoding.max_new_tokens
-    _check_positions(model, capacity)
     if on_gpu:  # blocks of the decode kernel stay aligned
         capacity = -(-capacity // 8) * 8
     prefill_tokens = PREFILL_TOKENS_GPU if on_gpu else PREFILL_TOKENS_CPU
@@ -113,7 +118,7 @@ def plan_generation(
             row += slot_bytes(config, capacity, weights.element_size())
         else:
             row += longest * wide * weights.element_size()
-            row += _plain_row_bytes(model, config, longest, capacity, weights.element_size())
+            row += _plain_row_bytes(model, longest, capacity, attention)
         batch = min(batch, int(room // row))
         if batch < 1:
             raise UserError(
@@ -129,6 +134,8 @@ def plan_generation(
         refill=max(1, slots // 8),
         graphs=on_gpu and engine == "slots",
         engine=engine,
+        attention=attention,
+        cache=cache,
     )
 
 
@@ -138,15 +145,18 @@ def refuse_empty(prompts: list[list[int]]) -> None:
             raise UserError(f"prompt {index} is empty: a summary needs at least one token")
 
 
-@contextmanager
-def attention(model, implementation: str):
-    """The model with another attention function of transformers' interface, for a while."""
-    own = model.config._attn_implementation
-    model.set_attn_implementation(implementation)
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(own)
+def check_positions(model, needed: int) -> None:
+    """UserError where learned positions end before the longest row: nothing could be read there."""
+    config = causal_lm(model).config.get_text_config()
+    for name, part in model.named_modules():
+        learned = "pos" in name.rsplit(".", 1)[-1] or name.endswith("wpe")
+        known = getattr(config, "max_position_embeddings", None)
+        if learned and isinstance(part, torch.nn.Embedding) and known and needed > known:
+            raise UserError(
+                f"model type '{config.model_type}' knows {known} positions, the longest prompt "
+                f"with its summary takes {needed}: make dataset.encoder_max_len or "
+                "generation.max_new_tokens smaller"
+            )
 
 
 def causal_lm(model):
@@ -165,29 +175,17 @@ def _intermediate(config) -> int:
     return getattr(config, "intermediate_size", None) or 4 * config.hidden_size
 
 
-def _plain_row_bytes(model, config, longest: int, capacity: int, element_size: int) -> int:
+def _plain_row_bytes(model, longest: int, capacity: int, attention: str | None) -> int:
     """What a row of a padded batch needs beside its hidden states: cache, scores, logits."""
+    config = model.config.get_text_config()
+    element_size = model.get_input_embeddings().weight.element_size()
     heads = getattr(config, "num_attention_heads", None) or 0  # a pure state-space model has none
     needed = 2 * slot_bytes(config, capacity, element_size) if heads else 0  # grows by copying
-    if model.config._attn_implementation == "eager":
+    if (attention or config._attn_implementation) == "eager":
         needed += heads * longest**2 * (element_size + 8)
     if "logits_to_keep" not in inspect.signature(model.forward).parameters:
         needed += longest * config.vocab_size * (element_size + 4)
     return needed
-
-
-def _check_positions(model, needed: int) -> None:
-    """UserError where learned positions end before the longest row: nothing could be read there."""
-    for name, part in model.named_modules():
-        learned = "pos" in name.rsplit(".", 1)[-1] or name.endswith("wpe")
-        if learned and isinstance(part, torch.nn.Embedding):
-            known = model.config.get_text_config().max_position_embeddings
-            if needed > known:
-                raise UserError(
-                    f"model type '{model.config.model_type}' knows {known} positions, the longest "
-                    f"prompt with its summary takes {needed}: make dataset.encoder_max_len or "
-                    "generation.max_new_tokens smaller"
-                )
 
 
 def _free_bytes(device: torch.device) -> int:

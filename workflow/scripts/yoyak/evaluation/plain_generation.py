@@ -19,6 +19,7 @@ from yoyak.evaluation.generation_plan import (
     refuse_empty,
     too_many_rows,
 )
+from yoyak.evaluation.model_state import attention, forget_longer_rows
 from yoyak.settings.faults import is_out_of_memory
 
 
@@ -104,7 +105,10 @@ class PlainGenerator:
             mask[row, width - len(prompt) :] = 1
         chooser = [] if choose is None else [_Chooser(choose, width)]
         settings = {"do_sample": False, "pad_token_id": padding, **settings}
-        with _no_settings_of_its_own(self.model):
+        settings["use_cache"] = self.plan.cache
+        forget_longer_rows(self.model)
+        implementation = self.plan.attention or self.model.config._attn_implementation
+        with attention(self.model, implementation), _no_settings_of_its_own(self.model):
             return self.model.generate(
                 input_ids=tokens,
                 attention_mask=mask,

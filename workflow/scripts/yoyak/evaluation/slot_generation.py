@@ -23,11 +23,11 @@ from yoyak.evaluation.fused_forward import make_forward
 from yoyak.evaluation.generation_plan import (
     GenerationPlan,
     OnRow,
-    attention,
     causal_lm,
     refuse_empty,
     too_many_rows,
 )
+from yoyak.evaluation.model_state import attention
 from yoyak.settings.config import UserError
 from yoyak.settings.faults import is_out_of_memory
 
