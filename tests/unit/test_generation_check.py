@@ -11,7 +11,7 @@ import torch
 from test_generation import one_thread  # noqa: F401
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from yoyak.evaluation import decode_cache, fused_forward, resumable
+from yoyak.evaluation import check, decode_cache, fused_forward, resumable
 from yoyak.evaluation.decoding import DecodingSettings
 from yoyak.evaluation.generation import choose_generator
 from yoyak.evaluation.loading import LoadingPlan
@@ -217,6 +217,19 @@ def test_what_no_row_can_show_is_said():
     assert record["not_shown"] == ["sliding_window 59: no row has more than 59 tokens"]
     reached = make("mistral", {"sliding_window": 58})  # by the longest prompt's summary alone
     assert choose_generator(reached, PROMPTS, STOPS, GREEDY)[1]["not_shown"] == []
+
+
+def test_rows_too_long_for_the_memory_are_compared_in_part(monkeypatch):
+    def small_memory(model, tokens, places):
+        if len(tokens) > 40:
+            raise MemoryError
+        return own(model, tokens, places)
+
+    own = check.reference_logits
+    monkeypatch.setattr(check, "reference_logits", small_memory)
+    _, record = choose_generator(make("llama", {}), PROMPTS, STOPS, GREEDY)
+    assert record["engine"] == "slots"
+    assert record["not_shown"] == ["rows of up to 59 tokens: compared up to 29"]
 
 
 def test_sampling_draws_alike_in_both_engines():

@@ -7,19 +7,22 @@ of the number format. *Leaks*: a row's logits stay as they are, bit by bit, when
 are others.
 """
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-from yoyak.evaluation.generation_plan import causal_lm
-from yoyak.evaluation.model_state import attention, forget_longer_rows, undisturbed
+from yoyak.models.reference import (
+    causal_lm,
+    reference_logits,
+    spread,
+    undisturbed,
+)
 from yoyak.settings.config import UserError, one_line
 from yoyak.settings.faults import device_fault, is_out_of_memory
 
-# Largest root mean square of a row's difference, in units of its logits' spread over the
-# vocabulary. 16 bits: 5 times the largest of 50 starts of a sound engine.
+# Of a row's logits, as models.reference.spread measures it. 16 bits: 5 times the largest of 50
+# starts of a sound engine.
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 5e-2, torch.float16: 5e-2}
 STEPS = 3  # tokens decoded after each prompt
 LONGEST = 8192  # tokens of a row; eager attention needs memory with its square
@@ -60,7 +63,7 @@ class Reference:
             length = max(min(wanted, most), self.steps + 1)
             self.rows.append((prompt * (length // len(prompt) + 1))[:length])
         try:
-            with undisturbed(self.model), attention(self.model, "eager"):
+            with undisturbed(self.model):
                 self.logits = [self._after(row) for row in self.rows]
         except Exception as error:
             if isinstance(error, UserError) or _beyond_cure(error):
@@ -73,7 +76,7 @@ class Reference:
         Only what no other engine would cure is raised: UserError, memory, a broken device.
         """
         engine = difference = None
-        with undisturbed(self.model):
+        with undisturbed(self.model), torch.no_grad():
             try:
                 engine = build()
                 difference, fault = self._compare(engine) if self.rows else (0.0, None)
@@ -100,30 +103,20 @@ class Reference:
         """
         whole = self._forward(row, self.steps + 1)
         lengths = range(len(row) - self.steps, len(row))
-        if (
-            not lengths
-            or _difference(self._forward(row[: lengths[0]], 1), whole[:1]) <= self.tolerance
-        ):
+        if not lengths or spread(self._forward(row[: lengths[0]], 1), whole[:1]) <= self.tolerance:
             return whole
         parts = [self._forward(row[:length], 1) for length in lengths]
         return torch.cat([*parts, whole[-1:]])
 
     def _forward(self, row: list[int], last: int) -> torch.Tensor:
         """(last, vocabulary) float32 at the end of one row."""
-        device = self.model.get_input_embeddings().weight.device
-        tokens = torch.tensor([row], device=device)
-        keep = {}
-        if "logits_to_keep" in inspect.signature(self.model.forward).parameters:
-            keep["logits_to_keep"] = last
-        forget_longer_rows(self.model)
-        output = self.model(
-            input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False, **keep
-        )
-        logits = output.logits[0, -last:].float()
+        tokens = torch.tensor(row, device=self.model.get_input_embeddings().weight.device)
+        places = torch.arange(len(row) - last, len(row), device=tokens.device)
+        logits = reference_logits(self.model, tokens, places)
         if not logits.isfinite().all():
-            cure = "set model.compute_dtype: bfloat16" if self.dtype == torch.float16 else (
-                "its weights are damaged: fetch them again"
-            )  # fmt: skip
+            cure = "its weights are damaged: fetch them again"
+            if self.dtype == torch.float16:
+                cure = "set model.compute_dtype: bfloat16"
             raise UserError(
                 f"the model's own forward gives no finite logits in {self.dtype}; {cure}"
             )
@@ -134,17 +127,17 @@ class Reference:
         found = engine.logits(self.rows, self.steps)
         if not found.isfinite().all():
             return None, "logits are not finite"
-        difference = max(map(_difference, found, self.logits))
-        if difference > self.tolerance:
+        difference = max(map(spread, found, self.logits))
+        if not difference <= self.tolerance:
             return difference, f"logits differ by {difference:.1e} (tolerance {self.tolerance:.0e})"
         for kept in (0, 1):  # every other row keeps its tokens
             rows = [row if i % 2 == kept else row[::-1] for i, row in enumerate(self.rows)]
             again = engine.logits(rows, self.steps)[kept::2]
             moved = 0.0
             if not torch.equal(again, found[kept::2]):
-                moved = max(map(_difference, again, found[kept::2]))
+                moved = max(map(spread, again, found[kept::2]))
             # Routing changes the shapes of an expert's products, and so their rounding.
-            if moved > (self.tolerance if self._has_experts() else 0.0):
+            if not moved <= (self.tolerance if self._has_experts() else 0.0):
                 return difference, f"a row's logits move by {moved:.1e} with its neighbours' tokens"
         return difference, None
 
@@ -155,13 +148,12 @@ class Reference:
     def _not_shown(self) -> list[str]:
         """What these rows could not tell, and why it does not matter."""
         config, notes = self.model.config.get_text_config(), []
-        shown = min(self.reach, self.most)
-        if shown < self.reach:
-            notes.append(f"rows of more than {shown} tokens: compared up to there")
+        if self.most < self.reach:
+            notes.append(f"rows of up to {self.reach} tokens: compared up to {self.most}")
         for key in ("sliding_window", "attention_chunk_size"):
             window = getattr(config, key, None)
-            if isinstance(window, int) and window >= shown:
-                notes.append(f"{key} {window}: no row has more than {shown} tokens")
+            if isinstance(window, int) and window >= self.reach:
+                notes.append(f"{key} {window}: no row has more than {self.reach} tokens")
         return notes
 
 
@@ -180,9 +172,3 @@ def _chosen(prompts: list[list[int]]) -> list[list[int]]:
     places = dict.fromkeys((0, len(order) - 1, len(order) // 3, 2 * len(order) // 3))
     chosen = [order[place] for place in places if order]
     return chosen * 2 if len(chosen) == 1 else chosen
-
-
-def _difference(found: torch.Tensor, reference: torch.Tensor) -> float:
-    """Largest of a row's places: rms of the difference over rms of the centred reference."""
-    spread = (reference - reference.mean(dim=-1, keepdim=True)).square().mean(dim=-1).sqrt()
-    return ((found - reference).square().mean(dim=-1).sqrt() / spread).max().item()

@@ -19,13 +19,13 @@ from yoyak.evaluation.generation_plan import (
     GenerationPlan,
     OnRow,
     OutOfMemory,
-    causal_lm,
     check_positions,
     plan_generation,
     refuse_empty,
 )
 from yoyak.evaluation.plain_generation import PlainGenerator
 from yoyak.evaluation.slot_generation import Generator
+from yoyak.models.reference import causal_lm
 from yoyak.settings.config import UserError
 from yoyak.settings.faults import is_out_of_memory
 
@@ -101,7 +101,7 @@ def choose_generator(
         try:
             return _choose(model, prompts, stop_token_ids, decoding, batch, engine, most)
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or most <= 64:
+            if not is_out_of_memory(error) or most <= 16:
                 raise
         most //= 2  # the model's own attention takes memory with the square of a row's length
         if torch.cuda.is_available():

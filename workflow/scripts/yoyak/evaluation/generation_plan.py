@@ -1,6 +1,5 @@
 """How many rows are decoded at once: from the free memory, printed and recorded."""
 
-import inspect
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ import torch
 
 from yoyak.evaluation.decode_cache import kv_shape
 from yoyak.evaluation.decoding import DecodingSettings, Generated
+from yoyak.models.reference import causal_lm
 from yoyak.settings.config import UserError
 
 OnRow = Callable[[int, Generated], None]
@@ -159,11 +159,6 @@ def check_positions(model, needed: int) -> None:
             )
 
 
-def causal_lm(model):
-    """The transformers model itself; peft's wrapper is taken off, its LoRA layers stay in."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
 def slot_bytes(config, capacity: int, element_size: int) -> int:
     """Memory of one row's keys and values over all layers."""
     kv_heads, positions, head_dim = kv_shape(config, capacity)
@@ -176,15 +171,13 @@ def _intermediate(config) -> int:
 
 
 def _plain_row_bytes(model, longest: int, capacity: int, attention: str | None) -> int:
-    """What a row of a padded batch needs beside its hidden states: cache, scores, logits."""
+    """What a row of a padded batch needs beside its hidden states: cache and scores."""
     config = model.config.get_text_config()
     element_size = model.get_input_embeddings().weight.element_size()
     heads = getattr(config, "num_attention_heads", None) or 0  # a pure state-space model has none
     needed = 2 * slot_bytes(config, capacity, element_size) if heads else 0  # grows by copying
     if (attention or config._attn_implementation) == "eager":
         needed += heads * longest**2 * (element_size + 8)
-    if "logits_to_keep" not in inspect.signature(model.forward).parameters:
-        needed += longest * config.vocab_size * (element_size + 4)
     return needed
 
 

@@ -15,11 +15,10 @@ from yoyak.evaluation.decoding import DecodingSettings, Generated, choose_tokens
 from yoyak.evaluation.generation_plan import (
     GenerationPlan,
     OnRow,
-    causal_lm,
     refuse_empty,
     too_many_rows,
 )
-from yoyak.evaluation.model_state import attention, forget_longer_rows
+from yoyak.models.reference import attention_of, causal_lm, forget_longer_rows
 from yoyak.settings.faults import is_out_of_memory
 
 
@@ -108,7 +107,7 @@ class PlainGenerator:
         settings["use_cache"] = self.plan.cache
         forget_longer_rows(self.model)
         implementation = self.plan.attention or self.model.config._attn_implementation
-        with attention(self.model, implementation), _no_settings_of_its_own(self.model):
+        with attention_of(self.model, implementation), _no_settings_of_its_own(self.model):
             return self.model.generate(
                 input_ids=tokens,
                 attention_mask=mask,

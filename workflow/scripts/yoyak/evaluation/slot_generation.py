@@ -23,11 +23,10 @@ from yoyak.evaluation.fused_forward import make_forward
 from yoyak.evaluation.generation_plan import (
     GenerationPlan,
     OnRow,
-    causal_lm,
     refuse_empty,
     too_many_rows,
 )
-from yoyak.evaluation.model_state import attention
+from yoyak.models.reference import attention_of, causal_lm
 from yoyak.settings.config import UserError
 from yoyak.settings.faults import is_out_of_memory
 
@@ -78,7 +77,7 @@ class Generator:
 
         self.model.eval()
         try:
-            with attention(self.model, SLOT_ATTENTION):
+            with attention_of(self.model, SLOT_ATTENTION):
                 self._allocate()
                 self._loop(prompts, finish)
         except (RuntimeError, MemoryError) as error:
@@ -101,7 +100,7 @@ class Generator:
         cache = self._new_cache(len(rows), max(map(len, rows)))
         prompts = [row[: len(row) - steps] for row in rows]
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.device)
-        with attention(self.model, SLOT_ATTENTION):
+        with attention_of(self.model, SLOT_ATTENTION):
             flat, batch, ends = self._pack(prompts, cache, first_slot=0)
             found = [self.forward(flat, batch, ends - 1)]
             for step in range(steps):
