@@ -130,9 +130,10 @@ def generate_splits(
     every_prompt = [prompt for split in prompts.values() for prompt in split]
     decoding = DecodingSettings.from_config(config)
     stops = stop_token_ids(tokenizer, prompt_format)
-    batch = config["execution"]["generation_batch"]
-    session.prepare(model, every_prompt, decoding, stops, batch)
-    print(session.plan.describe(), file=sys.stderr)
+    execution = config["execution"]
+    session.prepare(
+        model, every_prompt, decoding, stops, execution["generation_batch"], execution["engine"]
+    )
 
     loaded = time.perf_counter()
     results = {}
@@ -154,6 +155,7 @@ def generate_splits(
         "stop_tokens": {str(stop): tokenizer.convert_ids_to_tokens(stop) for stop in stops},
         "resumed_rows": session.resumed_rows,
         "execution": session.record(),
+        "check": session.check,
         "wall_seconds": round(time.perf_counter() - started, 2),
         "generation_seconds": round(seconds, 2),
         "tokens_per_second": round(session.fresh_tokens / seconds, 1),

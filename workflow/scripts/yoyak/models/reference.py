@@ -42,6 +42,14 @@ def undisturbed(model) -> Iterator[None]:
                 module.training = training
 
 
+def forget_longer_rows(model) -> None:
+    """Dynamic RoPE keeps the frequencies of the longest row that it has seen, until a short one."""
+    kinds = {str(getattr(part, "rope_type", "")) for part in model.modules()}
+    if any("dynamic" in kind for kind in kinds):
+        device = model.get_input_embeddings().weight.device
+        model(input_ids=torch.zeros(1, 1, dtype=torch.int64, device=device), use_cache=False)
+
+
 @torch.no_grad()
 def reference_logits(model, input_ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     """Logits after some of a row's tokens: eager attention, no packing, no padding, no cache.
@@ -53,6 +61,7 @@ def reference_logits(model, input_ids: torch.Tensor, positions: torch.Tensor) ->
         (n, vocabulary) float32. The head with all that the model does to its logits is its own.
     """
     with attention_of(model, EAGER):
+        forget_longer_rows(model)
         output = causal_lm(model)(
             input_ids=input_ids[None], use_cache=False, logits_to_keep=positions
         )
