@@ -22,7 +22,7 @@ from yoyak.training.loss import batch_logits, batch_loss, model_logits
 
 # Of losses and of logits: in 16 bits five times the largest difference of 50 starts without any
 # fault, measured by tests/benchmarks/engine_check.py; the figures stand in docs/architectures.md.
-TOLERANCE = {"float32": (1e-5, 1e-5), "bfloat16": (2e-2, 1e-1), "float16": (4e-3, 2e-2)}
+TOLERANCE = {"float32": (1e-5, 1e-5), "bfloat16": (2e-2, 3e-1), "float16": (4e-3, 3e-2)}
 SCALES = (2.0**16, 2.0**12, 2.0**8, 2.0**4, 1.0)  # of a float16 loss: where its scaler may settle
 EDGE = 8  # places at a row's beginning and end that are looked at for leaks
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
