@@ -214,7 +214,9 @@ def test_engines_that_are_asked_for(capsys):
 def test_what_no_row_can_show_is_said():
     wide = make("mistral", {"sliding_window": 59})
     _, record = choose_generator(wide, PROMPTS, STOPS, GREEDY)
-    assert record["not_shown"] == ["sliding_window 59: no row has more than 59 tokens"]
+    assert record["not_shown"] == [
+        "sliding_window 59: no row is longer (59 tokens at most), it cannot matter"
+    ]
     reached = make("mistral", {"sliding_window": 58})  # by the longest prompt's summary alone
     assert choose_generator(reached, PROMPTS, STOPS, GREEDY)[1]["not_shown"] == []
 

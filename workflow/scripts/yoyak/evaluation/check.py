@@ -13,7 +13,10 @@ from dataclasses import dataclass
 import torch
 
 from yoyak.models.reference import (
+    LOGITS_TOLERANCE,
     causal_lm,
+    has_experts,
+    idle_windows,
     reference_logits,
     spread,
     undisturbed,
@@ -21,9 +24,6 @@ from yoyak.models.reference import (
 from yoyak.settings.config import UserError, one_line
 from yoyak.settings.faults import device_fault, is_out_of_memory
 
-# Of a row's logits, as models.reference.spread measures it. 16 bits: 5 times the largest of 50
-# starts of a sound engine.
-TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 5e-1, torch.float16: 5e-2}
 STEPS = 3  # tokens decoded after each prompt
 LONGEST = 8192  # tokens of a row; eager attention needs memory with its square
 
@@ -53,7 +53,7 @@ class Reference:
     def __init__(self, model, prompts: list[list[int]], max_new_tokens: int, most: int = LONGEST):
         self.model = causal_lm(model)
         self.dtype = self.model.get_input_embeddings().weight.dtype
-        self.tolerance = TOLERANCE[self.dtype]
+        self.tolerance = LOGITS_TOLERANCE[self.dtype]
         self.steps = min(STEPS, max_new_tokens - 1)
         self.reach = max(map(len, prompts), default=0) + max_new_tokens - 1
         self.most = most
@@ -137,23 +137,15 @@ class Reference:
             if not torch.equal(again, found[kept::2]):
                 moved = max(map(spread, again, found[kept::2]))
             # Routing changes the shapes of an expert's products, and so their rounding.
-            if not moved <= (self.tolerance if self._has_experts() else 0.0):
+            if not moved <= (self.tolerance if has_experts(self.model) else 0.0):
                 return difference, f"a row's logits move by {moved:.1e} with its neighbours' tokens"
         return difference, None
 
-    def _has_experts(self) -> bool:
-        names = [name for name, _ in self.model.named_parameters()]
-        return any("expert" in name or "moe" in name for name in names)
-
     def _not_shown(self) -> list[str]:
         """What these rows could not tell, and why it does not matter."""
-        config, notes = self.model.config.get_text_config(), []
+        notes = idle_windows(self.model, self.reach)
         if self.most < self.reach:
             notes.append(f"rows of up to {self.reach} tokens: compared up to {self.most}")
-        for key in ("sliding_window", "attention_chunk_size"):
-            window = getattr(config, key, None)
-            if isinstance(window, int) and window >= self.reach:
-                notes.append(f"{key} {window}: no row has more than {self.reach} tokens")
         return notes
 
 

@@ -6,6 +6,12 @@ from collections.abc import Iterator
 import torch
 
 EAGER = "eager"
+# How far a sound engine may be off, of a row's mean loss (as a share of it, or of 1) and of its
+# logits (`spread`). Five times the largest difference of fifty starts without a fault, but for
+# losses in float32; measured by tests/benchmarks/engine_check.py, see docs/architectures.md.
+LOSS_TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 4e-2, torch.float16: 5e-3}
+LOGITS_TOLERANCE = {torch.float32: 7.5e-5, torch.bfloat16: 3.1e-1, torch.float16: 5e-2}
+WINDOWS = ("sliding_window", "attention_chunk_size")
 
 
 def causal_lm(model):
@@ -66,6 +72,23 @@ def reference_logits(model, input_ids: torch.Tensor, positions: torch.Tensor) ->
             input_ids=input_ids[None], use_cache=False, logits_to_keep=positions
         )
     return output.logits[0].float()
+
+
+def has_experts(model) -> bool:
+    """Whether it mixes experts: their products change shape, and rounding, with the routing."""
+    names = [name for name, _ in model.named_parameters()]
+    return any("expert" in name or "moe" in name for name in names)
+
+
+def idle_windows(model, longest: int) -> list[str]:
+    """What no row of so many tokens can show, in words: a window that it does not reach."""
+    config = causal_lm(model).config.get_text_config()
+    sizes = {name: getattr(config, name, None) for name in WINDOWS}
+    return [
+        f"{name} {size:,}: no row is longer ({longest:,} tokens at most), it cannot matter"
+        for name, size in sizes.items()
+        if isinstance(size, int) and size >= longest
+    ]
 
 
 def spread(logits: torch.Tensor, expected: torch.Tensor) -> float:

@@ -14,24 +14,29 @@ from torch.nn.functional import cross_entropy
 
 from yoyak.data.packing import IGNORED, Pack, build_pack
 from yoyak.data.padding import PaddedBatch, build_padded
-from yoyak.models.reference import causal_lm, reference_logits, spread, undisturbed
+from yoyak.models.reference import (
+    LOGITS_TOLERANCE,
+    LOSS_TOLERANCE,
+    has_experts,
+    idle_windows,
+    reference_logits,
+    spread,
+    undisturbed,
+)
 from yoyak.run.execution import Plan
 from yoyak.settings.config import one_line
 from yoyak.settings.faults import is_out_of_memory
 from yoyak.training.loss import batch_logits, batch_loss, model_logits
 
-# Of losses and of logits: in 16 bits five times the largest difference of 50 starts without any
-# fault, measured by tests/benchmarks/engine_check.py; the figures stand in docs/architectures.md.
-TOLERANCE = {"float32": (1e-5, 1e-5), "bfloat16": (2e-2, 3e-1), "float16": (4e-3, 3e-2)}
 SCALES = (2.0**16, 2.0**12, 2.0**8, 2.0**4, 1.0)  # of a float16 loss: where its scaler may settle
 EDGE = 8  # places at a row's beginning and end that are looked at for leaks
-EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
-WINDOWS = ("sliding_window", "attention_chunk_size")
 
 
 @dataclass
 class Reference:
     """Real examples and what transformers' own forward makes of them.
+
+    left_out: examples that its attention, which takes memory with a row's square, had no room for.
 
     rows: {"input_ids", "labels"}, on the device. logits: of each row's supervised positions,
     (n, vocabulary) float32. losses: mean loss of each row.
@@ -41,6 +46,7 @@ class Reference:
     logits: list[torch.Tensor]
     losses: list[float]
     seconds: float
+    left_out: list[str]
 
 
 @dataclass
@@ -95,15 +101,24 @@ def pick_examples(*datasets) -> list[dict]:
 def make_reference(model, rows: list[dict], plan: Plan) -> Reference:
     """The reference's losses and logits; the model must run its own layers."""
     started = time.perf_counter()
-    rows = [{name: part.to(plan.device) for name, part in row.items()} for row in rows]
-    logits, losses = [], []
+    found = Reference([], [], [], 0.0, [])
     with undisturbed(model), number_format(plan):
         for row in rows:
+            row = {name: part.to(plan.device) for name, part in row.items()}
             targets = row["labels"][1:]
             positions = torch.nonzero(targets != IGNORED).squeeze(1)
-            logits.append(reference_logits(model, row["input_ids"], positions))
-            losses.append(cross_entropy(logits[-1], targets[positions]).item())
-    return Reference(rows, logits, losses, time.perf_counter() - started)
+            try:
+                logits = reference_logits(model, row["input_ids"], positions)
+            except (RuntimeError, MemoryError) as error:
+                if len(rows) == 1 or not is_out_of_memory(error):
+                    raise
+                found.left_out.append(f"an example of {len(targets) + 1:,} tokens: no memory")
+                continue
+            found.rows.append(row)
+            found.logits.append(logits)
+            found.losses.append(cross_entropy(logits, targets[positions]).item())
+    found.seconds = time.perf_counter() - started
+    return found
 
 
 def check_engine(model, reference: Reference, plan: Plan) -> Check:
@@ -112,8 +127,10 @@ def check_engine(model, reference: Reference, plan: Plan) -> Check:
     An error inside the engine is a finding; only memory that runs out is raised.
     """
     longest = max(len(row["input_ids"]) for row in reference.rows)
-    found = Check(plan.runs(), TOLERANCE[plan.compute_dtype], len(reference.rows), longest)
-    found.not_shown = _not_shown(model, longest)
+    dtype = getattr(torch, plan.compute_dtype)
+    tolerance = (LOSS_TOLERANCE[dtype], LOGITS_TOLERANCE[dtype])
+    found = Check(plan.runs(), tolerance, len(reference.rows), longest)
+    found.not_shown = idle_windows(model, longest) + reference.left_out
     started = time.perf_counter()
     try:
         with undisturbed(model), number_format(plan):
@@ -245,21 +262,6 @@ def _backward_problem(model, reference: Reference, plan: Plan) -> str | None:
             return None
     cure = "; set model.compute_dtype: bfloat16" if plan.compute_dtype == "float16" else ""
     return f"the gradients of the first examples are not finite in {plan.compute_dtype}{cure}"
-
-
-def has_experts(model) -> bool:
-    config = causal_lm(model).config.get_text_config()
-    return any((getattr(config, name, None) or 1) > 1 for name in EXPERTS)
-
-
-def _not_shown(model, longest: int) -> list[str]:
-    config = causal_lm(model).config.get_text_config()
-    sizes = {name: getattr(config, name, None) for name in WINDOWS}
-    return [
-        f"{name} {size:,} is longer than every example and cannot matter"
-        for name, size in sizes.items()
-        if isinstance(size, int) and size >= longest
-    ]
 
 
 def _worst(numbers: list[float]) -> float:
