@@ -160,6 +160,7 @@ def summarize(
     language: str,
 ) -> list[str]:
     """One summary a dialogue, just as generate.py would write it."""
+    from yoyak.data.control_tokens import decode_summaries
     from yoyak.data.encoding import build_prompts
     from yoyak.data.prompts import stop_token_ids
     from yoyak.evaluation.decoding import DecodingSettings
@@ -186,7 +187,7 @@ def summarize(
         decoding=decoding,
         plan=plan,
     )
-    texts = tokenizer.batch_decode([row.tokens for row in results], skip_special_tokens=True)
+    texts = decode_summaries(tokenizer, [row.tokens for row in results])
     return [text.strip() for text in texts]
 
 
