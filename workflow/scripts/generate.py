@@ -111,6 +111,7 @@ def generate_splits(
         files: CSV of each split, as prepare_data.py writes it.
         work: folder that finished rows stream to and are picked up from.
     """
+    from yoyak.data.control_tokens import decode_summaries
     from yoyak.data.dialogues import read_dialogues
     from yoyak.data.encoding import build_prompts
     from yoyak.data.prompts import stop_token_ids
@@ -144,7 +145,7 @@ def generate_splits(
     seconds = time.perf_counter() - loaded
     lines = {}
     for split, generated in results.items():
-        texts = tokenizer.batch_decode([row.tokens for row in generated], skip_special_tokens=True)
+        texts = decode_summaries(tokenizer, [row.tokens for row in generated])
         columns = (rows[split], texts, prompts[split], generated, shortened[split])
         lines[split] = "".join(prediction_line(*row) for row in zip(*columns, strict=True))
     record = {

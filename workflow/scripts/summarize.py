@@ -161,6 +161,7 @@ def summarize(
     language: str,
 ) -> list[str]:
     """One summary a dialogue, just as generate.py would write it."""
+    from yoyak.data.control_tokens import decode_summaries
     from yoyak.data.encoding import build_prompts
     from yoyak.data.prompts import stop_token_ids
     from yoyak.evaluation.decoding import DecodingSettings
@@ -181,7 +182,7 @@ def summarize(
             model, prompts, decoding, stops, execution["generation_batch"], execution["engine"]
         )
         results = session.generate(prompts, Path(work) / "rows.jsonl", lambda *_: None)
-    texts = tokenizer.batch_decode([row.tokens for row in results], skip_special_tokens=True)
+    texts = decode_summaries(tokenizer, [row.tokens for row in results])
     return [text.strip() for text in texts]
 
 

@@ -10,6 +10,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from yoyak.models.chat_tokens import add_chat_tokens, set_padding
 from yoyak.models.checkpoints import Checkpoint, hub_error, reach, resolve_checkpoint
+from yoyak.models.embedding_rows import make_room, said, trained_rows
+from yoyak.models.end_tokens import named_end_ids
 from yoyak.models.gguf import plain_checkpoint
 from yoyak.settings.config import UserError, one_line
 
@@ -43,11 +45,13 @@ class LoRALoader:
         self.dtype = DTYPES[compute_dtype or self.model_config["compute_dtype"]]
         found = reach(resolve_checkpoint(self.model_config), self.model_config)
         self.checkpoint: Checkpoint = plain_checkpoint(found, self.model_config)
-        self.new_token_ids: list[int] = []
+        self.new_token_ids: list[int] = []  # added or without a row: they have to be trained
+        self.rowless: dict[int, str] = {}
 
     def load_tokenizer(self):
         """The checkpoint's tokenizer with left padding and, where it lacks one, a chat template.
 
+        Its `named_end_ids` are the end tokens that the checkpoint's own files name.
         Raises UserError when it cannot be had or read.
         """
         try:
@@ -57,7 +61,11 @@ class LoRALoader:
         except Exception as error:
             raise hub_error(self.model_config, error) from error
         self.new_token_ids = add_chat_tokens(tokenizer, self.model_config["chat_template"])
+        return self._ready(tokenizer)
+
+    def _ready(self, tokenizer):
         set_padding(tokenizer)
+        tokenizer.named_end_ids = named_end_ids(self.checkpoint, self.model_config, tokenizer)
         return tokenizer
 
     def load_for_training(self, seed: int):
@@ -69,6 +77,8 @@ class LoRALoader:
         tokenizer = self.load_tokenizer()
         model = self._load_base(tokenizer)
         model.config.use_cache = False
+        if self.rowless:
+            log.info("%s: they are trained and saved with the model", said(self.rowless))
         torch.manual_seed(seed)  # the adapters, whatever was drawn while loading
         if self.model_config["use_lora"]:
             model = self._add_adapters(model)
@@ -83,11 +93,14 @@ class LoRALoader:
         """
         if adapter is None:
             tokenizer = self.load_tokenizer()
-            return self._load_base(tokenizer).eval(), tokenizer
+            model = self._load_base(tokenizer).eval()
+            if self.rowless:
+                log.warning("%s: untrained, they mean nothing to the model yet", said(self.rowless))
+            return model, tokenizer
         adapter = Path(adapter)
         if not (adapter / "adapter_config.json").is_file():
             return self._load_whole(adapter)
-        tokenizer = _saved_tokenizer(adapter)
+        tokenizer = self._ready(_saved_tokenizer(adapter))
         model = _with_adapter(self._load_base(tokenizer), adapter)
         if self._dequantized or not self.model_config["use_qlora"]:
             model = model.merge_and_unload().to(self.dtype)
@@ -136,7 +149,8 @@ class LoRALoader:
                 f"{sorted(info['missing_keys'])[0]} ({len(info['missing_keys'])} in all); is it a "
                 "whole causal language model?"
             )
-        _make_room(model, len(tokenizer))
+        self.rowless = make_room(model, tokenizer)
+        self.new_token_ids = sorted({*self.new_token_ids, *self.rowless})
         if self._dequantized:
             model = _plain_weights(model.dequantize(dtype=self.dtype))
         _keep_cpu_weights_unpacked(model)
@@ -147,11 +161,6 @@ class LoRALoader:
 
         targets = self.lora_config["target_modules"]
         _check_targets(model, targets)
-        rows = {}
-        if self.new_token_ids:
-            tied = model.config.tie_word_embeddings
-            names = ["embed_tokens"] if tied else ["embed_tokens", "lm_head"]
-            rows["trainable_token_indices"] = {name: self.new_token_ids for name in names}
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         adapted = get_peft_model(
@@ -163,7 +172,7 @@ class LoRALoader:
                 target_modules=targets,
                 bias="none",
                 task_type="CAUSAL_LM",
-                **rows,
+                trainable_token_indices=trained_rows(model, self.new_token_ids),
             ),
         )
         # As the config says it, not as a path of this machine.
@@ -209,7 +218,6 @@ def _saved_tokenizer(adapter: Path):
         raise UserError(
             f"{adapter}: its tokenizer cannot be read ({one_line(error)[:200]})"
         ) from error
-    set_padding(tokenizer)
     return tokenizer
 
 
@@ -229,24 +237,6 @@ def _with_adapter(model, adapter: Path):
             f"{adapter}: the adapter is damaged or belongs to another model "
             f"({one_line(error)[:200]}); train it again"
         ) from error
-
-
-def _make_room(model, tokens: int) -> None:
-    """Embedding rows for added tokens: about the mean of all rows, the same ones in every run.
-
-    So a zero-shot generation, which never trains them, gives the same result twice.
-    """
-    old = model.get_input_embeddings().num_embeddings
-    if tokens <= old:
-        return
-    model.resize_token_embeddings(tokens, mean_resizing=False)
-    parts = (model.get_input_embeddings(), model.get_output_embeddings())
-    for weight in {id(part.weight): part.weight for part in parts}.values():
-        generator = torch.Generator().manual_seed(0)
-        noise = torch.randn(tokens - old, weight.shape[1], generator=generator)
-        known = weight.data[:old].float()
-        rows = known.mean(0) + 0.1 * known.std(0) * noise.to(weight.device)
-        weight.data[old:] = rows.to(weight.dtype)
 
 
 def _check_targets(model, targets: list[str] | str) -> None:

@@ -11,6 +11,7 @@ from transformers import AutoConfig
 
 from yoyak.data.llm_dataset import LLMSummarizationDataset
 from yoyak.models.checkpoints import hub_error
+from yoyak.models.embedding_rows import trained_tokens
 from yoyak.models.lora_loader import LoRALoader, save_trained
 from yoyak.models.reference import EAGER, causal_lm
 from yoyak.run.execution import Engine, ModelShape, Plan, plan_training
@@ -277,6 +278,7 @@ def summary(trainer: LLMTrainer) -> dict:
         "tokens": trainer.tokens,
         "supervised_tokens": trainer.supervised_tokens,
         "skipped_steps": trainer.watch.skipped,
+        "trained_embedding_rows": trained_tokens(trainer.model, trainer.processing_class),
         "train_loss": sum(losses) / len(losses),
         "best_eval_loss": trainer.state.best_metric,
         "best_step": trainer.state.best_global_step,
