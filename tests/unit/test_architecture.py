@@ -69,13 +69,11 @@ def distance(found, expected) -> float:
     return ((found - expected).abs().max() / expected.abs().max()).item()
 
 
-def load_eager(config, monkeypatch):
-    """For training, by transformers' own attention: not every kind runs with the packed one."""
-    load = LoRALoader._load_base
-    monkeypatch.setattr(LoRALoader, "_load_base", lambda self, tokenizer, **_: load(
-        self, tokenizer, attention="eager"))  # fmt: skip
+def adapted(config):
+    """A model whose adapters are random: fresh ones are zero."""
     model, tokenizer = LoRALoader(config).load_for_training(seed=1)
-    with torch.no_grad():  # fresh ones are zero
+    model.get_base_model().set_attn_implementation("eager")
+    with torch.no_grad():
         for _, part in sorted(adapters(model).items()):
             part.normal_(std=0.05)
     return model, tokenizer
@@ -85,10 +83,10 @@ def load_eager(config, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_auto_finds_the_projections_and_every_adapter_learns(kind, tmp_path, monkeypatch):
+def test_auto_finds_the_projections_and_every_adapter_learns(kind, tmp_path):
     settings, names = KINDS[kind]
     config = auto(write_other(tmp_path, kind, **settings))
-    model, tokenizer = load_eager(config, monkeypatch)
+    model, tokenizer = adapted(config)
     assert set(adapted_modules(model)) == names
     layers = {name.split(".lora_")[0] for name in adapters(model)}
     assert all("lm_head" not in name and "router" not in name for name in layers)
@@ -170,11 +168,8 @@ def test_the_text_model_of_a_multimodal_checkpoint_is_the_whole_one_on_text(kind
     text, _ = LoRALoader(config).load_for_generation()
     assert torch.equal(logits(text), logits(whole))
     assert not any("vision" in name for name, _ in text.named_parameters())
-    model, tokenizer = LoRALoader(config).load_for_training(seed=1)
+    model, tokenizer = adapted(config)
     assert set(adapted_modules(model)) == set(PROJECTIONS) and len(adapters(model)) == 2 * 2 * 7
-    with torch.no_grad():
-        for _, part in sorted(adapters(model).items()):
-            part.normal_(std=0.05)
     save_trained(model, tokenizer, tmp_path / "adapter")
     merged, _ = LoRALoader(config).load_for_generation(tmp_path / "adapter")
     assert distance(logits(merged), logits(model)) < 1e-5
