@@ -48,6 +48,15 @@ KINDS = {
         {**LLAMA, **HYBRID, "num_local_experts": 4, "shared_intermediate_size": 64},
         {*ATTENTION, "in_proj", "input_linear", "output_linear"},
     ),
+    "gemma3n_text": (
+        {
+            **{**LLAMA, "intermediate_size": [128, 128], "layer_types": ["full_attention"] * 2},
+            **{"vocab_size_per_layer_input": VOCABULARY, "hidden_size_per_layer_input": 8},
+            **{"head_dim": 16, "num_kv_shared_layers": 0, "laurel_rank": 4},
+            "activation_sparsity_pattern": [0.0, 0.0],
+        },
+        set(PROJECTIONS),
+    ),
     "mamba": ({"hidden_size": 64, "num_hidden_layers": 2}, {"in_proj"}),
 }
 
@@ -234,11 +243,11 @@ def test_a_shape_comes_from_any_config_and_is_on_the_large_side(kind, tmp_path):
     settings, _ = KINDS[kind]
     loader = LoRALoader(auto(write_other(tmp_path, kind, **settings)))
     true = sum(weight.numel() for weight in loader.decoder.empty.parameters())
-    shape = ModelShape.from_config(loader.decoder.config)
-    assert 0.95 * true < shape.parameters < 2 * true
+    shape = loader.decoder.shape
+    assert 0.98 * true <= shape.parameters < 2 * true
     assert not shape.fusable
-    raw = read_shape(tmp_path / "config.json")
-    assert raw is not None and raw.parameters > 0.95 * true
+    raw = read_shape(tmp_path / "config.json")  # without torch: no modules to count
+    assert raw is not None and raw.parameters > 0.7 * true
 
 
 @pytest.mark.parametrize(

@@ -223,8 +223,7 @@ def read_shape(config: dict) -> ModelShape:
     from yoyak.models.architecture import find_decoder
     from yoyak.models.checkpoints import resolve_checkpoint
 
-    decoder = find_decoder(resolve_checkpoint(config["model"]), config["model"])
-    return ModelShape.from_config(decoder.config)
+    return find_decoder(resolve_checkpoint(config["model"]), config["model"]).shape
 
 
 def in_words(seconds: float) -> str:

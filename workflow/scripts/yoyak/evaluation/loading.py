@@ -9,7 +9,7 @@ import torch
 from transformers.utils import logging
 
 from yoyak.models.lora_loader import LoRALoader
-from yoyak.run.execution import GPU_RESERVE, ModelShape, available_threads
+from yoyak.run.execution import GPU_RESERVE, available_threads
 
 # Weights from which a product is worth several threads. Below, waiting for each other costs more,
 # and two jobs side by side slow each other down tenfold.
@@ -41,7 +41,7 @@ def plan_loading(config: dict, device: str) -> LoadingPlan:
         dtype = "float32"
     elif dtype == "bfloat16" and not torch.cuda.is_bf16_supported(including_emulation=False):
         dtype = "float16"
-    shape = ModelShape.from_config(LoRALoader(config).decoder.config)
+    shape = LoRALoader(config).decoder.shape
     threads = execution["threads"]
     if threads == "auto":
         threads = 1 if shape.linear_parameters < SHARED_FROM else available_threads()

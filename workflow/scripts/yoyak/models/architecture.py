@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -14,12 +14,19 @@ from transformers.models.auto.modeling_auto import (
 from transformers.pytorch_utils import Conv1D
 
 from yoyak.models.checkpoints import Checkpoint, hub_error, refuse_quantised
+from yoyak.run.memory import ModelShape
 from yoyak.settings.config import UserError, one_line
 
 log = logging.getLogger(__name__)
 SEVEN = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 # Linear modules of a decoder layer that choose and do not project, by a part of their path.
 NO_PROJECTION = ("gate", "shared_expert_gate", "indexer")
+# By what else the module has that holds them: kernels of state-space mixers take all weights but
+# that of in_proj, and Gemma 3n clips its coefficients in place.
+BYPASSED = {
+    "D": ("x_proj", "dt_proj", "out_proj"),
+    "prediction_coefs": ("prediction_coefs", "correction_coefs"),
+}
 # Of a multimodal checkpoint's weights, as transformers 5 names them and as it used to, to the names
 # of the text model alone.
 TEXT_WEIGHTS = {
@@ -50,6 +57,15 @@ class Decoder:
                 f"model.checkpoint: transformers cannot build a {self.config.model_type} of this "
                 f"config.json ({one_line(error)[:200]}); choose another checkpoint"
             ) from error
+
+    @cached_property
+    def shape(self) -> ModelShape:
+        """What memory and time depend on: from the config, no smaller than the modules are."""
+        shape = ModelShape.from_config(self.config)
+        weights = sum(weight.numel() for weight in self.empty.parameters())
+        if weights < 1.02 * shape.parameters:  # the norms are not counted there
+            return shape
+        return replace(shape, unquantised=shape.unquantised + weights - shape.parameters)
 
 
 def find_decoder(checkpoint: Checkpoint, model: dict) -> Decoder:
@@ -135,7 +151,7 @@ def find_targets(model: torch.nn.Module) -> list[str]:
         others = {name for name, _ in model.named_modules()} - wanted
         targets = _without_experts(model, {_short(name, others) for name in wanted})
     if experts := routed_experts(model):
-        log.info("lora.target_modules auto: no adapters on the experts %s", ", ".join(experts))
+        log.info("no adapters on parameters of three dimensions: %s", ", ".join(experts))
     if not targets:
         raise UserError(
             f"lora.target_modules: auto finds no projection in a {model.config.model_type}; list "
@@ -177,16 +193,14 @@ def _matches(names: set[str], target: str) -> bool:
 
 
 def bypassed(model: torch.nn.Module) -> list[str]:
-    """Linear modules whose weight a state-space mixer reads itself, past an adapter or NF4.
-
-    Its kernels take the weights of all projections but the first one.
-    """
+    """Linear modules whose weight the layer reads itself, past an adapter or NF4."""
     return [
         f"{name}.{child}"
         for name, part in model.named_modules()
-        if hasattr(part, "A_log") and hasattr(part, "D")
-        for child, module in part.named_children()
-        if _is_linear(module) and child != "in_proj"
+        for mark, children in BYPASSED.items()
+        if hasattr(part, mark)
+        for child in children
+        if hasattr(part, child)
     ]
 
 

@@ -31,7 +31,7 @@ LOG_COLUMNS = (
 
 def checkpoint_shape(loader: LoRALoader) -> ModelShape:
     """The checkpoint's shape, read from its config alone; UserError when that cannot be had."""
-    return ModelShape.from_config(loader.decoder.config)
+    return loader.decoder.shape
 
 
 def make_plan(
