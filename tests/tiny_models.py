@@ -6,7 +6,13 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, models
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast, Qwen3Config
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    LlamaConfig,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+)
 
 from yoyak.models.attention import PACKED
 from yoyak.models.lora_loader import LoRALoader
@@ -35,6 +41,19 @@ def write_checkpoint(folder: Path, family: str, shard: str = "1GB", **sizes) -> 
     """
     torch.manual_seed(11)
     model = AutoModelForCausalLM.from_config(CONFIGS[family](**{**SIZES, **sizes}))
+    return save_checkpoint(model, folder, shard)
+
+
+def write_other(folder: Path, kind: str, **settings) -> Path:
+    """The same of any other architecture; settings: those of its config, by its own names."""
+    torch.manual_seed(11)
+    tokens = {"bos_token_id": None, "eos_token_id": VOCABULARY - 1, "pad_token_id": VOCABULARY - 2}
+    config = AutoConfig.for_model(kind, vocab_size=VOCABULARY, **tokens, **settings)
+    return save_checkpoint(AutoModelForCausalLM.from_config(config), folder)
+
+
+def save_checkpoint(model, folder: Path, shard: str = "1GB") -> Path:
+    """Spread the weights of a fresh model and save it with the word tokenizer."""
     with torch.no_grad():  # the default spread of 0.02 makes every token alike
         for parameter in model.parameters():
             if parameter.dim() == 2:

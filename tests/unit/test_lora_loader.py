@@ -153,7 +153,7 @@ def test_targets_that_do_not_exist_list_those_that_do(plain_folder, targets):
         LoRALoader(config).load_for_training(seed=1)
     text = str(caught.value)
     assert text.isprintable() and f"'{targets[-1]}'" in text
-    assert all(name in text for name in (*PROJECTIONS, "all-linear"))
+    assert all(name in text for name in (*PROJECTIONS, "write auto"))
 
 
 def test_merged_and_unmerged_are_equal(folder, tmp_path):

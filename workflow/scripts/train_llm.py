@@ -219,6 +219,7 @@ def train_on(device: str, job: Job, ranks=None) -> None:
 
 
 def write_record(job: Job, trainer, resumed: int, peak: float) -> None:
+    from yoyak.models.lora_loader import adapted_modules
     from yoyak.training import session
 
     write_run_record(
@@ -230,6 +231,7 @@ def write_record(job: Job, trainer, resumed: int, peak: float) -> None:
         seed=job.cell.seed,
         fingerprint=job.key,
         checkpoint_commit=resolve_checkpoint(job.config["model"]).commit(),
+        target_modules=adapted_modules(trainer.model),
         execution=trainer.plan.record(),
         engine=trainer.plan.runs(),
         engine_checks=trainer.checks,

@@ -1,18 +1,21 @@
 """LoRALoader: tokenizer and causal language model, in 4 bits with LoRA adapters or without."""
 
-import gc
+import copy
 import json
 import logging
+from functools import cached_property
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from yoyak.models.architecture import Decoder, check_targets, find_decoder, find_targets
 from yoyak.models.chat_tokens import add_chat_tokens, set_padding
 from yoyak.models.checkpoints import Checkpoint, hub_error, reach, resolve_checkpoint
 from yoyak.models.embedding_rows import make_room, said, trained_rows
 from yoyak.models.end_tokens import named_end_ids
 from yoyak.models.gguf import plain_checkpoint
+from yoyak.models.nf4 import keep_cpu_weights_unpacked, nf4_config, plain_weights
 from yoyak.settings.config import UserError, one_line
 
 log = logging.getLogger(__name__)
@@ -48,6 +51,26 @@ class LoRALoader:
         self.new_token_ids: list[int] = []  # added or without a row: they have to be trained
         self.rowless: dict[int, str] = {}
 
+    @cached_property
+    def decoder(self) -> Decoder:
+        """The causal language model that the checkpoint holds, from its config alone.
+
+        Raises UserError when it holds none or the config cannot be had.
+        """
+        return find_decoder(self.checkpoint, self.model_config)
+
+    def target_modules(self) -> list[str] | str:
+        """The projections that get adapters, `auto` resolved; UserError for one that is not there.
+
+        No weights are loaded.
+        """
+        targets = self.lora_config["target_modules"]
+        if targets == "auto":
+            targets = find_targets(self.decoder.empty)
+        elif targets != "all-linear":
+            check_targets(self.decoder.empty, targets)
+        return targets
+
     def load_tokenizer(self):
         """The checkpoint's tokenizer with left padding and, where it lacks one, a chat template.
 
@@ -75,13 +98,17 @@ class LoRALoader:
             (model, tokenizer); the model has transformers' own attention.
         """
         tokenizer = self.load_tokenizer()
+        targets = self.target_modules() if self.model_config["use_lora"] else None
         model = self._load_base(tokenizer)
         model.config.use_cache = False
         if self.rowless:
             log.info("%s: they are trained and saved with the model", said(self.rowless))
         torch.manual_seed(seed)  # the adapters, whatever was drawn while loading
-        if self.model_config["use_lora"]:
-            model = self._add_adapters(model)
+        if targets:
+            model = self._add_adapters(model, targets)
+            log.info("adapters on %s", ", ".join(adapted_modules(model)))
+        if self.decoder.loading:
+            log.info("%s is multimodal: only its text model is used", self.checkpoint.name)
         return model, tokenizer
 
     def load_for_generation(self, adapter: Path | None = None):
@@ -122,13 +149,10 @@ class LoRALoader:
         return self.model_config["use_qlora"] and self.base_weights == "dequantized"
 
     def _load_base(self, tokenizer):
-        quantization = {}
+        decoder, quantization = self.decoder, {}
         if self.model_config["use_qlora"]:
-            quantization["quantization_config"] = BitsAndBytesConfig(
-                load_in_4bit=True,
-                bnb_4bit_quant_type="nf4",
-                bnb_4bit_use_double_quant=self.model_config["double_quant"],
-                bnb_4bit_compute_dtype=self.dtype,
+            quantization["quantization_config"] = nf4_config(
+                decoder.empty, self.dtype, self.model_config["double_quant"]
             )
         try:
             model, info = AutoModelForCausalLM.from_pretrained(
@@ -139,10 +163,13 @@ class LoRALoader:
                 use_safetensors=True,
                 output_loading_info=True,
                 **self.checkpoint.kwargs,
+                **copy.deepcopy(decoder.loading),
                 **quantization,
             )
         except Exception as error:
             raise hub_error(self.model_config, error) from error
+        if decoder.loading:  # saved under the text model's own names
+            model._weight_conversions = None
         if info["missing_keys"]:  # transformers would draw them at random, with a mere warning
             raise UserError(
                 f"model.checkpoint '{self.model_config['checkpoint']}': lacks the weights "
@@ -152,32 +179,38 @@ class LoRALoader:
         self.rowless = make_room(model, tokenizer)
         self.new_token_ids = sorted({*self.new_token_ids, *self.rowless})
         if self._dequantized:
-            model = _plain_weights(model.dequantize(dtype=self.dtype))
-        _keep_cpu_weights_unpacked(model)
+            model = plain_weights(model.dequantize(dtype=self.dtype))
+        keep_cpu_weights_unpacked(model)
         return model
 
-    def _add_adapters(self, model):
+    def _add_adapters(self, model, targets: list[str] | str):
         from peft import LoraConfig, get_peft_model
 
-        targets = self.lora_config["target_modules"]
-        _check_targets(model, targets)
         for parameter in model.parameters():
             parameter.requires_grad_(False)
-        adapted = get_peft_model(
-            model,
-            LoraConfig(
-                r=self.lora_config["r"],
-                lora_alpha=self.lora_config["alpha"],
-                lora_dropout=self.lora_config["dropout"],
-                target_modules=targets,
-                bias="none",
-                task_type="CAUSAL_LM",
-                trainable_token_indices=trained_rows(model, self.new_token_ids),
-            ),
+        settings = LoraConfig(
+            r=self.lora_config["r"],
+            lora_alpha=self.lora_config["alpha"],
+            lora_dropout=self.lora_config["dropout"],
+            target_modules=targets,
+            bias="none",
+            task_type="CAUSAL_LM",
+            trainable_token_indices=trained_rows(model, self.new_token_ids),
         )
+        try:
+            adapted = get_peft_model(model, settings)
+        except ValueError as error:  # a module that PEFT has no adapter for, or not with dropout
+            raise UserError(f"lora.target_modules: {one_line(error)[:200]}; write auto") from error
         # As the config says it, not as a path of this machine.
         adapted.peft_config["default"].base_model_name_or_path = self.model_config["checkpoint"]
         return adapted
+
+
+def adapted_modules(model) -> list[str] | None:
+    """The projections that have adapters, as PEFT names them; None without adapters."""
+    if not hasattr(model, "peft_config"):
+        return None
+    return sorted(model.peft_config["default"].target_modules)
 
 
 def load_lora_model_and_tokenizer(config: dict, seed: int = 42, device: str = "cpu"):
@@ -237,45 +270,3 @@ def _with_adapter(model, adapter: Path):
             f"{adapter}: the adapter is damaged or belongs to another model "
             f"({one_line(error)[:200]}); train it again"
         ) from error
-
-
-def _check_targets(model, targets: list[str] | str) -> None:
-    names = [name for name, part in model.named_modules() if _is_linear(part)]
-    linear = sorted({name.rsplit(".", 1)[-1] for name in names} - {"lm_head"})
-    missing = []
-    if targets != "all-linear":  # PEFT's own rule: the whole name or its end
-        ends = tuple(f".{name}" for name in names if name != "lm_head")
-        missing = [target for target in targets if not any(e.endswith(f".{target}") for e in ends)]
-    if missing:
-        raise UserError(
-            f"lora.target_modules: this architecture has no '{missing[0]}'; its projections are "
-            f"{', '.join(linear)}; list some of them or write all-linear"
-        )
-
-
-def _is_linear(module: torch.nn.Module) -> bool:
-    return isinstance(module, torch.nn.Linear)
-
-
-def _plain_weights(model):
-    """Forget that the weights were once 4-bit, so that merging and saving treat them as plain."""
-    for name in ("is_loaded_in_4bit", "is_quantized"):
-        if hasattr(model, name):
-            setattr(model, name, False)
-    for name in ("hf_quantizer", "quantization_method"):
-        if hasattr(model, name):
-            delattr(model, name)
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
-    gc.collect()
-    return model
-
-
-def _keep_cpu_weights_unpacked(model) -> None:
-    """Stop bitsandbytes from repacking NF4 weights on the first evaluation on an AVX512 CPU.
-
-    It does so in an evaluation-mode forward, after which every LoRA gradient is wrong.
-    """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False

@@ -7,10 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig
 
 from yoyak.data.llm_dataset import LLMSummarizationDataset
-from yoyak.models.checkpoints import hub_error
 from yoyak.models.embedding_rows import trained_tokens
 from yoyak.models.lora_loader import LoRALoader, save_trained
 from yoyak.models.reference import EAGER, causal_lm
@@ -34,15 +32,7 @@ LOG_COLUMNS = (
 
 def checkpoint_shape(loader: LoRALoader) -> ModelShape:
     """The checkpoint's shape, read from its config alone; UserError when that cannot be had."""
-    checkpoint = loader.checkpoint
-    try:
-        return ModelShape.from_config(
-            AutoConfig.from_pretrained(
-                checkpoint.name, trust_remote_code=False, **checkpoint.kwargs
-            )
-        )
-    except Exception as error:
-        raise hub_error(loader.model_config, error) from error
+    return loader.decoder.shape
 
 
 def make_plan(
