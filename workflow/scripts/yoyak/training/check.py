@@ -250,11 +250,12 @@ def _backward_problem(model, reference: Reference, plan: Plan) -> str | None:
     rows = reference.rows
     if plan.gradient_checkpointing and not plan.compile:  # the Trainer turns that on later
         rows = [min(rows, key=lambda row: len(row["input_ids"]))]
+    supervised = sum(int((row["labels"][1:] != IGNORED).sum()) for row in rows)
     model.train()
     trained = [part for part in model.parameters() if part.requires_grad]
     for scale in SCALES if plan.compute_dtype == "float16" else (1.0,):
         for batch, _ in _batches(rows, plan):
-            (batch_loss(model, batch, plan.head) * (scale / len(rows))).backward()
+            (batch_loss(model, batch, plan.head) * (scale / supervised)).backward()
         finite = all(bool(p.grad.isfinite().all()) for p in trained if p.grad is not None)
         for part in trained:
             part.grad = None
