@@ -26,6 +26,7 @@ from yoyak.settings.cli import run_script
 from yoyak.settings.config import UserError, canonical, load_config, validate
 from yoyak.settings.faults import is_out_of_memory
 from yoyak.settings.study import Cell, Study, load_study
+from yoyak.training.tracking import check_wandb
 
 log = logging.getLogger("train_llm")
 
@@ -71,6 +72,8 @@ def main() -> None:
     cell = Cell(args.experiment, args.format, args.augmentation, args.seed)
     output = args.output_dir or Path("results/manual") / study.name / cell.run.removeprefix("runs/")
     log_file = start_log(args.experiment)
+    if config["tracking"]["wandb"]:
+        check_wandb(project=study.name, run=cell.run.removeprefix("runs/").replace("/", "-"))
     examples = args.examples or build_examples(study, config, cell, output)
     train(study, config, cell, examples, output, log_file)
     if args.examples is None:  # by hand: nothing will ask for it again
