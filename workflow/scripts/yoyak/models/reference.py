@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import torch
 
 EAGER = "eager"
+OWN_ATTENTION = "its class has an attention of its own, which cannot be exchanged"
 # How far a sound engine may be off, of a row's mean loss (as a share of it, or of 1) and of its
 # logits (`spread`). Five times the largest difference of fifty starts without a fault, but for
 # losses in float32; measured by tests/benchmarks/engine_check.py, see docs/architectures.md.
@@ -23,15 +24,29 @@ def causal_lm(model):
 def attention_of(model, name: str) -> Iterator[None]:
     """Run the block with another attention implementation; the model's own one comes back.
 
-    A class that predates transformers' attention interface keeps its own with a mere warning.
+    Raises ValueError where the class takes none but its own and eager.
     """
     base = causal_lm(model)
     before = base.config._attn_implementation
-    base.set_attn_implementation(name)
+    if name not in (EAGER, before) and not takes_attention(base):
+        raise ValueError(OWN_ATTENTION)
+    _set_attention(base, name)
     try:
         yield
     finally:
-        base.set_attn_implementation(before)
+        _set_attention(base, before)
+
+
+def takes_attention(model) -> bool:
+    """Whether its class gets attention through transformers' interface: Falcon and older do not."""
+    return causal_lm(model)._can_set_attn_implementation()
+
+
+def _set_attention(base, name: str) -> None:
+    if takes_attention(base):
+        base.set_attn_implementation(name)
+    else:  # such a class reads the name at every forward
+        base.config._attn_implementation = name
 
 
 @contextlib.contextmanager

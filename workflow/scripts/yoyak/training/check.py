@@ -17,10 +17,12 @@ from yoyak.data.padding import PaddedBatch, build_padded
 from yoyak.models.reference import (
     LOGITS_TOLERANCE,
     LOSS_TOLERANCE,
+    OWN_ATTENTION,
     has_experts,
     idle_windows,
     reference_logits,
     spread,
+    takes_attention,
     undisturbed,
 )
 from yoyak.run.execution import Plan
@@ -131,6 +133,9 @@ def check_engine(model, reference: Reference, plan: Plan) -> Check:
     tolerance = (LOSS_TOLERANCE[dtype], LOGITS_TOLERANCE[dtype])
     found = Check(plan.runs(), tolerance, len(reference.rows), longest)
     found.not_shown = idle_windows(model, longest) + reference.left_out
+    if plan.engine == "packed" and not takes_attention(model):
+        found.problem = OWN_ATTENTION
+        return found
     started = time.perf_counter()
     try:
         with undisturbed(model), number_format(plan):

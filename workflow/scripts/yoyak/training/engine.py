@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from yoyak.models.attention import PACKED
 from yoyak.models.fused import fuse_decoder_layers, separate_decoder_layers
-from yoyak.models.reference import causal_lm
+from yoyak.models.reference import causal_lm, takes_attention
 from yoyak.run.execution import Engine, Plan
 from yoyak.settings.config import UserError
 from yoyak.training.check import Check, check_engine, make_reference
@@ -32,7 +32,7 @@ def put_in_place(model, plan: Plan, own_attention: str | None = None) -> None:
     """
     separate_decoder_layers(model)
     attention = PACKED if plan.engine == "packed" else own_attention
-    if attention is not None:
+    if attention is not None and takes_attention(model):
         causal_lm(model).set_attn_implementation(attention)
     if plan.compile:
         fuse_decoder_layers(model, recompute=plan.gradient_checkpointing)
