@@ -86,7 +86,14 @@ def reference_logits(model, input_ids: torch.Tensor, positions: torch.Tensor) ->
         output = causal_lm(model)(
             input_ids=input_ids[None], use_cache=False, logits_to_keep=positions
         )
-    return output.logits[0].float()
+    return kept_logits(output.logits, positions)[0].float()
+
+
+def kept_logits(logits: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """(rows, n, vocabulary): a class that knows no `logits_to_keep` returns those of all places."""
+    if logits.shape[1] == len(positions):
+        return logits
+    return logits.index_select(1, positions)
 
 
 def has_experts(model) -> bool:

@@ -26,8 +26,8 @@ from yoyak.models.reference import (
     undisturbed,
 )
 from yoyak.run.execution import Plan
-from yoyak.settings.config import one_line
-from yoyak.settings.faults import is_out_of_memory
+from yoyak.settings.config import UserError, one_line
+from yoyak.settings.faults import device_fault, is_out_of_memory
 from yoyak.training.loss import batch_logits, batch_loss, model_logits
 
 SCALES = (2.0**16, 2.0**12, 2.0**8, 2.0**4, 1.0)  # of a float16 loss: where its scaler may settle
@@ -101,7 +101,10 @@ def pick_examples(*datasets) -> list[dict]:
 
 
 def make_reference(model, rows: list[dict], plan: Plan) -> Reference:
-    """The reference's losses and logits; the model must run its own layers."""
+    """The reference's losses and logits; the model must run its own layers.
+
+    Raises UserError where the model's own forward fails.
+    """
     started = time.perf_counter()
     found = Reference([], [], [], 0.0, [])
     with undisturbed(model), number_format(plan):
@@ -111,7 +114,12 @@ def make_reference(model, rows: list[dict], plan: Plan) -> Reference:
             positions = torch.nonzero(targets != IGNORED).squeeze(1)
             try:
                 logits = reference_logits(model, row["input_ids"], positions)
-            except (RuntimeError, MemoryError) as error:
+            except Exception as error:
+                if not is_out_of_memory(error) and device_fault(error) is None:
+                    raise UserError(
+                        f"the model's own forward fails ({type(error).__name__}: "
+                        f"{one_line(error)[:200]}); choose another checkpoint"
+                    ) from error
                 if len(rows) == 1 or not is_out_of_memory(error):
                     raise
                 found.left_out.append(f"an example of {len(targets) + 1:,} tokens: no memory")
@@ -126,7 +134,8 @@ def make_reference(model, rows: list[dict], plan: Plan) -> Reference:
 def check_engine(model, reference: Reference, plan: Plan) -> Check:
     """Compare the engine that `plan` names, which must be in place, with the reference.
 
-    An error inside the engine is a finding; only memory that runs out is raised.
+    An error inside the engine is a finding; only memory that runs out and a broken
+    device are raised.
     """
     longest = max(len(row["input_ids"]) for row in reference.rows)
     dtype = getattr(torch, plan.compute_dtype)
@@ -144,7 +153,7 @@ def check_engine(model, reference: Reference, plan: Plan) -> Check:
                 found.leak = _largest_leak(model, reference.rows, plan)
             found.problem = _problem(model, found) or _backward_problem(model, reference, plan)
     except Exception as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or device_fault(error) is not None:
             raise
         found.problem = f"{type(error).__name__}: {one_line(error)[:200]}"
     found.seconds = round(reference.seconds + time.perf_counter() - started, 2)
