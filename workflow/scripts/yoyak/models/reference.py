@@ -26,15 +26,14 @@ def attention_of(model, name: str) -> Iterator[None]:
 
     Raises ValueError where the class takes none but its own and eager.
     """
-    base = causal_lm(model)
-    before = base.config._attn_implementation
-    if name not in (EAGER, before) and not takes_attention(base):
+    before = causal_lm(model).config._attn_implementation
+    if name not in (EAGER, before) and not takes_attention(model):
         raise ValueError(OWN_ATTENTION)
-    _set_attention(base, name)
+    set_attention(model, name)
     try:
         yield
     finally:
-        _set_attention(base, before)
+        set_attention(model, before)
 
 
 def takes_attention(model) -> bool:
@@ -42,11 +41,12 @@ def takes_attention(model) -> bool:
     return causal_lm(model)._can_set_attn_implementation()
 
 
-def _set_attention(base, name: str) -> None:
-    if takes_attention(base):
-        base.set_attn_implementation(name)
-    else:  # such a class reads the name at every forward
-        base.config._attn_implementation = name
+def set_attention(model, name: str) -> None:
+    """Exchange the attention; of a class that does not take it, only for what it knows itself."""
+    if takes_attention(model):
+        causal_lm(model).set_attn_implementation(name)
+    else:  # it reads the name at every forward
+        causal_lm(model).config._attn_implementation = name
 
 
 @contextlib.contextmanager
