@@ -75,11 +75,17 @@ def choose_engine(
                 log.warning("the packed engine is not right for this model: it takes the plain one")
             return plan, checks
     last = checks[-1]
-    other = "; set execution.engine: auto" if choice == "packed" else ""
     raise UserError(
-        f"this model cannot be trained here ({last.engine}): {last.problem}{other}"
-        + ("" if other or "set " in last.problem else "; choose another checkpoint")
+        f"this model cannot be trained here ({last.engine}): {last.problem}; {_cure(choice, plan)}"
     )
+
+
+def _cure(choice: str, plan: Plan) -> str:
+    if choice == "packed":
+        return "set execution.engine: auto"
+    if plan.compute_dtype == "float16":
+        return "set model.compute_dtype: bfloat16"
+    return "choose another checkpoint"
 
 
 def _plans(tried: tuple[Engine, ...], make_plan: Callable[[Engine], Plan]) -> Iterator[Plan]:
