@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from tiny_models import examples, tiny_config
+from tiny_models import VOCABULARY, examples, tiny_config
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from yoyak.data.llm_dataset import IGNORED, LLMSummarizationDataset
 from yoyak.settings.config import UserError
@@ -201,11 +201,15 @@ def eager_greedy(model, prompts: list[list[int]]) -> list[tuple[list[int], list[
     found = []
     for prompt in prompts:
         ids = torch.tensor([prompt])
-        output = copy.deepcopy(model).generate(
+        fresh = copy.deepcopy(model)
+        fresh.generation_config = GenerationConfig()  # none of the class, as BART's forced end
+        output = fresh.generate(
             ids,
             attention_mask=torch.ones_like(ids),
             do_sample=False,
             max_new_tokens=NEW_TOKENS,
+            eos_token_id=VOCABULARY - 1,
+            pad_token_id=VOCABULARY - 2,
             use_cache=False,
             output_logits=True,
             return_dict_in_generate=True,
