@@ -120,7 +120,8 @@ def make_reference(model, rows: list[dict], plan: Plan) -> Reference:
                         f"the model's own forward fails ({type(error).__name__}: "
                         f"{one_line(error)[:200]}); choose another checkpoint"
                     ) from error
-                if len(rows) == 1 or not is_out_of_memory(error):
+                last = len(found.left_out) + 1 == len(rows)
+                if last or not is_out_of_memory(error):
                     raise
                 found.left_out.append(f"an example of {len(targets) + 1:,} tokens: no memory")
                 continue
