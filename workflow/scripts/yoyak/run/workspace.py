@@ -103,10 +103,10 @@ def work_folder(results: Path, task: str, fingerprint: str) -> Iterator[Path]:
     task_folder.mkdir(parents=True, exist_ok=True)
     for folder in (all_tasks, task_folder):  # whoever could write here could plant a checkpoint
         _close_to_others(folder)
-    with open(os.open(task_folder / "lock", os.O_RDWR | os.O_CREAT, 0o644), "r+") as lock:
+    with open(os.open(task_folder / "lock", os.O_RDWR | os.O_CREAT, 0o644), "r+b") as lock:
         _lock(lock, task_folder)
         lock.truncate(0)
-        lock.write(str(os.getpid()))
+        lock.write(str(os.getpid()).encode())
         lock.flush()
         folder = task_folder / fingerprint
         _remove_abandoned(task_folder, keep=folder)
@@ -130,7 +130,7 @@ def discard(results: Path, task: str) -> None:
     task_folder = Path(results) / ".work" / task
     if not (task_folder / "lock").is_file():
         return
-    with open(task_folder / "lock", "r+") as lock, contextlib.suppress(UserError):
+    with open(task_folder / "lock", "r+b") as lock, contextlib.suppress(UserError):
         _lock(lock, task_folder)
         for folder in task_folder.iterdir():
             if folder.is_dir():
