@@ -10,8 +10,6 @@ import pytest
 SCRIPT = Path(__file__).resolve().parents[2] / "workflow" / "scripts" / "prepare_data.py"
 OLD = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}  # Python without its own cures
 LOCALES = {
-    "none": {},
-    "C": {"LC_ALL": "C"},
     "POSIX, ASCII asked for": {"LC_ALL": "POSIX", "PYTHONIOENCODING": "ascii"},
     "C alone": {"LC_ALL": "C", **OLD},
     "EUC-KR": {"LANG": "ko_KR.eucKR", "PYTHONIOENCODING": "euc-kr", **OLD},
