@@ -88,5 +88,6 @@ def write_examples(folder: Path, limits: dict, augmentation: str, generator) -> 
         "example": example,
         "frames": [{"head": "### Instruction:\n", "tail": "\n\n### Response:\n"}],
         "template_hash": "0" * 64,
+        "stop_tokens": {"2": "<|im_end|>"},
     }
     (folder / "statistics.json").write_text(json.dumps(statistics), encoding="utf-8")

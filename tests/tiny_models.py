@@ -6,8 +6,15 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, models
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast, Qwen3Config
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    LlamaConfig,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+)
 
+from yoyak.models.attention import PACKED
 from yoyak.models.lora_loader import LoRALoader
 from yoyak.settings.config import load_config
 
@@ -34,15 +41,35 @@ def write_checkpoint(folder: Path, family: str, shard: str = "1GB", **sizes) -> 
     """
     torch.manual_seed(11)
     model = AutoModelForCausalLM.from_config(CONFIGS[family](**{**SIZES, **sizes}))
+    return save_checkpoint(model, folder, shard)
+
+
+def write_other(folder: Path, kind: str, **settings) -> Path:
+    """The same of any other architecture; settings: those of its config, by its own names."""
+    torch.manual_seed(11)
+    tokens = {"bos_token_id": None, "eos_token_id": VOCABULARY - 1, "pad_token_id": VOCABULARY - 2}
+    config = AutoConfig.for_model(kind, vocab_size=VOCABULARY, **tokens, **settings)
+    return save_checkpoint(AutoModelForCausalLM.from_config(config), folder)
+
+
+def save_checkpoint(model, folder: Path, shard: str = "1GB", embedding_spread: float = 6) -> Path:
+    """Spread the weights of a fresh model and save it with the word tokenizer.
+
+    embedding_spread: of the input embedding, as a multiple of its class's own. A large one makes a
+    model whose head is tied to it repeat its last token for ever.
+    """
     with torch.no_grad():  # the default spread of 0.02 makes every token alike
+        embedding = model.get_input_embeddings().weight
         for parameter in model.parameters():
-            if parameter.dim() == 2:
-                parameter.mul_(6)
-            else:
+            if parameter.dim() < 2:
                 parameter.add_(0.3 * torch.randn_like(parameter))
+            elif parameter.abs().mean() < 0.04:
+                parameter.mul_(embedding_spread if parameter is embedding else 6)
     model.save_pretrained(folder, max_shard_size=shard)
     words = {f"w{number}": number for number in range(VOCABULARY - 2)}
     words |= {"<pad>": VOCABULARY - 2, "</s>": VOCABULARY - 1}
+    # Which the tokenizer classes of Qwen2 and GPT-2 would add, and the model grow by a row.
+    words["<|endoftext|>"] = words.pop(f"w{VOCABULARY - 3}")
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="w0")),
         pad_token="<pad>",
@@ -66,8 +93,7 @@ def load_adapted(folder: Path, base_weights: str = "nf4", dropout: float = 0.0, 
     attention: another implementation than the packed one, for the padded reference.
     """
     model = copy.deepcopy(_load_once(folder, base_weights, dropout))
-    if attention:
-        model.get_base_model().set_attn_implementation(attention)
+    model.get_base_model().set_attn_implementation(attention or PACKED)
     return model
 
 

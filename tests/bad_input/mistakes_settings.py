@@ -128,9 +128,9 @@ SETTINGS = {
         cure="in quotes",
     ),
     "unknown chat template": settings(
-        model(BASE + "model: {checkpoint: a/b, chat_template: gemma}\n"),
-        *(MINE, "model.chat_template", "gemma"),
-        cure='allowed are "llama", "qwen", null',
+        model(BASE + "model: {checkpoint: a/b, chat_template: mistral}\n"),
+        *(MINE, "model.chat_template", "mistral"),
+        cure='allowed are "llama", "qwen", "gemma", null',
     ),
     "no projections": settings(
         key("lora: {target_modules: []}"), MINE, "lora.target_modules", cure="all-linear"

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from transformers import GenerationConfig
 
+from yoyak.data.control_tokens import decode_summaries
 from yoyak.data.dialogues import read_dialogues
 from yoyak.data.encoding import build_prompts
 from yoyak.data.prompts import stop_token_ids
@@ -62,7 +63,7 @@ def main() -> None:
         started = time.perf_counter()
         tokens = run()
         print(f"{name}: {time.perf_counter() - started:.1f} s", flush=True)
-        summaries[name] = tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        summaries[name] = decode_summaries(tokenizer, tokens)
         if args.output:
             args.output.write_text(json.dumps(summaries, ensure_ascii=False))
     report(summaries, [row.summaries for row in rows])

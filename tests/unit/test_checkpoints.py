@@ -17,6 +17,7 @@ from tiny_models import tiny_config, write_checkpoint
 
 from yoyak.models import checkpoints
 from yoyak.models.checkpoints import hub_error, resolve_checkpoint
+from yoyak.models.gguf import _reads_words
 from yoyak.models.lora_loader import LoRALoader
 from yoyak.settings.config import PROJECT_ROOT, UserError
 
@@ -350,3 +351,18 @@ def test_the_cache_serves_when_the_hub_is_away(tmp_path):
 def test_an_unknown_error_is_quoted_in_one_line():
     said = hub_error(model_section("a/b"), ValueError("odd {braces}\nand lines"))
     one_line(said, "cannot be loaded (ValueError: odd {braces} and lines)")
+
+
+# ---- a tokenizer made from GGUF ----
+
+
+def test_a_tokenizer_that_lost_its_merges_is_known_by_its_spelling():
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    file = PROJECT_ROOT / "workflow/resources/models/tiny_llama/tokenizer.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    for merges, right in ((content["model"]["merges"], True), ([], False)):
+        content["model"]["merges"] = merges
+        backend = Tokenizer.from_str(json.dumps(content))
+        assert _reads_words(PreTrainedTokenizerFast(tokenizer_object=backend)) is right

@@ -49,7 +49,7 @@ def undisturbed(tmp_path_factory):
 
 
 def fail_in_the_forward(monkeypatch, error: Exception, at_call: int) -> None:
-    forward, calls = llm_trainer.pack_loss, []
+    forward, calls = llm_trainer.batch_loss, []
 
     def failing(*arguments, **options):
         calls.append(1)
@@ -57,7 +57,7 @@ def fail_in_the_forward(monkeypatch, error: Exception, at_call: int) -> None:
             raise error
         return forward(*arguments, **options)
 
-    monkeypatch.setattr(llm_trainer, "pack_loss", failing)
+    monkeypatch.setattr(llm_trainer, "batch_loss", failing)
 
 
 def leave(capsys) -> tuple[int, str]:
@@ -120,8 +120,8 @@ def test_memory_that_runs_out_in_the_forward_leaves_a_smaller_plan(
 
 
 def test_a_loss_that_is_no_number_leaves_nothing(training, monkeypatch, capsys):
-    forward = llm_trainer.pack_loss
-    monkeypatch.setattr(llm_trainer, "pack_loss", lambda *a, **k: forward(*a, **k) * float("nan"))
+    forward = llm_trainer.batch_loss
+    monkeypatch.setattr(llm_trainer, "batch_loss", lambda *a, **k: forward(*a, **k) * float("nan"))
     code, said = leave(capsys)
     (line,) = (line for line in said.splitlines() if line.startswith("error:"))
     assert code == 2 and "the loss became nan at step 1" in line and "lower training." in line

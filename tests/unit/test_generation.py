@@ -13,12 +13,14 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from yoyak.evaluation.decode_cache import SlotBatch, SlotCache, attend
 from yoyak.evaluation.decoding import choose_tokens
 from yoyak.evaluation.fused_forward import FusedForward, PlainForward
 from yoyak.evaluation.generation import (
     DecodingSettings,
     GenerationPlan,
     Generator,
+    choose_generator,
     generate,
     plan_generation,
 )
@@ -37,7 +39,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def tiny_model(family: str):
+def tiny_model(family: str, **settings):
     """Random weights, spread wide enough that greedy decoding does not fall into one loop."""
     torch.manual_seed(7)
     shape = dict(
@@ -51,6 +53,7 @@ def tiny_model(family: str):
         max_position_embeddings=256,
         initializer_range=0.3,
         tie_word_embeddings=False,
+        **settings,
     )
     if family == "llama":
         return LlamaForCausalLM(LlamaConfig(**shape)).eval()
@@ -97,6 +100,7 @@ def check(results, expected, max_new_tokens=MAX_NEW, stops=STOPS):
 
 
 GREEDY = DecodingSettings(max_new_tokens=MAX_NEW)
+WINDOW = {"use_sliding_window": True, "sliding_window": 9, "max_window_layers": 1}
 
 
 @pytest.fixture(scope="module")
@@ -257,22 +261,31 @@ def test_errors_in_words(model):
         generate(model, [[1], []], stop_token_ids=STOPS, decoding=GREEDY, plan=plan)
     with pytest.raises(UserError, match="prompt 0 has 40 tokens"):
         generate(model, [[1] * 40], stop_token_ids=STOPS, decoding=GREEDY, plan=plan)
-    sliding = Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=32,
-            hidden_size=16,
-            intermediate_size=16,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            head_dim=8,
-            use_sliding_window=True,
-            sliding_window=4,
-            max_window_layers=1,
-        )
+
+
+def test_windows_of_some_layers_equal_generate(prompts):
+    """A window that prompts and summaries outgrow, in the fused layers and in the model's own."""
+    sliding = tiny_model("qwen3", **WINDOW)
+    expected = one_at_a_time(sliding, prompts)
+    assert expected != one_at_a_time(tiny_model("qwen3"), prompts)
+    plan = GenerationPlan(slots=5, capacity=MAX_PROMPT + MAX_NEW, prefill_tokens=128)
+    generator = Generator(sliding, STOPS, GREEDY, plan)
+    assert isinstance(generator.forward, FusedForward)
+    check(generator.run(prompts), expected)
+    generator.forward = PlainForward(generator.model)
+    check(generator.run(prompts), expected)
+
+
+def test_keys_of_another_shape_are_refused(model, prompts):
+    """Writing them into the slots would broadcast, and say nothing."""
+    batch = SlotBatch(
+        cache=SlotCache(model.config, 2, 8, torch.float32, torch.device("cpu")),
+        slots=torch.arange(2),
+        positions=torch.zeros(2, dtype=torch.int64),
     )
-    with pytest.raises(UserError, match="sliding_attention"):
-        generate(sliding, [[1]], stop_token_ids=STOPS, decoding=GREEDY)
+    query, key = torch.randn(2, 6, 16), torch.randn(2, 1, 16)
+    with pytest.raises(ValueError, match=r"layer 0 has keys \(2, 1, 16\)"):
+        attend(batch, 0, query, key, key, 1.0)
 
 
 def test_plan_follows_the_rows_and_the_request(model):
@@ -296,3 +309,11 @@ def test_gpu_equals_one_at_a_time(model, prompts, expected, slots):
         assert generator.graphs
     finally:
         model.cpu()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu_windows_equal_one_at_a_time(prompts):
+    sliding = tiny_model("qwen3", **WINDOW).cuda()
+    expected = one_at_a_time(tiny_model("qwen3", **WINDOW), prompts)
+    generator, _ = choose_generator(sliding, prompts, STOPS, GREEDY, engine="packed")
+    check(generator.run(prompts), expected)

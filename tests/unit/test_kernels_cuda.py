@@ -11,10 +11,10 @@ from tiny_models import CONFIGS, PROJECTIONS, SIZES, adapters, examples
 from transformers import AutoModelForCausalLM
 
 from yoyak.data.packing import build_pack
-from yoyak.models import kernels, reference
+from yoyak.models import kernels, plain_kernels
 from yoyak.models.attention import PACKED
 from yoyak.models.fused import fuse_decoder_layers
-from yoyak.training.loss import pack_loss
+from yoyak.training.loss import batch_loss
 
 TOKENS, WIDTH, RANK, ROOM = 1100, 832, 16, 64
 CLOSE = 6e-3  # bf16 rounding, relative to the norm
@@ -31,7 +31,7 @@ def draw(*shape):
 def both(function, *arguments, out):
     """The same call with both implementations; `out` names the argument that is written."""
     results = []
-    for module in (kernels, reference):
+    for module in (kernels, plain_kernels):
         copies = [a.clone() if isinstance(a, torch.Tensor) else a for a in arguments]
         returned = getattr(module, function)(*copies)
         results.append(returned if out is None else copies[out])
@@ -109,7 +109,7 @@ def test_a_model_on_the_gpu_has_the_gradients_of_the_cpu(family, recompute):
                 part.data = state[name].data.to(device)
             fuse_decoder_layers(model, recompute)
         torch.manual_seed(3)
-        loss = pack_loss(model, pack.to(device)) / len(pack.targets)
+        loss = batch_loss(model, pack.to(device)) / len(pack.targets)
         loss.backward()
         results.append(
             (loss.item(), {name: part.grad.cpu() for name, part in adapters(model).items()})

@@ -153,7 +153,7 @@ def test_targets_that_do_not_exist_list_those_that_do(plain_folder, targets):
         LoRALoader(config).load_for_training(seed=1)
     text = str(caught.value)
     assert text.isprintable() and f"'{targets[-1]}'" in text
-    assert all(name in text for name in (*PROJECTIONS, "all-linear"))
+    assert all(name in text for name in (*PROJECTIONS, "write auto"))
 
 
 def test_merged_and_unmerged_are_equal(folder, tmp_path):
@@ -295,7 +295,7 @@ def test_added_rows_train_and_the_others_stay(folder):
 def test_packed_loss_sees_the_added_rows(folder):
     """The training engine runs the head on its own: it must be the head with the new rows."""
     from yoyak.data.packing import pack_batch
-    from yoyak.training.loss import pack_loss
+    from yoyak.training.loss import batch_loss
 
     loader = LoRALoader(tiny_config(folder, chat_template="llama"))
     model, _ = loader.load_for_training(seed=1)
@@ -304,7 +304,7 @@ def test_packed_loss_sees_the_added_rows(folder):
     labels[:2] = -100
     rows = [{"input_ids": NEW[0], "labels": labels}]
     (pack,) = pack_batch(rows, [0], 64)
-    loss = pack_loss(model, pack) / len(pack.targets)
+    loss = batch_loss(model, pack) / len(pack.targets)
     loss.backward()
     gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
     model.zero_grad()

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 from yoyak.data.packing import build_pack
 from yoyak.models.attention import PACKED
 from yoyak.training import loss as module
-from yoyak.training.loss import hidden_states, pack_loss
+from yoyak.training.loss import batch_loss, hidden_states
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +40,12 @@ def test_chunks_add_up(model, pack, chunk, frozen, monkeypatch):
     model.lm_head.weight.requires_grad_(not frozen)
     model.model.layers[0].mlp.up_proj.weight.requires_grad_(True)
     grads = []
-    for function in (plain, pack_loss):
+    for function in (plain, batch_loss):
         total = function(model, pack)
         (total * 0.37).backward()
         grads.append(model.model.layers[0].mlp.up_proj.weight.grad.clone())
         model.zero_grad()
-    assert pack_loss(model, pack).item() == pytest.approx(plain(model, pack).item(), rel=1e-6)
+    assert batch_loss(model, pack).item() == pytest.approx(plain(model, pack).item(), rel=1e-6)
     assert torch.allclose(*grads, rtol=1e-4, atol=1e-7)
 
 
@@ -54,10 +54,10 @@ def test_no_logits_outside_supervised_positions(model, pack, monkeypatch):
     head = torch.nn.Linear(64, SIZES["vocab_size"])  # a bias: the general path
     monkeypatch.setattr(model, "get_output_embeddings", lambda: head)
     head.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
-    pack_loss(model, pack)
+    batch_loss(model, pack)
     assert sum(seen) == len(pack.supervised) < pack.tokens
 
 
 def test_evaluation_keeps_nothing(model, pack):
     with torch.no_grad():
-        assert pack_loss(model, pack).grad_fn is None
+        assert batch_loss(model, pack).grad_fn is None

@@ -49,6 +49,7 @@ def test_text_shows_zero_shot_floors_use_and_command(reported_study):
         "floor: another dialogue’s reference",
         "AutoPeftModelForCausalLM",
         "add_special_tokens=False",
+        "stops = [2]",
         "python workflow/scripts/train.py",
         "licences",
     ):

@@ -247,6 +247,6 @@ def test_what_a_prompt_cannot_be_made_of():
     refused("no system, please; use the instruction format", chat_template=picky)
     refused("shows the user's message 0 times", chat_template="{{ messages[0].content }}<|end|>")
     endless = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
-    refused("writes no end token after an answer", chat_template=endless)
+    refused("has no end token .* chat template writes none", chat_template=endless, eos=None)
     thinking = CHATML.replace("assistant\n", "assistant\n<think>\n")
     refused("opens a think block", chat_template=thinking, special=("<|im_start|>", "<|im_end|>"))

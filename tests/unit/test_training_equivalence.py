@@ -9,7 +9,7 @@ from transformers.trainer_pt_utils import LabelSmoother
 
 from yoyak.data.packing import build_pack, pack_batch
 from yoyak.models.fused import fuse_decoder_layers
-from yoyak.training.loss import hidden_states, pack_loss
+from yoyak.training.loss import batch_loss, hidden_states
 
 TOLERANCE = 1e-5
 FAMILIES = ("llama", "qwen3")
@@ -41,7 +41,7 @@ def step(model, rows, budget) -> float:
     supervised = sum(len(pack.targets) for pack in packs)
     total = 0.0
     for pack in packs:
-        loss = pack_loss(model, pack) / supervised
+        loss = batch_loss(model, pack) / supervised
         loss.backward()
         total += loss.item()
     return total
@@ -92,7 +92,7 @@ def test_an_evaluation_leaves_the_gradients_alone(folder, base):
     before = (step(model, examples(), 64), gradients(model))
     model.eval()
     with torch.no_grad():
-        pack_loss(model, build_pack(examples(), list(range(6))))
+        batch_loss(model, build_pack(examples(), list(range(6))))
     model.train()
     assert step(model, examples(), 64) == before[0]
     assert_same(gradients(model), before[1], 1e-7)
@@ -103,10 +103,10 @@ def test_accumulated_steps_equal_one_big_batch(folder):
     rows = examples()
     packs = pack_batch(rows, list(range(6)), 10_000)
     supervised = len(packs[0].targets)
-    (pack_loss(model, packs[0]) / supervised).backward()
+    (batch_loss(model, packs[0]) / supervised).backward()
     expected = gradients(model)
     for row in rows:
-        (pack_loss(model, build_pack([row], [0])) / supervised).backward()
+        (batch_loss(model, build_pack([row], [0])) / supervised).backward()
     assert_same(gradients(model), expected)
 
 

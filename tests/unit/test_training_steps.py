@@ -8,7 +8,8 @@ from tiny_models import adapters, examples, load_adapted, tiny_config, write_che
 
 from yoyak.run.execution import Plan
 from yoyak.training.arguments import quiet_libraries
-from yoyak.training.llm_trainer import LLMTrainer, NonFiniteLoss
+from yoyak.training.llm_trainer import LLMTrainer
+from yoyak.training.overflow import NonFiniteLoss, OverflowWatch
 
 PLAN = Plan(
     device="cpu", threads=1, compute_dtype="float32", base_weights="nf4", token_budget=2048,
@@ -33,9 +34,11 @@ def make_trainer(folder, work, plan=PLAN, steps=3, rate=1e-3):
     training = tiny_config(folder)["training"]
     training |= {"batch_size": 2, "gradient_accumulation_steps": 2, "max_steps": steps}
     training |= {"learning_rate": rate}
+    attention = "sdpa" if plan.engine == "plain" else None
     with quiet_libraries():
         return WithoutFiles(
-            load_adapted(folder, plan.base_weights), None, training=training, plan=plan,
+            load_adapted(folder, plan.base_weights, attention=attention), None,
+            training=training, plan=plan,
             train_dataset=examples(tuple(range(6, 50, 4))), selection_dataset=examples((9, 14)),
             seed=3, work=work,
         )  # fmt: skip
@@ -47,9 +50,24 @@ def test_a_loss_that_is_no_number_stops_with_step_examples_and_cure(folder, tmp_
         next(iter(adapters(trainer.model).values())).fill_(float("nan"))
     with pytest.raises(NonFiniteLoss, match=r"became nan at step 1 \(examples \d+, .*lower"):
         trainer.train()
-    trainer.plan = replace(PLAN, compute_dtype="float16")
-    with pytest.raises(NonFiniteLoss, match="set model.compute_dtype: bfloat16"):
-        trainer._stop(float("inf"))
+
+
+def test_a_gradient_norm_that_is_no_number_stops_too():
+    with pytest.raises(NonFiniteLoss, match=r"norm became inf at step 3 .*lower training"):
+        OverflowWatch("bfloat16").look({"loss": 1.0, "grad_norm": float("inf")}, 3, [1])
+
+
+def test_skipped_steps_are_counted_and_ten_in_a_row_stop():
+    """What a float16 scaler does on a GPU: the step is left out and its norm is infinite."""
+    watch, overflow = OverflowWatch("float16", skipped=2), {"loss": 1.0, "grad_norm": float("inf")}
+    for step in range(9):
+        watch.look(overflow, step, [0])
+    watch.look({"loss": 1.0, "grad_norm": 0.5}, 9, [0])
+    for step in range(10, 19):
+        watch.look(overflow, step, [0])
+    assert watch.skipped == 20
+    with pytest.raises(NonFiniteLoss, match="10 times in a row.*model.compute_dtype: bfloat16"):
+        watch.look(overflow, 19, [0])
 
 
 def test_any_plan_learns_the_same(folder, tmp_path):
@@ -57,6 +75,9 @@ def test_any_plan_learns_the_same(folder, tmp_path):
         PLAN,
         replace(PLAN, token_budget=20, base_weights="dequantized"),
         replace(PLAN, compile=True, gradient_checkpointing=True),
+        replace(PLAN, token_budget=60, engine="plain"),
+        replace(PLAN, engine="plain", one_row=True, gradient_checkpointing=True),
+        replace(PLAN, head="model"),
     )
     learned, counted = [], []
     for plan in plans:
@@ -82,14 +103,14 @@ def test_every_step_is_logged_with_tokens_and_loss(folder, tmp_path):
 
 def test_evaluation_is_the_mean_over_supervised_tokens(folder, tmp_path):
     from yoyak.data.packing import build_pack
-    from yoyak.training.loss import pack_loss
+    from yoyak.training.loss import batch_loss
 
     trainer = make_trainer(folder, tmp_path, replace(PLAN, token_budget=9))
     trainer.control.should_training_stop = True
     pack = build_pack(examples((9, 14)), [0, 1])
     trainer.model.eval()
     with torch.no_grad():
-        expected = pack_loss(trainer.model, pack).item() / len(pack.targets)
+        expected = batch_loss(trainer.model, pack).item() / len(pack.targets)
     assert trainer.evaluate()["eval_loss"] == pytest.approx(expected, rel=1e-5)
 
 

@@ -80,7 +80,9 @@ def test_mistake(bare, tmp_path, name):
     assert not results.exists() or not any(results.iterdir())
 
 
-@pytest.mark.parametrize("name", ["embedded", "korean_dialogsum", "dialogsum_english"])
+@pytest.mark.parametrize(
+    "name", ["embedded", "embedded_gemma", "korean_dialogsum", "dialogsum_english"]
+)
 @pytest.mark.parametrize("debug", ["true", "false"])
 def test_every_study_is_planned_without_data_or_gpu(bare, name, debug):
     planned = bare.planned("--config", f"study={name}", f"debug={debug}")

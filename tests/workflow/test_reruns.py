@@ -19,9 +19,27 @@ def test_nothing_is_planned_after_a_run(finished):
     assert finished.planned() == {}
 
 
+def test_comments_docstrings_and_arguments_plan_nothing(project):
+    for name in ("data/data_card.py", "training/loss.py"):
+        file = project.path(f"workflow/scripts/yoyak/{name}")
+        docstring, text = '"""Changed. ', file.read_text(encoding="utf-8").removeprefix('"""')
+        file.write_text(f"# A comment.\n{docstring}{text}", encoding="utf-8")
+    project.replace("workflow/scripts/train_llm.py", 'help="adapters;', 'help="with adapters;')
+    assert project.planned() == {}
+
+
 def test_a_plot_function_plans_plot_and_report(project):
-    project.replace("workflow/scripts/yoyak/reporting/score_plots.py", '"""', '"""Changed. ')
+    project.replace(
+        "workflow/scripts/yoyak/reporting/score_plots.py", "BAR_WIDTH = 0.8", "BAR_WIDTH = 0.7"
+    )
     assert project.planned() == {"plot": 1, "report": 1}
+
+
+def test_the_loss_plans_training_and_what_follows(project):
+    project.replace(
+        "workflow/scripts/yoyak/training/loss.py", "HEAD_CHUNK = 1024", "HEAD_CHUNK = 512"
+    )
+    assert project.planned() == {"train": TRAININGS, **FOLLOWS, **END}
 
 
 def test_lora_rank_plans_training_and_what_follows(project):
@@ -93,8 +111,15 @@ def test_new_data_plan_everything(project):
     assert planned["train"] == TRAININGS
 
 
+def test_the_code_of_prepare_data_plans_what_follows_from_it(project):
+    project.replace("workflow/scripts/prepare_data.py", '"leaks": leaks', '"leaks": dict(leaks)')
+    planned = project.planned()
+    assert planned["prepare_data"] == 1
+    assert planned["train"] == TRAININGS
+
+
 def test_generation_code_plans_no_training(project):
-    project.replace("workflow/scripts/generate.py", '"""Summarise', '"""Again: summarise')
+    project.replace("workflow/scripts/generate.py", 'desc="summarising"', 'desc="writing"')
     planned = project.planned()
     assert "train" not in planned
     assert planned["generate"] == TRAININGS

@@ -1,4 +1,4 @@
-# Functions shared by the rule files. They find the study, the scripts with their imports, and folders.
+# Functions shared by the rule files. They find the study, the scripts with their code, and folders.
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ sys.path.append(str(PROJECT / "workflow" / "scripts"))
 from yoyak.data.splits import raw_file
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.clock import check_clock
-from yoyak.run.sources import source_modules
+from yoyak.run.code_digest import step_digest
 from yoyak.settings.cli import speak_utf8
 from yoyak.settings.config import UserError, validate
 from yoyak.settings.study import load_study
@@ -87,9 +87,12 @@ def script(name):
     return shown(PROJECT / "workflow" / "scripts" / name)
 
 
-def modules(name):
-    """Source files of the library that a script really imports."""
-    return [shown(file) for file in source_modules(PROJECT / script(name)) if file.name != name]
+def digest(step):
+    """Digest of the code that a step runs: a change of it, and not of a comment, replans."""
+    try:
+        return step_digest(step)
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 def shown(path):

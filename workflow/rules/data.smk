@@ -3,8 +3,6 @@
 
 rule prepare_data:
     input:
-        script=script("prepare_data.py"),
-        modules=modules("prepare_data.py"),
         raw=raw_files,
     output:
         splits=data_files("train", "selection", "dev", "test"),
@@ -17,19 +15,19 @@ rule prepare_data:
     conda:
         "../../envs/reporting.yaml"
     params:
+        script=script("prepare_data.py"),
+        code=digest("prepare_data"),
         settings=settings("prepare_data"),
         study=study_flags(),
         folder=folder_of("record"),
     message:
         "Cleaning, checking and splitting the raw dialogues"
     shell:
-        "python {input.script:q} {params.study} --output-dir {params.folder:q} > {log:q} 2>&1"
+        "python {params.script:q} {params.study} --output-dir {params.folder:q} > {log:q} 2>&1"
 
 
 rule build_dataset:
     input:
-        script=script("build_dataset.py"),
-        modules=modules("build_dataset.py"),
         weights=checkpoint_files,
         train="<results>/data/train.csv",
         selection="<results>/data/selection.csv",
@@ -48,6 +46,8 @@ rule build_dataset:
         mem_mb=megabytes(tokenising),
         runtime=minutes(tokenising),
     params:
+        script=script("build_dataset.py"),
+        code=digest("build_dataset"),
         settings=settings("build_dataset"),
         study=study_flags(),
         data=folder_of_input("train"),
@@ -55,6 +55,6 @@ rule build_dataset:
     message:
         "Tokenising {wildcards.model} · {wildcards.format} · {wildcards.augmentation}"
     shell:
-        "python {input.script:q} {params.study} --experiment {wildcards.model:q}"
+        "python {params.script:q} {params.study} --experiment {wildcards.model:q}"
         " --format {wildcards.format} --augmentation {wildcards.augmentation}"
         " --data {params.data:q} --output-dir {params.folder:q} > {log:q} 2>&1"

@@ -3,8 +3,6 @@
 
 rule generate_zero_shot:
     input:
-        script=script("generate.py"),
-        modules=modules("generate.py"),
         weights=checkpoint_files,
         dev="<results>/data/dev.csv",
         test=data_files("test"),
@@ -23,6 +21,8 @@ rule generate_zero_shot:
         mem_mb=megabytes(generation),
         runtime=minutes(generation),
     params:
+        script=script("generate.py"),
+        code=digest("generate"),
         settings=settings("generate"),
         study=study_flags(),
         data=folder_of_input("dev"),
@@ -30,15 +30,13 @@ rule generate_zero_shot:
     message:
         "Summarising with {wildcards.model} · {wildcards.format} · zero-shot"
     shell:
-        "python {input.script:q} {params.study} --experiment {wildcards.model:q}"
+        "python {params.script:q} {params.study} --experiment {wildcards.model:q}"
         " --format {wildcards.format} --data {params.data:q}"
         " --output-dir {params.folder:q} > {log:q} 2>&1"
 
 
 rule generate:
     input:
-        script=script("generate.py"),
-        modules=modules("generate.py"),
         weights=checkpoint_files,
         dev="<results>/data/dev.csv",
         test=data_files("test"),
@@ -58,6 +56,8 @@ rule generate:
         mem_mb=megabytes(generation),
         runtime=minutes(generation),
     params:
+        script=script("generate.py"),
+        code=digest("generate"),
         settings=settings("generate"),
         study=study_flags(),
         data=folder_of_input("dev"),
@@ -65,7 +65,7 @@ rule generate:
     message:
         "Summarising with {wildcards.model} · {wildcards.format} · {wildcards.augmentation} · seed {wildcards.seed}"
     shell:
-        "python {input.script:q} {params.study} --experiment {wildcards.model:q}"
+        "python {params.script:q} {params.study} --experiment {wildcards.model:q}"
         " --format {wildcards.format} --adapter {input.adapter:q}"
         " --condition {wildcards.augmentation} --seed {wildcards.seed}"
         " --data {params.data:q} --output-dir {params.folder:q} > {log:q} 2>&1"
@@ -73,8 +73,6 @@ rule generate:
 
 rule score:
     input:
-        script=script("score.py"),
-        modules=modules("score.py"),
         dev="<results>/data/dev.csv",
         predictions="<results>/{run}/predictions/dev.jsonl",
     output:
@@ -96,6 +94,8 @@ rule score:
     conda:
         "../../envs/reporting.yaml"
     params:
+        script=script("score.py"),
+        code=digest("score"),
         settings=settings("score"),
         study=study_flags(),
         data=folder_of_input("dev"),
@@ -104,14 +104,12 @@ rule score:
     message:
         "Scoring {wildcards.run}"
     shell:
-        "python {input.script:q} {params.study} --predictions {params.predictions:q}"
+        "python {params.script:q} {params.study} --predictions {params.predictions:q}"
         " --data {params.data:q} --output-dir {params.folder:q} > {log:q} 2>&1"
 
 
 rule submission:
     input:
-        script=script("submission.py"),
-        modules=modules("submission.py"),
         test="<results>/data/test.csv",
         predictions=submitted_predictions,
     output:
@@ -125,10 +123,12 @@ rule submission:
     conda:
         "../../envs/reporting.yaml"
     params:
+        script=script("submission.py"),
+        code=digest("submission"),
         data=folder_of_input("test"),
         predictions=folder_of_input("predictions"),
     message:
         "Writing the submission {wildcards.name}"
     shell:
-        "python {input.script:q} --predictions {params.predictions:q}"
+        "python {params.script:q} --predictions {params.predictions:q}"
         " --data {params.data:q} --output {output:q} > {log:q} 2>&1"

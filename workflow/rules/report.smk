@@ -3,8 +3,6 @@
 
 rule compare:
     input:
-        script=script("compare.py"),
-        modules=modules("compare.py"),
         data=data_files("train", "dev"),
         scores=in_every_run(
             STUDY,
@@ -32,6 +30,8 @@ rule compare:
     conda:
         "../../envs/reporting.yaml"
     params:
+        script=script("compare.py"),
+        code=digest("compare"),
         settings=settings("compare"),
         study=study_flags(),
         results=results_folder,
@@ -39,14 +39,12 @@ rule compare:
     message:
         "Comparing all scores: tables"
     shell:
-        "python {input.script:q} {params.study} --results {params.results:q}"
+        "python {params.script:q} {params.study} --results {params.results:q}"
         " --output-dir {params.folder:q} > {log:q} 2>&1"
 
 
 rule plot:
     input:
-        script=script("plot.py"),
-        modules=modules("plot.py"),
         tables=table_files(STUDY, "csv"),
         logs=in_every_training(STUDY, "training_log.csv"),
         examples=example_files(STUDY, "statistics.json", "train.safetensors"),
@@ -65,20 +63,20 @@ rule plot:
     conda:
         "../../envs/reporting.yaml"
     params:
+        script=script("plot.py"),
+        code=digest("plot"),
         settings=settings("plot"),
         study=study_flags(),
         results=results_folder,
     message:
         "Drawing the plots"
     shell:
-        "python {input.script:q} {params.study} --results {params.results:q}"
+        "python {params.script:q} {params.study} --results {params.results:q}"
         " --output-dir {output:q} > {log:q} 2>&1"
 
 
 rule report:
     input:
-        script=script("report.py"),
-        modules=modules("report.py"),
         template=report_parts(),
         data=data_files("train", "selection", "dev")
         + ["<results>/data/data_card.json", "<results>/data/run.json"],
@@ -107,20 +105,20 @@ rule report:
     conda:
         "../../envs/reporting.yaml"
     params:
+        script=script("report.py"),
+        code=digest("report"),
         settings=settings("report"),
         study=study_flags(),
         results=results_folder,
     message:
         "Writing the report"
     shell:
-        "python {input.script:q} {params.study} --results {params.results:q}"
+        "python {params.script:q} {params.study} --results {params.results:q}"
         " --output {output:q} > {log:q} 2>&1"
 
 
 rule model_card:
     input:
-        script=script("model_card.py"),
-        modules=modules("model_card.py"),
         # A new cell in the tables leaves the cards of the others as they are: their own scores count.
         tables=ancient(table_files(STUDY, "csv")),
         zero_shot="<results>/zero_shot/{model}/{format}/scores/summary.json",
@@ -141,13 +139,15 @@ rule model_card:
     conda:
         "../../envs/reporting.yaml"
     params:
+        script=script("model_card.py"),
+        code=digest("model_card"),
         settings=settings("score"),
         study=study_flags(),
         results=results_folder,
     message:
         "Model card of {wildcards.model} · {wildcards.format} · {wildcards.augmentation} · seed {wildcards.seed}"
     shell:
-        "python {input.script:q} {params.study} --experiment {wildcards.model:q}"
+        "python {params.script:q} {params.study} --experiment {wildcards.model:q}"
         " --format {wildcards.format} --augmentation {wildcards.augmentation}"
         " --seed {wildcards.seed} --results {params.results:q} --output {output:q}"
         " > {log:q} 2>&1"

@@ -3,8 +3,6 @@
 
 rule train:
     input:
-        script=script("train_llm.py"),
-        modules=modules("train_llm.py"),
         weights=checkpoint_files,
         train="<results>/examples/{model}/{format}/{augmentation}/train.safetensors",
         selection="<results>/examples/{model}/{format}/{augmentation}/selection.safetensors",
@@ -29,6 +27,8 @@ rule train:
         mem_mb=megabytes(training),
         runtime=minutes(training),
     params:
+        script=script("train_llm.py"),
+        code=digest("train"),
         settings=settings("train"),
         study=study_flags(),
         examples=folder_of_input("train"),
@@ -36,7 +36,7 @@ rule train:
     message:
         "Training {wildcards.model} · {wildcards.format} · {wildcards.augmentation} · seed {wildcards.seed}"
     shell:
-        "python {input.script:q} {params.study} --experiment {wildcards.model:q}"
+        "python {params.script:q} {params.study} --experiment {wildcards.model:q}"
         " --format {wildcards.format} --augmentation {wildcards.augmentation}"
         " --seed {wildcards.seed} --examples {params.examples:q}"
         " --output-dir {params.folder:q} > {log:q} 2>&1"

@@ -94,7 +94,9 @@ def build_dataset(
     stops = stop_token_ids(tokenizer, prompt_format)
     statistics = {
         **{split: dataset.statistics for split, dataset in datasets.items()},
-        "frames": [{"head": frame.head, "tail": frame.tail} for frame in frames],
+        "frames": [
+            {key: getattr(frame, key) for key in ("head", "tail", "system")} for frame in frames
+        ],
         "template_hash": hashlib.sha256(canonical([texts, stops]).encode()).hexdigest(),
         "stop_tokens": {str(stop): tokenizer.convert_ids_to_tokens(stop) for stop in stops},
         "example": show_example(datasets["train"], 0, rows["train"], tokenizer),

@@ -66,7 +66,7 @@ def main() -> None:
     inputs = [*files.values(), *checkpoint.weight_files()]
     inputs += [args.adapter] if args.adapter is not None else []
     science = canonical([study.science("generate", args.experiment), args.format])
-    key = fingerprint(Path(__file__), science, inputs)
+    key = fingerprint("generate", science, inputs)
     task = task_of("generate", args.output_dir)
     if args.adapter is not None:
         discard(study.results, task_of("train", args.adapter.parent))
@@ -111,6 +111,7 @@ def generate_splits(
         files: CSV of each split, as prepare_data.py writes it.
         work: folder that finished rows stream to and are picked up from.
     """
+    from yoyak.data.control_tokens import decode_summaries
     from yoyak.data.dialogues import read_dialogues
     from yoyak.data.encoding import build_prompts
     from yoyak.data.prompts import stop_token_ids
@@ -130,9 +131,10 @@ def generate_splits(
     every_prompt = [prompt for split in prompts.values() for prompt in split]
     decoding = DecodingSettings.from_config(config)
     stops = stop_token_ids(tokenizer, prompt_format)
-    batch = config["execution"]["generation_batch"]
-    session.prepare(model, every_prompt, decoding, stops, batch)
-    print(session.plan.describe(), file=sys.stderr)
+    execution = config["execution"]
+    session.prepare(
+        model, every_prompt, decoding, stops, execution["generation_batch"], execution["engine"]
+    )
 
     loaded = time.perf_counter()
     results = {}
@@ -143,7 +145,7 @@ def generate_splits(
     seconds = time.perf_counter() - loaded
     lines = {}
     for split, generated in results.items():
-        texts = tokenizer.batch_decode([row.tokens for row in generated], skip_special_tokens=True)
+        texts = decode_summaries(tokenizer, [row.tokens for row in generated])
         columns = (rows[split], texts, prompts[split], generated, shortened[split])
         lines[split] = "".join(prediction_line(*row) for row in zip(*columns, strict=True))
     record = {
@@ -154,6 +156,8 @@ def generate_splits(
         "stop_tokens": {str(stop): tokenizer.convert_ids_to_tokens(stop) for stop in stops},
         "resumed_rows": session.resumed_rows,
         "execution": session.record(),
+        "engine": session.check["engine"],
+        "engine_check": session.check,
         "wall_seconds": round(time.perf_counter() - started, 2),
         "generation_seconds": round(seconds, 2),
         "tokens_per_second": round(session.fresh_tokens / seconds, 1),

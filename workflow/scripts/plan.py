@@ -220,18 +220,10 @@ def read_shape(config: dict) -> ModelShape:
 
     Raises UserError where it cannot be had, which says what to do.
     """
-    from transformers import AutoConfig
+    from yoyak.models.architecture import find_decoder
+    from yoyak.models.checkpoints import resolve_checkpoint
 
-    from yoyak.models.checkpoints import hub_error, resolve_checkpoint
-
-    checkpoint = resolve_checkpoint(config["model"])
-    try:
-        found = AutoConfig.from_pretrained(
-            checkpoint.name, trust_remote_code=False, **checkpoint.kwargs
-        )
-    except Exception as error:
-        raise hub_error(config["model"], error) from error
-    return ModelShape.from_config(found)
+    return find_decoder(resolve_checkpoint(config["model"]), config["model"]).shape
 
 
 def in_words(seconds: float) -> str:

@@ -31,14 +31,19 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
-    path = options.predictions / "test.jsonl"
+    write_submission(options.predictions, options.data, options.output)
+
+
+def write_submission(folder: Path, data: Path | None, output: Path) -> None:
+    """Write the test split's predictions as a submission, checked against `data` if given."""
+    path = folder / "test.jsonl"
     predictions = read_predictions(path)
-    if options.data is not None:
-        test = options.data / "test.csv"
+    if data is not None:
+        test = data / "test.csv"
         fnames = [dialogue.fname for dialogue in read_dialogues(test, labelled=False)]
         predictions = match_predictions(predictions, fnames, path, test)
-    atomic_write_text(options.output, submission_csv(predictions))
-    print(f"{display(options.output)}: {len(predictions)} summaries")
+    atomic_write_text(output, submission_csv(predictions))
+    print(f"{display(output)}: {len(predictions)} summaries")
 
 
 def submission_csv(predictions: list[Prediction]) -> str:

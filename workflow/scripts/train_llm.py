@@ -156,7 +156,7 @@ def train(
             raise UserError(f"{file}: no such file; build the examples first (build_dataset.py)")
     inputs = [*files, *resolve_checkpoint(config["model"]).weight_files()]
     science = {name: config[name] for name in ("model", "lora", "training")}
-    key = fingerprint(Path(__file__), canonical({**science, "seed": cell.seed}), inputs)
+    key = fingerprint("train", canonical({**science, "seed": cell.seed}), inputs)
     task = task_of("train", output)
     execution = config["execution"]
     with (
@@ -191,7 +191,7 @@ def train_on(device: str, job: Job, ranks=None) -> None:
     from yoyak.training.arguments import quiet_libraries
     from yoyak.training.checkpointing import remove_old
     from yoyak.training.interruption import EXIT_CODE, Interrupted
-    from yoyak.training.llm_trainer import NonFiniteLoss
+    from yoyak.training.overflow import NonFiniteLoss
     from yoyak.training.progress import peak_memory_gb
 
     ranks = ranks or session.ALONE
@@ -222,6 +222,7 @@ def train_on(device: str, job: Job, ranks=None) -> None:
 
 
 def write_record(job: Job, trainer, resumed: int, peak: float) -> None:
+    from yoyak.models.lora_loader import adapted_modules
     from yoyak.training import session
 
     write_run_record(
@@ -233,7 +234,10 @@ def write_record(job: Job, trainer, resumed: int, peak: float) -> None:
         seed=job.cell.seed,
         fingerprint=job.key,
         checkpoint_commit=resolve_checkpoint(job.config["model"]).commit(),
+        target_modules=adapted_modules(trainer.model),
         execution=trainer.plan.record(),
+        engine=trainer.plan.runs(),
+        engine_checks=trainer.checks,
         resumed_from_step=resumed,
         peak_memory_gb=round(peak, 3),
         **session.summary(trainer),

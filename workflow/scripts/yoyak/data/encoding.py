@@ -10,15 +10,10 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from yoyak.data.control_tokens import control_token_pattern, defuse
 from yoyak.data.dialogues import SPEAKER_TAG
 from yoyak.data.framing import HeadSwap, encode_framed, encode_texts
-from yoyak.data.prompts import (
-    PromptFrame,
-    control_token_pattern,
-    defuse,
-    prompt_frames,
-    supervised_stop_id,
-)
+from yoyak.data.prompts import PromptFrame, prompt_frames, supervised_stop_id
 from yoyak.settings.config import UserError
 
 SMALLEST_ROOM = 16  # tokens that must be left for the dialogue

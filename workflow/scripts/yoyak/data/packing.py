@@ -117,19 +117,19 @@ def pack_batch(
     """
     lengths = [len(example["input_ids"]) for example in examples]
     packs = plan_packs(lengths, token_budget, ranks)
+    sizes = [sum(lengths[index] for index in pack) for pack in packs]
     return [
         build_pack(
             [examples[member] for member in members], [indices[member] for member in members]
         )
-        for members in _shares(packs, lengths, ranks)[rank]
+        for members in share_out(packs, sizes, ranks)[rank]
     ]
 
 
-def _shares(packs, lengths, ranks):
+def share_out(packs: list[list[int]], sizes: list[int], ranks: int) -> list[list[list[int]]]:
     """The packs of each rank: the largest first, to whoever has the fewest tokens."""
     if ranks == 1:
         return [packs]
-    sizes = [sum(lengths[index] for index in pack) for pack in packs]
     shares: list[list[list[int]]] = [[] for _ in range(ranks)]
     fill = [0] * ranks
     for number in sorted(range(len(packs)), key=lambda number: (-sizes[number], number)):

@@ -1,17 +1,18 @@
 """What the model is shown: instruction and chat prompts, in Korean and English.
 
 A prompt is a frame around the dialogue. Instruction frames are plain text; chat frames come from
-the tokenizer's own chat template, rendered once with a mark where the dialogue goes. Training text
-is the generation prompt's tokens, then the answer's tokens, then the stop token: the prompt is an
-exact prefix of the training text because nothing is ever tokenised twice.
+the tokenizer's own chat template (chat_frames.py). Training text is the generation prompt's tokens,
+then the answer's tokens, then the stop token: the prompt is an exact prefix of the training text
+because nothing is ever tokenised twice.
 """
 
 import functools
 import logging
-import re
 from dataclasses import dataclass
 
-from yoyak.data.chat_templates import render_conversations, template_place
+from yoyak.data.chat_frames import USER_MESSAGE, TemplateTexts, read_template
+from yoyak.data.chat_templates import template_place
+from yoyak.data.control_tokens import control_tokens_in
 from yoyak.settings.config import UserError
 
 log = logging.getLogger(__name__)
@@ -48,19 +49,20 @@ REQUESTS = {
         ),
     },
 }
-_DIALOGUE_MARK = "⟦dialogue⟧"
-_ANSWER_MARK = "⟦answer⟧"
-_CONTROL_TOKEN = re.compile(r"^[<\[].*[>\]]$", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class PromptFrame:
-    """The text around a dialogue, and token ids (a BOS) before it; `request` is the instruction."""
+    """The text around a dialogue, and token ids (a BOS) before it; `request` is the instruction.
+
+    system: the message that carries the system sentence in chat format; "" without such a sentence.
+    """
 
     prefix_ids: tuple[int, ...]
     head: str
     tail: str
     request: str
+    system: str = ""
 
     def around(self, dialogue: str) -> str:
         return self.head + dialogue + self.tail
@@ -82,7 +84,13 @@ def prompt_frames(
     if prompt_format == "instruction":
         prefix = _instruction_bos(tokenizer)
         return [_instruction_frame(prefix, request) for request in requests]
-    return [_chat_frame(tokenizer, request, SYSTEM[language]) for request in requests]
+    template = _template(tokenizer)
+    if template.system == USER_MESSAGE:
+        _note_moved_sentence(template.place)
+    return [
+        PromptFrame((), *template.frame(request, SYSTEM[language]), request, template.system)
+        for request in requests
+    ]
 
 
 def request_sentences(prompt_format: str, language: str) -> list[str]:
@@ -93,57 +101,41 @@ def request_sentences(prompt_format: str, language: str) -> list[str]:
 
 
 def supervised_stop_id(tokenizer, prompt_format: str) -> int:
-    """The token that ends every answer and is learned: end of turn in chat, else end of text.
+    """The token that ends every answer and is learned.
 
-    Raises UserError when the tokenizer or its chat template has none.
+    In chat it is the first control token that the template writes after an answer, and the end of
+    text where it writes none (SOLAR, GLM 4) or in instruction format.
+
+    Raises UserError when the tokenizer has no end token and its template writes none either.
     """
     _check_choice("format", prompt_format, FORMATS)
-    if prompt_format == "chat":
-        return _end_of_turn_id(tokenizer)
-    if tokenizer.eos_token_id is None:
+    ends = _template_ends(tokenizer) if prompt_format == "chat" else []
+    ends = [*ends, *_known_ids([tokenizer.eos_token_id])]
+    if not ends:
+        no_other = " and its chat template writes none" if prompt_format == "chat" else ""
         raise UserError(
-            f"{template_place(tokenizer)}: has no end token (eos_token); set one in its config"
+            f"{template_place(tokenizer)}: has no end token (eos_token){no_other}, so a model "
+            "could never learn to stop; set one in its config"
         )
-    return tokenizer.eos_token_id
+    return ends[0]
 
 
 def stop_token_ids(tokenizer, prompt_format: str) -> list[int]:
     """Every token at which generation stops, the supervised one first.
 
-    A chat model that is asked in instruction format often ends its turn all the same, and a base
-    model asked in chat format ends its text: both count as the end in both formats, so that a
-    zero-shot answer is not drawn out to the length limit.
+    They are the tokenizer's end token, what its chat template writes after an answer, and what the
+    checkpoint's generation_config.json and config.json name (`named_end_ids`, which LoRALoader
+    notes on its tokenizers), in both formats: a chat model that is asked in instruction format
+    often ends its turn all the same, and a base model asked in chat format ends its text.
     """
     stops = [supervised_stop_id(tokenizer, prompt_format), tokenizer.eos_token_id]
-    if prompt_format == "instruction" and tokenizer.chat_template is not None:
+    if tokenizer.chat_template is not None:
         try:
-            stops.append(_end_of_turn_id(tokenizer))
-        except UserError as error:  # nothing that this format needs
+            stops += _template_ends(tokenizer)
+        except UserError as error:  # nothing that the instruction format needs
             _warn_unused_template(str(error))
-    return list(dict.fromkeys(stop for stop in stops if stop is not None))
-
-
-def control_token_pattern(tokenizer) -> re.Pattern | None:
-    """Matches the written form of control tokens such as <|eot_id|>; None if there are none.
-
-    In a dialogue they are text that somebody typed, not a command to the model.
-    """
-    contents = [str(token) for token in tokenizer.get_added_vocab()]
-    contents += [str(token) for token in tokenizer.all_special_tokens]
-    contents = {text for text in contents if len(text) > 1 and _CONTROL_TOKEN.match(text)}
-    if not contents:
-        return None
-    longest_first = sorted(contents, key=lambda text: (-len(text), text))
-    return re.compile("|".join(map(re.escape, longest_first)))
-
-
-def defuse(text: str, control_tokens: re.Pattern | None) -> str:
-    """Write control tokens inside a text apart (`<|eot_id|>` → `< |eot_id|>`): plain words then."""
-    if control_tokens is None:
-        return text
-    while control_tokens.search(text):
-        text = control_tokens.sub(lambda match: match[0][0] + " " + match[0][1:], text)
-    return text
+    stops += getattr(tokenizer, "named_end_ids", [])
+    return list(dict.fromkeys(_known_ids(stops)))
 
 
 def _instruction_frame(prefix: tuple[int, ...], request: str) -> PromptFrame:
@@ -151,68 +143,29 @@ def _instruction_frame(prefix: tuple[int, ...], request: str) -> PromptFrame:
     return PromptFrame(prefix, head, "\n\n### Response:\n", request)
 
 
-def _chat_frame(tokenizer, request: str, system: str) -> PromptFrame:
-    text = _render(tokenizer, request, system, answer=None)
-    if text.count(_DIALOGUE_MARK) != 1:
-        raise UserError(
-            f"{template_place(tokenizer)}: its chat template shows the user's message "
-            f"{text.count(_DIALOGUE_MARK)} times instead of once; use the instruction format"
-        )
-    if text.count("<think>") > text.count("</think>"):
-        raise UserError(
-            f"{template_place(tokenizer)}: its chat template opens a think block that "
-            "enable_thinking=False does not close; use a checkpoint that answers without thinking"
-        )
-    head, tail = text.split(_DIALOGUE_MARK)
-    return PromptFrame((), head, tail, request)
-
-
-def _render(tokenizer, request: str, system: str, answer: str | None) -> str:
-    """The conversation as the tokenizer's chat template writes it, the dialogue a mark.
-
-    All conversations that Yoyak may ask for are rendered together: a template costs one process.
-    """
-    if tokenizer.chat_template is None:
-        raise UserError(
-            f"{template_place(tokenizer)}: the tokenizer has no chat template, which format 'chat' "
-            "needs; set model.chat_template: llama (or qwen) in the model file, or use the "
-            "instruction format"
-        )
-    known = [
-        (words, SYSTEM[language], None)
+def _template(tokenizer) -> TemplateTexts:
+    requests = [
+        (words, SYSTEM[language])
         for language in LANGUAGES
         for words in request_sentences("chat", language)
     ]
-    known.append((REQUESTS["ko"]["chat"], SYSTEM["ko"], _ANSWER_MARK))
-    texts = render_conversations(tokenizer, [_conversation(*one) for one in known])
-    text = texts[known.index((request, system, answer))]
-    if isinstance(text, UserError):
-        raise text
-    return text
+    return read_template(tokenizer, requests)
 
 
-def _conversation(request: str, system: str, answer: str | None) -> dict:
-    messages = [
-        {"role": "system", "content": system},
-        {"role": "user", "content": f"{request}\n{_DIALOGUE_MARK}"},
-    ]
-    if answer is not None:
-        messages.append({"role": "assistant", "content": answer})
-    return {"messages": messages, "add_generation_prompt": answer is None}
+def _template_ends(tokenizer) -> list[int]:
+    """The control tokens that the chat template writes after an assistant's answer.
+
+    Some templates always write the header of the next answer too: those tokens are no ends.
+    """
+    before, after = _template(tokenizer).around_answer()
+    header = set(control_tokens_in(before, tokenizer))
+    written = control_tokens_in(after, tokenizer)
+    ends = written[:1] + [token for token in written[1:] if token not in header]
+    return tokenizer.convert_tokens_to_ids(ends)
 
 
-def _end_of_turn_id(tokenizer) -> int:
-    """The first control token that the chat template writes after an assistant's answer."""
-    text = _render(tokenizer, REQUESTS["ko"]["chat"], SYSTEM["ko"], answer=_ANSWER_MARK)
-    after = text.rpartition(_ANSWER_MARK)[2]
-    pattern = control_token_pattern(tokenizer)
-    match = pattern.search(after) if pattern else None
-    if match is None:
-        raise UserError(
-            f"{template_place(tokenizer)}: its chat template writes no end token after an answer, "
-            "so a model could never learn to stop; use the instruction format"
-        )
-    return tokenizer.convert_tokens_to_ids(match[0])
+def _known_ids(ids: list[int | None]) -> list[int]:
+    return [number for number in ids if number is not None]
 
 
 def _instruction_bos(tokenizer) -> tuple[int, ...]:
@@ -228,12 +181,17 @@ def _instruction_bos(tokenizer) -> tuple[int, ...]:
     if tokenizer.chat_template is None:
         return ()
     try:
-        text = _render(tokenizer, REQUESTS["ko"]["chat"], SYSTEM["ko"], answer=None)
+        text = _template(tokenizer).prompt(REQUESTS["ko"]["chat"], SYSTEM["ko"])
     except UserError as error:  # the template is not what this format asks for
         _warn_unused_template(str(error))
         return ()
     once = text.startswith(tokenizer.bos_token) and text.count(tokenizer.bos_token) == 1
     return (bos,) if once else ()
+
+
+@functools.cache
+def _note_moved_sentence(place: str) -> None:
+    log.info("%s: its chat template takes no system message; its sentence opens the user's", place)
 
 
 @functools.cache

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from transformers import AttentionInterface
 
-from yoyak.models.attention import flash_fits, flash_forward, per_sequence
+from yoyak.models.attention import flash_fits, flash_forward, per_sequence, refuse_others
 
 SLOT_ATTENTION = "yoyak_slots"  # no mask function has this name, so transformers builds no mask
 
@@ -43,10 +43,17 @@ class SlotCache:
 
 
 def kv_shape(config, capacity: int) -> tuple[int, int, int]:
-    """(kv_heads, capacity, head_dim) of one layer's keys, or values, in one slot."""
-    head_dim = getattr(config, "head_dim", None)
-    head_dim = head_dim or config.hidden_size // config.num_attention_heads
-    return config.num_key_value_heads, capacity, head_dim
+    """(kv_heads, capacity, head_dim) of one layer's keys, or values, in one slot.
+
+    As most architectures have them; `attend` refuses a layer whose keys or values differ.
+
+    Raises ValueError where there are none, or not of one size.
+    """
+    heads = getattr(config, "num_attention_heads", None)
+    if heads is None or getattr(config, "is_heterogeneous", False):
+        raise ValueError("its layers have no keys, or of several sizes")
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+    return getattr(config, "num_key_value_heads", None) or heads, capacity, head_dim
 
 
 @dataclass(frozen=True)
@@ -71,52 +78,87 @@ class SlotBatch:
     ends: tuple[int, ...] = ()
 
 
-def attend(batch: SlotBatch, layer: int, query, key, value, scaling: float) -> torch.Tensor:
+def attend(
+    batch: SlotBatch, layer: int, query, key, value, scaling: float, window: int | None = None
+) -> torch.Tensor:
     """Write the new keys and values into the slots; attend over what is filled.
 
     Args:
         query: (T, heads, head_dim), rotated; key, value: (T, kv_heads, head_dim).
+        window: positions that a token sees, its own included; None: all before it.
 
     Returns:
         (T, heads, head_dim).
+
+    Raises:
+        ValueError: this layer's keys or values are not of the cache's shape.
     """
     keys, values = batch.cache.keys[layer], batch.cache.values[layer]
+    expected = (len(query), keys.shape[1], keys.shape[3])
+    if key.shape != expected or value.shape != expected:  # writing would broadcast without a word
+        shapes = f"keys {tuple(key.shape)} and values {tuple(value.shape)}"
+        raise ValueError(f"layer {layer} has {shapes}, the cache's slots have {expected}")
     keys[batch.slots, :, batch.positions] = key
     values[batch.slots, :, batch.positions] = value
     if batch.boundaries is None and query.is_cuda:
         from yoyak.evaluation.decode_kernel import decode_attention
 
-        return decode_attention(query, keys, values, batch.positions, scaling)
+        return decode_attention(query, keys, values, batch.positions, scaling, window)
     if batch.boundaries is None:
-        return _decode_attention(query, keys, values, batch, scaling)
+        return _decode_attention(query, keys, values, batch, scaling, window)
     if query.is_cuda and flash_fits(query):
-        return flash_forward(query, key, value, scaling, batch.boundaries, batch.longest)[0]
+        return flash_forward(query, key, value, scaling, batch.boundaries, batch.longest, window)[0]
     parts = (part.transpose(0, 1)[None] for part in (query, key, value))
-    return per_sequence(*parts, scaling, batch.ends)[0]
+    return per_sequence(*parts, scaling, batch.ends, window)[0]
 
 
-def slot_attention(module, query, key, value, attention_mask, *, slots, scaling, **_):
+def slot_attention(
+    module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: None,
+    *,
+    slots: SlotBatch | None = None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    **others,
+) -> tuple[torch.Tensor, None]:
     """`attend` in the form that transformers calls, for architectures without a fused forward.
 
     Args:
         query: (1, heads, T, head_dim), rotated; key, value: (1, kv_heads, T, head_dim).
-        slots: the `SlotBatch`, handed through the model's keyword arguments.
+        slots: handed through the model's keyword arguments.
+        sliding_window: of this layer.
 
     Returns:
         ((1, T, heads, head_dim), None).
+
+    Raises:
+        ValueError: the model asks for something that is not implemented here (a mask of its own,
+            softcap, sinks …).
     """
+    refuse_others(others)
+    if slots is None:
+        raise ValueError("the model hands no keywords on to its attention")
+    if attention_mask is not None:
+        raise ValueError("attention with a mask of the model's own is not implemented here")
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     parts = (part[0].transpose(0, 1) for part in (query, key, value))
-    return attend(slots, module.layer_idx, *parts, scaling)[None], None
+    return attend(slots, module.layer_idx, *parts, scaling, sliding_window)[None], None
 
 
 AttentionInterface.register(SLOT_ATTENTION, slot_attention)
 
 
-def _decode_attention(query, keys, values, slots: SlotBatch, scaling: float) -> torch.Tensor:
+def _decode_attention(query, keys, values, slots: SlotBatch, scaling: float, window: int | None):
     """One new token a row against its slot, without repeating the key/value heads."""
     rows, heads, head_dim = query.shape
     kv_heads = keys.shape[1]
-    filled = torch.arange(slots.longest, device=query.device) <= slots.positions[:, None]
+    place = torch.arange(slots.longest, device=query.device)
+    filled = place <= slots.positions[:, None]
+    if window is not None:
+        filled &= place > slots.positions[:, None] - window
     mixed = F.scaled_dot_product_attention(
         query.reshape(rows, kv_heads, heads // kv_heads, head_dim),
         keys[:rows, :, : slots.longest],

@@ -13,13 +13,16 @@ import triton.language as tl
 BLOCK = 64  # positions read at a time
 
 
-def decode_attention(query, keys, values, positions, scaling: float) -> torch.Tensor:
+def decode_attention(
+    query, keys, values, positions, scaling: float, window: int | None = None
+) -> torch.Tensor:
     """Attention of each row's newest token over its slot.
 
     Args:
         query: (rows, heads, head_dim).
         keys, values: (slots, kv_heads, capacity, head_dim), row i in slot i.
         positions: (rows,) int64, the newest token's position: it and all before it are read.
+        window: read the last so many positions only; None: all.
 
     Returns:
         (rows, heads, head_dim).
@@ -36,6 +39,7 @@ def decode_attention(query, keys, values, positions, scaling: float) -> torch.Te
         mixed,
         positions,
         scaling * 1.4426950408889634,  # log2(e): the kernel works with powers of two
+        window or 0,
         keys.stride(0),
         keys.stride(1),
         keys.stride(2),
@@ -44,7 +48,8 @@ def decode_attention(query, keys, values, positions, scaling: float) -> torch.Te
         HEAD_DIM=head_dim,
         GROUP_BLOCK=max(16, triton.next_power_of_2(groups)),  # the matrix unit's smallest tile
         DIM_BLOCK=max(16, triton.next_power_of_2(head_dim)),
-        BLOCK=BLOCK,
+        # A block of keys and values must fit into the chip's shared memory, several times over.
+        BLOCK=BLOCK if head_dim * query.element_size() < 1024 else BLOCK // 4,
         PRECISION="ieee" if query.dtype == torch.float32 else "tf32",
         num_warps=4,
         num_stages=3,
@@ -60,6 +65,7 @@ def _attend(
     mixed,
     positions,
     scaling,
+    window,
     slot_stride,
     head_stride,
     position_stride,
@@ -73,6 +79,7 @@ def _attend(
 ):
     row, kv_head = tl.program_id(0), tl.program_id(1)
     filled = tl.load(positions + row) + 1
+    first = tl.where(window > 0, tl.maximum(filled - window, 0), 0)
     group = tl.arange(0, GROUP_BLOCK)
     dim = tl.arange(0, DIM_BLOCK)
     place = tl.arange(0, BLOCK)
@@ -84,8 +91,8 @@ def _attend(
     highest = tl.full((GROUP_BLOCK,), float("-inf"), tl.float32)
     total = tl.zeros((GROUP_BLOCK,), tl.float32)
     sums = tl.zeros((GROUP_BLOCK, DIM_BLOCK), tl.float32)
-    for start in range(0, filled, BLOCK):
-        valid = start + place < filled
+    for start in range(first // BLOCK * BLOCK, filled, BLOCK):  # whole blocks stay aligned
+        valid = (start + place >= first) & (start + place < filled)
         at = start_at + (start + place)[:, None] * position_stride + dim[None, :]
         in_cache = valid[:, None] & (dim < HEAD_DIM)[None, :]
         k = tl.load(keys + at, mask=in_cache, other=0.0)

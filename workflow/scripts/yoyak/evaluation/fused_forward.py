@@ -12,6 +12,9 @@ from yoyak.evaluation.decode_cache import SlotBatch, attend
 from yoyak.models import plain_kernels
 from yoyak.models.fused import FUSED_LAYERS
 
+# Their forward is embedding, layers, norm and head with nothing between: see FusedForward.
+FUSED_MODELS = ("LlamaForCausalLM", "Qwen3ForCausalLM")
+
 
 def make_forward(model):
     """A function (tokens, batch, keep) → logits for this causal LM.
@@ -19,7 +22,8 @@ def make_forward(model):
     Fused where the architecture is covered, else the model's own forward with slot attention.
     """
     silu = getattr(model.config, "hidden_act", None) in ("silu", "swish")
-    if silu and all(_covered(layer) for layer in model.model.layers):
+    covered = type(model).__name__ in FUSED_MODELS and silu
+    if covered and all(_covered(layer) for layer in model.model.layers):
         return FusedForward(model)
     return PlainForward(model)
 
@@ -32,7 +36,7 @@ def _covered(layer) -> bool:
 
 
 class PlainForward:
-    """The model's own forward; its attention must be SLOT_ATTENTION while it runs."""
+    """The model's own forward, head and scale; its attention must be SLOT_ATTENTION meanwhile."""
 
     def __init__(self, model):
         self.model = model
@@ -46,7 +50,10 @@ class PlainForward:
             logits_to_keep=0 if keep is None else keep,
             slots=batch,
         )
-        return output.logits[0]
+        logits = output.logits[0]
+        if len(logits) != (len(tokens) if keep is None else len(keep)):
+            raise ValueError("the model's forward does not know logits_to_keep")
+        return logits
 
 
 class FusedForward:
@@ -83,6 +90,7 @@ class _Layer:
         attention, mlp = layer.self_attn, layer.mlp
         self.index, self.head_dim = attention.layer_idx, attention.head_dim
         self.scaling = attention.scaling
+        self.window = getattr(attention, "sliding_window", None)
         self.norms = (layer.input_layernorm, layer.post_attention_layernorm)
         self.head_norms = (getattr(attention, "q_norm", None), getattr(attention, "k_norm", None))
         self.qkv = _Joined([attention.q_proj, attention.k_proj, attention.v_proj])
@@ -98,7 +106,7 @@ class _Layer:
             extra = () if norm is None else (norm.weight, norm.variance_epsilon)
             ops.rotate(part, part, cos, sin, self.head_dim, *extra)
         heads = (part.unflatten(1, (-1, self.head_dim)) for part in (query, key, value))
-        mixed = attend(batch, self.index, *heads, self.scaling)
+        mixed = attend(batch, self.index, *heads, self.scaling, self.window)
         delta = self.o_proj(mixed.flatten(1))
         normed = torch.empty_like(hidden)
         hidden = _norm(ops, self.norms[1], hidden, normed, delta)

@@ -1,35 +1,44 @@
-"""The generation engine: prompts in, new tokens out, as fast as the device allows.
+"""Generation's front door: which engine continues the prompts, and that it is right.
 
-One loop serves zero-shot and fine-tuned models, CPU and GPU. Prompts are token ids and wait sorted
-by length; a packed prefill (no padding) puts them into the slots of a `SlotCache`; each decoding
-step adds one token to every row; a finished row leaves at once and a waiting prompt takes its
-slot. The active rows are always the first slots, so a step is a plain slice. On a GPU each step is
-a captured CUDA graph and the host reads the tokens one step behind, so the card never waits.
-
-Greedy decoding and sampling go through this loop. Beam search, whose beams fork and die, goes
-through `model.generate` (beam_search.py) with every setting given.
+Two engines have one face, `run(prompts, on_row)` and `logits(rows, steps)`: the slots
+(slot_generation.py), fast, with attention and often layers of their own; and transformers'
+`generate` (plain_generation.py), for beams and for whatever model the slots do not serve. Before
+anything is generated the engine is compared with the model's own forward (check.py); where it
+differs the next one is tried, and where none is right, one error says so.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from itertools import accumulate
+import sys
+import time
+from collections.abc import Iterable
 
 import torch
 
-from yoyak.evaluation.decode_cache import SLOT_ATTENTION, SlotBatch, SlotCache
-from yoyak.evaluation.decoding import DecodingSettings, Generated, choose_tokens, draw_uniforms
-from yoyak.evaluation.fused_forward import make_forward
-from yoyak.evaluation.generation_plan import GenerationPlan, causal_lm, plan_generation
+from yoyak.evaluation.check import LONGEST, Reference
+from yoyak.evaluation.decoding import DecodingSettings, Generated
+from yoyak.evaluation.generation_plan import (
+    GenerationPlan,
+    OnRow,
+    OutOfMemory,
+    check_positions,
+    plan_generation,
+    refuse_empty,
+)
+from yoyak.evaluation.plain_generation import PlainGenerator
+from yoyak.evaluation.slot_generation import Generator
+from yoyak.models.reference import causal_lm
 from yoyak.settings.config import UserError
 from yoyak.settings.faults import is_out_of_memory
 
-
-class OutOfMemory(UserError):
-    """The plan does not fit after all: another process took memory, or the estimate was wrong."""
-
-
-OnRow = Callable[[int, Generated], None]
+# What is tried, from the fastest to the reference itself. The default attention of some classes
+# leaves out what their eager one does; padding changes the rows of some; and what some cache
+# depends on what follows.
+TRIES = {
+    "slots": {},
+    "padded batches": {},
+    "padded batches, eager attention": {"attention": "eager"},
+    "one row at a time": {"attention": "eager", "batch": 1},
+    "one row at a time, no cache": {"attention": "eager", "batch": 1, "cache": False},
+}
 
 
 def generate(
@@ -47,259 +56,119 @@ def generate(
         model: a causal LM of transformers, or one wrapped by peft; it is put in evaluation mode.
         prompts: token ids, special tokens included.
         stop_token_ids: all tokens that end a summary.
-        plan: batch and memory; None: from the free memory.
+        plan: engine, batch and memory, taken as they are; None: checked, and from the free memory.
         on_row: called with (index, result) as soon as a row is finished.
     """
     if plan is None:
-        plan = plan_generation(model, [len(prompt) for prompt in prompts], decoding)
-    return make_generator(model, stop_token_ids, decoding, plan).run(prompts, on_row)
+        engine, _ = choose_generator(model, prompts, stop_token_ids, decoding)
+    else:
+        engine = make_generator(model, stop_token_ids, decoding, plan)
+    return engine.run(prompts, on_row)
 
 
 def make_generator(model, stop_token_ids, decoding: DecodingSettings, plan: GenerationPlan):
-    """The engine for these settings; its `run(prompts, on_row)` may be called again and again."""
-    if decoding.num_beams > 1:
-        from yoyak.evaluation.beam_search import BeamSearch
-
-        return BeamSearch(model, stop_token_ids, decoding, plan)
-    return Generator(model, stop_token_ids, decoding, plan)
+    """The plan's engine; its `run(prompts, on_row)` may be called again and again."""
+    engine = PlainGenerator if plan.engine == "plain" else Generator
+    return engine(model, stop_token_ids, decoding, plan)
 
 
-@dataclass(eq=False)
-class _Row:
-    """A prompt on its way: eq=False, rows are told apart by identity."""
+def choose_generator(
+    model,
+    prompts: list[list[int]],
+    stop_token_ids: Iterable[int],
+    decoding: DecodingSettings,
+    *,
+    batch: int | str = "auto",
+    engine: str = "auto",
+):
+    """The fastest engine that is right on this model, and what run.json says of the check.
 
-    index: int
-    prompt: list[int]
-    tokens: list[int] = field(default_factory=list)  # as far as the host has read them
-    decoded: int = 0  # tokens chosen on the device: ahead of `tokens` by what is in flight
-    finish: str | None = None
+    Args:
+        prompts: all that the engine must serve.
+        batch: `execution.generation_batch`; engine: `execution.engine`.
 
-    @property
-    def length(self) -> int:
-        """Positions of the row, its newest token included."""
-        return len(self.prompt) + self.decoded
+    Returns:
+        (engine with its plan, record)
 
-
-class Generator:
-    """Keeps the cache and the captured graphs of one model between runs."""
-
-    def __init__(self, model, stop_token_ids, decoding: DecodingSettings, plan: GenerationPlan):
-        self.model = causal_lm(model)
-        self.stop_token_ids = frozenset(stop_token_ids)
-        self.decoding = decoding
-        self.plan = plan
-        self.forward = make_forward(self.model)
-        self.device = self.model.get_input_embeddings().weight.device
-        self.lag = 1 if self.device.type == "cuda" else 0
-        self.graphs: dict[int, tuple[torch.cuda.CUDAGraph, torch.Tensor]] = {}
-        self.cache: SlotCache | None = None
-        self.uniforms: torch.Tensor | None = None
-
-    @torch.inference_mode()
-    def run(self, prompts: list[list[int]], on_row: OnRow | None = None) -> list[Generated]:
-        """Continue every prompt; see `generate`."""
-        self._check(prompts)
-        results: list[Generated | None] = [None] * len(prompts)
-
-        def finish(row: _Row) -> None:
-            stopped = row.finish == "stop"
-            tokens = row.tokens[:-1] if stopped else row.tokens
-            results[row.index] = Generated(tokens, len(row.tokens), row.finish)
-            if on_row is not None:
-                on_row(row.index, results[row.index])
-
-        self.model.eval()
-        own_attention = self.model.config._attn_implementation
-        self.model.set_attn_implementation(SLOT_ATTENTION)
+    Raises:
+        UserError: no engine is right, or not the one that was asked for.
+    """
+    refuse_empty(prompts)
+    reach = max(map(len, prompts), default=0) + decoding.max_new_tokens - 1
+    check_positions(model, reach)
+    most = min(LONGEST, reach)
+    while True:
         try:
-            self._allocate()
-            self._loop(prompts, finish)
+            return _choose(model, prompts, stop_token_ids, decoding, batch, engine, most)
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+            if not is_out_of_memory(error) or most <= 16:
                 raise
-            self.cache, self.graphs = None, {}
-            raise OutOfMemory(
-                f"the device's memory is too small for {self.plan.slots} rows at once; set "
-                f"execution.generation_batch to {max(1, self.plan.slots // 2)} or less"
-            ) from None
-        finally:
-            self.model.set_attn_implementation(own_attention)
-        return results
+        most //= 2  # the model's own attention takes memory with the square of a row's length
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
-    def _check(self, prompts: list[list[int]]) -> None:
-        room = self.plan.capacity - self.decoding.max_new_tokens
-        for index, prompt in enumerate(prompts):
-            if not prompt:
-                raise UserError(f"prompt {index} is empty: a summary needs at least one token")
-            if len(prompt) > room:
-                raise UserError(
-                    f"prompt {index} has {len(prompt)} tokens, the plan has room for {room}"
-                )
 
-    def _allocate(self) -> None:
-        if self.cache is not None:
-            return
-        dtype = self.model.get_input_embeddings().weight.dtype
-        self.cache = SlotCache(
-            self.model.config, self.plan.slots, self.plan.capacity, dtype, self.device
+def _choose(model, prompts, stop_token_ids, decoding, batch, engine, most):
+    started = time.perf_counter()
+    reference = Reference(model, prompts, decoding.max_new_tokens, most)
+    lengths = [len(prompt) for prompt in prompts]
+    refused = []
+    for name in _candidates(model, engine, decoding):
+        settings = {"batch": batch, **TRIES[name]}
+        kind = "slots" if name == "slots" else "plain"
+
+        def build(kind=kind, settings=settings):
+            plan = plan_generation(model, lengths, decoding, engine=kind, **settings)
+            return make_generator(model, stop_token_ids, decoding, plan)
+
+        found = reference.examine(build)
+        if found.fault is None:
+            record = {"engine": kind, "why": _why(name, engine, decoding, refused)}
+            record |= reference.record(found.difference)
+            return found.engine, record | {"seconds": round(time.perf_counter() - started, 2)}
+        refused.append(f"{name}: {found.fault}")
+    if engine == "packed":
+        fault = refused[0].removeprefix("slots: ")
+        raise UserError(f"execution.engine: packed: {fault}; set execution.engine: auto")
+    kind = causal_lm(model).config.model_type
+    raise UserError(
+        f"model type '{kind}' cannot generate as its own forward says ({'; '.join(refused)}); "
+        "choose another checkpoint"
+    )
+
+
+def _candidates(model, engine: str, decoding: DecodingSettings) -> list[str]:
+    """Names of TRIES that come into question."""
+    slots, padded, eager, *alone = TRIES
+    if engine == "packed":
+        if decoding.num_beams > 1:
+            raise UserError(
+                f"execution.engine: packed has no beams (generation.num_beams: "
+                f"{decoding.num_beams}); set execution.engine: auto"
+            )
+        return [slots]
+    names = [slots] if engine == "auto" and decoding.num_beams == 1 else []
+    already = causal_lm(model).config._attn_implementation == "eager"
+    return [*names, padded, *([] if already else [eager]), *alone]
+
+
+def _why(name: str, engine: str, decoding: DecodingSettings, refused: list[str]) -> str:
+    """Why this engine and no faster one."""
+    reasons = ["generation.num_beams"] if decoding.num_beams > 1 else []
+    reasons += ["execution.engine: plain"] if engine == "plain" else []
+    return "; ".join(reasons + refused) or "equal to the model's own forward"
+
+
+def report_check(record: dict) -> None:
+    """The check's record as one line on stderr."""
+    parts = [f"check: {record['engine']} ({record['why']})"]
+    if record["rows"]:
+        parts.append(
+            f"logits of {record['rows']} prompts within {record['logits_difference']:.1e} of "
+            f"transformers' own (tolerance {record['tolerance']:.0e}), no leak"
         )
-        if self.decoding.do_sample:
-            draws = self.decoding.max_new_tokens + 1
-            self.uniforms = torch.zeros(self.plan.slots, draws, device=self.device)
-            self.drawn = torch.zeros(self.plan.slots, dtype=torch.int64, device=self.device)
-
-    def _loop(self, prompts: list[list[int]], finish: Callable[[_Row], None]) -> None:
-        order = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index]), index))
-        waiting = deque(_Row(index, prompts[index]) for index in order)
-        rows: list[_Row] = []  # rows[i] lives in slot i
-        in_flight: deque[tuple[list[_Row], torch.Tensor, torch.cuda.Event | None]] = deque()
-        while waiting or rows or in_flight:
-            free = self.plan.slots - len(rows)
-            if waiting and (free >= self.plan.refill or not rows):
-                while waiting and len(rows) < self.plan.slots:
-                    new = self._take(waiting, self.plan.slots - len(rows))
-                    in_flight.append((new, *self._prefill(new, first_slot=len(rows))))
-                    rows += new
-            elif rows:
-                in_flight.append((list(rows), *self._step(rows)))
-            while len(in_flight) > (self.lag if rows else 0):
-                self._collect(*in_flight.popleft(), finish)
-                self._leave(rows)
-
-    def _take(self, waiting: deque[_Row], free: int) -> list[_Row]:
-        """The next prompts, as many as fit the free slots and one prefill."""
-        taken, tokens = [], 0
-        while waiting and len(taken) < free:
-            tokens += len(waiting[0].prompt)
-            if taken and tokens > self.plan.prefill_tokens:
-                break
-            taken.append(waiting.popleft())
-        return taken
-
-    def _prefill(self, rows: list[_Row], first_slot: int):
-        """Fill the slots from `first_slot` on with these prompts and choose their first tokens."""
-        cache, device = self.cache, self.device
-        lengths = [len(row.prompt) for row in rows]
-        flat = torch.tensor([token for row in rows for token in row.prompt], device=device)
-        sizes = torch.tensor(lengths, device=device)
-        ends = sizes.cumsum(0)
-        here = slice(first_slot, first_slot + len(rows))
-        slots = torch.arange(here.start, here.stop, device=device)
-        batch = SlotBatch(
-            cache=cache,
-            slots=slots.repeat_interleave(sizes, output_size=len(flat)),
-            positions=torch.arange(len(flat), device=device)
-            - (ends - sizes).repeat_interleave(sizes, output_size=len(flat)),
-            longest=max(lengths),
-            boundaries=torch.cat([ends.new_zeros(1), ends]).to(torch.int32),
-            ends=(0, *accumulate(lengths)),
-        )
-        uniforms = None
-        if self.uniforms is not None:
-            draws = torch.stack([draw_uniforms(row.prompt, self.decoding) for row in rows])
-            self.uniforms[here] = draws.to(device)
-            self.drawn[here] = 1
-            uniforms = self.uniforms[here, 0]
-        logits = self.forward(flat, batch, ends - 1)
-        chosen = choose_tokens(logits, self.decoding, uniforms)
-        cache.tokens[here] = chosen
-        cache.lengths[here] = sizes
-        for row in rows:
-            row.decoded = 1
-        return self._to_host(chosen)
-
-    def _step(self, rows: list[_Row]):
-        """One more token for every row."""
-        longest = min(max(row.length for row in rows), self.plan.capacity)
-        for row in rows:
-            row.decoded += 1
-        if not self.plan.graphs:
-            return self._to_host(self._advance(len(rows), longest))
-        size = self.plan.bucket(len(rows))
-        if size not in self.graphs:
-            self._capture(size)
-        self.graphs[size][0].replay()
-        return self._to_host(self.graphs[size][1][: len(rows)])
-
-    def _advance(self, size: int, longest: int = 0) -> torch.Tensor:
-        """Decode the first `size` slots by one token, all on the device. Returns (size,) int64."""
-        cache = self.cache
-        tokens, positions = cache.tokens[:size], cache.lengths[:size]
-        batch = SlotBatch(
-            cache=cache,
-            slots=torch.arange(size, device=self.device),
-            positions=positions,
-            longest=longest,
-        )
-        uniforms = None
-        if self.uniforms is not None:
-            drawn = self.drawn[:size]
-            uniforms = self.uniforms[:size].gather(1, drawn[:, None])[:, 0]
-            drawn.add_(1).clamp_(max=self.uniforms.shape[1] - 1)
-        chosen = choose_tokens(self.forward(tokens, batch), self.decoding, uniforms)
-        tokens.copy_(chosen)
-        # Slots past the last row only fill up a graph's size: they must stay inside the cache.
-        positions.add_(1).clamp_(max=cache.capacity - 1)
-        return chosen
-
-    def _capture(self, size: int) -> None:
-        """Record `_advance` for this many slots as a CUDA graph, leaving the slots as they are."""
-        state = [self.cache.tokens, self.cache.lengths]
-        if self.uniforms is not None:
-            state.append(self.drawn)
-        before = [tensor.clone() for tensor in state]
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            self._advance(size)  # compiles kernels and warms the libraries up; keys are rewritten
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        pool = next(iter(self.graphs.values()))[0].pool() if self.graphs else None
-        with torch.cuda.graph(graph, pool=pool):
-            chosen = self._advance(size)
-        for tensor, saved in zip(state, before, strict=True):
-            tensor.copy_(saved)
-        self.graphs[size] = (graph, chosen)
-
-    def _to_host(self, chosen: torch.Tensor):
-        if self.device.type != "cuda":
-            return chosen, None
-        host = torch.empty(chosen.shape, dtype=chosen.dtype, pin_memory=True)
-        host.copy_(chosen, non_blocking=True)
-        event = torch.cuda.Event()
-        event.record()
-        return host, event
-
-    def _collect(self, rows: list[_Row], chosen: torch.Tensor, event, finish) -> None:
-        """Give each row its token; rows that ended meanwhile drop what they decoded too much."""
-        if event is not None:
-            event.synchronize()
-        for row, token in zip(rows, chosen.tolist(), strict=True):
-            if row.finish is not None:
-                continue
-            row.tokens.append(token)
-            if token in self.stop_token_ids:
-                row.finish = "stop"
-            elif len(row.tokens) == self.decoding.max_new_tokens:
-                row.finish = "length"
-            if row.finish is not None:
-                finish(row)
-
-    def _leave(self, rows: list[_Row]) -> None:
-        """Take finished rows out; the last rows move into their slots, which so stay dense."""
-        before = len(rows)
-        for slot in reversed(range(before)):
-            if rows[slot].finish is None:
-                continue
-            last = rows.pop()
-            if slot < len(rows):
-                rows[slot] = last
-                self.cache.move(len(rows), slot, min(last.length, self.plan.capacity))
-                if self.uniforms is not None:
-                    self.uniforms[slot] = self.uniforms[len(rows)]
-                    self.drawn[slot] = self.drawn[len(rows)]
-        if len(rows) < before:
-            self.cache.lengths[len(rows) : before] = 0  # an empty slot costs no attention
+    parts += [f"not shown: {one}" for one in record["not_shown"]]
+    print("; ".join([*parts, f"{record['seconds']} s"]), file=sys.stderr)
 
 
 __all__ = [
@@ -307,6 +176,8 @@ __all__ = [
     "Generated",
     "GenerationPlan",
     "Generator",
+    "OutOfMemory",
+    "choose_generator",
     "generate",
     "make_generator",
     "plan_generation",

@@ -1,14 +1,18 @@
 """How many rows are decoded at once: from the free memory, printed and recorded."""
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
-from yoyak.evaluation.decode_cache import kv_shape
-from yoyak.evaluation.decoding import DecodingSettings
+from yoyak.evaluation.decoding import DecodingSettings, Generated
+from yoyak.models.reference import EAGER, causal_lm
+from yoyak.run.memory import ModelShape
 from yoyak.settings.config import UserError
+
+OnRow = Callable[[int, Generated], None]
 
 MAX_SLOTS_GPU = 256  # more rows gain little: the step is bound by arithmetic from here on
 MAX_SLOTS_CPU = 64
@@ -28,6 +32,10 @@ class GenerationPlan:
         prefill_tokens: prompt tokens in one packed forward pass (a longer prompt goes alone).
         refill: free slots that are worth a prefill.
         graphs: whether decoding steps are captured CUDA graphs.
+        engine: "slots", or "plain": transformers' `generate`, for which a beam counts as a row.
+        attention: the implementation that `generate` runs with; None: the one that was loaded.
+        cache: whether `generate` keeps keys, values and states; without, each token takes a forward
+            pass over its whole row.
     """
 
     slots: int
@@ -35,6 +43,9 @@ class GenerationPlan:
     prefill_tokens: int
     refill: int = 1
     graphs: bool = False
+    engine: str = "slots"
+    attention: str | None = None
+    cache: bool = True
 
     def bucket(self, rows: int) -> int:
         """The captured size that these rows use."""
@@ -44,11 +55,27 @@ class GenerationPlan:
         return asdict(self)
 
     def describe(self) -> str:
+        if self.engine == "plain":
+            return (
+                f"generation: transformers' generate, {self.slots} rows at once, {self.capacity} "
+                f"tokens each{'' if self.cache else ', without a cache'}"
+            )
         steps = "captured graphs" if self.graphs else "plain steps"
         return (
             f"generation: {self.slots} rows at once, {self.capacity} tokens each, prefill of "
             f"{self.prefill_tokens:,} tokens, {steps}"
         )
+
+
+class OutOfMemory(UserError):
+    """The plan does not fit after all: another process took memory, or the estimate was wrong."""
+
+
+def too_many_rows(plan: GenerationPlan) -> OutOfMemory:
+    return OutOfMemory(
+        f"the device's memory is too small for {plan.slots} rows at once; set "
+        f"execution.generation_batch to {max(1, plan.slots // 2)} or less"
+    )
 
 
 def plan_generation(
@@ -57,21 +84,26 @@ def plan_generation(
     decoding: DecodingSettings,
     *,
     batch: int | str = "auto",
+    engine: str = "slots",
+    attention: str | None = None,
+    cache: bool = True,
 ) -> GenerationPlan:
     """Choose a plan for these prompts.
 
     Args:
         prompt_lengths: tokens of every prompt that the plan must serve.
         batch: rows at once, or "auto".
+        engine, attention, cache: as in GenerationPlan.
 
     Raises:
-        UserError: an architecture that the engine cannot run, or not even one row fits.
+        UserError: not even one row fits.
     """
-    config = causal_lm(model).config
-    _check_architecture(config)
-    weights = causal_lm(model).get_input_embeddings().weight
+    model = causal_lm(model)
+    shape = ModelShape.from_config(model.config)
+    weights = model.get_input_embeddings().weight
     on_gpu = weights.device.type == "cuda"
-    capacity = max(prompt_lengths, default=1) + decoding.max_new_tokens
+    longest = max(prompt_lengths, default=1)
+    capacity = longest + decoding.max_new_tokens
     if on_gpu:  # blocks of the decode kernel stay aligned
         capacity = -(-capacity // 8) * 8
     prefill_tokens = PREFILL_TOKENS_GPU if on_gpu else PREFILL_TOKENS_CPU
@@ -79,9 +111,17 @@ def plan_generation(
         batch = MAX_SLOTS_GPU if on_gpu else MAX_SLOTS_CPU
         room = _free_bytes(weights.device) * MEMORY_SHARE
         # Hidden states, MLP and one fp32 copy of a prefill; logits and their fp32 copy of a step.
-        wide = 3 * config.intermediate_size + 8 * config.hidden_size
-        room -= prefill_tokens * wide * weights.element_size()
-        row = slot_bytes(config, capacity, weights.element_size()) + config.vocab_size * 8
+        size = weights.element_size()
+        wide = (3 * shape.intermediate + 8 * shape.hidden + shape.state) * size
+        kept = 2 * shape.layers * shape.key_value * capacity * size  # keys and values of a row
+        row = shape.vocabulary * 8
+        if engine == "slots":
+            room -= prefill_tokens * wide
+            row += kept
+        else:
+            row += longest * wide + 2 * kept  # transformers' cache grows by copying
+            if (attention or model.config._attn_implementation) == EAGER:
+                row += shape.heads * longest**2 * (size + 8)
         batch = min(batch, int(room // row))
         if batch < 1:
             raise UserError(
@@ -89,34 +129,37 @@ def plan_generation(
                 "there is less free memory; set execution.base_weights to nf4, or make "
                 "dataset.encoder_max_len smaller"
             )
-    slots = max(1, min(batch, len(prompt_lengths)))
+    slots = max(1, min(batch, len(prompt_lengths) * decoding.num_beams))
     return GenerationPlan(
         slots=slots,
         capacity=capacity,
         prefill_tokens=prefill_tokens,
         refill=max(1, slots // 8),
-        graphs=on_gpu,
+        graphs=on_gpu and engine == "slots",
+        engine=engine,
+        attention=attention,
+        cache=cache,
     )
 
 
-def causal_lm(model):
-    """The transformers model itself; peft's wrapper is taken off, its LoRA layers stay in."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+def refuse_empty(prompts: list[list[int]]) -> None:
+    for index, prompt in enumerate(prompts):
+        if not prompt:
+            raise UserError(f"prompt {index} is empty: a summary needs at least one token")
 
 
-def slot_bytes(config, capacity: int, element_size: int) -> int:
-    """Memory of one row's keys and values over all layers."""
-    kv_heads, positions, head_dim = kv_shape(config, capacity)
-    return 2 * config.num_hidden_layers * kv_heads * positions * head_dim * element_size
-
-
-def _check_architecture(config) -> None:
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"}:
-        raise UserError(
-            f"model type '{config.model_type}' has layers of kind {', '.join(sorted(kinds))}; "
-            "generation supports full attention only (Llama and Qwen3 have it)"
-        )
+def check_positions(model, needed: int) -> None:
+    """UserError where learned positions end before the longest row: nothing could be read there."""
+    config = causal_lm(model).config.get_text_config()
+    for name, part in model.named_modules():
+        learned = "pos" in name.rsplit(".", 1)[-1] or name.endswith("wpe")
+        known = getattr(config, "max_position_embeddings", None)
+        if learned and isinstance(part, torch.nn.Embedding) and known and needed > known:
+            raise UserError(
+                f"model type '{config.model_type}' knows {known} positions, the longest prompt "
+                f"with its summary takes {needed}: make dataset.encoder_max_len or "
+                "generation.max_new_tokens smaller"
+            )
 
 
 def _free_bytes(device: torch.device) -> int:

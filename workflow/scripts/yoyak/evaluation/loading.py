@@ -6,12 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig
 from transformers.utils import logging
 
-from yoyak.models.checkpoints import hub_error
 from yoyak.models.lora_loader import LoRALoader
-from yoyak.run.execution import GPU_RESERVE, ModelShape, available_threads
+from yoyak.run.execution import GPU_RESERVE, available_threads
 
 # Weights from which a product is worth several threads. Below, waiting for each other costs more,
 # and two jobs side by side slow each other down tenfold.
@@ -43,7 +41,7 @@ def plan_loading(config: dict, device: str) -> LoadingPlan:
         dtype = "float32"
     elif dtype == "bfloat16" and not torch.cuda.is_bf16_supported(including_emulation=False):
         dtype = "float16"
-    shape = _checkpoint_shape(config)
+    shape = LoRALoader(config).decoder.shape
     threads = execution["threads"]
     if threads == "auto":
         threads = 1 if shape.linear_parameters < SHARED_FROM else available_threads()
@@ -52,7 +50,7 @@ def plan_loading(config: dict, device: str) -> LoadingPlan:
         base_weights = "dequantized"
         if cuda and config["model"]["use_qlora"]:
             # While the base is dequantised both forms are there for a moment.
-            weights = shape.linear_parameters * 2.6 + shape.embedding_parameters * 2
+            weights = shape.linear_parameters * 0.6 + shape.parameters * 2
             if weights + GPU_RESERVE + LEAST_ROOM > torch.cuda.mem_get_info()[0]:
                 base_weights = "nf4"
     return LoadingPlan(
@@ -75,17 +73,6 @@ def load_model(config: dict, plan: LoadingPlan, adapter: Path | None = None):
         compute_dtype=plan.compute_dtype,
     )
     return loader.load_for_generation(adapter)
-
-
-def _checkpoint_shape(config: dict) -> ModelShape:
-    loader = LoRALoader(config)
-    try:
-        found = AutoConfig.from_pretrained(
-            loader.checkpoint.name, trust_remote_code=False, **loader.checkpoint.kwargs
-        )
-    except Exception as error:
-        raise hub_error(config["model"], error) from error
-    return ModelShape.from_config(found)
 
 
 def peak_memory_gb() -> float:

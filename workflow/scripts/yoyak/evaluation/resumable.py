@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from yoyak.evaluation.decoding import DecodingSettings, Generated
-from yoyak.evaluation.generation import OutOfMemory, make_generator
-from yoyak.evaluation.generation_plan import GenerationPlan, plan_generation
+from yoyak.evaluation.generation import choose_generator, make_generator, report_check
+from yoyak.evaluation.generation_plan import GenerationPlan, OutOfMemory
 from yoyak.evaluation.loading import LoadingPlan
 from yoyak.evaluation.predictions import RowFile, chunk_rows, generate_resumable
 from yoyak.run.workspace import atomic_write_json
@@ -21,7 +21,8 @@ class Session:
 
     Attributes:
         loading: how the model is to be loaded.
-        plan: rows at once and so on, once `prepare` was called.
+        plan: engine, rows at once and so on, once `prepare` was called.
+        check: what was found when the engine was chosen, for run.json; kept with the plan.
         resumed_rows, fresh_tokens: rows found finished, and tokens decoded by this process.
     """
 
@@ -44,19 +45,33 @@ class Session:
         prompts: list[list[int]],
         decoding: DecodingSettings,
         stop_token_ids: list[int],
-        batch: int | str,
+        batch: int | str = "auto",
+        engine: str = "auto",
     ) -> None:
-        """Make the generator for all prompts of the task, by the stored plan if there is one."""
+        """Make the generator for all prompts of the task, by the stored plan if there is one.
+
+        Args:
+            batch: `execution.generation_batch`; engine: `execution.engine`. Plan and check are
+                printed on stderr.
+
+        Raises:
+            UserError: no engine is right on this model, or not the one that was asked for.
+        """
         self.model, self.decoding, self.stop_token_ids = model, decoding, stop_token_ids
         if self.stored is None:
-            lengths = [len(prompt) for prompt in prompts]
-            self._use(plan_generation(model, lengths, decoding, batch=batch))
+            self.generator, self.check = choose_generator(
+                model, prompts, stop_token_ids, decoding, batch=batch, engine=engine
+            )
+            self.plan = self.generator.plan
             self.rows_per_chunk = chunk_rows(self.plan.slots)
             self._store()
         else:
+            self.check = self.stored["check"]
             self._use(GenerationPlan(**self.stored["generation"]))
             self.rows_per_chunk = self.stored["rows_per_chunk"]
             self.reduced_from = self.stored["reduced_from"]
+        print(self.plan.describe(), file=sys.stderr)
+        report_check(self.check)
 
     def generate(
         self, prompts: list[list[int]], file: Path, on_row: Callable[[int, Generated], None]
@@ -86,7 +101,8 @@ class Session:
                     prompts,
                     RowFile(file),
                     rows_per_chunk=self.rows_per_chunk,
-                    keep_parts=self.loading.device == "cpu",  # always fp32 there
+                    # Always fp32 there; but a padded row's rounding depends on its neighbours.
+                    keep_parts=self.loading.device == "cpu" and self.plan.engine == "slots",
                     on_row=note,
                 )
             except OutOfMemory:
@@ -121,6 +137,7 @@ class Session:
         content = {
             "loading": self.loading.as_dict(),
             "generation": self.plan.as_dict(),
+            "check": self.check,
             "rows_per_chunk": self.rows_per_chunk,
             "reduced_from": self.reduced_from,
         }

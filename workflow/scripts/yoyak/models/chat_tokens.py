@@ -13,9 +13,18 @@ QWEN_TEMPLATE = (
     "{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+GEMMA_TEMPLATE = (  # it knows no system role: that message stands at the head of the user's
+    "{{ bos_token or '' }}{% set system = '' %}{% if messages[0]['role'] == 'system' %}"
+    "{% set system = messages[0]['content'] + '\n\n' %}{% set messages = messages[1:] %}{% endif %}"
+    "{% for message in messages %}<start_of_turn>"
+    "{{ 'model' if message['role'] == 'assistant' else message['role'] }}\n"
+    "{{ system if loop.first }}{{ message['content'] | trim }}<end_of_turn>\n{% endfor %}"
+    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
 FAMILIES = {
     "llama": (LLAMA_TEMPLATE, ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]),
     "qwen": (QWEN_TEMPLATE, ["<|im_start|>", "<|im_end|>"]),
+    "gemma": (GEMMA_TEMPLATE, ["<start_of_turn>", "<end_of_turn>"]),
 }
 PAD_CANDIDATES = ("<|finetune_right_pad_id|>", "<|pad|>", "<|endoftext|>", "<pad>")
 

@@ -253,6 +253,11 @@ def _check_config(file: Path, where: str) -> None:
         method = (config.get("quantization_config") or {}).get("quant_method")
     except (OSError, ValueError, AttributeError, RecursionError):
         raise UserError(f"{where}: config.json is not readable JSON; fetch it again") from None
+    refuse_quantised(method, where)
+
+
+def refuse_quantised(method: object, where: str) -> None:
+    """UserError for weights that are no longer 16-bit: a config's `quant_method`."""
     if method is not None:
         raise UserError(
             f"{where}: its weights are already quantised ({one_line(method)[:40]}); name the "

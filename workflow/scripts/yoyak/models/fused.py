@@ -44,6 +44,14 @@ def fuse_decoder_layers(model, recompute: bool) -> int:
     return len(layers)
 
 
+def separate_decoder_layers(model) -> None:
+    """Undo `fuse_decoder_layers`: the layers run their own forward again, on the same weights."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    for module in base.modules():
+        if isinstance(vars(module).get("forward"), FusedLayer):
+            del module.forward
+
+
 def _fault(layer) -> str | None:
     """Why a layer cannot run fused, or None."""
     name = type(layer).__name__

@@ -11,6 +11,7 @@ from yoyak.models.checkpoints import Checkpoint, hub_error
 from yoyak.settings.config import UserError
 
 LARGEST_HALF = 65504.0  # the largest float16
+WORDS = 200  # tokens that a converted tokenizer is tried on
 
 
 def plain_checkpoint(checkpoint: Checkpoint, model: dict) -> Checkpoint:
@@ -72,6 +73,12 @@ def _convert(checkpoint: Checkpoint, model: dict, folder: Path) -> None:
         )
     except Exception as error:
         raise hub_error(model, error) from error
+    if not _reads_words(tokenizer):
+        raise UserError(
+            f"model.checkpoint '{model['checkpoint']}': transformers {transformers.__version__} "
+            "does not read the tokenizer of this GGUF file (it spells words that are one token); "
+            "update transformers, or name the checkpoint in safetensors"
+        )
     if info["missing_keys"]:
         raise UserError(
             f"model.checkpoint '{model['checkpoint']}': the GGUF file lacks the weights "
@@ -85,3 +92,16 @@ def _convert(checkpoint: Checkpoint, model: dict, folder: Path) -> None:
     weights.save_pretrained(aside)
     tokenizer.save_pretrained(aside)
     os.replace(aside, folder)
+
+
+def _reads_words(tokenizer) -> bool:
+    """Whether most of the commonest long tokens are read as one token each.
+
+    A tokenizer whose merges were lost on the way spells everything, without an error.
+    """
+    known = sorted((number, token) for token, number in tokenizer.get_vocab().items())
+    words = [(number, token) for number, token in known if len(token) > 3 and token.isalpha()]
+    texts = [tokenizer.convert_tokens_to_string([token]) for _, token in words[:WORDS]]
+    read = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    right = sum(ids == [number] for ids, (number, _) in zip(read, words, strict=False))
+    return right >= len(texts) / 2

@@ -1,17 +1,21 @@
 """LoRALoader: tokenizer and causal language model, in 4 bits with LoRA adapters or without."""
 
-import gc
+import copy
 import json
 import logging
+from functools import cached_property
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from yoyak.models.attention import PACKED
+from yoyak.models.architecture import Decoder, check_targets, find_decoder, find_targets
 from yoyak.models.chat_tokens import add_chat_tokens, set_padding
 from yoyak.models.checkpoints import Checkpoint, hub_error, reach, resolve_checkpoint
+from yoyak.models.embedding_rows import make_room, said, trained_rows
+from yoyak.models.end_tokens import named_end_ids
 from yoyak.models.gguf import plain_checkpoint
+from yoyak.models.nf4 import keep_cpu_weights_unpacked, nf4_config, plain_weights
 from yoyak.settings.config import UserError, one_line
 
 log = logging.getLogger(__name__)
@@ -44,11 +48,33 @@ class LoRALoader:
         self.dtype = DTYPES[compute_dtype or self.model_config["compute_dtype"]]
         found = reach(resolve_checkpoint(self.model_config), self.model_config)
         self.checkpoint: Checkpoint = plain_checkpoint(found, self.model_config)
-        self.new_token_ids: list[int] = []
+        self.new_token_ids: list[int] = []  # added or without a row: they have to be trained
+        self.rowless: dict[int, str] = {}
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        """The causal language model that the checkpoint holds, from its config alone.
+
+        Raises UserError when it holds none or the config cannot be had.
+        """
+        return find_decoder(self.checkpoint, self.model_config)
+
+    def target_modules(self) -> list[str] | str:
+        """The projections that get adapters, `auto` resolved; UserError for one that is not there.
+
+        No weights are loaded.
+        """
+        targets = self.lora_config["target_modules"]
+        if targets == "auto":
+            targets = find_targets(self.decoder.empty)
+        elif targets != "all-linear":
+            check_targets(self.decoder.empty, targets)
+        return targets
 
     def load_tokenizer(self):
         """The checkpoint's tokenizer with left padding and, where it lacks one, a chat template.
 
+        Its `named_end_ids` are the end tokens that the checkpoint's own files name.
         Raises UserError when it cannot be had or read.
         """
         try:
@@ -58,20 +84,31 @@ class LoRALoader:
         except Exception as error:
             raise hub_error(self.model_config, error) from error
         self.new_token_ids = add_chat_tokens(tokenizer, self.model_config["chat_template"])
+        return self._ready(tokenizer)
+
+    def _ready(self, tokenizer):
         set_padding(tokenizer)
+        tokenizer.named_end_ids = named_end_ids(self.checkpoint, self.model_config, tokenizer)
         return tokenizer
 
     def load_for_training(self, seed: int):
         """Base model with fresh adapters (or, without LoRA, all weights trainable).
 
         Returns:
-            (model, tokenizer); the model attends over packed sequences only (models.attention).
+            (model, tokenizer); the model has transformers' own attention.
         """
         tokenizer = self.load_tokenizer()
-        model = self._load_base(tokenizer, attention=PACKED)
+        targets = self.target_modules() if self.model_config["use_lora"] else None
+        model = self._load_base(tokenizer)
+        model.config.use_cache = False
+        if self.rowless:
+            log.info("%s: they are trained and saved with the model", said(self.rowless))
         torch.manual_seed(seed)  # the adapters, whatever was drawn while loading
-        if self.model_config["use_lora"]:
-            model = self._add_adapters(model)
+        if targets:
+            model = self._add_adapters(model, targets)
+            log.info("adapters on %s", ", ".join(adapted_modules(model)))
+        if self.decoder.loading:
+            log.info("%s is multimodal: only its text model is used", self.checkpoint.name)
         return model, tokenizer
 
     def load_for_generation(self, adapter: Path | None = None):
@@ -83,12 +120,15 @@ class LoRALoader:
         """
         if adapter is None:
             tokenizer = self.load_tokenizer()
-            return self._load_base(tokenizer, attention="sdpa").eval(), tokenizer
+            model = self._load_base(tokenizer).eval()
+            if self.rowless:
+                log.warning("%s: untrained, they mean nothing to the model yet", said(self.rowless))
+            return model, tokenizer
         adapter = Path(adapter)
         if not (adapter / "adapter_config.json").is_file():
             return self._load_whole(adapter)
-        tokenizer = _saved_tokenizer(adapter)
-        model = _with_adapter(self._load_base(tokenizer, attention="sdpa"), adapter)
+        tokenizer = self._ready(_saved_tokenizer(adapter))
+        model = _with_adapter(self._load_base(tokenizer), adapter)
         if self._dequantized or not self.model_config["use_qlora"]:
             model = model.merge_and_unload().to(self.dtype)
         return model.eval(), tokenizer
@@ -108,69 +148,69 @@ class LoRALoader:
     def _dequantized(self) -> bool:
         return self.model_config["use_qlora"] and self.base_weights == "dequantized"
 
-    def _load_base(self, tokenizer, attention: str):
-        quantization = {}
+    def _load_base(self, tokenizer):
+        decoder, quantization = self.decoder, {}
         if self.model_config["use_qlora"]:
-            quantization["quantization_config"] = BitsAndBytesConfig(
-                load_in_4bit=True,
-                bnb_4bit_quant_type="nf4",
-                bnb_4bit_use_double_quant=self.model_config["double_quant"],
-                bnb_4bit_compute_dtype=self.dtype,
+            quantization["quantization_config"] = nf4_config(
+                decoder.empty, self.dtype, self.model_config["double_quant"]
             )
         try:
             model, info = AutoModelForCausalLM.from_pretrained(
                 self.checkpoint.name,
                 dtype=self.dtype,
-                attn_implementation=attention,
                 device_map={"": self.device},
                 trust_remote_code=False,
                 use_safetensors=True,
                 output_loading_info=True,
                 **self.checkpoint.kwargs,
+                **copy.deepcopy(decoder.loading),
                 **quantization,
             )
         except Exception as error:
             raise hub_error(self.model_config, error) from error
+        if decoder.loading:  # saved under the text model's own names
+            model._weight_conversions = None
         if info["missing_keys"]:  # transformers would draw them at random, with a mere warning
             raise UserError(
                 f"model.checkpoint '{self.model_config['checkpoint']}': lacks the weights "
                 f"{sorted(info['missing_keys'])[0]} ({len(info['missing_keys'])} in all); is it a "
                 "whole causal language model?"
             )
-        _make_room(model, len(tokenizer))
-        model.config.use_cache = attention != PACKED
+        self.rowless = make_room(model, tokenizer)
+        self.new_token_ids = sorted({*self.new_token_ids, *self.rowless})
         if self._dequantized:
-            model = _plain_weights(model.dequantize(dtype=self.dtype))
-        _keep_cpu_weights_unpacked(model)
+            model = plain_weights(model.dequantize(dtype=self.dtype))
+        keep_cpu_weights_unpacked(model)
         return model
 
-    def _add_adapters(self, model):
+    def _add_adapters(self, model, targets: list[str] | str):
         from peft import LoraConfig, get_peft_model
 
-        targets = self.lora_config["target_modules"]
-        _check_targets(model, targets)
-        rows = {}
-        if self.new_token_ids:
-            tied = model.config.tie_word_embeddings
-            names = ["embed_tokens"] if tied else ["embed_tokens", "lm_head"]
-            rows["trainable_token_indices"] = {name: self.new_token_ids for name in names}
         for parameter in model.parameters():
             parameter.requires_grad_(False)
-        adapted = get_peft_model(
-            model,
-            LoraConfig(
-                r=self.lora_config["r"],
-                lora_alpha=self.lora_config["alpha"],
-                lora_dropout=self.lora_config["dropout"],
-                target_modules=targets,
-                bias="none",
-                task_type="CAUSAL_LM",
-                **rows,
-            ),
+        settings = LoraConfig(
+            r=self.lora_config["r"],
+            lora_alpha=self.lora_config["alpha"],
+            lora_dropout=self.lora_config["dropout"],
+            target_modules=targets,
+            bias="none",
+            task_type="CAUSAL_LM",
+            trainable_token_indices=trained_rows(model, self.new_token_ids),
         )
+        try:
+            adapted = get_peft_model(model, settings)
+        except ValueError as error:  # a module that PEFT has no adapter for, or not with dropout
+            raise UserError(f"lora.target_modules: {one_line(error)[:200]}; write auto") from error
         # As the config says it, not as a path of this machine.
         adapted.peft_config["default"].base_model_name_or_path = self.model_config["checkpoint"]
         return adapted
+
+
+def adapted_modules(model) -> list[str] | None:
+    """The projections that have adapters, as PEFT names them; None without adapters."""
+    if not hasattr(model, "peft_config"):
+        return None
+    return sorted(model.peft_config["default"].target_modules)
 
 
 def load_lora_model_and_tokenizer(config: dict, seed: int = 42, device: str = "cpu"):
@@ -211,7 +251,6 @@ def _saved_tokenizer(adapter: Path):
         raise UserError(
             f"{adapter}: its tokenizer cannot be read ({one_line(error)[:200]})"
         ) from error
-    set_padding(tokenizer)
     return tokenizer
 
 
@@ -231,63 +270,3 @@ def _with_adapter(model, adapter: Path):
             f"{adapter}: the adapter is damaged or belongs to another model "
             f"({one_line(error)[:200]}); train it again"
         ) from error
-
-
-def _make_room(model, tokens: int) -> None:
-    """Embedding rows for added tokens: about the mean of all rows, the same ones in every run.
-
-    So a zero-shot generation, which never trains them, gives the same result twice.
-    """
-    old = model.get_input_embeddings().num_embeddings
-    if tokens <= old:
-        return
-    model.resize_token_embeddings(tokens, mean_resizing=False)
-    parts = (model.get_input_embeddings(), model.get_output_embeddings())
-    for weight in {id(part.weight): part.weight for part in parts}.values():
-        generator = torch.Generator().manual_seed(0)
-        noise = torch.randn(tokens - old, weight.shape[1], generator=generator)
-        known = weight.data[:old].float()
-        rows = known.mean(0) + 0.1 * known.std(0) * noise.to(weight.device)
-        weight.data[old:] = rows.to(weight.dtype)
-
-
-def _check_targets(model, targets: list[str] | str) -> None:
-    names = [name for name, part in model.named_modules() if _is_linear(part)]
-    linear = sorted({name.rsplit(".", 1)[-1] for name in names} - {"lm_head"})
-    missing = []
-    if targets != "all-linear":  # PEFT's own rule: the whole name or its end
-        ends = tuple(f".{name}" for name in names if name != "lm_head")
-        missing = [target for target in targets if not any(e.endswith(f".{target}") for e in ends)]
-    if missing:
-        raise UserError(
-            f"lora.target_modules: this architecture has no '{missing[0]}'; its projections are "
-            f"{', '.join(linear)}; list some of them or write all-linear"
-        )
-
-
-def _is_linear(module: torch.nn.Module) -> bool:
-    return isinstance(module, torch.nn.Linear)
-
-
-def _plain_weights(model):
-    """Forget that the weights were once 4-bit, so that merging and saving treat them as plain."""
-    for name in ("is_loaded_in_4bit", "is_quantized"):
-        if hasattr(model, name):
-            setattr(model, name, False)
-    for name in ("hf_quantizer", "quantization_method"):
-        if hasattr(model, name):
-            delattr(model, name)
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
-    gc.collect()
-    return model
-
-
-def _keep_cpu_weights_unpacked(model) -> None:
-    """Stop bitsandbytes from repacking NF4 weights on the first evaluation on an AVX512 CPU.
-
-    It does so in an evaluation-mode forward, after which every LoRA gradient is wrong.
-    """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False

@@ -110,6 +110,8 @@ def resource_rows(cell: ResultCell, expected_gpu_memory_gb: float | None) -> lis
                 **numbers(record, measured, file, cure),
                 "expected_gpu_memory_gb": expected_gpu_memory_gb,
                 "device": device(record),
+                "engine": record.get("engine"),
+                "skipped_steps": record.get("skipped_steps"),
             }
         )
     return rows

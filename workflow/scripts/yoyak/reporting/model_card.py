@@ -46,7 +46,7 @@ def model_card(study: Study, results: Path, cell: Cell) -> str:
     statistics = read_json(place / "statistics.json", "run build_dataset.py first")
     parts = [
         _introduction(study, cell, record),
-        _usage(study, cell, record["settings"], statistics["frames"][0]),
+        _usage(study, cell, record["settings"], statistics),
         _scores(results, study, cell, rows),
         _training(study, record, statistics),
         _limits(study, record),
@@ -121,7 +121,8 @@ def _introduction(study: Study, cell: Cell, record: dict) -> str:
     )
 
 
-def _usage(study: Study, cell: Cell, config: dict, frame: dict) -> str:
+def _usage(study: Study, cell: Cell, config: dict, statistics: dict) -> str:
+    frame, stops = statistics["frames"][0], [int(stop) for stop in statistics["stop_tokens"]]
     adapter = config["model"]["use_lora"]
     library = "peft" if adapter else "transformers"
     model_class = "AutoPeftModelForCausalLM" if adapter else "AutoModelForCausalLM"
@@ -140,9 +141,11 @@ def _usage(study: Study, cell: Cell, config: dict, frame: dict) -> str:
             f"prompt = {head} + dialogue + {tail}",
             'inputs = tokenizer(prompt, return_tensors="pt", '
             f"add_special_tokens={cell.format == 'instruction'})",
-            f"output = model.generate(**inputs, max_new_tokens={limit}, do_sample=False)",
-            'start = inputs["input_ids"].shape[1]',
-            "print(tokenizer.decode(output[0, start:], skip_special_tokens=True))",
+            f"stops = {stops}",
+            f"output = model.generate(**inputs, max_new_tokens={limit}, do_sample=False, "
+            "eos_token_id=stops)",
+            'tokens = output[0, inputs["input_ids"].shape[1] :].tolist()',
+            "print(tokenizer.decode([token for token in tokens if token not in stops]))",
         ]
     )
     shape = "Turns stand on lines of their own, speakers as `#Person1#:`."

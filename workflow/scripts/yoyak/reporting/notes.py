@@ -47,7 +47,9 @@ def table_notes(metric: dict, summary: dict, comparisons: int, flips: int) -> di
         "prompts_shortened: number of dialogues cut to fit.",
         "resources": "Wall time of the whole step; tokens_per_second are useful tokens; "
         "peak_memory_gb is the GPU's where there is one, else the process's. "
-        "expected_gpu_memory_gb is what the model's file expects with 4-bit weights.",
+        "expected_gpu_memory_gb is what the model's file expects with 4-bit weights. engine: how "
+        "it was computed, after a check against transformers' own forward (numbers: run.json). "
+        "skipped_steps: optimiser steps left out because float16 gradients overflowed.",
         "quoted": "Quoted beside the results, not comparable with them: these sources do not state "
         "tokenizer, handling of several references or data split, and the sums do not match their "
         "own parts. A sum means nothing without the floor that belongs to its tokenizer: see the "

@@ -15,6 +15,24 @@ ASSUMED_RATE = 400e12  # operations a second, to weigh that time against the tim
 
 
 @dataclass(frozen=True)
+class Engine:
+    """How the loss of a global batch is computed.
+
+    path: "packed" (no padding, our attention) or "plain" (padded, all of it the model's own).
+    head: of a pack, "chunked" (logits of a linear head, a piece at a time) or "model" (its own).
+    fused: whether a packed plan may run fused decoder layers, where they pay.
+    one_row: on the plain path, one row at a time, for models whose rows change beside others.
+    eager: on the plain path, eager attention, which writes its scores out.
+    """
+
+    path: str = "packed"
+    head: str = "chunked"
+    fused: bool = True
+    one_row: bool = False
+    eager: bool = False
+
+
+@dataclass(frozen=True)
 class Plan:
     """One way to run a training; recorded in run.json and kept with every checkpoint."""
 
@@ -29,6 +47,20 @@ class Plan:
     predicted_bytes: int
     available_bytes: int
     devices: int = 1  # processes that share every batch, each on a device of its own
+    engine: str = "packed"
+    head: str = "chunked"
+    one_row: bool = False
+    eager: bool = False
+
+    def runs(self) -> str:
+        """The engine in words."""
+        if self.engine == "plain":
+            rows = "one row at a time" if self.one_row else "padded batches"
+            attention = " with eager attention" if self.eager else ""
+            return f"plain: {rows}, the model's own forward{attention}"
+        layers = "fused decoder layers" if self.compile else "the model's own layers"
+        head = "" if self.head == "chunked" else ", its own head"
+        return f"packed: {layers}{head}"
 
     def record(self) -> dict:
         return asdict(self)
@@ -65,6 +97,8 @@ def plan_training(
     batch_tokens: int,
     steps: int,
     devices: int = 1,
+    engine: Engine = Engine(),  # noqa: B008 (frozen)
+    supervised_share: float = 0.25,
 ) -> Plan:
     """Choose how to train from what is free; every choice under `execution` is kept.
 
@@ -75,6 +109,8 @@ def plan_training(
         lora_rank: 0 where all weights are trained.
         steps: optimiser steps still to do; compiled kernels pay only where there are many.
         devices: how many share every batch; `free_bytes` and the plan are those of each.
+        engine: how the loss is computed; the plan is made for it.
+        supervised_share: tokens that carry a loss, as a share of all.
 
     Raises:
         UserError: a fixed choice cannot run, or not even the smallest plan fits.
@@ -93,7 +129,16 @@ def plan_training(
     common = {
         **{"device": device, "devices": devices, "threads": threads},
         **{"compute_dtype": dtype, "optim": optim},
+        **{"engine": engine.path, "head": engine.head},
+        **{"one_row": engine.one_row, "eager": engine.eager},
     }
+    if engine.path == "plain" or not engine.fused:
+        if execution["compile"] is True:
+            raise UserError(
+                "execution.compile: true asks for fused layers, which this run cannot use "
+                f"(engine: {engine.path}); set execution.compile: auto"
+            )
+        shape = replace(shape, fusable=False)
     if not cuda:
         return Plan(
             **common,
@@ -112,10 +157,16 @@ def plan_training(
             "execution.compile: true needs a Llama or Qwen3 model, LoRA, 16-bit numbers and a GPU "
             "with bf16 (Ampere or newer); set execution.compile: auto"
         )
+    needs = {
+        **{"lora_rank": lora_rank, "use_qlora": use_qlora, "own_head": engine.head == "chunked"},
+        "supervised_share": supervised_share,
+    }
+    if engine.path == "plain":
+        needs |= {"own_head": False, "scores": shape.heads * longest if engine.eager else 0}
     for candidate in _candidates(
         execution, shape, lora_rank, longest, batch_tokens, steps, use_qlora
     ):
-        predicted = predict_bytes(shape, lora_rank=lora_rank, use_qlora=use_qlora, **candidate)
+        predicted = predict_bytes(shape, **needs, **candidate)
         if predicted <= available:
             return Plan(
                 **common, **candidate, predicted_bytes=predicted, available_bytes=free_bytes

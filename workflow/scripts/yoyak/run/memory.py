@@ -1,6 +1,10 @@
 """Memory and time of a training, from the model's shape alone: nothing is loaded."""
 
+import copy
 from dataclasses import dataclass
+from types import SimpleNamespace
+
+from yoyak.settings.config import UserError
 
 GIB = 1024**3
 HEAD_CHUNK = 1024  # supervised positions whose logits are alive at once (training.loss)
@@ -26,28 +30,50 @@ class ModelShape:
     tied: bool
     fusable: bool = False
     head_norms: bool = False
+    unquantised: int = 0  # weights that NF4 leaves in 16 bits: routed experts, embeddings of layers
+    state: int = 0  # numbers that a state-space layer keeps for every token
 
     @classmethod
     def from_config(cls, config) -> "ModelShape":
-        """From a transformers PretrainedConfig of a decoder-only model."""
-        heads = config.num_attention_heads
-        kind = getattr(config, "model_type", "")
-        plain = not (
-            getattr(config, "attention_bias", False)
-            or getattr(config, "mlp_bias", False)
-            or getattr(config, "use_sliding_window", False)
+        """From a transformers config of any decoder, or an object with a config.json's values.
+
+        Rough where the architecture is unusual, and then on the large side. Raises UserError where
+        the number of layers, their width or the vocabulary cannot be found.
+        """
+        config = _text_part(config)
+        layers = _number(config, "num_hidden_layers", "n_layer", "n_layers", "num_layers")
+        hidden = _number(config, "hidden_size", "n_embd", "d_model")
+        vocabulary = _number(config, "vocab_size")
+        if not (layers and hidden and vocabulary):
+            raise UserError(
+                "model.checkpoint: its config.json names no number of layers, hidden size or "
+                "vocabulary size; choose a causal language model"
+            )
+        heads = _number(config, "num_attention_heads", "n_head", "n_heads", "attention_heads")
+        heads = heads or max(1, hidden // 64)
+        head_dim = max(
+            _number(config, "head_dim", "kv_channels") or hidden // heads,
+            _number(config, "global_head_dim"),
+            _number(config, "v_head_dim"),
+            _number(config, "qk_nope_head_dim") + _number(config, "qk_rope_head_dim"),
         )
+        kind = getattr(config, "model_type", "")
+        experts, expert_size, used = _experts(config)
+        beside = _number(config, "vocab_size_per_layer_input")
+        beside *= _number(config, "hidden_size_per_layer_input") * layers
         return cls(
-            layers=config.num_hidden_layers,
-            hidden=config.hidden_size,
-            intermediate=config.intermediate_size,
+            layers=layers,
+            hidden=hidden,
+            intermediate=max(_mlp_size(config, hidden) if not experts else 0, used),
             heads=heads,
-            kv_heads=getattr(config, "num_key_value_heads", None) or heads,
-            head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
-            vocabulary=config.vocab_size,
-            tied=bool(config.tie_word_embeddings),
-            fusable=kind in FUSED_TYPES and plain and config.hidden_act == "silu",
+            kv_heads=_number(config, "num_key_value_heads", "num_kv_heads") or heads,
+            head_dim=head_dim,
+            vocabulary=vocabulary,
+            tied=bool(getattr(config, "tie_word_embeddings", False)),
+            fusable=kind in FUSED_TYPES and _as_fused(config),
             head_norms=kind == "qwen3",
+            unquantised=layers * experts * 3 * hidden * expert_size + beside,
+            state=_state(config, hidden),
         )
 
     @property
@@ -68,10 +94,83 @@ class ModelShape:
     def embedding_parameters(self) -> int:
         return self.vocabulary * self.hidden * (1 if self.tied else 2)
 
+    @property
+    def parameters(self) -> int:
+        """All weights but those of the norms."""
+        return self.linear_parameters + self.embedding_parameters + self.unquantised
+
     def lora_parameters(self, r: int) -> int:
         """Adapters of rank r on all seven projections."""
         ends = 2 * (self.hidden + self.query) + 2 * (self.hidden + self.key_value)
         return self.layers * r * (ends + 3 * (self.hidden + self.intermediate))
+
+
+def _text_part(config):
+    """The decoder's own config where it is one part of several."""
+    inner = getattr(config, "text_config", None)
+    if isinstance(inner, dict):
+        inner = SimpleNamespace(**inner)
+    part = config if inner is None else inner
+    if getattr(part, "is_heterogeneous", False):  # layers differ: of Gemma 4 in the heads' size
+        part = copy.copy(part)
+        part.allow_global_per_layer_attribute_access = True
+    return part
+
+
+def _value(place, name: str):
+    return place.get(name) if isinstance(place, dict) else getattr(place, name, None)
+
+
+def _number(config, *names: str) -> int:
+    """The first of these keys that the config has, also in a part of its own; 0 if none.
+
+    Of a list, one number a layer, the largest.
+    """
+    for place in (config, *(_value(config, part) for part in ("ffn_config", "attn_config"))):
+        for name in names:
+            value = _value(place, name)
+            if isinstance(value, list | tuple):
+                numbers = [item for item in value if isinstance(item, int | float)]
+                value = max(numbers, default=None)
+            if isinstance(value, int | float) and value > 0:
+                return int(value)
+    return 0
+
+
+def _mlp_size(config, hidden: int) -> int:
+    names = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size", "dff")
+    return _number(config, *names) or 4 * hidden
+
+
+def _experts(config) -> tuple[int, int, int]:
+    """Of a mixture: routed experts of a layer, width of each, width that one token goes through."""
+    names = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+    experts = _number(config, *names)
+    if experts < 2 or getattr(config, "is_moe", None) is False:
+        return 0, 0, 0
+    dense = _mlp_size(config, 0)
+    size = _number(config, "moe_intermediate_size") or dense
+    names = ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "moe_k", "moe_topk")
+    chosen = _number(config, *names) or min(experts, 8)
+    shared = _number(config, "shared_expert_intermediate_size", "shared_intermediate_size")
+    shared = shared or size * _number(config, "n_shared_experts", "num_shared_experts")
+    return experts, size, max(dense, chosen * size + shared)
+
+
+def _state(config, hidden: int) -> int:
+    size = _number(config, "state_size", "mamba_d_state", "ssm_state_size")
+    width = _number(config, "mamba_d_ssm") or hidden * (
+        _number(config, "expand", "mamba_expand") or 2
+    )
+    return size * width
+
+
+def _as_fused(config) -> bool:
+    """Whether layers of the fused types are just as the fused ones are."""
+    others = ("attention_bias", "mlp_bias", "use_sliding_window", "attention_dropout")
+    windows = "sliding_attention" in (getattr(config, "layer_types", None) or ())
+    plain = not windows and not any(getattr(config, name, None) for name in others)
+    return plain and getattr(config, "hidden_act", None) == "silu"
 
 
 def predict_bytes(
@@ -83,27 +182,36 @@ def predict_bytes(
     token_budget: int,
     gradient_checkpointing: bool,
     compile: bool,
+    own_head: bool = True,
+    supervised_share: float = 0.25,
+    scores: int = 0,
 ) -> int:
     """Peak memory of a training step on a GPU, in bytes; errs on the large side.
+
+    Args:
+        own_head: logits come in chunks; else all supervised positions' are alive at once.
+        supervised_share: tokens that carry a loss, as a share of all.
+        scores: attention scores that one token keeps in a layer, where they are written out.
 
     tests/benchmarks/README.md compares it with measured peaks.
     """
     four_bit = use_qlora and base_weights == "nf4"
     wide = 1.03 if compile else 1.0
     weights = shape.linear_parameters * (0.53 if four_bit else 2 * wide)
-    weights += shape.embedding_parameters * 2
+    weights += (shape.embedding_parameters + shape.unquantised) * 2
     if four_bit:  # one product at a time is dequantised, the widest is gate with up
         weights += 2 * (2 if compile else 1) * shape.intermediate * (shape.hidden + ROOM)
     # fp32 adapter, gradient, two AdamW moments, and what an optimiser step needs in passing
     adapters = shape.lora_parameters(lora_rank) * 20
     if not lora_rank:  # all weights are trained in their own type: gradient, two moments
-        adapters = (shape.linear_parameters + shape.embedding_parameters) * 8
-    layer = _fused_layer(shape) if compile else _plain_layer(shape)
+        adapters = shape.parameters * 8
+    layer = _fused_layer(shape) if compile else _plain_layer(shape) + 6 * scores
     kept = (
         shape.layers * 2 * shape.hidden + layer if gradient_checkpointing else shape.layers * layer
     )
     # Logits, their float32 copy and their gradient are gone before the layers' backward pass.
-    logits = min(token_budget, HEAD_CHUNK) * shape.vocabulary * 10
+    alive = token_budget * min(1.0, 1.5 * supervised_share)
+    logits = (min(token_budget, HEAD_CHUNK) if own_head else alive) * shape.vocabulary * 10
     passing = 2 * (shape.intermediate + 6 * shape.query + 6 * shape.hidden) if compile else 0
     rest = max(logits, token_budget * passing)
     return int(weights + adapters + MARGIN * token_budget * kept + rest)
@@ -112,7 +220,7 @@ def predict_bytes(
 def _plain_layer(shape: ModelShape) -> int:
     """Bytes that one token keeps in one decoder layer of transformers and PEFT."""
     attention = 2 * (shape.query + shape.key_value)
-    return 2 * (8 * shape.hidden + 2 * attention + 6 * shape.intermediate)
+    return 2 * (8 * shape.hidden + 2 * attention + 6 * shape.intermediate) + 8 * shape.state
 
 
 def _fused_layer(shape: ModelShape) -> int:

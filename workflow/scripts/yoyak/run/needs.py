@@ -73,7 +73,7 @@ def read_shape(config_json: Path | None) -> ModelShape | None:
         return ModelShape.from_config(
             SimpleNamespace(**{"tie_word_embeddings": False, "hidden_act": "silu", **values})
         )
-    except (AttributeError, OSError, TypeError, ValueError):
+    except (AttributeError, OSError, TypeError, UserError, ValueError):
         return None
 
 
@@ -93,7 +93,7 @@ def training_needs(
 
 def loading_mb(shape: ModelShape | None, processes: int = 1) -> int:
     """Host memory while 16-bit weights are read and quantised, in MB."""
-    parameters = shape.linear_parameters + shape.embedding_parameters if shape else 8e9
+    parameters = shape.parameters if shape else 8e9
     return BASE_MB + math.ceil(processes * 1.5 * 2 * parameters / 1e6)
 
 

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from yoyak.run.clock import settle_times
-from yoyak.run.sources import source_modules
+from yoyak.run.code_digest import step_digest
 from yoyak.run.workspace import atomic_write_json, hash_file, hash_text
 from yoyak.settings.config import PROJECT_ROOT, canonical
 
@@ -52,16 +52,16 @@ def write_run_record(
     atomic_write_json(path, record)
 
 
-def fingerprint(script: Path, science: str, inputs: list[Path]) -> str:
+def fingerprint(step: str, science: str, inputs: list[Path]) -> str:
     """Key of a work folder: equal only if resuming gives what an undisturbed run would give.
 
-    It covers the input files' bytes, the science settings, the source modules that the script
-    imports and the numeric libraries' versions; never the execution settings.
+    It covers the input files' bytes, the science settings, the code that the step runs and the
+    numeric libraries' versions; never the execution settings.
     """
     parts = {
         "science": science,
         "inputs": [hash_file(file) for file in _hashed(inputs)],
-        "sources": [hash_file(file) for file in source_modules(script)],
+        "code": step_digest(step),
         "packages": {name: package_versions().get(name) for name in NUMERIC_PACKAGES},
     }
     return hash_text(canonical(parts))[:16]

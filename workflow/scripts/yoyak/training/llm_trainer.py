@@ -1,7 +1,6 @@
 """LLMTrainer: a Hugging Face Trainer whose optimiser step is one padding-free global batch."""
 
 import logging
-import math
 import shutil
 import time
 from pathlib import Path
@@ -10,29 +9,28 @@ import torch
 from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainerCallback, TrainerState, set_seed
 
-from yoyak.data.packing import Pack, count_supervised, pack_batch
-from yoyak.models.fused import fuse_decoder_layers
+from yoyak.data.packing import count_supervised, pack_batch
+from yoyak.data.padding import pad_batch
 from yoyak.models.lora_loader import save_trained
 from yoyak.run.execution import Plan
 from yoyak.training import checkpointing
 from yoyak.training.arguments import training_arguments
+from yoyak.training.engine import put_in_place
 from yoyak.training.interruption import Interrupted, LeaveOnSignal
-from yoyak.training.loss import pack_loss
+from yoyak.training.loss import batch_loss
 from yoyak.training.order import Numbered, SeededOrder
+from yoyak.training.overflow import OverflowWatch
 from yoyak.training.parallel import LeaveTogether, Ranks
 from yoyak.training.tracking import wandb_tracker
 
 log = logging.getLogger(__name__)
 
 
-class NonFiniteLoss(Exception):
-    """Training cannot go on; the text names step, examples and cure."""
-
-
 class LLMTrainer(Trainer):
     """Trains on global batches of exactly batch_size × gradient_accumulation_steps examples.
 
-    A batch is cut into packs of at most `plan.token_budget` tokens; the gradient is that of the
+    A batch is cut into micro-batches of at most `plan.token_budget` tokens, packs or, on the plain
+    path, padded ones; the gradient is that of the
     mean loss over all of the batch's supervised tokens, whatever the cut. The last batch of an
     epoch holds what is left. Callbacks, schedulers and resuming are the Trainer's own.
 
@@ -42,6 +40,7 @@ class LLMTrainer(Trainer):
         train_dataset, selection_dataset: items {"input_ids", "labels"}, 1-D tensors.
         work: folder for checkpoints. checkpoint_minutes: also save after this time.
         ranks: this process's place among those that share the training.
+        checks: records of the engine's checks, kept with every checkpoint.
     """
 
     def __init__(
@@ -59,21 +58,23 @@ class LLMTrainer(Trainer):
         evaluate_every: int | None = None,
         wandb: bool = False,
         ranks: Ranks | None = None,
+        checks: list[dict] | None = None,
     ):
         self.plan = plan
+        self.checks = checks or []
         self.ranks = ranks or Ranks()
         self.work = Path(work)
         self.global_batch = training["batch_size"] * training["gradient_accumulation_steps"]
         self.supervised_tokens = 0
         self.tokens = 0
+        self.watch = OverflowWatch(plan.compute_dtype)
         self.seconds_before = 0.0
         self._started = self._last_log = time.monotonic()
         self._tokens_at_log = 0
         self._trained: list[int] = []  # numbers of the examples of the last step
         self._fetch = None
         self._ahead = (None, None)
-        if plan.compile:
-            fuse_decoder_layers(model, recompute=plan.gradient_checkpointing)
+        put_in_place(model, plan)
         super().__init__(
             model=model,
             args=training_arguments(training, plan, seed, self.work, evaluate_every),
@@ -94,18 +95,17 @@ class LLMTrainer(Trainer):
     # ---- one optimiser step ----
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
-        """Backward through this process's packs of a global batch; returns its mean loss (scalar).
+        """Backward through this process's part of a global batch; returns its mean loss (scalar).
 
         The gradients left behind are those of the whole batch, whoever computed them.
         """
         model.train()
-        packs: list[Pack] = inputs["packs"]
         supervised = inputs["supervised"]
         total = torch.zeros((), device=self.args.device)
-        for pack in packs:
-            pack = pack.to(self.args.device)
+        for batch in inputs["batches"]:
+            batch = batch.to(self.args.device)
             with self.compute_loss_context_manager():
-                loss = pack_loss(model, pack) / supervised
+                loss = batch_loss(model, batch, self.plan.head) / supervised
             self.accelerator.backward(loss)
             total = total + loss.detach()
         self.ranks.sum_gradients(model)
@@ -136,9 +136,10 @@ class LLMTrainer(Trainer):
         for start in range(0, len(dataset), self.global_batch):
             rows = [dataset[i] for i in range(start, min(start + self.global_batch, len(dataset)))]
             batch = self._collate(rows)
-            for pack in batch["packs"]:
+            for part in batch["batches"]:
+                part = part.to(self.args.device)
                 with torch.no_grad(), self.compute_loss_context_manager():
-                    total += pack_loss(self.model, pack.to(self.args.device)).item()
+                    total += batch_loss(self.model, part, self.plan.head).item()
             supervised += batch["supervised"]
         total = self.ranks.sum(torch.tensor(total, dtype=torch.float64)).item()
         metrics = {f"{metric_key_prefix}_loss": total / supervised}
@@ -149,28 +150,19 @@ class LLMTrainer(Trainer):
         return metrics
 
     def _collate(self, rows: list[dict]) -> dict:
-        """This process's packs of a batch, and numbers of the whole batch."""
+        """This process's micro-batches of a batch, and numbers of the whole batch."""
         numbers = [row["number"] for row in rows]
-        packs = pack_batch(rows, numbers, self.plan.token_budget, self.ranks.rank, self.ranks.count)
+        share = (self.plan.token_budget, self.ranks.rank, self.ranks.count)
+        if self.plan.engine == "plain":
+            batches = pad_batch(rows, numbers, *share, one_row=self.plan.one_row)
+        else:
+            batches = pack_batch(rows, numbers, *share)
         return {
-            "packs": packs,
+            "batches": batches,
             "numbers": numbers,
             "tokens": sum(len(row["input_ids"]) for row in rows),
             "supervised": sum(count_supervised(row) for row in rows),
         }
-
-    def _stop(self, loss: float) -> None:
-        examples = sorted(self._trained)
-        shown = ", ".join(map(str, examples[:8])) + (" …" if len(examples) > 8 else "")
-        cure = (
-            "set model.compute_dtype: bfloat16"
-            if self.plan.compute_dtype == "float16"
-            else "lower training.learning_rate"
-        )
-        raise NonFiniteLoss(
-            f"the loss became {loss} at step {self.state.global_step} "
-            f"(examples {shown}); {cure} and run the same command again"
-        )
 
     # ---- what the Trainer asks for ----
 
@@ -183,8 +175,9 @@ class LLMTrainer(Trainer):
     def log(self, logs: dict, start_time: float | None = None) -> None:
         if "loss" in logs:
             # Read here, where the Trainer has waited for it anyway, and before it saves anything.
-            if not math.isfinite(logs["loss"]):
-                self._stop(logs["loss"])
+            self.watch.look(logs, self.state.global_step, self._trained)
+            if self.watch.half:
+                logs["skipped_steps"] = self.watch.skipped
             now = time.monotonic()
             logs["tokens_per_second"] = round(
                 (self.tokens - self._tokens_at_log) / max(now - self._last_log, 1e-9), 1
@@ -222,9 +215,11 @@ class LLMTrainer(Trainer):
     def _seal(self, aside: Path, step: int) -> None:
         facts = {
             "plan": self.plan.record(),
+            "checks": self.checks,
             "seconds": self.seconds,
             "tokens": self.tokens,
             "supervised_tokens": self.supervised_tokens,
+            "skipped_steps": self.watch.skipped,
         }
         checkpointing.seal(aside, self.work / f"checkpoint-{step}", facts)
         checkpointing.remove_old(self.work)
@@ -250,6 +245,7 @@ class LLMTrainer(Trainer):
         self.seconds_before = facts["seconds"]
         self.tokens = self._tokens_at_log = facts["tokens"]
         self.supervised_tokens = facts["supervised_tokens"]
+        self.watch.skipped = facts.get("skipped_steps", 0)
         step = checkpointing.step_of(checkpoint)
         log.info("resuming from step %d (%s)", step, checkpoint.name)
         state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))

@@ -1,37 +1,81 @@
-"""The loss of a pack: summed over supervised tokens, with the head on their positions only."""
+"""The loss of a micro-batch: summed over supervised tokens, with the head on their positions only.
+
+A micro-batch is a pack (no padding, one row of tokens) or, on the plain path, a padded batch. Under
+a frozen linear head a pack's logits are computed a chunk at a time ("chunked"). Where a model does
+more to its logits (a scale, a softcap), they are its own forward's ("model"), all at once.
+"""
 
 import torch
 import torch.utils.checkpoint
 from torch.nn.functional import cross_entropy
 
-from yoyak.data.packing import Pack
+from yoyak.data.packing import IGNORED, Pack
+from yoyak.data.padding import PaddedBatch
+from yoyak.models.reference import causal_lm, forget_longer_rows, kept_logits
 
 HEAD_CHUNK = 1024  # positions whose logits are alive at once: 1024 × 128,256 × 4 bytes = 0.5 GB
 
 
-def causal_lm(model):
-    """The transformers model inside a PEFT wrapper, or the model itself."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+def batch_loss(model, batch: Pack | PaddedBatch, head: str = "chunked") -> torch.Tensor:
+    """Sum over supervised tokens of −log p(token | what came before it), a float32 scalar.
+
+    The caller divides by the supervised tokens of the whole global batch: for any cut into
+    micro-batches the result is the mean over the batch (transformers issue 34191 is what goes
+    wrong otherwise).
+    """
+    if isinstance(batch, Pack) and head == "chunked":
+        return _chunked_loss(model, batch)
+    logits = model_logits(model, batch).float()
+    targets = batch.targets.flatten()
+    return cross_entropy(logits.flatten(0, -2), targets, reduction="sum", ignore_index=IGNORED)
+
+
+def batch_logits(model, batch: Pack | PaddedBatch, head: str = "chunked") -> torch.Tensor:
+    """The logits that `batch_loss` computes its loss from; shapes as of `model_logits`."""
+    if isinstance(batch, Pack) and head == "chunked":
+        hidden = hidden_states(model, batch)[0].index_select(0, batch.supervised)
+        return causal_lm(model).get_output_embeddings()(hidden)
+    return model_logits(model, batch)
+
+
+def model_logits(model, batch: Pack | PaddedBatch) -> torch.Tensor:
+    """Logits at the supervised positions by the model's own head, scale and softcap.
+
+    Returns:
+        (n, vocabulary) of a pack, (rows, n, vocabulary) of a padded batch: see their `targets`.
+    """
+    if isinstance(batch, PaddedBatch):
+        if len(batch.input_ids) == 1:
+            with torch.no_grad():
+                forget_longer_rows(causal_lm(model))
+        output = causal_lm(model)(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            use_cache=False,
+            logits_to_keep=batch.columns,
+        )
+        return kept_logits(output.logits, batch.columns)
+    output = causal_lm(model)(**_packed(batch), logits_to_keep=batch.supervised)
+    return kept_logits(output.logits, batch.supervised)[0]
 
 
 def hidden_states(model, pack: Pack) -> torch.Tensor:
     """Last hidden states (1, tokens, hidden) of a pack; no example sees another."""
-    return causal_lm(model).model(
-        input_ids=pack.input_ids,
-        position_ids=pack.position_ids,
-        cu_seq_lens_q=pack.cu_seq_lens,
-        max_length_q=pack.max_length,
-        boundaries=None if pack.input_ids.is_cuda else pack.boundaries,
-        use_cache=False,
-    ).last_hidden_state  # fmt: skip
+    return causal_lm(model).base_model(**_packed(pack)).last_hidden_state
 
 
-def pack_loss(model, pack: Pack) -> torch.Tensor:
-    """Sum over supervised tokens of −log p(token | what came before it), a float32 scalar.
+def _packed(pack: Pack) -> dict:
+    return {
+        "input_ids": pack.input_ids,
+        "position_ids": pack.position_ids,
+        "cu_seq_lens_q": pack.cu_seq_lens,
+        "max_length_q": pack.max_length,
+        "boundaries": None if pack.input_ids.is_cuda else pack.boundaries,
+        "use_cache": False,
+    }
 
-    The caller divides by the supervised tokens of the whole global batch: for any cut into packs
-    the result is the mean over the batch (transformers issue 34191 is what goes wrong otherwise).
-    """
+
+def _chunked_loss(model, pack: Pack) -> torch.Tensor:
     hidden = hidden_states(model, pack)[0].index_select(0, pack.supervised)
     head = causal_lm(model).get_output_embeddings()
     if type(head) is torch.nn.Linear and not head.weight.requires_grad and head.bias is None:

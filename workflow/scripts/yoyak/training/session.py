@@ -7,14 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig
 
 from yoyak.data.llm_dataset import LLMSummarizationDataset
-from yoyak.models.checkpoints import hub_error
+from yoyak.models.embedding_rows import trained_tokens
 from yoyak.models.lora_loader import LoRALoader, save_trained
-from yoyak.run.execution import ModelShape, Plan, plan_training
+from yoyak.run.execution import Engine, ModelShape, Plan, plan_training
 from yoyak.run.workspace import atomic_directory, atomic_write_text
+from yoyak.training.check import pick_examples
 from yoyak.training.checkpointing import newest_whole_checkpoint, read_facts
+from yoyak.training.engine import choose_engine
 from yoyak.training.llm_trainer import LLMTrainer
 from yoyak.training.out_of_memory import forced_plan, note_plan, step_down
 from yoyak.training.parallel import Ranks
@@ -24,21 +25,13 @@ log = logging.getLogger(__name__)
 ALONE = Ranks()
 LOG_COLUMNS = (
     *("step", "epoch", "loss", "eval_loss", "learning_rate", "grad_norm"),
-    *("tokens_per_second", "supervised_tokens"),
+    *("tokens_per_second", "supervised_tokens", "skipped_steps"),
 )
 
 
 def checkpoint_shape(loader: LoRALoader) -> ModelShape:
     """The checkpoint's shape, read from its config alone; UserError when that cannot be had."""
-    checkpoint = loader.checkpoint
-    try:
-        return ModelShape.from_config(
-            AutoConfig.from_pretrained(
-                checkpoint.name, trust_remote_code=False, **checkpoint.kwargs
-            )
-        )
-    except Exception as error:
-        raise hub_error(loader.model_config, error) from error
+    return loader.decoder.shape
 
 
 def make_plan(
@@ -47,12 +40,20 @@ def make_plan(
     device: str,
     train_set: LLMSummarizationDataset,
     ranks: Ranks = ALONE,
+    *,
+    engine: Engine = Engine(),  # noqa: B008 (frozen)
+    free_bytes: int | None = None,
 ) -> Plan:
     """The execution plan for training on `train_set`, from the model's shape and free memory.
 
     Of several devices the fullest one decides: all run the same plan.
+
+    Args:
+        free_bytes: memory for the training, its weights included; None: what is free now.
     """
     cuda = device.startswith("cuda")
+    if free_bytes is None:
+        free_bytes = ranks.smallest(torch.cuda.mem_get_info()[0] if cuda else 0)
     training = config["training"]
     batch = training["batch_size"] * training["gradient_accumulation_steps"]
     lengths = train_set.lengths
@@ -61,7 +62,7 @@ def make_plan(
         shape,
         device=device,
         devices=ranks.count,
-        free_bytes=ranks.smallest(torch.cuda.mem_get_info()[0] if cuda else 0),
+        free_bytes=free_bytes,
         compute_dtype=config["model"]["compute_dtype"],
         supports_bf16=not cuda or torch.cuda.is_bf16_supported(including_emulation=False),
         use_qlora=config["model"]["use_qlora"],
@@ -69,6 +70,8 @@ def make_plan(
         longest=int(lengths.max()),
         batch_tokens=int(lengths.double().mean() * batch),
         steps=planned_steps(training, len(train_set)),
+        engine=engine,
+        supervised_share=train_set.supervised_tokens / int(lengths.sum()),
     )
 
 
@@ -103,36 +106,36 @@ def resume_or_start(
 ) -> LLMTrainer:
     """Plan, load the model as planned, and wrap it in a trainer whose checkpoints go to `work`.
 
-    A checkpoint in `work` keeps its plan, so that a resumed run is the undisturbed one; only after
-    memory ran out the smaller plan left there is taken. The number of devices is today's: a
-    training may go on with more or fewer.
+    A checkpoint in `work` keeps its plan and engine, so that a resumed run is the undisturbed one;
+    only after memory ran out the smaller plan left there is taken. The number of devices is
+    today's: a training may go on with more or fewer.
     """
     # The first process alone: it may convert a checkpoint and tidies the work folder.
     shape = ranks.from_first(lambda: checkpoint_shape(LoRALoader(config)))
     plan = make_plan(config, shape, device, train_set, ranks)
-    plan = ranks.from_first(lambda: _kept_plan(work, plan))
-    log.info("execution plan\n%s", plan.table())
+    kept, checks = ranks.from_first(lambda: _kept_plan(work))
+    if kept is not None:
+        plan = replace(kept, devices=plan.devices, threads=plan.threads)
+    ranks.from_first(lambda: note_plan(work, plan))  # should memory run out while loading
     loader = LoRALoader(config, plan.device, plan.base_weights, plan.compute_dtype)
     torch.set_num_threads(plan.threads)
     model, tokenizer = loader.load_for_training(seed)
     trainer = create_llm_trainer(
         model, tokenizer, train_set, selection_set, config,
-        plan=plan, seed=seed, work=work, ranks=ranks,
+        plan=plan, checks=checks, fixed=kept is not None, shape=shape, seed=seed, work=work,
+        ranks=ranks,
     )  # fmt: skip
+    log.info("execution plan\n%s", trainer.plan.table())
     show_progress(trainer, silent=not ranks.first)
     return trainer
 
 
-def _kept_plan(work: Path, fresh: Plan) -> Plan:
-    """The plan to run, put on record: the smaller one or the checkpoint's if there is one."""
+def _kept_plan(work: Path) -> tuple[Plan | None, list[dict] | None]:
+    """The plan to keep to, and the checks that it passed: None where they are to be made."""
     checkpoint = newest_whole_checkpoint(work)
-    plan = forced_plan(work)
-    if plan is None:
-        plan = Plan(**read_facts(checkpoint)["plan"]) if checkpoint else fresh
-    if plan.devices != fresh.devices:
-        plan = replace(plan, devices=fresh.devices, threads=fresh.threads)
-    note_plan(work, plan)
-    return plan
+    facts = read_facts(checkpoint) if checkpoint else {}
+    plan = forced_plan(work) or (Plan(**facts["plan"]) if facts else None)
+    return plan, facts.get("checks")
 
 
 def leave_a_smaller_plan(config: dict, work: Path) -> str:
@@ -156,18 +159,42 @@ def create_llm_trainer(
     *,
     work: Path,
     plan: Plan | None = None,
+    checks: list[dict] | None = None,
+    fixed: bool = False,
+    shape: ModelShape | None = None,
     seed: int = 42,
     ranks: Ranks = ALONE,
 ) -> LLMTrainer:
     """LLMTrainer from an effective model config, a loaded model and two datasets.
 
+    Its engine is the fastest that equals transformers' own forward on some of these examples.
+
     Args:
         work: folder for checkpoints; `fit` resumes from what lies there.
-        plan: how to run; None: made from the free memory, for the model as it was loaded.
+        plan: how the model was loaded; None: made from the free memory, for the model as it is.
+        checks: records of the checks that `plan` passed in an earlier process: it is kept.
+        fixed: `plan` is to be kept to, with its engine.
+        shape: the checkpoint's; None: read from the model.
         ranks: of several processes that share the training, this one.
+
+    Raises UserError when no engine is right for this model.
     """
+    shape = shape or ModelShape.from_config(model.config)
     if plan is None:
-        plan = make_plan(config, ModelShape.from_config(model.config), str(model.device), train_set)
+        plan = make_plan(config, shape, str(model.device), train_set, free_bytes=_room(model))
+    if checks is None:
+
+        def plan_for(engine: Engine) -> Plan:
+            return plan if fixed else _replan(plan, config, shape, train_set, engine)
+
+        def choose() -> tuple[Plan, list[dict]]:
+            rows = pick_examples(train_set, selection_set)
+            choice = config["execution"]["engine"]
+            chosen, made = choose_engine(model, rows, choice, plan_for)
+            return chosen, [check.record() for check in made]
+
+        plan, checks = ranks.from_first(choose)
+    ranks.from_first(lambda: note_plan(work, plan))
     return LLMTrainer(
         model,
         tokenizer,
@@ -181,7 +208,26 @@ def create_llm_trainer(
         evaluate_every=steps_between_evaluations(config["training"], train_set),
         wandb=config["tracking"]["wandb"],
         ranks=ranks,
+        checks=checks,
     )
+
+
+def _replan(plan: Plan, config, shape, train_set, engine: Engine) -> Plan:
+    """The plan of a loaded model for another engine: base weights and memory are as they were."""
+    kept = {"base_weights": plan.base_weights}
+    config = {**config, "execution": {**config["execution"], **kept}}
+    fresh = make_plan(
+        config, shape, plan.device, train_set, engine=engine, free_bytes=plan.available_bytes
+    )
+    return replace(fresh, devices=plan.devices, threads=plan.threads)
+
+
+def _room(model) -> int:
+    """Memory that a loaded model may fill: what is free now and what its weights already take."""
+    if model.device.type != "cuda":
+        return 0
+    weights = sum(part.numel() * part.element_size() for part in model.parameters())
+    return torch.cuda.mem_get_info(model.device)[0] + weights
 
 
 def write_outputs(trainer: LLMTrainer, output: Path) -> None:
@@ -213,6 +259,8 @@ def summary(trainer: LLMTrainer) -> dict:
         "examples": len(trainer.train_dataset),
         "tokens": trainer.tokens,
         "supervised_tokens": trainer.supervised_tokens,
+        "skipped_steps": trainer.watch.skipped,
+        "trained_embedding_rows": trained_tokens(trainer.model, trainer.processing_class),
         "train_loss": sum(losses) / len(losses),
         "best_eval_loss": trainer.state.best_metric,
         "best_step": trainer.state.best_global_step,

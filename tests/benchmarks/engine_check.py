@@ -1,0 +1,379 @@
+"""The engine check on one GPU: its noise, the faults that it sees, its time, float16's overflow.
+
+    python tests/benchmarks/engine_check.py mutations time float16 shapes noise
+
+Needs a CUDA GPU and the project's Python packages, no network and no checkpoint: weights are
+random, of true or small shapes. `noise` compares sound engines with transformers' own forward in
+fifty starts for each number format; five times its largest difference is the check's tolerance.
+`mutations` puts faults in on purpose. docs/architectures.md keeps what was measured.
+"""
+
+import argparse
+import contextlib
+import gc
+import os
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests")]
+
+import torch  # noqa: E402
+import transformers  # noqa: E402
+from peft import LoraConfig, get_peft_model  # noqa: E402
+from training import SHAPES  # noqa: E402
+from transformers import AutoModelForCausalLM  # noqa: E402
+
+from yoyak.evaluation.check import Reference  # noqa: E402
+from yoyak.evaluation.decoding import DecodingSettings  # noqa: E402
+from yoyak.evaluation.generation import choose_generator, make_generator  # noqa: E402
+from yoyak.evaluation.generation_plan import plan_generation  # noqa: E402
+from yoyak.models import attention  # noqa: E402
+from yoyak.run.execution import Plan  # noqa: E402
+from yoyak.settings.config import UserError, load_config  # noqa: E402
+from yoyak.training import check as training_check  # noqa: E402
+from yoyak.training.arguments import quiet_libraries  # noqa: E402
+from yoyak.training.check import check_engine, make_reference  # noqa: E402
+from yoyak.training.engine import put_in_place  # noqa: E402
+from yoyak.training.overflow import NonFiniteLoss  # noqa: E402
+from yoyak.training.progress import show_progress  # noqa: E402
+from yoyak.training.session import create_llm_trainer  # noqa: E402
+
+DEVICE = "cuda:0"
+LENGTHS = (300, 700, 90, 510)
+PLAN = Plan(
+    device=DEVICE, threads=8, compute_dtype="bfloat16", base_weights="dequantized",
+    token_budget=32768, gradient_checkpointing=False, compile=False, optim="adamw_torch_fused",
+    predicted_bytes=0, available_bytes=0,
+)  # fmt: skip
+SMALL = {
+    "vocab_size": 8000, "hidden_size": 256, "intermediate_size": 768, "num_attention_heads": 8,
+    "num_key_value_heads": 4, "head_dim": 32, "max_position_embeddings": 2048,
+}  # fmt: skip
+FAMILIES = {
+    "llama": ("LlamaConfig", {}),
+    "qwen3": ("Qwen3Config", {}),
+    "mistral": ("MistralConfig", {"sliding_window": 128}),
+    "granite": ("GraniteConfig", {"logits_scaling": 8.0}),
+    "gemma2": ("Gemma2Config", {"sliding_window": 128, "attn_logit_softcapping": 1.0}),
+    "gemma3": ("Gemma3TextConfig", {"sliding_window": 128}),
+    "lfm2": ("Lfm2Config", {"full_attn_idxs": [1, 3, 5]}),
+}
+FUSED = ("llama", "qwen3")
+SEVEN = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+def small(family: str, layers: int, seed: int, dtype: torch.dtype, gain: float = 2.0):
+    """A random model of a few layers; `gain` widens the usual start, so that tokens differ."""
+    name, extra = FAMILIES[family]
+    config = getattr(transformers, name)(**SMALL, num_hidden_layers=layers, **extra)
+    return adapted(config, dtype, seed, gain)
+
+
+def adapted(config, dtype: torch.dtype, seed: int = 0, gain: float = 1.0):
+    """A model of random weights, made on the GPU, or a folder's; with fresh adapters."""
+    torch.manual_seed(seed)
+    if isinstance(config, Path):
+        model = AutoModelForCausalLM.from_pretrained(config, dtype=dtype).to(DEVICE)
+    else:
+        torch.set_default_dtype(dtype)
+        try:
+            with torch.device("cuda"):
+                model = AutoModelForCausalLM.from_config(config)
+        finally:
+            torch.set_default_dtype(torch.float32)
+    model.config.use_cache = False
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+        if parameter.dim() == 2:
+            parameter.mul_(gain)
+    names = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
+    targets = [name for name in SEVEN if name in names] + [n for n in ("w1", "w3") if n in names]
+    settings = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules=targets)
+    return get_peft_model(model, settings)
+
+
+def rows(vocabulary: int, seed: int, lengths=LENGTHS) -> list[dict]:
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for length in lengths:
+        ids = torch.randint(0, vocabulary, (length,), generator=generator)
+        labels = ids.clone()
+        labels[: -min(60, length // 2)] = -100
+        found.append({"input_ids": ids, "labels": labels})
+    return found
+
+
+def plans(family: str, plan: Plan) -> dict[str, Plan]:
+    found = {"packed": plan, "own head": replace(plan, head="model")}
+    if family in FUSED and plan.compute_dtype != "float32":
+        found["fused"] = replace(plan, compile=True)
+    found["plain"] = replace(plan, engine="plain", head="chunked")
+    return found
+
+
+def noise(starts: int = 50) -> None:
+    """The largest differences of sound engines, for each number format (float32 is given 1e-5)."""
+    for table in (training_check.LOSS_TOLERANCE, training_check.LOGITS_TOLERANCE):
+        table |= dict.fromkeys(table, 1.0)
+    for name in ("float32", "bfloat16", "float16"):
+        worst: dict[str, list[float]] = {}
+        lengths = (200, 450, 90, 330)  # the embedded models know 512 positions
+        started = time.perf_counter()
+        for start in range(starts):
+            family, model = clean_start(start, getattr(torch, name))
+            plan = replace(PLAN, compute_dtype=name)
+            vocabulary = model.config.vocab_size
+            reference = make_reference(model, rows(vocabulary, start, lengths), plan)
+            own = model.config._attn_implementation
+            for engine, chosen in plans(family, plan).items():
+                put_in_place(model, chosen, own)
+                found = check_engine(model, reference, chosen)
+                numbers = (found.loss_difference, found.logits_difference, found.leak)
+                if None in numbers:
+                    print(f"  {name} {family} {start} {engine}: {found.problem}")
+                    continue
+                before = worst.setdefault(f"train {engine}", [0.0, 0.0, 0.0])
+                worst[f"train {engine}"] = [max(pair) for pair in zip(before, numbers, strict=True)]
+            put_in_place(model, plans(family, plan)["plain"], own)
+            _generation_noise(model, worst, rows(vocabulary, start, lengths))
+            del model, reference
+        seconds = time.perf_counter() - started
+        print(f"noise {name}: {starts} starts in {seconds:.0f} s (loss, logits, leak)")
+        for engine, numbers in worst.items():
+            print(f"  {engine:<14} " + "  ".join(f"{number:.2e}" for number in numbers))
+        _free()
+
+
+def clean_start(start: int, dtype: torch.dtype):
+    """(family, model): the embedded models, the 3B shape, and small ones of 4 to 30 layers."""
+    embedded = {0: "tiny_llama", 1: "tiny_qwen3"}.get(start)
+    if embedded:
+        folder = ROOT / "workflow" / "resources" / "models" / embedded
+        return embedded.removeprefix("tiny_"), adapted(folder, dtype)
+    if start in (2, 3):
+        return "llama", adapted(SHAPES["llama_3.2_3b"], dtype, start)
+    family = ("llama", "qwen3", "mistral", "gemma3")[start % 4]
+    return family, small(family, (4, 12, 30)[start % 3], start, dtype, gain=1.0)
+
+
+def _generation_noise(model, worst: dict, some: list[dict]) -> None:
+    prompts = [row["input_ids"].tolist() for row in some]
+    decoding = DecodingSettings(max_new_tokens=16)
+    reference = Reference(model, prompts, decoding.max_new_tokens)
+    lengths = [len(prompt) for prompt in prompts]
+    for engine in ("slots", "plain"):
+        plan = plan_generation(model, lengths, decoding, engine=engine)
+        found = reference.examine(partial(make_generator, model, [1], decoding, plan))
+        if found.difference is None:
+            print(f"  generation, {engine}: {found.fault}")
+            continue
+        key = f"generate {engine}"
+        worst[key] = [max(worst.get(key, [0.0])[0], found.difference)]
+
+
+def mutations() -> None:
+    """Faults put in on purpose; each must be seen in bf16."""
+    for name, family, mutate in (
+        ("window dropped", "mistral", _no_window),
+        ("logit scale left out", "granite", None),
+        ("softcap left out", "gemma2", _no_softcap),
+        ("leak through attention", "llama", _no_boundaries),
+        ("leak through a convolution", "lfm2", None),
+        ("nothing", "llama", None),
+    ):
+        for dtype in ("float32", "bfloat16"):
+            gain = 6.0 if family == "gemma2" else 2.0  # scores large enough to meet a softcap
+            model = small(family, 6, 0, getattr(torch, dtype), gain)
+            head = "model" if family == "gemma2" else "chunked"  # its attention's softcap alone
+            plan = replace(PLAN, compute_dtype=dtype, head=head)
+            reference = make_reference(model, rows(8000, 1), plan)
+            with mutate() if mutate else contextlib.nullcontext():
+                put_in_place(model, plan)
+                found = check_engine(model, reference, plan)
+            print(f"mutation {name:<27} {dtype:<9} {found.problem or 'no problem'}")
+
+
+@contextlib.contextmanager
+def _attention(function):
+    kinds = transformers.AttentionInterface._global_mapping
+    before = kinds[attention.PACKED]
+    kinds[attention.PACKED] = function
+    try:
+        yield
+    finally:
+        kinds[attention.PACKED] = before
+
+
+def _no_window():
+    return _attention(
+        lambda *args, sliding_window=None, **keys: attention.packed_attention(*args, **keys)
+    )
+
+
+def _no_softcap():
+    return _attention(lambda *args, softcap=None, **keys: attention.packed_attention(*args, **keys))
+
+
+def _no_boundaries():
+    def whole(*args, cu_seq_lens_q=None, max_length_q=None, **keys):
+        tokens = args[1].shape[2]
+        ends = torch.tensor([0, tokens], dtype=torch.int32, device=args[1].device)
+        keys |= {"cu_seq_lens_q": ends, "max_length_q": tokens, "boundaries": (0, tokens)}
+        return attention.packed_attention(*args, **keys)
+
+    return _attention(whole)
+
+
+def times() -> None:
+    """Seconds of a check at the start of a 3B training, kernels compiled anew, and once more."""
+    model = adapted(SHAPES["llama_3.2_3b"], torch.bfloat16)
+    lengths = (350, 1224, 100, 500)
+    some = rows(128256, 0, lengths)
+    for plan in (replace(PLAN, compile=True), PLAN, replace(PLAN, engine="plain")):
+        for turn in ("first", "again"):
+            put_in_place(model, replace(PLAN, engine="plain"), "sdpa")
+            reference = make_reference(model, some, plan)
+            put_in_place(model, plan, "sdpa")
+            found = check_engine(model, reference, plan)
+            torch.cuda.synchronize()
+            print(f"time 3B {plan.runs()[:40]:<40} {turn}: {found.seconds:.2f} s  {found.line()}")
+    put_in_place(model, replace(PLAN, engine="plain"), "sdpa")
+    model = model.merge_and_unload()
+    prompts = [row["input_ids"].tolist() for row in some]
+    decoding = DecodingSettings(max_new_tokens=64)
+    for turn in ("first", "again"):
+        started = time.perf_counter()
+        reference = Reference(model, prompts, decoding.max_new_tokens)
+        plan = plan_generation(model, [len(prompt) for prompt in prompts] * 64, decoding)
+        build = partial(make_generator, model, [1], decoding, plan)
+        found = reference.examine(build)
+        torch.cuda.synchronize()
+        seconds = time.perf_counter() - started
+        print(f"time 3B generation {turn}: {seconds:.2f} s  {found.difference} {found.fault}")
+    del model
+    _free()
+
+
+class Rows(list):
+    """Random examples with what a training set knows of itself."""
+
+    def __init__(self, vocabulary: int, lengths, seed: int = 0):
+        super().__init__(rows(vocabulary, seed, lengths))
+        self.lengths = torch.tensor([len(row["input_ids"]) for row in self])
+        self.supervised_tokens = sum(int((row["labels"] != -100).sum()) for row in self)
+        self.dialogue_index = torch.arange(len(self))
+
+
+def trained(model, vocabulary: int, dtype: str, steps: int, lengths, batch: int = 64) -> str:
+    """Some steps of a training through the study's own functions; what came of them, in words."""
+    config = load_config("llama_3.2_3b")
+    config["model"]["compute_dtype"] = dtype
+    config["execution"]["base_weights"] = "dequantized"
+    config["training"] |= {"max_steps": steps, "learning_rate": 2e-4, "warmup_ratio": 0.0}
+    config["training"] |= {"batch_size": batch, "gradient_accumulation_steps": 1}
+    data, held_out = Rows(vocabulary, lengths), Rows(vocabulary, lengths[:8], seed=1)
+    torch.cuda.reset_peak_memory_stats()
+    with tempfile.TemporaryDirectory() as work, quiet_libraries():
+        try:
+            trainer = create_llm_trainer(model, None, data, held_out, config, work=Path(work))
+            trainer._save_checkpoint = lambda *_: None
+            show_progress(trainer, silent=True)
+            trainer.train()
+        except (UserError, NonFiniteLoss) as stopped:
+            return f"stopped: {stopped}"
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    rates = [e["tokens_per_second"] for e in trainer.state.log_history if "loss" in e][2:]
+    peak = torch.cuda.max_memory_allocated() / 1e9
+    check = trainer.checks[-1]
+    return (
+        f"{trainer.plan.runs()}; loss {losses[0]:.3f} → {losses[-1]:.3f}, {trainer.watch.skipped} "
+        f"of {steps} steps skipped, {sorted(rates)[len(rates) // 2]:,.0f} tokens/s, {peak:.1f} GB; "
+        f"check {check['seconds']} s, loss {check['loss_difference']:.1e}, logits "
+        f"{check['logits_difference']:.1e}"
+    )
+
+
+def float16() -> None:
+    """A residual stream that overflows in float16's backward pass, and an ordinary one."""
+    for gain, batch in ((1.0, 64), (1e-3, 64), (3e-4, 64), (1e-4, 64), (1e-4, 1), (3e-5, 1)):
+        config = transformers.Qwen3Config(**SMALL, num_hidden_layers=12, rms_norm_eps=1e-12)
+        model = adapted(config, torch.float16)
+        base = model.get_base_model().model
+        with torch.no_grad():  # norms undo it on the way forward, and multiply on the way back
+            base.embed_tokens.weight.mul_(gain)
+            for layer in base.layers:
+                layer.self_attn.o_proj.weight.mul_(gain)
+                layer.mlp.down_proj.weight.mul_(gain)
+            base.norm.weight.mul_(10 if batch == 1 else 1)
+        lengths = (300,) * 128 if batch == 64 else (4,) * 128  # two supervised tokens a step
+        came = trained(model, 8000, "float16", 20, lengths, batch)
+        print(f"float16 residual stream × {gain:<6} batch {batch:<3} {came}")
+        del model
+        _free()
+
+
+LARGE = {
+    "Mistral-7B": transformers.MistralConfig(
+        vocab_size=32000, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32,
+        num_attention_heads=32, num_key_value_heads=8, head_dim=128, sliding_window=4096,
+        max_position_embeddings=32768,
+    ),
+    "Gemma-3-4B text": transformers.Gemma3TextConfig(
+        vocab_size=262208, hidden_size=2560, intermediate_size=10240, num_hidden_layers=34,
+        num_attention_heads=8, num_key_value_heads=4, head_dim=256, sliding_window=1024,
+        max_position_embeddings=131072,
+    ),
+}  # fmt: skip
+
+
+def shapes() -> None:
+    """Two large shapes with windows that rows reach: trained, then generating, all checked."""
+    lengths = [4600, *(200 + 7 * number % 900 for number in range(255))]
+    for name, config in LARGE.items():
+        model = adapted(config, torch.bfloat16)
+        print(f"shape {name}: {trained(model, config.vocab_size, 'bfloat16', 6, lengths)}")
+        put_in_place(model, replace(PLAN, engine="plain"), "sdpa")
+        model = model.merge_and_unload().eval()
+        _free()
+        prompts = [row["input_ids"].tolist() for row in rows(config.vocab_size, 2, lengths[:128])]
+        decoding = DecodingSettings(max_new_tokens=64)
+        generator, check = choose_generator(model, prompts, [1], decoding)
+        started = time.perf_counter()
+        results = generator.run(prompts)
+        torch.cuda.synchronize()
+        seconds = time.perf_counter() - started
+        tokens = sum(result.new_tokens for result in results)
+        print(f"shape {name}: generated {tokens} tokens at {tokens / seconds:,.0f}/s; {check}")
+        del model, generator
+        _free()
+
+
+def _free() -> None:
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+PARTS = {
+    "mutations": mutations, "time": times, "float16": float16, "shapes": shapes, "noise": noise
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="+", choices=PARTS)
+    args = parser.parse_args()
+    transformers.logging.set_verbosity_error()
+    for part in args.parts:
+        PARTS[part]()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""A digest of the code that a step really runs: it decides what reruns and what may be resumed.
+
+From a step's entry points, names are followed through the syntax trees of the modules below
+workflow/scripts; nothing is imported. What counts:
+
+- every function, class and constant that is reached, by itself: its neighbours in the file do
+  not count. A class counts whole. Annotations count too: what is handed in may be of that class.
+- what a module does when it is imported (`AttentionInterface.register(…)`), for every module that
+  is imported on the way; but an assignment to a plain name counts only where the name is used,
+  and `if __name__ == "__main__":` and `if TYPE_CHECKING:` never do.
+- a whole module wherever a definition cannot be told: a module used as a value (`ops = kernels`,
+  `getattr(kernels, name)`), a name that it does not define, a string that is its dotted name. A
+  package taken whole takes every module below it.
+
+Comments, docstrings, layout and the version of Python change nothing.
+"""
+
+import ast
+from functools import cache
+from importlib.util import resolve_name
+from itertools import accumulate
+from pathlib import Path
+
+from yoyak.run.workspace import hash_text
+from yoyak.settings.config import UserError, canonical, display
+
+SCRIPTS = Path(__file__).resolve().parents[2]
+# Where each step's own code begins, as module:name: behind its arguments and settings.
+ENTRY_POINTS = {
+    "prepare_data": ["prepare_data:prepare_data"],
+    "build_dataset": ["build_dataset:build_dataset"],
+    "train": ["train_llm:train_on", "train_llm:train_as_one_of_several"],
+    "generate": ["generate:generate_splits", "yoyak.run.provenance:write_run_record"],
+    "score": ["score:score"],
+    "submission": ["submission:write_submission"],
+    "compare": ["compare:compare"],
+    "plot": ["yoyak.reporting.plots:write_plots"],
+    "report": ["yoyak.reporting.html:render_report"],
+    "model_card": ["yoyak.reporting.model_card:model_card"],
+}
+WHOLE, ON_IMPORT, GUARDED = "*", "on import", "guarded"  # beside the names of definitions
+GUARDS = ("__name__ == '__main__'", "TYPE_CHECKING", "typing.TYPE_CHECKING")
+# Fields of syntax trees that mean nothing, or that only some versions of Python fill in.
+SKIPPED, EMPTY = ("ctx", "kind", "type_comment", "type_ignores"), (None, [])
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+def step_digest(step: str) -> str:
+    """Digest of a step's code: 16 hexadecimal digits."""
+    return code_digest(*ENTRY_POINTS[step])
+
+
+@cache
+def code_digest(*entry_points: str, root: Path = SCRIPTS) -> str:
+    """Digest of what is reached from definitions named "package.module:name" below `root`."""
+    return hash_text(canonical(reached_code(*entry_points, root=root)))[:16]
+
+
+def reached_code(*entry_points: str, root: Path = SCRIPTS) -> dict[str, str]:
+    """Canonical text of every definition that is reached, by "module:name".
+
+    Raises UserError for an entry point that does not exist and for a file that does not parse.
+    """
+    waiting = [tuple(entry.split(":")) for entry in entry_points]
+    for module, name in waiting:
+        if module not in _files(root) or name not in _module(root, module).definitions:
+            raise UserError(
+                f"{Path(__file__).name}: ENTRY_POINTS: {module}:{name} is not defined below "
+                f"{root.name}/; name the function that now does this step's work"
+            )
+    code: dict[str, str] = {}
+    while waiting:
+        module, name = waiting.pop()
+        if f"{module}:{name}" not in code:
+            code[f"{module}:{name}"], references = _definition(root, module, name)
+            waiting += references
+    return {key: text for key, text in code.items() if text}
+
+
+@cache
+def _files(root: Path) -> dict[str, Path]:
+    """Source files by the dotted names of their modules."""
+    names = {file: file.relative_to(root).with_suffix("").parts for file in root.rglob("*.py")}
+    return {".".join(name).removesuffix(".__init__"): file for file, name in names.items()}
+
+
+class _Module:
+    """The top level of a file: its statements by the names that they define, and its imports."""
+
+    def __init__(self, name: str, file: Path):
+        try:
+            tree = ast.parse(file.read_bytes())
+        except SyntaxError as error:
+            raise UserError(f"{display(file)}: line {error.lineno}: {error.msg}") from None
+        package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+        self.definitions: dict[str, list[_Statement]] = {ON_IMPORT: []}
+        self.imports: dict[str, set[str]] = {}
+        for statement in tree.body:
+            read, names = _Statement(statement, package), _defined(statement)
+            for defined in names:
+                self.definitions.setdefault(defined, []).append(read)
+            if not isinstance(statement, DEFINITIONS) and GUARDED not in names:
+                _add(self.imports, read.imports)
+
+
+@cache
+def _module(root: Path, name: str) -> _Module:
+    return _Module(name, _files(root)[name])
+
+
+def _defined(statement: ast.stmt) -> list[str]:
+    """The names under which a statement of the top level counts."""
+    if isinstance(statement, DEFINITIONS):
+        return [statement.name]
+    if isinstance(statement, ast.Import | ast.ImportFrom) or _does_nothing(statement):
+        return []
+    if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        targets = getattr(statement, "targets", None) or [statement.target]
+        parts = [part for target in targets for part in ast.walk(target)]
+        if all(isinstance(part, ast.Name | ast.Tuple | ast.Store) for part in parts):
+            return [part.id for part in parts if isinstance(part, ast.Name)]
+    if isinstance(statement, ast.If) and ast.unparse(statement.test) in GUARDS:
+        return [ON_IMPORT if statement.orelse else GUARDED]
+    return [ON_IMPORT]
+
+
+class _Statement:
+    """Canonical text of a statement, and what it names."""
+
+    def __init__(self, statement: ast.stmt, package: str):
+        self.names: set[str] = set()  # with the attributes that follow: a, a.b.c
+        self.strings: set[str] = set()  # that may name a module
+        self.imports: dict[str, set[str]] = {}  # dotted names by the names that they are bound to
+        self.package = package
+        self.text = self._read(statement)
+
+    def _read(self, node: object) -> str:
+        """Text of a syntax tree: without positions, docstrings and empty fields."""
+        if isinstance(node, ast.Constant):
+            if isinstance(node.value, str) and "." in node.value:
+                self.strings.add(node.value)
+            return ascii(node.value)
+        if isinstance(node, ast.Name | ast.Attribute) and (dotted := _dotted(node)):
+            self.names.add(dotted)
+            return f"Name({dotted})"
+        if isinstance(node, ast.JoinedStr):  # Python 3.12 adds empty parts
+            parts = [self._read(part) for part in node.values]
+            return f"JoinedStr({','.join(part for part in parts if part != ascii(''))})"
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            self._bind(node)
+        if isinstance(node, ast.AST):
+            fields = ((key, getattr(node, key, None)) for key in node._fields if key not in SKIPPED)
+            parts = [f"{key}={self._read(field)}" for key, field in fields if field not in EMPTY]
+            return f"{type(node).__name__}({','.join(parts)})"
+        if isinstance(node, list):
+            return f"[{','.join(self._read(each) for each in node if not _does_nothing(each))}]"
+        return ascii(node)
+
+    def _bind(self, statement: ast.Import | ast.ImportFrom) -> None:
+        base = ""
+        if isinstance(statement, ast.ImportFrom):
+            relative = "." * statement.level + (statement.module or "")
+            base = resolve_name(relative, self.package) + "."
+        for alias in statement.names:
+            target = base + alias.name
+            local = target if alias.name == WHOLE else alias.asname or alias.name
+            _add(self.imports, {local: {target}})
+            if "." in local:  # `import a.b` loads a.b and binds a
+                first = local.partition(".")[0]
+                _add(self.imports, {first: {first}})
+
+
+def _add(to: dict[str, set[str]], more: dict[str, set[str]]) -> None:
+    for key, values in more.items():
+        to.setdefault(key, set()).update(values)
+
+
+def _dotted(node: ast.AST) -> str:
+    """`a` or `a.b.c`; empty for the attribute of something that is no name."""
+    attributes = []
+    while isinstance(node, ast.Attribute):
+        attributes.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(attributes)]) if isinstance(node, ast.Name) else ""
+
+
+def _does_nothing(node: object) -> bool:
+    """A docstring, or another constant that stands alone."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+@cache
+def _definition(root: Path, module: str, name: str) -> tuple[str, set[tuple[str, str]]]:
+    """Canonical text of one definition, and the (module, name) pairs that it reaches."""
+    files, source = _files(root), _module(root, module)
+    if name not in source.definitions and name not in source.imports:  # the whole module
+        below = {(other, WHOLE) for other in files if other.startswith(f"{module}.")}
+        return "", below | {(module, each) for each in (*source.definitions, *source.imports)}
+    parts = source.definitions.get(name, [])
+    inside: dict[str, set[str]] = {}
+    for part in parts:
+        _add(inside, part.imports)
+    bound = {(name, target) for target in source.imports.get(name, ())}  # imported, and handed on
+    targets = {target for _, target in bound}.union(*(part.strings & set(files) for part in parts))
+    reached = {(module, ON_IMPORT)}
+    for dotted in set().union(*(part.names for part in parts)):
+        first, dot, rest = dotted.partition(".")
+        for target in source.imports.get(first, set()) | inside.get(first, set()):
+            bound.add((first, target))
+            targets.add(target + dot + rest)
+        if first in source.definitions:
+            reached.add((module, first))
+    for imported in (source.imports if name == ON_IMPORT else inside).values():
+        reached |= {(each, ON_IMPORT) for target in imported for each in _modules(files, target)}
+        targets |= {target for target in imported if target.endswith(WHOLE)}
+    for target in targets:
+        if modules := _modules(files, target):
+            rest = target.removeprefix(modules[-1]).lstrip(".")
+            reached.add((modules[-1], rest.partition(".")[0] or WHOLE))
+    lines = [part.text for part in parts]
+    lines += sorted(f"{local} = {target}" for local, target in bound)
+    return "\n".join(lines), reached
+
+
+def _modules(files: dict[str, Path], dotted: str) -> list[str]:
+    """Our modules that a dotted name begins with, from the package down; empty for others."""
+    return [each for each in accumulate(dotted.split("."), "{}.{}".format) if each in files]

@@ -1,0 +1,98 @@
+"""Which engine trains a model: the fastest that equals transformers' own forward on this model."""
+
+import logging
+from collections.abc import Callable, Iterator
+
+from yoyak.models.attention import PACKED
+from yoyak.models.fused import fuse_decoder_layers, separate_decoder_layers
+from yoyak.models.reference import EAGER, causal_lm, set_attention, takes_attention
+from yoyak.run.execution import Engine, Plan
+from yoyak.settings.config import UserError
+from yoyak.training.check import Check, check_engine, make_reference
+
+log = logging.getLogger(__name__)
+
+PACKED_ENGINES = (Engine(), Engine(fused=False), Engine(head="model", fused=False))
+
+
+def engines(choice: str, own_attention: str) -> tuple[Engine, ...]:
+    """What `execution.engine` allows, fastest first.
+
+    own_attention: what transformers chose for the class. Where it is not eager, eager comes after
+    it: some releases leave the softcap of Gemma 2 out of theirs.
+    """
+    attentions = (True,) if own_attention == EAGER else (False, True)
+    plain = tuple(
+        Engine("plain", fused=False, one_row=one_row, eager=eager)
+        for one_row in (False, True)
+        for eager in attentions
+    )
+    return {"auto": PACKED_ENGINES + plain, "packed": PACKED_ENGINES, "plain": plain}[choice]
+
+
+def put_in_place(model, plan: Plan, own_attention: str | None = None) -> None:
+    """Make a model compute as `plan` says; safe to repeat, with another plan too.
+
+    own_attention: the implementation that transformers chose for the class; None: it is in place.
+    """
+    separate_decoder_layers(model)
+    attention = PACKED if plan.engine == "packed" else own_attention
+    if plan.eager:
+        attention = EAGER
+    if attention is not None and (attention != PACKED or takes_attention(model)):
+        set_attention(model, attention)
+    if plan.compile:
+        fuse_decoder_layers(model, recompute=plan.gradient_checkpointing)
+
+
+def choose_engine(
+    model, rows: list[dict], choice: str, make_plan: Callable[[Engine], Plan]
+) -> tuple[Plan, list[Check]]:
+    """Try one engine after the other; the first that passes its check is left in place.
+
+    Args:
+        model: with transformers' own attention, on its device.
+        rows: examples to check on. choice: `execution.engine`.
+        make_plan: the plan for an engine on the model's device.
+
+    Returns:
+        The plan, and all checks: the last one passed.
+
+    Raises:
+        UserError: none passes; nothing was trained.
+    """
+    own_attention = causal_lm(model).config._attn_implementation
+    checks: list[Check] = []
+    reference = None
+    for plan in _plans(engines(choice, own_attention), make_plan):
+        if reference is None:
+            reference = make_reference(model, rows, plan)
+        put_in_place(model, plan, own_attention)
+        checks.append(check_engine(model, reference, plan))
+        log.info("%s", checks[-1].line())
+        if checks[-1].problem is None:
+            if plan.engine == "plain" and choice == "auto":
+                log.warning("the packed engine is not right for this model: it takes the plain one")
+            return plan, checks
+    last = checks[-1]
+    raise UserError(
+        f"this model cannot be trained here ({last.engine}): {last.problem}; {_cure(choice, plan)}"
+    )
+
+
+def _cure(choice: str, plan: Plan) -> str:
+    if choice == "packed":
+        return "set execution.engine: auto"
+    if plan.compute_dtype == "float16":
+        return "set model.compute_dtype: bfloat16"
+    return "choose another checkpoint"
+
+
+def _plans(tried: tuple[Engine, ...], make_plan: Callable[[Engine], Plan]) -> Iterator[Plan]:
+    """A plan for each engine; where fused layers do not apply, two engines have the same."""
+    before = None
+    for engine in tried:
+        plan = make_plan(engine)
+        if plan != before:
+            yield plan
+        before = plan
