@@ -14,8 +14,11 @@ from yoyak.data.splits import raw_file
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.clock import check_clock
 from yoyak.run.code_digest import step_digest
+from yoyak.settings.cli import speak_utf8
 from yoyak.settings.config import UserError, validate
 from yoyak.settings.study import load_study
+
+speak_utf8()
 
 TABLES = ("rouge groups differences group_differences context diagnostics resources quoted").split()
 
