@@ -4,10 +4,12 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from tiny_models import changed
 
+from yoyak.config.loading import load_config
+from yoyak.errors import UserError
 from yoyak.run.execution import GIB, next_smaller, plan_training
 from yoyak.run.memory import ModelShape, expected_seconds, operations, predict_bytes
-from yoyak.settings.config import UserError, load_config
 
 LLAMA_3B = ModelShape(28, 3072, 8192, 24, 8, 128, 128256, True, fusable=True)
 LLAMA_8B = ModelShape(32, 4096, 14336, 32, 8, 128, 128256, False, fusable=True)
@@ -15,7 +17,7 @@ QWEN_4B = ModelShape(36, 2560, 9728, 32, 8, 128, 151936, True, fusable=True, hea
 
 
 def plan(free=139, shape=LLAMA_3B, device="cuda:0", execution=None, **facts):
-    settings = load_config("llama_3.2_3b")["execution"] | (execution or {})
+    settings = changed(load_config("llama_3.2_3b"), execution=execution or {}).execution
     usual = {
         "compute_dtype": "bfloat16", "supports_bf16": True, "use_qlora": True, "lora_rank": 16,
         "longest": 1224, "batch_tokens": 21_000, "steps": 585,

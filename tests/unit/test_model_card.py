@@ -9,9 +9,9 @@ import sys
 import pytest
 from huggingface_hub import ModelCard
 
+from yoyak.config.study import Cell
+from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.reporting.model_card import model_card
-from yoyak.settings.config import PROJECT_ROOT, UserError
-from yoyak.settings.study import Cell
 
 CELL = Cell("tiny_qwen3", "chat", "templates", 42)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from yoyak.data.cleaning import clean_text
 from yoyak.data.reading import BadRows, Record, quote, read_records
-from yoyak.settings.config import UserError, display
+from yoyak.errors import UserError, display
 
 SPEAKER_TAG = re.compile(r"^(#[^#\s]{1,40}#)\s*[:：]", re.MULTILINE)
 _OPTIONAL_COLUMNS = ("topic", "group")

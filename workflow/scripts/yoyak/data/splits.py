@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from yoyak.config.study_settings import Data
 from yoyak.data.dialogues import Dialogue
-from yoyak.settings.config import PROJECT_ROOT, UserError
+from yoyak.errors import PROJECT_ROOT, UserError
 
 SHINGLE_WORDS = 3
 NEAR_DUPLICATE_JACCARD = 0.5
@@ -18,19 +19,19 @@ _TAG = re.compile(r"#[^#\s]{1,40}#\s*[:：]?")
 _PUNCTUATION = re.compile(r"[^\w\s]")
 
 
-def raw_file(study: str, settings: dict, split: str) -> Path:
+def raw_file(study: str, settings: Data, split: str) -> Path:
     """Where a split's raw file lies: relative to the working directory, else to the project.
 
     Raises UserError that says what to put where.
     """
-    named = Path(settings[split])
+    named = Path(getattr(settings, split))
     for path in (named, PROJECT_ROOT / named):
         with contextlib.suppress(OSError, ValueError):  # too long, or no path at all
             if path.exists():
                 return path
-    columns = settings["columns"]
-    needed = [columns["fname"], columns["dialogue"]]
-    needed += [columns["summaries"][0]] if split != "test" else []
+    columns = settings.columns
+    needed = [columns.fname, columns.dialogue]
+    needed += [columns.summaries[0]] if split != "test" else []
     raise UserError(
         f"study '{study}': data.{split}: {str(named)[:200]} does not exist; put the {split} split "
         f"there (.csv or .jsonl, UTF-8, columns {', '.join(needed)}) or correct the path in "

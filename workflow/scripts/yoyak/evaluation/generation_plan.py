@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
+from yoyak.errors import UserError
 from yoyak.evaluation.decode_cache import kv_shape
 from yoyak.evaluation.decoding import DecodingSettings, Generated
 from yoyak.models.reference import causal_lm
-from yoyak.settings.config import UserError
 
 OnRow = Callable[[int, Generated], None]
 

@@ -6,8 +6,8 @@ import torch
 from transformers import BitsAndBytesConfig
 from transformers.pytorch_utils import Conv1D
 
+from yoyak.errors import UserError
 from yoyak.models.architecture import bypassed
-from yoyak.settings.config import UserError
 
 
 def nf4_config(empty: torch.nn.Module, dtype: torch.dtype, double_quant: bool):

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from yoyak.config.study import ZERO_SHOT, Cell, Study
+from yoyak.errors import PROJECT_ROOT
 from yoyak.reporting.cells import read_json
 from yoyak.reporting.cited import words
 from yoyak.reporting.results import (
@@ -14,8 +16,6 @@ from yoyak.reporting.results import (
     where,
 )
 from yoyak.reporting.tables import reading_cell
-from yoyak.settings.config import PROJECT_ROOT
-from yoyak.settings.study import ZERO_SHOT, Cell, Study
 
 MEASURES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rouge_mean": "mean"}
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -117,7 +117,7 @@ def _introduction(study: Study, cell: Cell, record: dict) -> str:
         f"# {_name(cell)}\n\n"
         f"A {kind} that summarises dialogues, trained from `{model['checkpoint']}`{revision} in "
         f"the Yoyak study `{study.source}`: {CONDITION_NAMES[cell.augmentation]}, {cell.format} "
-        f"format, seed {cell.seed}.\n\n{study.settings['description']}"
+        f"format, seed {cell.seed}.\n\n{study.settings.description}"
     )
 
 
@@ -176,11 +176,11 @@ def _scores(results: Path, study: Study, cell: Cell, rows: list[Row]) -> str:
         ]
         named = [("**this model**", row), ("zero-shot, same base and format", start), *around]
         lines += [_score_line(tokenizer, name, values) for name, values in named]
-    metric = study.settings["metric"]
+    metric = study.settings.metric
     return (
         "## Scores\n\nROUGE F1 × 100 on dev, which was not used to choose the checkpoint"
-        + ("" if study.settings["data"]["selection"] == "held_out" else " (it was: optimistic)")
-        + f". References: {metric['references']}. A score means nothing without its tokenizer and "
+        + ("" if study.settings.data.selection == "held_out" else " (it was: optimistic)")
+        + f". References: {metric.references}. A score means nothing without its tokenizer and "
         "floor.\n\n" + "\n".join(lines)
     )
 
@@ -197,7 +197,7 @@ def _score_line(tokenizer: str, name: str, row: Row) -> str:
 def _training(study: Study, record: dict, statistics: dict) -> str:
     config = record["settings"]
     facts = {
-        "data": f"`{study.settings['data']['train']}`, {record['examples']:,} examples",
+        "data": f"`{study.settings.data.train}`, {record['examples']:,} examples",
         "optimiser steps": f"{record['steps']:,}, best at step {record['best_step']:,}",
         "supervised tokens": f"{record['supervised_tokens']:,}",
         "selection loss": f"{record['best_eval_loss']:.4f}",
@@ -218,7 +218,7 @@ def _training(study: Study, record: dict, statistics: dict) -> str:
 
 
 def _limits(study: Study, record: dict) -> str:
-    note = study.settings["report"]["note"]
+    note = study.settings.report.note
     return (
         "## Limits\n\n"
         + (f"{note}\n\n" if note else "")

@@ -3,8 +3,9 @@
 import os
 from dataclasses import asdict, dataclass, replace
 
+from yoyak.config.model_config import ExecutionSettings
+from yoyak.errors import UserError
 from yoyak.run.memory import GIB, SPEED, ModelShape, operations, predict_bytes
-from yoyak.settings.config import UserError
 
 CPU_TOKEN_BUDGET = 2048
 GPU_RESERVE = 2 * GIB  # CUDA context, kernels' workspaces, fragmentation
@@ -80,7 +81,7 @@ def available_threads() -> int:
 
 
 def plan_training(
-    execution: dict,
+    execution: ExecutionSettings,
     shape: ModelShape,
     *,
     device: str,
@@ -115,11 +116,11 @@ def plan_training(
     """
     cuda = device.startswith("cuda")
     dtype = _dtype(compute_dtype, cuda, supports_bf16)
-    threads = execution["threads"]
+    threads = execution.threads
     if threads == "auto":
         threads = max(1, available_threads() // devices)
     batch_tokens = -(-batch_tokens // devices)
-    optim = execution["optim"]
+    optim = execution.optim
     if cuda and optim == "adamw_torch":
         optim = "adamw_torch_fused"  # the same mathematics in fewer kernels
     elif not cuda:
@@ -130,7 +131,7 @@ def plan_training(
         **{"engine": engine.path, "head": engine.head, "one_row": engine.one_row},
     }
     if engine.path == "plain" or not engine.fused:
-        if execution["compile"] is True:
+        if execution.compile is True:
             raise UserError(
                 "execution.compile: true asks for fused layers, which this run cannot use "
                 f"(engine: {engine.path}); set execution.compile: auto"
@@ -139,17 +140,17 @@ def plan_training(
     if not cuda:
         return Plan(
             **common,
-            base_weights=_fixed(execution["base_weights"], "dequantized"),
-            token_budget=_fixed(execution["token_budget"], CPU_TOKEN_BUDGET),
-            gradient_checkpointing=_fixed(execution["gradient_checkpointing"], False),
-            compile=_fixed(execution["compile"], False),
+            base_weights=_fixed(execution.base_weights, "dequantized"),
+            token_budget=_fixed(execution.token_budget, CPU_TOKEN_BUDGET),
+            gradient_checkpointing=_fixed(execution.gradient_checkpointing, False),
+            compile=_fixed(execution.compile, False),
             predicted_bytes=0,
             available_bytes=free_bytes,
         )
     available = int(free_bytes - GPU_RESERVE)
     if dtype == "float32" or not supports_bf16:  # FlashAttention: 16 bits, Ampere or newer
         shape = replace(shape, fusable=False)
-    if execution["compile"] is True and not (shape.fusable and lora_rank):
+    if execution.compile is True and not (shape.fusable and lora_rank):
         raise UserError(
             "execution.compile: true needs a Llama or Qwen3 model, LoRA, 16-bit numbers and a GPU "
             "with bf16 (Ampere or newer); set execution.compile: auto"
@@ -222,12 +223,12 @@ def _candidates(execution, shape, lora_rank, longest, batch_tokens, steps, use_q
         for base, checkpointing, sizes in levels:
             for budget in sizes:
                 candidate = {
-                    "base_weights": _fixed(execution["base_weights"], base if use_qlora else "nf4"),
-                    "token_budget": _fixed(execution["token_budget"], budget),
+                    "base_weights": _fixed(execution.base_weights, base if use_qlora else "nf4"),
+                    "token_budget": _fixed(execution.token_budget, budget),
                     "gradient_checkpointing": _fixed(
-                        execution["gradient_checkpointing"], checkpointing
+                        execution.gradient_checkpointing, checkpointing
                     ),
-                    "compile": _fixed(execution["compile"], compiled),
+                    "compile": _fixed(execution.compile, compiled),
                 }
                 key = tuple(candidate.values())
                 if key not in seen:

@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Callable, Iterator
 
+from yoyak.errors import UserError
 from yoyak.models.attention import PACKED
 from yoyak.models.fused import fuse_decoder_layers, separate_decoder_layers
 from yoyak.models.reference import causal_lm
 from yoyak.run.execution import Engine, Plan
-from yoyak.settings.config import UserError
 from yoyak.training.check import Check, check_engine, make_reference
 
 log = logging.getLogger(__name__)

@@ -1,13 +1,63 @@
-"""Faults of the machine, told from faults of Yoyak's own: what to say, and whether to try again."""
+"""Errors in words: mistakes of a user, faults of the machine, and the exit codes of both."""
 
 import errno
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
+PROJECT_ROOT = Path(__file__).resolve().parents[3]
+AGAIN = 75  # EX_TEMPFAIL of sysexits.h: run the same command again and it goes on
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
-AGAIN = 75  # EX_TEMPFAIL of sysexits.h: run the same command again and it goes on
 # Of torch's allocators on the GPU and the CPU, of cuBLAS and of CUDA itself.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "STATUS_ALLOC_FAILED")
 DEVICE = ("CUDA error", "CUDA driver error", "CUDNN_STATUS", "CUBLAS_STATUS", "NCCL error")
+
+
+class UserError(Exception):
+    """A mistake in a config, in data or in a model; its text is one line that names the cure.
+
+    One line whatever it quotes: names, cells and other programs' words may hold anything.
+    """
+
+    def __init__(self, text: object) -> None:
+        super().__init__(one_line(text))
+
+
+def one_line(text: object) -> str:
+    """Text without line breaks and without characters that could steer a terminal."""
+    words = " ".join(str(text).split())
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in words)
+
+
+def display(path: Path | str) -> str:
+    """A path as a person would type it from the project's root."""
+    path = Path(path)
+    return str(path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path)
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run `main` and turn a `UserError` into one line on stderr and exit code 2.
+
+    So is a disk that is full or must not be written, or memory that ran out; a GPU that fails ends
+    with 75, Ctrl-C with 130. Anything else is a fault of Yoyak's own and keeps its traceback.
+    """
+    try:
+        main()
+    except UserError as error:
+        _leave(str(error), 2)
+    except KeyboardInterrupt:
+        _leave("interrupted; the same command goes on from what was saved", 130)
+    except Exception as error:
+        fault = machine_fault(error)
+        if fault is None:
+            raise
+        _leave(*fault)
+
+
+def _leave(text: str, code: int) -> None:
+    print(f"error: {one_line(text)}", file=sys.stderr, flush=True)
+    sys.exit(code)
 
 
 def machine_fault(error: BaseException) -> tuple[str, int] | None:
