@@ -13,7 +13,7 @@ import numpy as np
 from fixture_results import build_results, fixture_study
 from safetensors.numpy import save_file
 
-from yoyak.config.model_config import DatasetSettings
+from yoyak.config.model_config import TokenizerSettings
 from yoyak.config.study import Study
 from yoyak.config.study_settings import Report
 from yoyak.reporting.cells import result_cells
@@ -39,7 +39,7 @@ def build_report_results(folder: Path, study: Study | None = None, **options) ->
         for form in study.formats:
             for augmentation in study.augmentations:
                 place = results / "examples" / model / form / augmentation
-                write_examples(place, study.models[model].dataset, augmentation, generator)
+                write_examples(place, study.models[model].tokenizer, augmentation, generator)
     for cell in result_cells(study, results):
         make_hostile(cell.folder / "predictions" / "dev.jsonl")
         if cell.condition != "zero_shot":
@@ -59,7 +59,7 @@ def make_hostile(path: Path) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def write_examples(folder: Path, limits: DatasetSettings, augmentation: str, generator) -> None:
+def write_examples(folder: Path, limits: TokenizerSettings, augmentation: str, generator) -> None:
     """train.safetensors and statistics.json as build_dataset.py writes them."""
     folder.mkdir(parents=True)
     count = EXAMPLES * (5 if augmentation == "templates" else 1)

@@ -79,7 +79,7 @@ def tiny_config(folder: Path, dropout: float = 0.0, **values) -> ModelConfig:
     values: of the sections `model` and `lora`.
     """
     sections = {
-        "model": {"checkpoint": str(folder), "compute_dtype": "float32"},
+        "model": {"checkpoint": str(folder), "dtype": "fp32"},
         "lora": {"r": 4, "alpha": 8, "dropout": dropout, "target_modules": PROJECTIONS},
     }
     for key, value in values.items():

@@ -39,8 +39,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="all summaries as JSON")
     args = parser.parse_args()
     config = load_config("smollm2_135m")
-    config.model.use_qlora = config.model.use_lora = False
-    config.model.compute_dtype = "bfloat16"
+    config.lora.use_qlora = config.lora.use_lora = False
+    config.model.dtype = "bf16"
     config.model.checkpoint = args.checkpoint or config.model.checkpoint
     rows = read_dialogues(args.dialogues)[: args.rows]
     model, tokenizer = LoRALoader(config, device=args.device).load_for_generation()

@@ -274,7 +274,7 @@ class Rows(list):
 def trained(model, vocabulary: int, dtype: str, steps: int, lengths) -> str:
     """Some steps of a training through the study's own functions; what came of them, in words."""
     config = load_config("llama_3.2_3b")
-    config.model.compute_dtype = dtype
+    config.model.dtype = dtype
     config.execution.base_weights = "dequantized"
     few = {"max_steps": steps, "learning_rate": 2e-4, "warmup_ratio": 0.0}
     config.training = config.training.model_copy(update=few)
@@ -311,7 +311,7 @@ def float16() -> None:
             for layer in base.layers:
                 layer.self_attn.o_proj.weight.mul_(gain)
                 layer.mlp.down_proj.weight.mul_(gain)
-        came = trained(model, 8000, "float16", 20, (300,) * 128)
+        came = trained(model, 8000, "fp16", 20, (300,) * 128)
         print(f"float16 residual stream × {gain:<6} {came}")
         del model
         _free()
@@ -336,7 +336,7 @@ def shapes() -> None:
     lengths = [4600, *(200 + 7 * number % 900 for number in range(255))]
     for name, config in LARGE.items():
         model = adapted(config, torch.bfloat16)
-        print(f"shape {name}: {trained(model, config.vocab_size, 'bfloat16', 6, lengths)}")
+        print(f"shape {name}: {trained(model, config.vocab_size, 'bf16', 6, lengths)}")
         put_in_place(model, replace(PLAN, engine="plain"), "sdpa")
         model = model.merge_and_unload().eval()
         _free()

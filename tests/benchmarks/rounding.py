@@ -43,8 +43,8 @@ def main() -> None:
     if args.dialogues is None:
         parser.error("name a CSV of dialogues, or --adapter")
     config = load_config("smollm2_135m")
-    config.model.use_qlora = config.model.use_lora = False
-    config.model.compute_dtype = "bfloat16"
+    config.lora.use_qlora = config.lora.use_lora = False
+    config.model.dtype = "bf16"
     model, tokenizer = LoRALoader(config, device=args.device).load_for_generation()
     rows = read_dialogues(args.dialogues)[: args.rows]
     prompts, _ = build_prompts(rows, tokenizer, config, "chat", "en")

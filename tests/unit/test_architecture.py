@@ -141,7 +141,7 @@ def test_names_outside_the_decoder_layers_are_not_meant():
 
 def test_what_cannot_be_held_in_four_bits_is_refused_before_it_loads(tmp_path):
     folder = write_other(tmp_path, "falcon", **WIDTH)
-    with pytest.raises(UserError, match="no weight of a falcon .* set model.use_qlora: false"):
+    with pytest.raises(UserError, match="no weight of a falcon .* set lora.use_qlora: false"):
         LoRALoader(auto(folder)).load_for_training(seed=1)
 
 

@@ -87,7 +87,7 @@ def test_untrained_rows_are_the_same_in_every_run_and_said(config, caplog):
 
 
 def test_with_all_weights_trained_nothing_else_is_needed(config, tmp_path):
-    whole = changed(config, model={"use_lora": False, "use_qlora": False})
+    whole = changed(config, lora={"use_lora": False, "use_qlora": False})
     model, tokenizer = LoRALoader(whole).load_for_training(seed=1)
     assert trained_tokens(model, tokenizer) == []
     assert model.get_input_embeddings().num_embeddings == VOCABULARY + 3

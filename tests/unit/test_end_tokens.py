@@ -36,7 +36,7 @@ def edit(file: Path, **values) -> None:
 def predictions(folder: Path, data: Path, work: Path) -> list[str]:
     config = tiny_config(folder, use_qlora=False)
     lengths = {"encoder_max_len": 256, "decoder_max_len": 24}
-    config = changed(config, dataset=lengths, execution={"threads": 1, "device": "cpu"})
+    config = changed(config, tokenizer=lengths, execution={"threads": 1, "device": "cpu"})
     work.mkdir()
     lines, _ = generate.generate_splits(
         config, "instruction", "ko", None, {"dev": data}, "cpu", work

@@ -28,7 +28,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("generate")
     config = tiny_config(write_checkpoint(folder / "base", "qwen3"))
     lengths = {"encoder_max_len": 256, "decoder_max_len": 12}
-    config = changed(config, dataset=lengths, execution={"threads": 1, "device": "cpu"})
+    config = changed(config, tokenizer=lengths, execution={"threads": 1, "device": "cpu"})
     model, tokenizer = LoRALoader(config).load_for_training(seed=1)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():

@@ -80,7 +80,7 @@ def test_lengths_count_every_example_and_draw_the_limits(reported_study):
         figure, caption = training_plots.lengths(study, results)
     prompts = figure.axes[0]
     assert [int(patch.get_data().values.sum()) for patch in prompts.patches] == [120, 120]
-    limits = study.models["tiny_llama"].dataset
+    limits = study.models["tiny_llama"].tokenizer
     assert prompts.lines[0].get_xdata()[0] == limits.encoder_max_len
     assert "120 examples" in caption
 

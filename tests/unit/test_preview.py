@@ -11,7 +11,7 @@ from yoyak.data.preview import preview, show_example, token_text
 from yoyak.errors import UserError
 
 CONFIG = ModelConfig(
-    model={"checkpoint": "a/b"}, dataset={"encoder_max_len": 256, "decoder_max_len": 64}
+    model={"checkpoint": "a/b"}, tokenizer={"encoder_max_len": 256, "decoder_max_len": 64}
 )
 ROW = Dialogue("train_9", "#Person1#: 뷁이 뭐예요?\n#Person2#: 몰라요.", ("뷁을 묻는다.",))
 

@@ -121,8 +121,9 @@ def changed_steps(before, after) -> set[str]:
     "overrides",
     [
         "{execution: {threads: 1, token_budget: 64, base_weights: nf4, compile: true}}",
-        "{execution: {optim: paged_adamw_32bit, gradient_checkpointing: true, device: cpu}}",
-        "{tracking: {wandb: true}}",
+        "{training: {optim: paged_adamw_32bit, gradient_checkpointing: true}}",
+        "{tracking: {wandb: true}, experiment: {name: other, tags: [a]}}",
+        "{execution: {device: cpu}, model: {size: 1B}, dataset: {format_type: instruction}}",
     ],
 )
 def test_execution_and_tracking_are_no_science(write, overrides):
@@ -135,9 +136,9 @@ def test_execution_and_tracking_are_no_science(write, overrides):
         ("{lora: {r: 4}}", {"train"}),
         ("{training: {learning_rate: 1e-4}}", {"train"}),
         ("{generation: {num_beams: 2}}", {"generate"}),
-        ("{dataset: {encoder_max_len: 300}}", {"build_dataset", "generate"}),
+        ("{tokenizer: {encoder_max_len: 300}}", {"build_dataset", "generate"}),
         ("{model: {revision: abc}}", {"build_dataset", "train", "generate"}),
-        ("{model: {compute_dtype: bfloat16}}", {"train", "generate"}),
+        ("{model: {dtype: bf16}}", {"train", "generate"}),
         ("{resources: {expected_gpu_memory_gb: 3}}", {"compare"}),  # a column of a table
     ],
 )

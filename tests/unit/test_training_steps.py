@@ -66,7 +66,7 @@ def test_skipped_steps_are_counted_and_ten_in_a_row_stop():
     for step in range(10, 19):
         watch.look(overflow, step, [0])
     assert watch.skipped == 20
-    with pytest.raises(NonFiniteLoss, match="10 times in a row.*model.compute_dtype: bfloat16"):
+    with pytest.raises(NonFiniteLoss, match="10 times in a row.*model.dtype: bf16"):
         watch.look(overflow, 19, [0])
 
 

@@ -115,7 +115,7 @@ def build_dataset(
             folder / "run.json",
             step="build_dataset",
             settings={
-                "dataset": config.dataset.model_dump(),
+                **config.science("tokenizer", "dataset"),
                 "format": prompt_format,
                 "augmentation": augmentation,
                 "language": language,

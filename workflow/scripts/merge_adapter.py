@@ -39,7 +39,7 @@ def main() -> None:
     if args.adapter is None:
         raise UserError("--adapter is missing: name the final_model/ folder to merge")
     config, prompt_format = find_config(args)
-    if args.checkpoint and args.use_qlora is None and config.model.use_lora:
+    if args.checkpoint and args.use_qlora is None and config.lora.use_lora:
         raise UserError(
             "--checkpoint with --adapter: say --use_qlora if the adapter was trained on NF4 "
             "weights, else --no-use_qlora; merging into the wrong base changes the summaries"

@@ -142,7 +142,7 @@ def in_place_of(absent: tuple[str, int]) -> str:
 def plan_cell(study: Study, cell: Cell, machine: dict) -> tuple[list[str], float]:
     """A row of the table and the seconds that the training would take."""
     config = study.models[cell.model]
-    model, training = config.model, config.training
+    training = config.training
     shape = known_shape(config, machine)
     devices = config.execution.devices
     examples, tokens, longest = count_tokens(study, cell, config)
@@ -151,14 +151,11 @@ def plan_cell(study: Study, cell: Cell, machine: dict) -> tuple[list[str], float
     batch_tokens = int(tokens / examples * min(batch, examples))
     rank = config.lora_rank
     plan = plan_training(
-        config.execution,
+        config,
         shape,
         device=machine["device"],
         free_bytes=machine["free_bytes"],
-        compute_dtype=model.compute_dtype,
         supports_bf16=machine["supports_bf16"],
-        use_qlora=model.use_qlora,
-        lora_rank=rank,
         longest=longest,
         batch_tokens=batch_tokens,
         steps=steps,

@@ -38,7 +38,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "input", nargs="?", default="-", help="text, .csv or .jsonl file; - or nothing: stdin"
     )
     add_model_arguments(parser)
-    parser.add_argument("--format", choices=["instruction", "chat"], help="default: chat")
+    parser.add_argument(
+        "--format",
+        choices=["instruction", "chat"],
+        help="default: the training's, or the model file's",
+    )
     parser.add_argument("--language", default="ko", choices=["ko", "en"], help="of the prompt")
     parser.add_argument("--output", type=Path, help="write here instead of to stdout")
     decoding = parser.add_argument_group("decoding (default: the model file's, greedy)")
@@ -86,7 +90,7 @@ def find_config(args: argparse.Namespace) -> tuple[ModelConfig, str]:
 
     Raises UserError when they name none, or two.
     """
-    prompt_format = "chat"
+    prompt_format = None
     if args.experiment and args.checkpoint:
         raise UserError("--experiment and --checkpoint name two models; give one")
     if args.adapter is not None and not args.adapter.is_dir():
@@ -94,14 +98,15 @@ def find_config(args: argparse.Namespace) -> tuple[ModelConfig, str]:
     if args.experiment:
         config = load_config(args.experiment)
     elif args.checkpoint:
-        settings = {"checkpoint": args.checkpoint, "use_qlora": False}
-        config = read_config({"model": settings}, "the command line")
+        named = {"model": {"checkpoint": args.checkpoint}, "lora": {"use_qlora": False}}
+        config = read_config(named, "the command line")
     elif args.adapter is not None:
         config, prompt_format = trained_with(args.adapter)
     else:
         raise UserError("no model is named: give --experiment, --checkpoint or --adapter")
-    flags = given({"model": {"use_qlora": args.use_qlora}})
-    return overridden(config, flags, "the command line"), prompt_format
+    flags = given({"lora": {"use_qlora": args.use_qlora}})
+    config = overridden(config, flags, "the command line")
+    return config, prompt_format or config.dataset.format_type
 
 
 def trained_with(adapter: Path) -> tuple[ModelConfig, str]:
@@ -160,7 +165,7 @@ def summarize(
     prompts, shortened = build_prompts(rows, tokenizer, config, prompt_format, language)
     for row, short in zip(rows, shortened, strict=True):
         if short:
-            print(f"note: {row.fname}: shortened to fit dataset.encoder_max_len", file=sys.stderr)
+            print(f"note: {row.fname}: shortened to fit tokenizer.encoder_max_len", file=sys.stderr)
     decoding = DecodingSettings.from_config(config)
     stops, execution = stop_token_ids(tokenizer, prompt_format), config.execution
     with tempfile.TemporaryDirectory() as work:  # nothing of it is picked up again

@@ -38,7 +38,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--experiment", required=True, help="a file of config/models/, without .yaml"
     )
     parser.add_argument("--study", default="embedded", help="a file of config/studies/: the data")
-    parser.add_argument("--format", default="chat", choices=["instruction", "chat"])
+    parser.add_argument(
+        "--format", choices=["instruction", "chat"], help="default: the model file's format_type"
+    )
     parser.add_argument("--augmentation", default="none", choices=["none", "templates"])
     parser.add_argument(
         "--use_instruction_augmentation",
@@ -68,7 +70,9 @@ def main() -> None:
     args = parse_arguments()
     study = load_study(args.study, debug=args.debug)
     config = effective_config(study, args)
-    cell = Cell(args.experiment, args.format, args.augmentation, args.seed)
+    cell = Cell(
+        args.experiment, args.format or config.dataset.format_type, args.augmentation, args.seed
+    )
     output = args.output_dir or Path("results/manual") / study.name / cell.run.removeprefix("runs/")
     log_file = start_log(args.experiment)
     examples = args.examples or build_examples(study, config, cell, output)
@@ -84,7 +88,7 @@ def effective_config(study: Study, args: argparse.Namespace) -> ModelConfig:
     adapters = {"use_lora": args.use_lora, "use_qlora": args.use_qlora}
     if args.use_lora is False and args.use_qlora is None:
         adapters["use_qlora"] = False
-    flags = {"model": adapters, "execution": {"devices": args.devices}}
+    flags = {"lora": adapters, "execution": {"devices": args.devices}}
     return overridden(config, given(flags), "the command line")
 
 

@@ -35,6 +35,8 @@ def load_config(experiment: str, debug: bool = False) -> ModelConfig:
     """
     path = settings_file("model", MODELS, experiment)
     config = read_config(_merge_bases(path, ()), path)
+    if config.experiment.name is None:
+        config.experiment.name = experiment
     return overridden(config, DEBUG_VALUES, path) if debug else config
 
 
@@ -57,9 +59,9 @@ def read_config(content: dict, source: Path | str) -> ModelConfig:
     source: what an error names as the place of the fault.
     """
     config = ModelConfig.checked(content, source)
-    if config.model.use_qlora and not config.model.use_lora:
+    if config.lora.use_qlora and not config.lora.use_lora:
         raise UserError(
-            f"{display(source)}: model.use_qlora needs model.use_lora: 4-bit weights cannot be "
+            f"{display(source)}: lora.use_qlora needs lora.use_lora: 4-bit weights cannot be "
             "trained themselves; set use_qlora: false or use_lora: true"
         )
     return config

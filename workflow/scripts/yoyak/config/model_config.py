@@ -4,46 +4,33 @@ The fields below are the place of every key's meaning, limits and default: the t
 config/README.md and workflow/schemas/ are written from them (`python -m yoyak.config`).
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from yoyak.config.fields import (
+    UNIQUE,
+    ExperimentName,
+    Label,
+    ModuleName,
+    Number,
+    PathText,
+    Revision,
+    Seed,
+)
 from yoyak.config.section import Section
 
-Number = int | float
-PathText = Annotated[
-    str,
-    Field(
-        pattern=r"^[^\n\t{}<>]{1,1000}$",
-        json_schema_extra={"form": "one line of at most 1,000 characters, without { } < >"},
-    ),
-]
-Revision = Annotated[
-    str,
-    Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*([./][A-Za-z0-9_-]+)*$",
-        json_schema_extra={"form": "a commit, tag or branch"},
-    ),
-]
-
-
-def no_value_twice(values: list) -> list:
-    if len(set(values)) < len(values):
-        raise ValueError("a value stands twice")
-    return values
-
-
-UNIQUE = (
-    Field(min_length=1, json_schema_extra={"uniqueItems": True}),
-    AfterValidator(no_value_twice),
+# Sections and keys that say how it is run or what it is called: a change of them replans nothing.
+NO_SCIENCE = (
+    *("execution", "tracking", "experiment", "model.type", "model.size", "dataset.format_type"),
+    *("training.gradient_checkpointing", "training.optim"),
 )
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
-ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]+$")]
 
 
 class ModelSettings(Section):
-    """Which weights, and how they are held."""
+    """Which weights, and in which numbers."""
 
+    type: Literal["causal_lm"] = Field("causal_lm", description="`causal_lm`: no other is trained")
     checkpoint: PathText = Field(
         description="`owner/name` on the Hub, a local folder, a `.gguf` file, or "
         "`package:NAME/PATH` inside an installed Python package; safetensors or GGUF only; of a "
@@ -54,11 +41,25 @@ class ModelSettings(Section):
         description="commit of a Hub checkpoint; pin it, so that a rerun next year loads the same "
         "weights; `null` is the newest",
     )
+    size: Label | None = Field(None, description="a label for people, such as `3B`")
+    dtype: Literal["bf16", "fp16", "fp32"] = Field(
+        "bf16", description="number format of the computation: `bf16`, `fp16`, `fp32`"
+    )
     chat_template: Literal["llama", "qwen", "gemma", None] = Field(
         None,
         description="`llama`, `qwen` or `gemma`: template and tokens for a tokenizer that has no "
         "template of its own",
     )
+
+    @property
+    def compute_dtype(self) -> str:
+        """torch's name of `dtype`."""
+        return {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[self.dtype]
+
+
+class LoraSettings(Section):
+    """The adapters, and the weights that they stand beside."""
+
     use_lora: bool = Field(True, description="train adapters; `false` trains all weights")
     use_qlora: bool = Field(
         True, description="keep the frozen weights as 4-bit NF4; needs `use_lora`"
@@ -66,15 +67,6 @@ class ModelSettings(Section):
     double_quant: bool = Field(
         True, description="quantise the quantisation constants too (saves 0.4 bit a weight)"
     )
-    compute_dtype: Literal["bfloat16", "float16", "float32"] = Field(
-        "bfloat16",
-        description="number format of the computation: `bfloat16`, `float16`, `float32`",
-    )
-
-
-class LoraSettings(Section):
-    """The adapters."""
-
     r: int = Field(16, ge=1, le=1024, description="rank of the adapters")
     alpha: Number = Field(
         32,
@@ -95,8 +87,8 @@ class LoraSettings(Section):
     )
 
 
-class DatasetSettings(Section):
-    """What becomes of a dialogue."""
+class TokenizerSettings(Section):
+    """How long a prompt and a summary may be."""
 
     encoder_max_len: int = Field(
         1024,
@@ -107,6 +99,16 @@ class DatasetSettings(Section):
     decoder_max_len: int = Field(
         200, ge=4, le=100_000, description="longest generated summary, in tokens"
     )
+
+
+class DatasetSettings(Section):
+    """What becomes of a dialogue."""
+
+    format_type: Literal["instruction", "chat"] = Field(
+        "chat",
+        description="prompt format of a command by hand that names none: `instruction`, `chat`; "
+        "a study says its own",
+    )
     truncate_dialogue: Literal["start", "end"] = Field(
         "start",
         description="the end at which a dialogue that is too long loses turns: `start` or `end`",
@@ -114,7 +116,7 @@ class DatasetSettings(Section):
 
 
 class TrainingSettings(Section):
-    """What is learned."""
+    """What is learned; but for the last two, which say how."""
 
     epochs: Number = Field(3, gt=0, le=1000, description="passes over the training examples")
     max_steps: int | None = Field(
@@ -135,7 +137,7 @@ class TrainingSettings(Section):
         8, ge=1, le=100_000, description="batches an optimiser step"
     )
     learning_rate: Number = Field(2.0e-5, gt=0, le=1, description="peak learning rate of AdamW")
-    lr_scheduler: Literal["cosine", "linear", "constant", "constant_with_warmup"] = Field(
+    lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = Field(
         "cosine", description="`cosine`, `linear`, `constant`, `constant_with_warmup`"
     )
     warmup_ratio: Number = Field(
@@ -144,6 +146,17 @@ class TrainingSettings(Section):
     weight_decay: Number = Field(0.1, ge=0, le=10, description="AdamW's weight decay")
     max_grad_norm: Number = Field(
         1.2, gt=0, le=1_000_000, description="gradients are scaled down to this norm"
+    )
+
+    gradient_checkpointing: Literal["auto"] | bool = Field(
+        "auto", description="compute activations twice to save memory: `true`, `false`"
+    )
+    optim: Literal[
+        "auto", "adamw_torch", "adamw_torch_fused", "paged_adamw_32bit", "paged_adamw_8bit"
+    ] = Field(
+        "auto",
+        description="`auto` (PyTorch's AdamW, fused on a GPU), `adamw_torch`, `adamw_torch_fused`, "
+        "or on a GPU `paged_adamw_32bit`, `paged_adamw_8bit`",
     )
 
 
@@ -164,7 +177,7 @@ class GenerationSettings(Section):
         None,
         ge=1,
         le=100_000,
-        description="longest summary, in tokens; `null` is `dataset.decoder_max_len`",
+        description="longest summary, in tokens; `null` is `tokenizer.decoder_max_len`",
     )
 
 
@@ -200,20 +213,10 @@ class ExecutionSettings(Section):
         description="frozen weights in memory: `nf4`, or `dequantized` once from NF4: faster, "
         "larger, the same values",
     )
-    gradient_checkpointing: Literal["auto"] | bool = Field(
-        "auto", description="compute activations twice to save memory: `true`, `false`"
-    )
     compile: Literal["auto"] | bool = Field(
         "auto",
         description="run the decoder layers as fused Triton kernels (Llama and Qwen3 with LoRA, on "
         "a GPU): `true`, `false`",
-    )
-    optim: Literal["adamw_torch", "adamw_torch_fused", "paged_adamw_32bit", "paged_adamw_8bit"] = (
-        Field(
-            "adamw_torch",
-            description="`adamw_torch`, `adamw_torch_fused`, `paged_adamw_32bit`, "
-            "`paged_adamw_8bit`",
-        )
     )
     checkpoint_minutes: Number = Field(
         15, gt=0, le=100_000, description="minutes between checkpoints within an epoch"
@@ -224,12 +227,21 @@ class ExecutionSettings(Section):
 
 
 class TrackingSettings(Section):
-    """Who else is told of a training."""
+    """Who is told of a training."""
 
     wandb: bool = Field(
         False,
         description="report the training to Weights & Biases, if it is installed and logged in",
     )
+
+
+class ExperimentSettings(Section):
+    """What a training is called."""
+
+    name: ExperimentName | None = Field(
+        None, description="folder of a training by hand; `null` is the name of the model file"
+    )
+    tags: list[Label] = Field([], description="labels, which the model card has too")
 
 
 class ResourceSettings(Section):
@@ -246,16 +258,41 @@ class ResourceSettings(Section):
 class ModelConfig(Section):
     """What a model file says, every default filled in."""
 
+    renamed: ClassVar[dict[str, str]] = {
+        "model.use_lora": "lora.use_lora",
+        "model.use_qlora": "lora.use_qlora",
+        "model.double_quant": "lora.double_quant",
+        "model.compute_dtype": "model.dtype (bf16, fp16 or fp32)",
+        "dataset.encoder_max_len": "tokenizer.encoder_max_len",
+        "dataset.decoder_max_len": "tokenizer.decoder_max_len",
+        "training.lr_scheduler": "training.lr_scheduler_type",
+        "execution.gradient_checkpointing": "training.gradient_checkpointing",
+        "execution.optim": "training.optim",
+    }
+
     model: ModelSettings
     lora: LoraSettings = LoraSettings()
+    tokenizer: TokenizerSettings = TokenizerSettings()
     dataset: DatasetSettings = DatasetSettings()
     training: TrainingSettings = TrainingSettings()
     generation: GenerationSettings = GenerationSettings()
     execution: ExecutionSettings = ExecutionSettings()
     tracking: TrackingSettings = TrackingSettings()
+    experiment: ExperimentSettings = ExperimentSettings()
     resources: ResourceSettings = ResourceSettings()
 
     @property
     def lora_rank(self) -> int:
         """Of the adapters; 0 where all weights are trained."""
-        return self.lora.r if self.model.use_lora else 0
+        return self.lora.r if self.lora.use_lora else 0
+
+    def science(self, *sections: str) -> dict[str, dict]:
+        """What decides a result in these sections: all keys but those of NO_SCIENCE."""
+        return {
+            name: {
+                key: value
+                for key, value in getattr(self, name)
+                if f"{name}.{key}" not in NO_SCIENCE
+            }
+            for name in sections
+        }

@@ -7,7 +7,7 @@ import difflib
 import json
 import types
 from pathlib import Path
-from typing import Any, Self, Union, get_args, get_origin
+from typing import Any, ClassVar, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
@@ -21,6 +21,7 @@ class Section(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
+    renamed: ClassVar[dict[str, str]] = {}  # keys of earlier versions: what they are called now
 
     @field_validator("*", mode="before")
     @classmethod
@@ -43,7 +44,7 @@ class Section(BaseModel):
             schema = plain_schema(cls)
             faults = [_Fault(fault, content, schema) for fault in error.errors(include_url=False)]
         worst = min(faults, key=lambda fault: (fault.kind != "extra_forbidden", fault.key))
-        raise UserError(f"{display(source)}: {worst.words()}")
+        raise UserError(f"{display(source)}: {worst.words(cls.renamed)}")
 
 
 def canonical(content: object) -> str:
@@ -118,7 +119,7 @@ class _Fault:
             self.found = self.found[step]
         self.key = ".".join(path)
 
-    def words(self) -> str:
+    def words(self, renamed: dict[str, str]) -> str:
         """One fault as: key, what was found, what is allowed."""
         if self.kind == "missing":
             return f"key '{self.key}' is missing"
@@ -126,6 +127,8 @@ class _Fault:
             allowed = sorted(self.schema["properties"])
             unknown = one_line(self.location[-1])[:80]
             name = f"{self.key}.{unknown}" if self.key else unknown
+            if name in renamed:
+                return f"unknown key '{name}': it is now called {renamed[name]}"
             return (
                 f"unknown key '{name}'{did_you_mean(unknown, allowed)} "
                 f"(allowed here: {', '.join(allowed)})"
@@ -139,7 +142,8 @@ def allowed_words(schema: dict, first: bool = False) -> str:
     if "anyOf" in schema:
         return "allowed are " + " or ".join(allowed_words(part) for part in schema["anyOf"])
     if "const" in schema:
-        return json.dumps(schema["const"])
+        value = json.dumps(schema["const"])
+        return f"must be {value}" if first else value
     if "enum" in schema:
         values = ", ".join(json.dumps(value) for value in schema["enum"])
         return f"allowed are {values}" if first else values

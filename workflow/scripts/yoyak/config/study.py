@@ -117,14 +117,13 @@ class Study:
             "prepare_data": lambda: {"data": study.data, "rows": self.row_limits},
             "build_dataset": lambda: {
                 "checkpoint": {key: getattr(config.model, key) for key in CHECKPOINT_KEYS},
-                "dataset": config.dataset,
+                **config.science("tokenizer", "dataset"),
                 "language": self.language,
             },
             "train": lambda: training_science(config),
             "generate": lambda: {
-                "model": config.model,
-                "dataset": config.dataset,
-                "generation": config.generation,
+                **config.science("model", "tokenizer", "dataset", "generation"),
+                "base": {key: getattr(config.lora, key) for key in BASE_KEYS},
                 "language": self.language,
             },
             "score": lambda: {"metric": study.metric, "language": self.language},
@@ -152,11 +151,12 @@ class Study:
 
 
 CHECKPOINT_KEYS = ("checkpoint", "revision", "chat_template")
+BASE_KEYS = ("use_lora", "use_qlora", "double_quant")
 
 
 def training_science(config: ModelConfig) -> dict:
     """The settings that decide what a training learns."""
-    return {"model": config.model, "lora": config.lora, "training": config.training}
+    return config.science("model", "lora", "training")
 
 
 def load_study(name: str, debug: bool = False) -> Study:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from yoyak.config.model_config import UNIQUE, Number, PathText, Seed
+from yoyak.config.fields import UNIQUE, Number, PathText, Seed
 from yoyak.config.section import Section
 
 ColumnName = Annotated[

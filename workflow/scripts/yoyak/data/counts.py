@@ -16,7 +16,7 @@ USUAL_ROWS = {"train": 12_457, "dev": 499, "test": 499}  # of that data
 
 def count_tokens(study: Study, cell: Cell, config: ModelConfig) -> tuple[int, int, int]:
     """(examples, their tokens, tokens of the longest) of a cell's training set."""
-    limits = config.dataset
+    limits = config.tokenizer
     longest = limits.encoder_max_len + limits.decoder_max_len
     place = f"examples/{cell.model}/{cell.format}/{cell.augmentation}/statistics.json"
     built = study.results / place

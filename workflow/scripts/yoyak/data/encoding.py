@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from yoyak.config.model_config import DatasetSettings, ModelConfig
+from yoyak.config.model_config import ModelConfig
 from yoyak.data.control_tokens import control_token_pattern, defuse
 from yoyak.data.dialogues import SPEAKER_TAG
 from yoyak.data.framing import HeadSwap, encode_framed, encode_texts
@@ -37,24 +37,24 @@ def build_prompts(
     """Generation prompts of `Dialogue` rows: token ids (BOS included once) and what was shortened.
 
     Args:
-        config: effective model config; dataset.encoder_max_len and truncate_dialogue are read.
+        config: effective model config; encoder_max_len and truncate_dialogue are read.
 
     Raises UserError as `encode_prompts` and `prompt_frames` do.
     """
     frame = prompt_frames(tokenizer, prompt_format, language)[0]
     texts = [row.dialogue for row in dialogues]
-    prompts = encode_prompts(texts, [frame], tokenizer, config.dataset)[0]
+    prompts = encode_prompts(texts, [frame], tokenizer, config)[0]
     return [prompt.input_ids for prompt in prompts], [prompt.shortened for prompt in prompts]
 
 
 def encode_prompts(
-    dialogues: Sequence[str], frames: Sequence[PromptFrame], tokenizer, settings: DatasetSettings
+    dialogues: Sequence[str], frames: Sequence[PromptFrame], tokenizer, config: ModelConfig
 ) -> list[list[Prompt]]:
     """For each frame, one prompt per dialogue text of at most `encoder_max_len` tokens.
 
     Raises UserError when a frame leaves less than 16 tokens for the dialogue.
     """
-    limit, side = settings.encoder_max_len, settings.truncate_dialogue
+    limit, side = config.tokenizer.encoder_max_len, config.dataset.truncate_dialogue
     control_tokens = control_token_pattern(tokenizer)
     fitters = [_Fitter(tokenizer, frame, limit, side) for frame in frames]
     swaps = [HeadSwap(tokenizer, frames[0], frame) for frame in frames[1:]]
@@ -98,7 +98,7 @@ class _Fitter:
         self.room = limit - frame_tokens
         if self.room < SMALLEST_ROOM:
             raise UserError(
-                f"dataset.encoder_max_len: {limit} tokens, of which the prompt's frame takes "
+                f"tokenizer.encoder_max_len: {limit} tokens, of which the prompt's frame takes "
                 f"{frame_tokens}: at least {SMALLEST_ROOM} must be left for the dialogue; raise it"
             )
 

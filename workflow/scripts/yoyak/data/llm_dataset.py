@@ -39,7 +39,7 @@ class LLMSummarizationDataset(Dataset):
 
     Args:
         dialogues: rows with at least one summary; the first is the answer.
-        config: effective model config; its section `dataset` is read.
+        config: effective model config; its sections `tokenizer` and `dataset` are read.
         prompt_format: "instruction" or "chat". language: "ko" or "en".
 
     Raises:
@@ -66,7 +66,7 @@ class LLMSummarizationDataset(Dataset):
         examples: list = [None] * (count * len(texts))
         prompt_lengths = np.zeros(len(examples), dtype=np.int32)
         shortened = np.zeros(len(examples), dtype=bool)
-        for number, prompts in enumerate(encode_prompts(texts, frames, tokenizer, config.dataset)):
+        for number, prompts in enumerate(encode_prompts(texts, frames, tokenizer, config)):
             for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
                 place = index * count + number
                 examples[place] = np.array(prompt.input_ids + answer, dtype=np.int32)
@@ -83,10 +83,12 @@ class LLMSummarizationDataset(Dataset):
             "format": prompt_format,
             "language": language,
             "augmentation": self.augmentation,
-            **dict(sorted(config.dataset.model_dump().items())),
+            "decoder_max_len": config.tokenizer.decoder_max_len,
+            "encoder_max_len": config.tokenizer.encoder_max_len,
+            "truncate_dialogue": config.dataset.truncate_dialogue,
             "requests": [frame.request for frame in frames],
             "dialogues": len(texts),
-            **_count(lengths, prompt_lengths, shortened, config.dataset.decoder_max_len),
+            **_count(lengths, prompt_lengths, shortened, config.tokenizer.decoder_max_len),
         }
 
     def __len__(self) -> int:

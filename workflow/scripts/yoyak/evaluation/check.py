@@ -115,7 +115,7 @@ class Reference:
         if not logits.isfinite().all():
             cure = "its weights are damaged: fetch them again"
             if self.dtype == torch.float16:
-                cure = "set model.compute_dtype: bfloat16"
+                cure = "set model.dtype: bf16"
             raise UserError(
                 f"the model's own forward gives no finite logits in {self.dtype}; {cure}"
             )

@@ -25,10 +25,10 @@ class DecodingSettings:
 
     @classmethod
     def from_config(cls, config: ModelConfig) -> "DecodingSettings":
-        """From an effective model config; `max_new_tokens: null` means dataset.decoder_max_len."""
+        """From a model config; `max_new_tokens: null` means tokenizer.decoder_max_len."""
         settings = config.generation.model_dump()
         if settings["max_new_tokens"] is None:
-            settings["max_new_tokens"] = config.dataset.decoder_max_len
+            settings["max_new_tokens"] = config.tokenizer.decoder_max_len
         return cls(**settings)
 
     def as_dict(self) -> dict:

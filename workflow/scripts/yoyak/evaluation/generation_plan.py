@@ -124,7 +124,7 @@ def plan_generation(
             raise UserError(
                 f"one summary of {capacity} tokens needs {row / 1e9:.1f} GB beside the weights and "
                 "there is less free memory; set execution.base_weights to nf4, or make "
-                "dataset.encoder_max_len smaller"
+                "tokenizer.encoder_max_len smaller"
             )
     slots = max(1, min(batch, len(prompt_lengths) * decoding.num_beams))
     return GenerationPlan(
@@ -154,7 +154,7 @@ def check_positions(model, needed: int) -> None:
         if learned and isinstance(part, torch.nn.Embedding) and known and needed > known:
             raise UserError(
                 f"model type '{config.model_type}' knows {known} positions, the longest prompt "
-                f"with its summary takes {needed}: make dataset.encoder_max_len or "
+                f"with its summary takes {needed}: make tokenizer.encoder_max_len or "
                 "generation.max_new_tokens smaller"
             )
 

@@ -49,7 +49,7 @@ def plan_loading(config: ModelConfig, device: str) -> LoadingPlan:
     base_weights = execution.base_weights
     if base_weights == "auto":
         base_weights = "dequantized"
-        if cuda and config.model.use_qlora:
+        if cuda and config.lora.use_qlora:
             # While the base is dequantised both forms are there for a moment.
             weights = shape.linear_parameters * 0.6 + shape.parameters * 2
             if weights + GPU_RESERVE + LEAST_ROOM > torch.cuda.mem_get_info()[0]:

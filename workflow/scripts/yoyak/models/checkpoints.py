@@ -262,5 +262,5 @@ def refuse_quantised(method: object, where: str) -> None:
     if method is not None:
         raise UserError(
             f"{where}: its weights are already quantised ({one_line(method)[:40]}); name the "
-            "16-bit checkpoint, which model.use_qlora quantises itself"
+            "16-bit checkpoint, which lora.use_qlora quantises itself"
         )

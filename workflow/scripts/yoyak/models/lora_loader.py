@@ -32,7 +32,7 @@ class LoRALoader:
         device: where the weights go.
         base_weights: "nf4" keeps the 4-bit weights and dequantises in every product;
             "dequantized" does it once at load. Both compute with the same NF4-rounded values.
-        compute_dtype: overrides `model.compute_dtype` where the device lacks that type.
+        compute_dtype: torch's name of another type, where the device lacks that of `model.dtype`.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class LoRALoader:
             (model, tokenizer); the model has transformers' own attention.
         """
         tokenizer = self.load_tokenizer()
-        targets = self.target_modules() if self.model_config.use_lora else None
+        targets = self.target_modules() if self.lora_config.use_lora else None
         model = self._load_base(tokenizer)
         model.config.use_cache = False
         if self.rowless:
@@ -130,7 +130,7 @@ class LoRALoader:
             return self._load_whole(adapter)
         tokenizer = self._ready(_saved_tokenizer(adapter))
         model = _with_adapter(self._load_base(tokenizer), adapter)
-        if self._dequantized or not self.model_config.use_qlora:
+        if self._dequantized or not self.lora_config.use_qlora:
             model = model.merge_and_unload().to(self.dtype)
         return model.eval(), tokenizer
 
@@ -144,13 +144,13 @@ class LoRALoader:
 
     @property
     def _dequantized(self) -> bool:
-        return self.model_config.use_qlora and self.base_weights == "dequantized"
+        return self.lora_config.use_qlora and self.base_weights == "dequantized"
 
     def _load_base(self, tokenizer):
         decoder, quantization = self.decoder, {}
-        if self.model_config.use_qlora:
+        if self.lora_config.use_qlora:
             quantization["quantization_config"] = nf4_config(
-                decoder.empty, self.dtype, self.model_config.double_quant
+                decoder.empty, self.dtype, self.lora_config.double_quant
             )
         try:
             model, info = AutoModelForCausalLM.from_pretrained(

@@ -39,8 +39,8 @@ def question(study: Study) -> str:
 def method(study: Study) -> str:
     """QLoRA, LoRA or full: what the models' files say."""
     kinds = {
-        "QLoRA" if model.use_qlora else "LoRA" if model.use_lora else "full"
-        for model in (config.model for config in study.models.values())
+        "QLoRA" if lora.use_qlora else "LoRA" if lora.use_lora else "full"
+        for lora in (config.lora for config in study.models.values())
     }
     return " or ".join(sorted(kinds, reverse=True))
 

@@ -68,7 +68,7 @@ def lengths(study: Study, results: Path) -> tuple[Figure, str]:
     augmentation = study.augmentations[0]
     notes, handles = [], {}
     for (prompt_axes, answer_axes), model in zip(all_axes, study.models, strict=True):
-        limits = study.models[model].dataset
+        limits = study.models[model].tokenizer
         for form, style in zip(study.formats, _FORMAT_STYLES, strict=False):
             folder = Path(results) / "examples" / model / form / augmentation
             prompts, answers = _token_counts(folder / "train.safetensors")

@@ -103,21 +103,18 @@ def loading_mb(shape: ModelShape | None, processes: int = 1) -> int:
 
 
 def _training_seconds(config: ModelConfig, shape: ModelShape, examples: int, tokens: int) -> float:
-    model, training, limits = config.model, config.training, config.dataset
+    training, limits = config.training, config.tokenizer
     batch = training.batch_size * training.gradient_accumulation_steps
     steps = training.max_steps or -(-examples // batch) * training.epochs
     batch_tokens = int(tokens / examples * min(batch, examples))
     rank = config.lora_rank
     try:
         plan = plan_training(
-            config.execution,
+            config,
             shape,
             device="cuda:0",
             free_bytes=FREE_BYTES,
-            compute_dtype=model.compute_dtype,
             supports_bf16=True,
-            use_qlora=model.use_qlora,
-            lora_rank=rank,
             longest=limits.encoder_max_len + limits.decoder_max_len,
             batch_tokens=batch_tokens,
             steps=steps,

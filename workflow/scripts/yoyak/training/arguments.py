@@ -39,7 +39,7 @@ def training_arguments(
         num_train_epochs=training.epochs,
         max_steps=training.max_steps or -1,
         learning_rate=training.learning_rate,
-        lr_scheduler_type=training.lr_scheduler,
+        lr_scheduler_type=training.lr_scheduler_type,
         warmup_steps=training.warmup_ratio,
         weight_decay=training.weight_decay,
         max_grad_norm=training.max_grad_norm,

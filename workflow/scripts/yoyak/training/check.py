@@ -259,7 +259,7 @@ def _backward_problem(model, reference: Reference, plan: Plan) -> str | None:
             part.grad = None
         if finite:
             return None
-    cure = "; set model.compute_dtype: bfloat16" if plan.compute_dtype == "float16" else ""
+    cure = "; set model.dtype: bf16" if plan.compute_dtype == "float16" else ""
     return f"the gradients of the first examples are not finite in {plan.compute_dtype}{cure}"
 
 

@@ -33,12 +33,12 @@ def step_down(work: Path, shape: ModelShape, config: ModelConfig) -> Plan:
     """
     plan = _read(work / IN_USE)
     smaller = plan and next_smaller(
-        plan, shape, lora_rank=config.lora_rank, use_qlora=config.model.use_qlora
+        plan, shape, lora_rank=config.lora_rank, use_qlora=config.lora.use_qlora
     )
     if smaller is None:
         raise UserError(
             "the device's memory ran out and no smaller plan is left; free the device, shorten "
-            "dataset.encoder_max_len or choose a smaller model"
+            "tokenizer.encoder_max_len or choose a smaller model"
         )
     _write(work / FORCED, smaller)
     return smaller

@@ -62,15 +62,12 @@ def make_plan(
     batch = training.batch_size * training.gradient_accumulation_steps
     lengths = train_set.lengths
     return plan_training(
-        config.execution,
+        config,
         shape,
         device=device,
         devices=ranks.count,
         free_bytes=free_bytes,
-        compute_dtype=config.model.compute_dtype,
         supports_bf16=not cuda or torch.cuda.is_bf16_supported(including_emulation=False),
-        use_qlora=config.model.use_qlora,
-        lora_rank=config.lora_rank,
         longest=int(lengths.max()),
         batch_tokens=int(lengths.double().mean() * batch),
         steps=planned_steps(training, len(train_set)),
