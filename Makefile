@@ -6,13 +6,14 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check --no-input
 SNAKEMAKE = .venv/bin/python -m snakemake
 ARGS ?=
 
-.PHONY: help run test test-all lint audit clean-env
+.PHONY: help run test test-all lint settings audit clean-env
 
 help:
 	@echo "make run       install what is pinned in envs/, run the default study, write its report.html"
 	@echo "make test      install, run the tests (minutes)"
 	@echo "make test-all  the long tests too"
 	@echo "make lint      snakemake --lint, snakefmt, ruff"
+	@echo "make settings  write workflow/schemas/ and the tables of config/README.md after a changed key"
 	@echo "make audit     known security holes in the pinned packages, where their list can be had"
 	@echo "make run ARGS='--config study=NAME'   any other argument of snakemake goes into ARGS"
 
@@ -30,6 +31,9 @@ lint: .venv/installed-dev
 	.venv/bin/python -m snakefmt --check Snakefile workflow/rules
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
+
+settings: .venv/installed
+	PYTHONPATH=workflow/scripts .venv/bin/python -m yoyak.config
 
 # pip-audit lives apart: it is no part of what is pinned, and must not be judged by its own age.
 audit: .venv/bin/python

@@ -16,8 +16,9 @@ from tiny_models import VOCABULARY, examples, tiny_config
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, GenerationConfig
 
+from yoyak.config.model_config import ModelConfig
 from yoyak.data.llm_dataset import IGNORED, LLMSummarizationDataset
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 
 REFUSED = "refused"
 LENGTHS = (23, 66, 40, 9)  # of the rows whose losses are compared
@@ -79,16 +80,18 @@ def compare(checkpoint: Path, work: Path, auto_class=AutoModelForCausalLM) -> Co
 # ---- the study's side ----
 
 
-def study_config(checkpoint: Path) -> dict:
+def study_config(checkpoint: Path) -> ModelConfig:
     """A model's config as a study hands it on; float32, as nothing else is on a CPU."""
     config = tiny_config(checkpoint, use_qlora=False, chat_template=None)
-    config["lora"]["target_modules"] = "auto"
-    config["generation"]["max_new_tokens"] = NEW_TOKENS
-    config["execution"]["threads"] = 1
+    config.lora.target_modules = "auto"
+    config.generation.max_new_tokens = NEW_TOKENS
+    config.execution.threads = 1
     return config
 
 
-def training_losses(found: Comparison, config: dict, rows: list[dict], work: Path) -> list[float]:
+def training_losses(
+    found: Comparison, config: ModelConfig, rows: list[dict], work: Path
+) -> list[float]:
     """Loss of each row beside the others, by the engine that a training's session chooses.
 
     It is that of a batch in which only this row's tokens carry any.
@@ -142,7 +145,7 @@ def _unsupervised(row: dict) -> dict:
 
 
 def greedy_tokens(
-    found: Comparison, config: dict, prompts: list[list[int]], work: Path
+    found: Comparison, config: ModelConfig, prompts: list[list[int]], work: Path
 ) -> list[list[int]]:
     """New tokens of each prompt, stop token included, as a generation's session makes them."""
     from yoyak.data.prompts import stop_token_ids

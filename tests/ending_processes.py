@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 
 
 def end(job: tuple[str, Path], seat) -> None:

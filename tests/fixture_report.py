@@ -13,9 +13,10 @@ import numpy as np
 from fixture_results import build_results, fixture_study
 from safetensors.numpy import save_file
 
+from yoyak.config.model_config import TokenizerSettings
+from yoyak.config.study import Study
+from yoyak.config.study_settings import Report
 from yoyak.reporting.cells import result_cells
-from yoyak.settings.config import validate
-from yoyak.settings.study import Study
 
 EXAMPLES = 120  # of one dialogue each
 HOSTILE = "</script><img src=x onerror=\"document.title='hacked'\"><script>document.title='hacked'"
@@ -23,10 +24,9 @@ HOSTILE_PROMPT = f"<|im_start|>user\n{HOSTILE}</script>다음 대화를 요약�
 
 
 def report_study(**options) -> Study:
-    """`fixture_study` with a study file's defaults filled in."""
+    """`fixture_study` with a hostile note."""
     study = fixture_study(**options)
-    study.settings["report"] = {"samples": 20, "note": f"Made-up predictions. {HOSTILE}"}
-    validate(study.settings, "study", Path("fixture.yaml"))
+    study.settings.report = Report(note=f"Made-up predictions. {HOSTILE}")
     return study
 
 
@@ -39,12 +39,12 @@ def build_report_results(folder: Path, study: Study | None = None, **options) ->
         for form in study.formats:
             for augmentation in study.augmentations:
                 place = results / "examples" / model / form / augmentation
-                write_examples(place, study.models[model]["dataset"], augmentation, generator)
+                write_examples(place, study.models[model].tokenizer, augmentation, generator)
     for cell in result_cells(study, results):
         make_hostile(cell.folder / "predictions" / "dev.jsonl")
         if cell.condition != "zero_shot":
             record = json.loads((cell.folder / "run.json").read_text(encoding="utf-8"))
-            record["settings"] = study.models[cell.model]
+            record["settings"] = study.models[cell.model].model_dump()
             (cell.folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
     return study, results
 
@@ -59,14 +59,14 @@ def make_hostile(path: Path) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def write_examples(folder: Path, limits: dict, augmentation: str, generator) -> None:
+def write_examples(folder: Path, limits: TokenizerSettings, augmentation: str, generator) -> None:
     """train.safetensors and statistics.json as build_dataset.py writes them."""
     folder.mkdir(parents=True)
     count = EXAMPLES * (5 if augmentation == "templates" else 1)
-    prompts = generator.normal(0.5 * limits["encoder_max_len"], 90, count).clip(
-        40, limits["encoder_max_len"]
+    prompts = generator.normal(0.5 * limits.encoder_max_len, 90, count).clip(
+        40, limits.encoder_max_len
     )
-    answers = generator.normal(0.4 * limits["decoder_max_len"], 8, count).clip(4)
+    answers = generator.normal(0.4 * limits.decoder_max_len, 8, count).clip(4)
     lengths = prompts.astype(np.int64) + answers.astype(np.int64)
     tensors = {
         "input_ids": np.zeros(lengths.sum(), dtype=np.int32),
@@ -75,7 +75,7 @@ def write_examples(folder: Path, limits: dict, augmentation: str, generator) -> 
         "dialogue_index": np.zeros(count, dtype=np.int32),
     }
     save_file(tensors, folder / "train.safetensors")
-    shortened = int((prompts == limits["encoder_max_len"]).sum())
+    shortened = int((prompts == limits.encoder_max_len).sum())
     example = {
         "fname": "train_0",
         "prompt": HOSTILE_PROMPT,

@@ -28,10 +28,11 @@ import score
 import submission
 from fixture_dialogues import DIALOGUES
 
+from yoyak.config.loading import load_config
+from yoyak.config.study import Study
+from yoyak.config.study_settings import StudySettings
 from yoyak.data.dialogues import Dialogue, to_csv
 from yoyak.reporting.cells import ResultCell, result_cells
-from yoyak.settings.config import load_config
-from yoyak.settings.study import Study
 
 LOG_COLUMNS = ("step", "epoch", "loss", "eval_loss", "learning_rate", "grad_norm")
 LOG_COLUMNS += ("tokens_per_second", "supervised_tokens")
@@ -67,6 +68,7 @@ def fixture_study(
         "report": {"samples": 20, "note": ""},
     }
     configs = {model: load_config(model) for model in models}
+    settings = StudySettings.checked(settings, "fixture.yaml")
     return Study(source="fixture", debug=False, settings=settings, models=configs)
 
 
@@ -91,7 +93,7 @@ def build_results(
     for number, cell in enumerate(result_cells(study, folder)):
         write_cell(cell, dialogues, number)
         predictions = cell.folder / "predictions"
-        score.score(study.settings["metric"], predictions, folder / "data", cell.folder / "scores")
+        score.score(study.settings.metric, predictions, folder / "data", cell.folder / "scores")
         name = "-".join((cell.model, cell.format, cell.condition))
         name += "" if cell.seed is None else f"-seed{cell.seed}"
         output = folder / "submission" / f"{name}.csv"

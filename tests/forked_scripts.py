@@ -16,7 +16,7 @@ import traceback
 from pathlib import Path
 
 HANG = 120  # seconds after which a script is killed: exit code -14
-LIGHT = ("jsonschema", "yaml", "yoyak.settings.study", "yoyak.data.dialogues", "numpy")
+LIGHT = ("yaml", "yoyak.config.study", "yoyak.data.dialogues", "numpy")
 HEAVY = (*LIGHT, "torch", "transformers", "safetensors", "yoyak.models.lora_loader")
 
 

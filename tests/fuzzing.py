@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 
 SECONDS = float(os.environ.get("YOYAK_FUZZ_SECONDS", "0"))
 HANG = 20  # seconds of the processor after which an input counts as a hang

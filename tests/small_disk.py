@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from yoyak.settings.config import PROJECT_ROOT
+from yoyak.errors import PROJECT_ROOT
 
 # As root a namespace for mounts is enough; others need one for users too, where they may have it.
 ENTER = ["unshare", "--mount", *([] if os.getuid() == 0 else ["--map-root-user"])]

@@ -14,9 +14,10 @@ from transformers import (
     Qwen3Config,
 )
 
+from yoyak.config.loading import load_config, overridden
+from yoyak.config.model_config import ModelConfig, ModelSettings
 from yoyak.models.attention import PACKED
 from yoyak.models.lora_loader import LoRALoader
-from yoyak.settings.config import load_config
 
 VOCABULARY = 160
 SIZES = {
@@ -79,12 +80,23 @@ def save_checkpoint(model, folder: Path, shard: str = "1GB", embedding_spread: f
     return folder
 
 
-def tiny_config(folder: Path, dropout: float = 0.0, **model) -> dict:
-    """An effective config that loads such a folder in fp32 with adapters on all projections."""
-    config = load_config("llama_3.2_3b")
-    config["model"] |= {"checkpoint": str(folder), "compute_dtype": "float32", **model}
-    config["lora"] |= {"r": 4, "alpha": 8, "dropout": dropout, "target_modules": PROJECTIONS}
-    return config
+def tiny_config(folder: Path, dropout: float = 0.0, **values) -> ModelConfig:
+    """An effective config that loads such a folder in fp32 with adapters on all projections.
+
+    values: of the sections `model` and `lora`.
+    """
+    sections = {
+        "model": {"checkpoint": str(folder), "dtype": "fp32"},
+        "lora": {"r": 4, "alpha": 8, "dropout": dropout, "target_modules": PROJECTIONS},
+    }
+    for key, value in values.items():
+        sections["model" if key in ModelSettings.model_fields else "lora"][key] = value
+    return changed(load_config("llama_3.2_3b"), **sections)
+
+
+def changed(config: ModelConfig, **sections: dict) -> ModelConfig:
+    """The config with other values in some of its sections."""
+    return overridden(config, sections, "a test")
 
 
 def load_adapted(folder: Path, base_weights: str = "nf4", dropout: float = 0.0, attention=None):

@@ -4,8 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from tiny_models import adapters, examples, load_adapted, tiny_config
+from tiny_models import adapters, examples, load_adapted
 
+from yoyak.config.model_config import TrainingSettings
 from yoyak.run.execution import Plan
 from yoyak.training.arguments import quiet_libraries
 from yoyak.training.llm_trainer import LLMTrainer
@@ -35,9 +36,8 @@ class WithoutFiles(LLMTrainer):
 
 
 def make_trainer(folder, work, plan, lengths, ranks, steps=4, dropout=0.0):
-    training = tiny_config(folder)["training"]
-    training |= {"batch_size": 3, "gradient_accumulation_steps": 2, "max_steps": steps}
-    training |= {"learning_rate": 1e-2}
+    sizes = {"batch_size": 3, "gradient_accumulation_steps": 2, "max_steps": steps}
+    training = TrainingSettings(**sizes, learning_rate=1e-2)
     with quiet_libraries():
         return WithoutFiles(
             load_adapted(folder, plan.base_weights, dropout), None, training=training, plan=plan,

@@ -40,7 +40,7 @@ def folder_for_a_file(place):
 
 SETTINGS = {
     "unknown key": settings(
-        key("lora: {rank: 8}"), MINE, "lora.rank", cure="allowed here: alpha, dropout, r"
+        key("lora: {rank: 8}"), MINE, "lora.rank", cure="allowed here: alpha, double_quant"
     ),
     "unknown section": settings(
         key("trainning: {epochs: 1}"), MINE, "'trainning'", cure="did you mean 'training'"
@@ -118,8 +118,8 @@ SETTINGS = {
     ),
     "no checkpoint": settings(model(BASE), MINE, "model.checkpoint", "null", cure="must be a text"),
     "4 bits without adapters": settings(
-        model(BASE + "model: {checkpoint: a/b, use_lora: false}\n"),
-        *(MINE, "model.use_qlora"),
+        model(BASE + "model: {checkpoint: a/b}\nlora: {use_lora: false}\n"),
+        *(MINE, "lora.use_qlora"),
         cure="set use_qlora: false or use_lora: true",
     ),
     "revision that YAML reads as a number": settings(

@@ -79,7 +79,9 @@ TOKENIZERS = {
         cure="use the instruction format",
     ),
     "prompt without room": heavy(
-        key("dataset: {encoder_max_len: 32}"), "dataset.encoder_max_len: 32 tokens", cure="raise it"
+        key("tokenizer: {encoder_max_len: 32}"),
+        "tokenizer.encoder_max_len: 32 tokens",
+        cure="raise it",
     ),
     "code of a stranger": heavy(
         stranger_code, "model.checkpoint", "which is refused", cure="choose a checkpoint",

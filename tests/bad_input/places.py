@@ -11,7 +11,8 @@ from pathlib import Path
 TALK = "#Person1#: 안녕하세요.\\n#Person2#: 네 안녕하세요."
 HEADER = "fname,dialogue,summary,topic\n"
 BASE = "_base_: ../base/causal_lm.yaml\n"
-MODEL = BASE + "model: {checkpoint: checkpoint, compute_dtype: float32, use_qlora: false}\n"
+PLAIN = BASE + "model: {dtype: fp32}\nlora: {use_qlora: false}\n"
+MODEL = "_base_: plain.yaml\nmodel: {checkpoint: checkpoint}\n"
 STUDY = {
     "description": "One model that is never trained.",
     "language": "ko",
@@ -62,6 +63,7 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.write("config/models/plain.yaml", PLAIN)
         self.write("config/models/mine.yaml", MODEL)
         self.study()
         for name, rows in (("train", 30), ("selection", 3), ("dev", 4)):

@@ -8,7 +8,7 @@ from real_tokenizers import NAMES, load_tokenizer, made_tokenizer
 from yoyak.data import chat_templates, template_child
 from yoyak.data.chat_templates import render_conversations
 from yoyak.data.prompts import prompt_frames, stop_token_ids
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

@@ -17,8 +17,9 @@ from forked_scripts import LIGHT, ScriptServer
 from places import HEADER, TALK, resolved
 from workflow_project import ROOT, SMALL, environment
 
-from yoyak.settings.config import UserError, load_config
-from yoyak.settings.study import load_study
+from yoyak.config.loading import load_config
+from yoyak.config.study import load_study
+from yoyak.errors import UserError
 
 # Every one would leave a file whose name begins with CANARY, were it ever run.
 PAYLOADS = {
@@ -116,7 +117,7 @@ def model_with(changes: dict) -> dict:
 
 def accepted(monkeypatch, tmp_path, kind: str, content: dict, load) -> bool:
     """Whether the real reader takes these settings; a refusal is one clear line."""
-    from yoyak.settings import config, study
+    from yoyak.config import loading, study
 
     for part in ("base", "models"):
         target = tmp_path / "config" / part
@@ -126,7 +127,7 @@ def accepted(monkeypatch, tmp_path, kind: str, content: dict, load) -> bool:
     (tmp_path / "mine").mkdir(exist_ok=True)
     text = json.dumps(content, ensure_ascii=False)
     (tmp_path / "mine" / "hostile.yaml").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(config if kind == "models" else study, KINDS[kind], tmp_path / "mine")
+    monkeypatch.setattr(loading if kind == "models" else study, KINDS[kind], tmp_path / "mine")
     try:
         load("hostile")
     except UserError as error:

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from transformers import GenerationConfig
 
+from yoyak.config.loading import load_config
 from yoyak.data.control_tokens import decode_summaries
 from yoyak.data.dialogues import read_dialogues
 from yoyak.data.encoding import build_prompts
@@ -25,7 +26,6 @@ from yoyak.evaluation.decoding import DecodingSettings
 from yoyak.evaluation.generation import generate
 from yoyak.evaluation.generation_plan import plan_generation
 from yoyak.models.lora_loader import LoRALoader
-from yoyak.settings.config import load_config
 
 
 def main() -> None:
@@ -39,8 +39,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="all summaries as JSON")
     args = parser.parse_args()
     config = load_config("smollm2_135m")
-    config["model"] |= {"use_qlora": False, "use_lora": False, "compute_dtype": "bfloat16"}
-    config["model"]["checkpoint"] = args.checkpoint or config["model"]["checkpoint"]
+    config.lora.use_qlora = config.lora.use_lora = False
+    config.model.dtype = "bf16"
+    config.model.checkpoint = args.checkpoint or config.model.checkpoint
     rows = read_dialogues(args.dialogues)[: args.rows]
     model, tokenizer = LoRALoader(config, device=args.device).load_for_generation()
     prompts, _ = build_prompts(rows, tokenizer, config, "chat", "en")

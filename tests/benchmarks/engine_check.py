@@ -29,13 +29,14 @@ from peft import LoraConfig, get_peft_model  # noqa: E402
 from training import SHAPES  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 
+from yoyak.config.loading import load_config  # noqa: E402
+from yoyak.errors import UserError  # noqa: E402
 from yoyak.evaluation.check import Reference  # noqa: E402
 from yoyak.evaluation.decoding import DecodingSettings  # noqa: E402
 from yoyak.evaluation.generation import choose_generator, make_generator  # noqa: E402
 from yoyak.evaluation.generation_plan import plan_generation  # noqa: E402
 from yoyak.models import attention  # noqa: E402
 from yoyak.run.execution import Plan  # noqa: E402
-from yoyak.settings.config import UserError, load_config  # noqa: E402
 from yoyak.training import check as training_check  # noqa: E402
 from yoyak.training.arguments import quiet_libraries  # noqa: E402
 from yoyak.training.check import check_engine, make_reference  # noqa: E402
@@ -273,10 +274,11 @@ class Rows(list):
 def trained(model, vocabulary: int, dtype: str, steps: int, lengths, batch: int = 64) -> str:
     """Some steps of a training through the study's own functions; what came of them, in words."""
     config = load_config("llama_3.2_3b")
-    config["model"]["compute_dtype"] = dtype
-    config["execution"]["base_weights"] = "dequantized"
-    config["training"] |= {"max_steps": steps, "learning_rate": 2e-4, "warmup_ratio": 0.0}
-    config["training"] |= {"batch_size": batch, "gradient_accumulation_steps": 1}
+    config.model.dtype = dtype
+    config.execution.base_weights = "dequantized"
+    few = {"max_steps": steps, "learning_rate": 2e-4, "warmup_ratio": 0.0}
+    few |= {"batch_size": batch, "gradient_accumulation_steps": 1}
+    config.training = config.training.model_copy(update=few)
     data, held_out = Rows(vocabulary, lengths), Rows(vocabulary, lengths[:8], seed=1)
     torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as work, quiet_libraries():
@@ -312,7 +314,7 @@ def float16() -> None:
                 layer.mlp.down_proj.weight.mul_(gain)
             base.norm.weight.mul_(10 if batch == 1 else 1)
         lengths = (300,) * 128 if batch == 64 else (4,) * 128  # two supervised tokens a step
-        came = trained(model, 8000, "float16", 20, lengths, batch)
+        came = trained(model, 8000, "fp16", 20, lengths, batch)
         print(f"float16 residual stream × {gain:<6} batch {batch:<3} {came}")
         del model
         _free()
@@ -337,7 +339,7 @@ def shapes() -> None:
     lengths = [4600, *(200 + 7 * number % 900 for number in range(255))]
     for name, config in LARGE.items():
         model = adapted(config, torch.bfloat16)
-        print(f"shape {name}: {trained(model, config.vocab_size, 'bfloat16', 6, lengths)}")
+        print(f"shape {name}: {trained(model, config.vocab_size, 'bf16', 6, lengths)}")
         put_in_place(model, replace(PLAN, engine="plain"), "sdpa")
         model = model.merge_and_unload().eval()
         _free()

@@ -22,10 +22,10 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from transformers import Trainer, TrainingArguments  # noqa: E402
 
+from yoyak.config.loading import load_config  # noqa: E402
 from yoyak.data.llm_dataset import LLMSummarizationDataset  # noqa: E402
 from yoyak.models.lora_loader import LoRALoader  # noqa: E402
 from yoyak.run.execution import Plan  # noqa: E402
-from yoyak.settings.config import load_config  # noqa: E402
 from yoyak.training.arguments import quiet_libraries  # noqa: E402
 from yoyak.training.llm_trainer import LLMTrainer  # noqa: E402
 from yoyak.training.order import SeededOrder  # noqa: E402
@@ -83,10 +83,11 @@ def plain_curve(config, dataset, steps, rate) -> list[float]:
 
 def engine_curve(config, dataset, steps, rate, plan: Plan, work: Path) -> list[float]:
     model, _ = LoRALoader(config, DEVICE, plan.base_weights, DTYPE).load_for_training(SEED)
-    training = config["training"] | {
+    changes = {
         "batch_size": BATCH, "gradient_accumulation_steps": 1, "max_steps": steps,
         "learning_rate": rate,
     }  # fmt: skip
+    training = config.training.model_copy(update=changes)
     trainer = Engine(
         model, None, training=training, plan=plan, train_dataset=dataset,
         selection_dataset=dataset, seed=SEED, work=work, evaluate_every=10**6,

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import torch
 
+from yoyak.config.loading import load_config
 from yoyak.data.dialogues import read_dialogues
 from yoyak.data.encoding import build_prompts
 from yoyak.evaluation.decode_cache import SlotBatch, SlotCache
 from yoyak.evaluation.fused_forward import make_forward
 from yoyak.models.lora_loader import LoRALoader
-from yoyak.settings.config import load_config
 
 
 def main() -> None:
@@ -43,7 +43,8 @@ def main() -> None:
     if args.dialogues is None:
         parser.error("name a CSV of dialogues, or --adapter")
     config = load_config("smollm2_135m")
-    config["model"] |= {"use_qlora": False, "use_lora": False, "compute_dtype": "bfloat16"}
+    config.lora.use_qlora = config.lora.use_lora = False
+    config.model.dtype = "bf16"
     model, tokenizer = LoRALoader(config, device=args.device).load_for_generation()
     rows = read_dialogues(args.dialogues)[: args.rows]
     prompts, _ = build_prompts(rows, tokenizer, config, "chat", "en")

@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from yoyak.config.study import Study, load_study  # noqa: E402
 from yoyak.run.devices import count_gpus  # noqa: E402
-from yoyak.settings.study import Study, load_study  # noqa: E402
 
 TO_BE_RESUMED = 75
 

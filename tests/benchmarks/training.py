@@ -33,10 +33,10 @@ from transformers import (  # noqa: E402
     TrainingArguments,
 )
 
+from yoyak.config.loading import load_config  # noqa: E402
 from yoyak.models.attention import PACKED  # noqa: E402
 from yoyak.run.execution import Plan  # noqa: E402
 from yoyak.run.memory import ModelShape, operations, predict_bytes  # noqa: E402
-from yoyak.settings.config import load_config  # noqa: E402
 from yoyak.training.arguments import quiet_libraries  # noqa: E402
 from yoyak.training.llm_trainer import LLMTrainer  # noqa: E402
 
@@ -78,7 +78,7 @@ RUNS = {
 def build(name: str, base_weights: str, attention: str):
     """A model of that shape with random weights and fresh adapters, made on the GPU."""
     config = load_config(name)
-    dtype = getattr(torch, config["model"]["compute_dtype"])
+    dtype = getattr(torch, config.model.compute_dtype)
     torch.set_default_dtype(dtype)
     try:
         with torch.device("cuda"):
@@ -90,10 +90,10 @@ def build(name: str, base_weights: str, attention: str):
         quantise(model, dtype)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    lora = config["lora"]
+    lora = config.lora
     adapters = LoraConfig(
-        r=lora["r"], lora_alpha=lora["alpha"], lora_dropout=lora["dropout"],
-        target_modules=lora["target_modules"], task_type="CAUSAL_LM",
+        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout,
+        target_modules=lora.target_modules, task_type="CAUSAL_LM",
     )  # fmt: skip
     return get_peft_model(model, adapters), config
 
@@ -174,14 +174,14 @@ def run_engine(name, base_weights, recompute, budget, cap, steps=6, warm=2, prof
     }  # fmt: skip
     predicted = predict_bytes(shape, lora_rank=16, use_qlora=True, **choices)
     plan = Plan(
-        device="cuda:0", threads=8, compute_dtype=config["model"]["compute_dtype"],
+        device="cuda:0", threads=8, compute_dtype=config.model.compute_dtype,
         optim="adamw_torch_fused", predicted_bytes=predicted, available_bytes=0, **choices,
     )  # fmt: skip
     total = torch.cuda.get_device_properties(0).total_memory
     if cap:
         torch.cuda.set_per_process_memory_fraction(cap * 1e9 / total)
-    training = config["training"] | {"max_steps": steps}
-    batch = training["batch_size"] * training["gradient_accumulation_steps"]
+    training = config.training.model_copy(update={"max_steps": steps})
+    batch = training.batch_size * training.gradient_accumulation_steps
     trainer = Engine(
         model, None, training=training, plan=plan,
         train_dataset=rows(batch * steps, SHAPES[name].vocab_size),

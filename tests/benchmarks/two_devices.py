@@ -111,8 +111,8 @@ def train(job: Job, seat: Seat, ranks, budget: int, dropout: float, steps: int):
     import torch
     from transformers import TrainerCallback
 
+    from yoyak.config.loading import load_config
     from yoyak.run.execution import Plan
-    from yoyak.settings.config import load_config
     from yoyak.training.llm_trainer import LLMTrainer
     from yoyak.training.progress import show_progress
 
@@ -147,8 +147,8 @@ def train(job: Job, seat: Seat, ranks, budget: int, dropout: float, steps: int):
         token_budget=budget, gradient_checkpointing=False, compile=True,
         optim="adamw_torch_fused" if cuda else "adamw_torch", predicted_bytes=0, available_bytes=0,
     )  # fmt: skip
-    training = load_config("llama_3.2_3b")["training"]
-    training |= {"max_steps": steps, "learning_rate": 2e-4, "warmup_ratio": 0.0}
+    few = {"max_steps": steps, "learning_rate": 2e-4, "warmup_ratio": 0.0}
+    training = load_config("llama_3.2_3b").training.model_copy(update=few)
     vocabulary = SIZES[job.shape][-1]
     trainer = Measured(
         model, None, training=training, plan=plan, train_dataset=rows(BATCH * steps, vocabulary),

@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 
 from yoyak.data.dialogues import read_dialogues
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 
 HEADER = "fname,dialogue,summary,topic\n"
 ROW = "a,#Person1#: 안녕,인사한다.,인사\n"

@@ -9,9 +9,9 @@ import pytest
 from fuzzing import fuzz, json_values, mutated, read_or_refused
 from hypothesis import strategies as st
 
+from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.models.weight_files import GGUF_BLOCKS, check_gguf
-from yoyak.settings.config import PROJECT_ROOT, UserError
 
 MODEL = PROJECT_ROOT / "workflow" / "resources" / "models" / "tiny_llama"
 TOKENS = [

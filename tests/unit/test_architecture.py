@@ -17,11 +17,11 @@ from tiny_models import (
 )
 from transformers import AutoConfig, AutoModelForImageTextToText, BertConfig, BertForMaskedLM
 
+from yoyak.errors import UserError
 from yoyak.models.architecture import find_targets
 from yoyak.models.lora_loader import LoRALoader, adapted_modules, save_trained
 from yoyak.run.memory import ModelShape
 from yoyak.run.needs import read_shape
-from yoyak.settings.config import UserError
 
 IDS = torch.arange(3, 40).unsqueeze(0)
 WIDTH = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -63,7 +63,7 @@ KINDS = {
 
 def auto(folder, **model) -> dict:
     config = tiny_config(folder, chat_template=None, **model)
-    config["lora"]["target_modules"] = "auto"
+    config.lora.target_modules = "auto"
     return config
 
 
@@ -111,7 +111,7 @@ def test_auto_is_the_seven_names_of_a_llama_to_the_byte(tmp_path):
     folder = write_checkpoint(tmp_path / "llama", "llama")
     for targets in ("auto", sorted(PROJECTIONS)):
         config = auto(folder)
-        config["lora"]["target_modules"] = targets
+        config.lora.target_modules = targets
         model, tokenizer = LoRALoader(config).load_for_training(seed=1)
         save_trained(model, tokenizer, tmp_path / str(len(targets)))
     first, second = (
@@ -122,7 +122,7 @@ def test_auto_is_the_seven_names_of_a_llama_to_the_byte(tmp_path):
 
 def test_a_list_that_a_model_lacks_in_part_is_known_before_its_weights_load(tmp_path):
     config = auto(write_other(tmp_path, "gpt_neox", **LLAMA))
-    config["lora"]["target_modules"] = ["dense", "q_proj"]
+    config.lora.target_modules = ["dense", "q_proj"]
     with pytest.raises(UserError) as caught:
         LoRALoader(config).target_modules()  # loads none
     text = str(caught.value)
@@ -141,7 +141,7 @@ def test_names_outside_the_decoder_layers_are_not_meant():
 
 def test_what_cannot_be_held_in_four_bits_is_refused_before_it_loads(tmp_path):
     folder = write_other(tmp_path, "falcon", **WIDTH)
-    with pytest.raises(UserError, match="no weight of a falcon .* set model.use_qlora: false"):
+    with pytest.raises(UserError, match="no weight of a falcon .* set lora.use_qlora: false"):
         LoRALoader(auto(folder)).load_for_training(seed=1)
 
 

@@ -3,16 +3,15 @@
 import pytest
 from real_tokenizers import made_tokenizer
 
+from yoyak.config.model_config import ModelConfig
 from yoyak.data.chat_frames import OWN_MESSAGE, USER_MESSAGE
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.encoding import build_prompts
 from yoyak.data.llm_dataset import IGNORED, create_llm_dataset
 from yoyak.data.prompts import REQUESTS, SYSTEM, prompt_frames, stop_token_ids, supervised_stop_id
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 
-CONFIG = {
-    "dataset": {"encoder_max_len": 1024, "decoder_max_len": 200, "truncate_dialogue": "start"}
-}
+CONFIG = ModelConfig(model={"checkpoint": "a/b"})
 ROWS = [Dialogue("a", "#Person1#: 내일 볼까요?\n#Person2#: 네.", ("둘은 내일 만난다.",))]
 ASKED = f"{REQUESTS['ko']['chat']}\n"
 SENTENCE = SYSTEM["ko"]

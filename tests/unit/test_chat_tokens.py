@@ -7,8 +7,8 @@ from real_tokenizers import NAMES, load_tokenizer
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
+from yoyak.errors import UserError
 from yoyak.models.chat_tokens import FAMILIES, add_chat_tokens, set_padding
-from yoyak.settings.config import UserError
 
 CHAT = [
     {"role": "system", "content": "요약 전문가"},

@@ -15,11 +15,12 @@ import pytest
 import torch
 from tiny_models import tiny_config, write_checkpoint
 
+from yoyak.config.model_config import ModelSettings
+from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.models import checkpoints
 from yoyak.models.checkpoints import hub_error, resolve_checkpoint
 from yoyak.models.gguf import _reads_words
 from yoyak.models.lora_loader import LoRALoader
-from yoyak.settings.config import PROJECT_ROOT, UserError
 
 SHARDED = {"shard": "200KB", "tie_word_embeddings": False}
 
@@ -35,8 +36,9 @@ def broken(original, tmp_path):
     return shutil.copytree(original, tmp_path / "model")
 
 
-def model_section(checkpoint, revision=None) -> dict:
-    return {"checkpoint": str(checkpoint), "revision": revision}
+def model_section(checkpoint, revision=None) -> ModelSettings:
+    """Unchecked: a settings file refuses some texts before they come so far."""
+    return ModelSettings.model_construct(checkpoint=str(checkpoint), revision=revision)
 
 
 def refused(checkpoint, *words, revision=None) -> str:
@@ -252,9 +254,10 @@ def test_a_broken_tokenizer(broken, text):
 LOOK_UP = """
     import sys
     from yoyak.models.checkpoints import reach, resolve_checkpoint
-    from yoyak.settings.config import UserError
+    from yoyak.config.model_config import ModelSettings
+    from yoyak.errors import UserError
     for name in sys.argv[1:]:
-        model = {"checkpoint": name, "revision": "v9"}
+        model = ModelSettings(checkpoint=name, revision="v9")
         try:
             print(reach(resolve_checkpoint(model), model).kwargs)
         except UserError as error:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.run.code_digest import ENTRY_POINTS, SCRIPTS, _Statement, code_digest, step_digest
-from yoyak.settings.config import PROJECT_ROOT, UserError
 
 FILES = {
     "start.py": '''"""A small step."""
@@ -207,7 +207,7 @@ def test_comments_arguments_and_settings_concern_no_step(tmp_path):
         ("yoyak/training/loss.py", None),
         ("train_llm.py", "parse_arguments"),
         ("train_llm.py", "build_examples"),
-        ("yoyak/settings/config.py", "load_config"),
+        ("yoyak/config/loading.py", "load_config"),
         ("yoyak/run/code_digest.py", "step_digest"),
     ]
     assert changed_steps(tmp_path, *places) == set()

@@ -5,6 +5,7 @@ import pytest
 from fixture_dialogues import DIALOGUES
 from fixture_results import fixture_dialogues
 
+from yoyak.errors import PROJECT_ROOT
 from yoyak.evaluation.context import (
     ceiling_references,
     context_scores,
@@ -14,7 +15,6 @@ from yoyak.evaluation.context import (
 )
 from yoyak.evaluation.rouge import Rouge
 from yoyak.evaluation.statistics import interval
-from yoyak.settings.config import PROJECT_ROOT
 
 MORPHEMES = Rouge("morphemes")
 RESAMPLES = 2000

@@ -5,6 +5,7 @@ import random
 import pytest
 from real_tokenizers import NAMES, load_tokenizer, made_tokenizer
 
+from yoyak.config.model_config import ModelConfig
 from yoyak.data.control_tokens import (
     control_token_pattern,
     control_tokens,
@@ -14,9 +15,7 @@ from yoyak.data.control_tokens import (
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.llm_dataset import create_llm_dataset
 
-CONFIG = {
-    "dataset": {"encoder_max_len": 1024, "decoder_max_len": 200, "truncate_dialogue": "start"}
-}
+CONFIG = ModelConfig(model={"checkpoint": "a/b"})
 TEMPLATE = (
     "{% for m in messages %}<{{ 'bot' if m.role == 'assistant' else 'human' }}>{{ m.content }}"
     "<fin>{% endfor %}{% if add_generation_prompt %}<bot>{% endif %}{# <human> #}"

@@ -12,9 +12,9 @@ from random import Random
 
 import pytest
 
+from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.run import devices
 from yoyak.run.devices import claim_device, claim_devices
-from yoyak.settings.config import PROJECT_ROOT, UserError
 
 THREE = """\
 0, GPU-aaaa-1, 1000

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from yoyak.data.dialogues import Dialogue, read_dialogues, to_csv
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 
 TURNS = "#Person1#: 안녕하세요.\n#Person2#: 네, 안녕하세요."
 

@@ -11,10 +11,12 @@ import prepare_data
 import pytest
 import real_tokenizers
 
+from yoyak.config.loading import load_config
+from yoyak.config.study import Study
+from yoyak.config.study_settings import StudySettings
 from yoyak.data.dialogues import read_dialogues
 from yoyak.data.llm_dataset import LLMSummarizationDataset
-from yoyak.settings.config import UserError, load_config
-from yoyak.settings.study import Study
+from yoyak.errors import UserError
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow" / "scripts"
 COLUMNS = {
@@ -55,6 +57,17 @@ def study(tmp_path):
     return make_study(tmp_path)
 
 
+STUDY = {
+    "description": "one",
+    "language": "ko",
+    "models": ["tiny_llama"],
+    "formats": ["chat"],
+    "augmentations": ["none"],
+    "seeds": [42],
+    "metric": {"primary": "words", "tokenizers": ["words"]},
+}
+
+
 def make_study(folder, debug=False, **more):
     data = {
         **{name: str(folder / f"{name}.csv") for name in ("train", "dev", "test")},
@@ -64,7 +77,7 @@ def make_study(folder, debug=False, **more):
         "selection_seed": 42,
         **more,
     }
-    return Study("made", debug, {"language": "ko", "data": data}, {})
+    return Study("made", debug, StudySettings.checked({**STUDY, "data": data}, "made"), {})
 
 
 def test_what_prepare_data_writes(study, tmp_path):
@@ -144,7 +157,7 @@ def checkpoint(tmp_path):
 def test_what_build_dataset_writes(study, checkpoint, tmp_path):
     prepare_data.prepare_data(study, tmp_path / "data")
     config = load_config("tiny_llama")
-    config["model"]["checkpoint"] = str(checkpoint)
+    config.model.checkpoint = str(checkpoint)
     output = tmp_path / "examples"
     arguments = (study, config, "instruction", "templates", tmp_path / "data", output)
     statistics = build_dataset.build_dataset(*arguments)

@@ -6,11 +6,12 @@ import unicodedata
 
 import pytest
 
+from yoyak.config.study_settings import Data
 from yoyak.data.data_card import describe_split, distribution
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.near_duplicates import near_duplicates
 from yoyak.data.splits import drop_leaks, few_rows, hold_out, raw_file, repeated
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 
 
 def row(fname, text):
@@ -143,7 +144,7 @@ def test_repeated_rows_are_counted():
 def test_a_raw_file_that_is_not_there_says_what_to_put_where(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     columns = {"fname": "id", "dialogue": "text", "summaries": ["s"]}
-    settings = {"train": "data/raw/train.csv", "columns": columns}
+    settings = Data(train="data/raw/train.csv", dev="dev.csv", columns=columns)
     with pytest.raises(UserError, match="data.train: data/raw/train.csv does not exist; put .*id"):
         raw_file("korean", settings, "train")
     (tmp_path / "data/raw").mkdir(parents=True)

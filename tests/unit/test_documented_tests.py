@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from yoyak.settings.config import PROJECT_ROOT
+from yoyak.errors import PROJECT_ROOT
 
 NAMED = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
 

@@ -6,7 +6,7 @@ import logging
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_models import SIZES, VOCABULARY, tiny_config, write_checkpoint
+from tiny_models import SIZES, VOCABULARY, changed, tiny_config, write_checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig, OPTConfig, PhiConfig
 
 from yoyak.models.embedding_rows import trained_tokens
@@ -35,7 +35,7 @@ def config(request, tmp_path_factory):
         model = AutoModelForCausalLM.from_config(kind(**SMALL, **sizes))
         torch.nn.init.normal_(model.get_input_embeddings().weight)
         model.save_pretrained(folder)
-        config["lora"]["target_modules"] = [target]
+        config.lora.target_modules = [target]
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.add_tokens(TAGS[:1])
     tokenizer.add_tokens(TAGS[1:], special_tokens=True)
@@ -87,7 +87,7 @@ def test_untrained_rows_are_the_same_in_every_run_and_said(config, caplog):
 
 
 def test_with_all_weights_trained_nothing_else_is_needed(config, tmp_path):
-    whole = {**config, "model": {**config["model"], "use_lora": False, "use_qlora": False}}
+    whole = changed(config, lora={"use_lora": False, "use_qlora": False})
     model, tokenizer = LoRALoader(whole).load_for_training(seed=1)
     assert trained_tokens(model, tokenizer) == []
     assert model.get_input_embeddings().num_embeddings == VOCABULARY + 3

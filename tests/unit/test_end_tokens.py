@@ -8,15 +8,15 @@ from pathlib import Path
 import generate
 import pytest
 import torch
-from tiny_models import tiny_config, write_checkpoint
+from tiny_models import changed, tiny_config, write_checkpoint
 from transformers import AutoTokenizer
 
 from yoyak.data.prompts import stop_token_ids
+from yoyak.errors import UserError
 from yoyak.models import end_tokens
 from yoyak.models.checkpoints import Checkpoint
 from yoyak.models.end_tokens import named_end_ids
 from yoyak.models.lora_loader import LoRALoader, save_trained
-from yoyak.settings.config import UserError
 
 END = 159  # "</s>", the tokenizer's own
 PLACES = ("tokenizer", "chat template", "generation_config.json", "config.json")
@@ -35,8 +35,8 @@ def edit(file: Path, **values) -> None:
 
 def predictions(folder: Path, data: Path, work: Path) -> list[str]:
     config = tiny_config(folder, use_qlora=False)
-    config["dataset"] |= {"encoder_max_len": 256, "decoder_max_len": 24}
-    config["execution"] |= {"threads": 1, "device": "cpu"}
+    lengths = {"encoder_max_len": 256, "decoder_max_len": 24}
+    config = changed(config, tokenizer=lengths, execution={"threads": 1, "device": "cpu"})
     work.mkdir()
     lines, _ = generate.generate_splits(
         config, "instruction", "ko", None, {"dev": data}, "cpu", work

@@ -9,9 +9,9 @@ import transformers
 from tiny_models import SIZES, examples
 from transformers import AutoModelForCausalLM
 
+from yoyak.errors import UserError
 from yoyak.models import attention
 from yoyak.run.execution import Plan
-from yoyak.settings.config import UserError
 from yoyak.training import loss
 from yoyak.training.check import check_engine, make_reference, pick_examples
 from yoyak.training.engine import choose_engine, put_in_place

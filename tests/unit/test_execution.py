@@ -4,25 +4,28 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from tiny_models import changed
 
+from yoyak.config.loading import load_config
+from yoyak.config.model_config import ExecutionSettings
+from yoyak.errors import UserError
 from yoyak.run.execution import GIB, next_smaller, plan_training
 from yoyak.run.memory import ModelShape, expected_seconds, operations, predict_bytes
-from yoyak.settings.config import UserError, load_config
 
 LLAMA_3B = ModelShape(28, 3072, 8192, 24, 8, 128, 128256, True, fusable=True)
 LLAMA_8B = ModelShape(32, 4096, 14336, 32, 8, 128, 128256, False, fusable=True)
 QWEN_4B = ModelShape(36, 2560, 9728, 32, 8, 128, 151936, True, fusable=True, head_norms=True)
 
 
-def plan(free=139, shape=LLAMA_3B, device="cuda:0", execution=None, **facts):
-    settings = load_config("llama_3.2_3b")["execution"] | (execution or {})
-    usual = {
-        "compute_dtype": "bfloat16", "supports_bf16": True, "use_qlora": True, "lora_rank": 16,
-        "longest": 1224, "batch_tokens": 21_000, "steps": 585,
-    }  # fmt: skip
-    return plan_training(
-        settings, shape, device=device, free_bytes=int(free * GIB), **(usual | facts)
-    )
+def plan(free=139, shape=LLAMA_3B, device="cuda:0", choices=None, dtype="bf16", **facts):
+    """The plan of a usual training; choices: keys of `training` and `execution`."""
+    sections = {"training": {}, "execution": {}}
+    for key, value in (choices or {}).items():
+        sections["execution" if key in ExecutionSettings.model_fields else "training"][key] = value
+    lora = {key: facts.pop(key) for key in ("use_lora", "use_qlora") if key in facts}
+    config = changed(load_config("llama_3.2_3b"), model={"dtype": dtype}, lora=lora, **sections)
+    usual = {"supports_bf16": True, "longest": 1224, "batch_tokens": 21_000, "steps": 585}
+    return plan_training(config, shape, device=device, free_bytes=int(free * GIB), **usual | facts)
 
 
 def test_a_free_h200_runs_fused_without_recomputing():
@@ -54,7 +57,7 @@ def test_a_plan_fits_and_less_memory_never_means_more(free, shape):
     ],
 )
 def test_choices_made_by_hand_are_kept(execution):
-    record = plan(execution=execution).record()
+    record = plan(choices=execution).record()
     assert {key: record[key] for key in execution} == execution
 
 
@@ -62,7 +65,7 @@ def test_too_little_memory_is_an_error_in_words():
     with pytest.raises(UserError, match=r"cuda:0 has 3\.0 GiB free.*smallest plan needs"):
         plan(3)
     with pytest.raises(UserError, match="smallest plan needs"):
-        plan(20, execution={"base_weights": "dequantized", "token_budget": 65536,
+        plan(20, choices={"base_weights": "dequantized", "token_budget": 65536,
                             "gradient_checkpointing": False})  # fmt: skip
 
 
@@ -73,22 +76,28 @@ def test_short_trainings_do_not_wait_for_a_compiler():
 
 def test_only_covered_architectures_run_fused():
     assert plan(shape=replace(LLAMA_3B, fusable=False)).compile is False
-    assert plan(lora_rank=0).compile is False
-    assert plan(compute_dtype="float32").compile is False
+    assert plan(use_lora=False, use_qlora=False).compile is False
+    assert plan(dtype="fp32").compile is False
     assert plan(supports_bf16=False).compile is False
     with pytest.raises(UserError, match="execution.compile: true needs"):
-        plan(supports_bf16=False, execution={"compile": True})
+        plan(supports_bf16=False, choices={"compile": True})
 
 
 def test_a_cpu_computes_in_float32_with_plain_layers():
-    found = plan(device="cpu", free=0, execution={"optim": "paged_adamw_32bit", "threads": 3})
+    found = plan(device="cpu", free=0, choices={"threads": 3})
     assert (found.compute_dtype, found.optim, found.threads) == ("float32", "adamw_torch", 3)
     assert (found.compile, found.token_budget) == (False, 2048)
 
 
+@pytest.mark.parametrize("optim", ["paged_adamw_32bit", "paged_adamw_8bit"])
+def test_a_cpu_has_no_paged_optimiser(optim):
+    with pytest.raises(UserError, match=f"training.optim: found {optim}.*write auto"):
+        plan(device="cpu", free=0, choices={"optim": optim})
+
+
 def test_a_gpu_without_bf16_uses_fp16():
     assert plan(supports_bf16=False).compute_dtype == "float16"
-    assert plan(compute_dtype="float16").compute_dtype == "float16"
+    assert plan(dtype="fp16").compute_dtype == "float16"
 
 
 def test_after_out_of_memory_each_plan_is_smaller_until_none_is():

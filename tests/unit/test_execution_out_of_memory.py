@@ -9,8 +9,8 @@ import train_llm
 from test_execution import LLAMA_3B, plan
 from tiny_models import tiny_config
 
+from yoyak.errors import UserError
 from yoyak.run.execution import next_smaller
-from yoyak.settings.config import UserError
 from yoyak.training import session
 from yoyak.training.out_of_memory import forced_plan, note_plan, step_down
 

@@ -4,7 +4,7 @@ import pytest
 from plan import count_tokens, in_words, main, plan_cell
 from tiny_models import write_checkpoint
 
-from yoyak.settings.study import load_study
+from yoyak.config.study import load_study
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_templates_are_five_examples_a_dialogue(checkpoints):
 
 
 def test_too_small_a_card_is_an_error_of_that_cell(checkpoints):
-    from yoyak.settings.config import UserError
+    from yoyak.errors import UserError
 
     study = load_study("embedded")
     machine = {"device": "cuda:0", "free_bytes": 10, "supports_bf16": True, "rate": 1e14}

@@ -9,19 +9,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from yoyak.settings.config import PROJECT_ROOT
+from yoyak.errors import PROJECT_ROOT
 
 MODEL = PROJECT_ROOT / "workflow" / "resources" / "models" / "tiny_llama"
 WEIGHTS = "model.safetensors"
 COMMIT = "c0ffee" + "0" * 34
 LOAD = """
     from yoyak.models.lora_loader import LoRALoader
-    from yoyak.settings.cli import run_script
-    from yoyak.settings.config import load_config
+    from yoyak.errors import run_script
+    from yoyak.config.loading import load_config
 
     def main():
         config = load_config("tiny_llama")
-        config["model"] |= {"checkpoint": "owner/tiny", "revision": "%s"}
+        config.model.checkpoint, config.model.revision = "owner/tiny", "%s"
         model, _ = LoRALoader(config).load_for_training(1)
         print("loaded", sum(p.numel() for p in model.parameters()))
 

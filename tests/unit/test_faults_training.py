@@ -13,9 +13,7 @@ import torch
 import train_llm
 from small_disk import ended, on_small_disk
 
-from yoyak.settings.cli import run_script
-from yoyak.settings.config import PROJECT_ROOT
-from yoyak.settings.faults import is_out_of_memory, machine_fault
+from yoyak.errors import PROJECT_ROOT, is_out_of_memory, machine_fault, run_script
 from yoyak.training import llm_trainer
 from yoyak.training.interruption import EXIT_CODE
 
@@ -32,7 +30,7 @@ def training(tmp_path, monkeypatch):
 
     def saving_often(*arguments):
         config = effective_config(*arguments)
-        config["execution"]["checkpoint_minutes"] = 0
+        config.execution.checkpoint_minutes = 0
         return config
 
     monkeypatch.setattr(train_llm, "effective_config", saving_often)

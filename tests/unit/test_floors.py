@@ -9,7 +9,7 @@ from graphlib import TopologicalSorter
 
 import pytest
 
-from yoyak.settings.config import PROJECT_ROOT
+from yoyak.errors import PROJECT_ROOT
 
 SCRIPTS = PROJECT_ROOT / "workflow" / "scripts"
 LIBRARY = SCRIPTS / "yoyak"

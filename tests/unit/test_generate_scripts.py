@@ -9,14 +9,14 @@ import merge_adapter
 import pytest
 import summarize
 import torch
-from tiny_models import adapters, tiny_config, write_checkpoint
+from tiny_models import adapters, changed, tiny_config, write_checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from yoyak.data.dialogues import read_dialogues
 from yoyak.data.encoding import build_prompts
+from yoyak.errors import UserError
 from yoyak.evaluation.loading import plan_loading
 from yoyak.models.lora_loader import LoRALoader, save_trained
-from yoyak.settings.config import UserError
 
 WORDS = [f"w{number}" for number in range(150)]
 
@@ -27,15 +27,15 @@ def place(tmp_path_factory):
     before = torch.get_num_threads()
     folder = tmp_path_factory.mktemp("generate")
     config = tiny_config(write_checkpoint(folder / "base", "qwen3"))
-    config["dataset"] |= {"encoder_max_len": 256, "decoder_max_len": 12}
-    config["execution"] |= {"threads": 1, "device": "cpu"}
+    lengths = {"encoder_max_len": 256, "decoder_max_len": 12}
+    config = changed(config, tokenizer=lengths, execution={"threads": 1, "device": "cpu"})
     model, tokenizer = LoRALoader(config).load_for_training(seed=1)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for _, weights in sorted(adapters(model).items()):
             weights.copy_(torch.randn(weights.shape, generator=generator) * 0.1)
     save_trained(model, tokenizer, folder / "final_model")
-    record = {"settings": config, "cell": {"format": "instruction"}}
+    record = {"settings": config.model_dump(), "cell": {"format": "instruction"}}
     (folder / "run.json").write_text(json.dumps(record))
     with open(folder / "dev.csv", "w", newline="") as file:
         rows = csv.writer(file)
@@ -79,8 +79,8 @@ def test_predictions_and_their_record(place, tmp_path):
 
 def test_the_engine_is_the_configs(place, tmp_path):
     folder, config = place
-    execution = {**config["execution"], "engine": "plain"}
-    rows, record = splits((folder, {**config, "execution": execution}), tmp_path / "plain")
+    plain = changed(config, execution={"engine": "plain"})
+    rows, record = splits((folder, plain), tmp_path / "plain")
     assert (record["engine"], record["execution"]["engine"]) == ("plain", "plain")
     assert rows == splits(place, tmp_path / "auto")[0]
 
@@ -170,7 +170,7 @@ def test_merge_refuses_a_foreign_folder(place, tmp_path, monkeypatch):
 
 def test_small_matrices_are_not_shared_between_threads(place):
     _, config = place
-    automatic = {**config, "execution": {**config["execution"], "threads": "auto"}}
+    automatic = changed(config, execution={"threads": "auto"})
     assert plan_loading(automatic, "cpu").threads == 1
-    plan = plan_loading({**config, "execution": {**config["execution"], "threads": 3}}, "cpu")
+    plan = plan_loading(changed(config, execution={"threads": 3}), "cpu")
     assert (plan.threads, plan.compute_dtype, plan.base_weights) == (3, "float32", "dequantized")

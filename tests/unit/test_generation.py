@@ -13,6 +13,8 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from yoyak.config.model_config import ModelConfig
+from yoyak.errors import UserError
 from yoyak.evaluation.decode_cache import SlotBatch, SlotCache, attend
 from yoyak.evaluation.decoding import choose_tokens
 from yoyak.evaluation.fused_forward import FusedForward, PlainForward
@@ -24,7 +26,6 @@ from yoyak.evaluation.generation import (
     generate,
     plan_generation,
 )
-from yoyak.settings.config import UserError
 
 VOCABULARY, MAX_PROMPT, MAX_NEW = 256, 96, 24
 STOPS = {64, 138, 167, 202}
@@ -239,19 +240,9 @@ def test_sampling_follows_the_distribution():
 
 
 def test_settings_from_config():
-    config = {
-        "generation": {
-            "num_beams": 1,
-            "do_sample": False,
-            "temperature": 0.7,
-            "top_p": 0.9,
-            "seed": 3,
-            "max_new_tokens": None,
-        },
-        "dataset": {"decoder_max_len": 200},
-    }
+    config = ModelConfig(model={"checkpoint": "a/b"}, generation={"temperature": 0.7, "top_p": 0.9})
     settings = DecodingSettings.from_config(config)
-    assert settings.max_new_tokens == 200
+    assert settings.max_new_tokens == 200 and settings.temperature == 0.7
     assert settings.as_dict() == {"max_new_tokens": 200, "num_beams": 1, "do_sample": False}
 
 

@@ -11,6 +11,7 @@ import torch
 from test_generation import one_thread  # noqa: F401
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from yoyak.errors import UserError
 from yoyak.evaluation import check, decode_cache, fused_forward, resumable
 from yoyak.evaluation.decoding import DecodingSettings
 from yoyak.evaluation.generation import choose_generator
@@ -18,7 +19,6 @@ from yoyak.evaluation.loading import LoadingPlan
 from yoyak.evaluation.plain_generation import PlainGenerator
 from yoyak.evaluation.resumable import Session
 from yoyak.evaluation.slot_generation import Generator
-from yoyak.settings.config import UserError
 
 VOCABULARY, MAX_NEW, STOPS, TIE = 120, 8, {3, 4}, 1e-4
 SIZES = {

@@ -8,11 +8,12 @@ import torch
 from tiny_models import SIZES, tiny_config, write_checkpoint
 from transformers import AutoModelForCausalLM
 
+from yoyak.config.model_config import ModelSettings
+from yoyak.errors import UserError
 from yoyak.models import lora_loader
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.models.gguf import plain_checkpoint
 from yoyak.models.lora_loader import LoRALoader
-from yoyak.settings.config import UserError
 
 gguf = pytest.importorskip("gguf", reason="the optional package gguf is not installed")
 PARTS = {
@@ -100,8 +101,8 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def model_section(file) -> dict:
-    return {"checkpoint": str(file), "revision": None}
+def model_section(file) -> ModelSettings:
+    return ModelSettings(checkpoint=str(file))
 
 
 def plain(file):

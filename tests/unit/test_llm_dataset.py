@@ -7,6 +7,7 @@ import pytest
 import torch
 from real_tokenizers import load_tokenizer, made_tokenizer
 
+from yoyak.config.model_config import ModelConfig
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.llm_dataset import (
     IGNORED,
@@ -14,11 +15,9 @@ from yoyak.data.llm_dataset import (
     LLMSummarizationDataset,
     create_llm_dataset,
 )
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 
-CONFIG = {
-    "dataset": {"encoder_max_len": 1024, "decoder_max_len": 200, "truncate_dialogue": "start"}
-}
+CONFIG = ModelConfig(model={"checkpoint": "a/b"})
 ROWS = [
     Dialogue(f"r{number}", f"#Person1#: 안녕 {number}\n#Person2#: 네", (f"요약 {number}",))
     for number in range(7)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import examples, tiny_config, write_checkpoint
+from tiny_models import changed, examples, tiny_config, write_checkpoint
 from transformers import TrainerCallback
 
+from yoyak.config.model_config import TrainingSettings
 from yoyak.data.llm_dataset import LLMSummarizationDataset
 from yoyak.models.lora_loader import LoRALoader, save_trained
 from yoyak.training import llm_trainer
@@ -69,10 +70,10 @@ def dataset(lengths, per_dialogue=1) -> LLMSummarizationDataset:
 def trainer(checkpoint, work: Path, *, minutes=1e-9, wandb=False, **training):
     """Two passes of 13 examples in batches of 4, with dropout, saving at every step."""
     config = tiny_config(checkpoint, dropout=0.05)
-    config["tracking"]["wandb"] = wandb
+    config.tracking.wandb = wandb
     values = {"epochs": 2, "batch_size": 2, "gradient_accumulation_steps": 2, "learning_rate": 1e-2}
-    config["training"] |= values | training
-    config["execution"] |= {"token_budget": 70, "threads": 1, "checkpoint_minutes": minutes}
+    execution = {"token_budget": 70, "threads": 1, "checkpoint_minutes": minutes}
+    config = changed(config, training=values | training, execution=execution)
     model, tokenizer = LoRALoader(config, base_weights="dequantized").load_for_training(7)
     made = create_llm_trainer(
         model, tokenizer, dataset(LENGTHS), dataset(LENGTHS[:3]), config, work=work, seed=7
@@ -168,11 +169,12 @@ def test_order_is_the_seeds(checkpoint, tmp_path):
 
 
 def test_equal_steps_are_evaluated_equally_often():
-    training = {"batch_size": 2, "gradient_accumulation_steps": 2, "max_steps": 20}
+    training = TrainingSettings(batch_size=2, gradient_accumulation_steps=2, max_steps=20)
     assert steps_between_evaluations(training, dataset(LENGTHS)) == 4
     five_each = dataset(LENGTHS * 5, per_dialogue=5)
     assert steps_between_evaluations(training, five_each) == 4
-    assert steps_between_evaluations({**training, "max_steps": None}, five_each) is None
+    by_epochs = training.model_copy(update={"max_steps": None})
+    assert steps_between_evaluations(by_epochs, five_each) is None
 
 
 def test_fewer_steps_than_an_epoch(checkpoint, tmp_path):

@@ -12,8 +12,8 @@ from bitsandbytes.nn import Linear4bit
 from safetensors.torch import load_file
 from tiny_models import PROJECTIONS, load_adapted, tiny_config, write_checkpoint
 
+from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.models.lora_loader import LoRALoader, load_lora_model_and_tokenizer, save_trained
-from yoyak.settings.config import PROJECT_ROOT, UserError
 
 IDS = torch.arange(3, 40).unsqueeze(0)
 NEW = torch.tensor([[160, 5, 6, 161, 9, 162, 7]])  # the three tokens that chat_template: llama adds
@@ -138,7 +138,7 @@ def test_the_seed_decides_the_adapters(plain_folder):
 @pytest.mark.parametrize("targets", ["all-linear", ["q_proj"], ["self_attn.v_proj"]])
 def test_targets_that_exist(plain_folder, targets):
     config = tiny_config(plain_folder, chat_template=None)
-    config["lora"]["target_modules"] = targets
+    config.lora.target_modules = targets
     model, _ = LoRALoader(config).load_for_training(seed=1)
     adapted = {name.split(".lora_")[0].split(".")[-1] for name, part in model.named_parameters()
                if part.requires_grad}  # fmt: skip
@@ -148,7 +148,7 @@ def test_targets_that_exist(plain_folder, targets):
 @pytest.mark.parametrize("targets", [["query_key_value"], ["q_proj", "c_attn"], ["lm_head"], ["j"]])
 def test_targets_that_do_not_exist_list_those_that_do(plain_folder, targets):
     config = tiny_config(plain_folder)
-    config["lora"]["target_modules"] = targets
+    config.lora.target_modules = targets
     with pytest.raises(UserError) as caught:
         LoRALoader(config).load_for_training(seed=1)
     text = str(caught.value)

@@ -9,9 +9,9 @@ import sys
 import pytest
 from huggingface_hub import ModelCard
 
+from yoyak.config.study import Cell
+from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.reporting.model_card import model_card
-from yoyak.settings.config import PROJECT_ROOT, UserError
-from yoyak.settings.study import Cell
 
 CELL = Cell("tiny_qwen3", "chat", "templates", 42)
 
@@ -64,11 +64,8 @@ def test_a_checkpoint_of_the_hub_is_the_base_model(reported_study, tmp_path):
         (copied / name).symlink_to(results / name)
     record = json.loads((results / CELL.run / "run.json").read_text(encoding="utf-8"))
     record = copy.deepcopy(record)
-    record["settings"]["model"] |= {
-        "checkpoint": "Qwen/Qwen3-4B-Instruct-2507",
-        "use_lora": False,
-        "use_qlora": False,
-    }
+    record["settings"]["model"]["checkpoint"] = "Qwen/Qwen3-4B-Instruct-2507"
+    record["settings"]["lora"] |= {"use_lora": False, "use_qlora": False}
     (copied / CELL.run).mkdir(parents=True)
     (copied / CELL.run / "run.json").write_text(json.dumps(record), encoding="utf-8")
     card = ModelCard(model_card(study, copied, CELL))

@@ -5,6 +5,8 @@ import math
 
 import pytest
 
+from yoyak.config.loading import load_config
+from yoyak.errors import PROJECT_ROOT
 from yoyak.run.execution import GIB
 from yoyak.run.needs import (
     BASE_MB,
@@ -17,7 +19,6 @@ from yoyak.run.needs import (
     read_shape,
     training_needs,
 )
-from yoyak.settings.config import PROJECT_ROOT, load_config
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 EIGHT_B = {
@@ -71,7 +72,7 @@ def test_a_plan_gives_a_large_model_more_time_and_memory(shape):
 
 def test_a_model_too_large_for_the_assumed_card_has_a_time_too(shape):
     config = load_config("llama_3_8b")
-    config["model"]["use_qlora"] = config["model"]["use_lora"] = False
+    config.lora.use_qlora = config.lora.use_lora = False
     assert loading_mb(shape) * 1e6 < 40 * GIB
     assert training_needs(config, shape, 12_000, 4_000_000, 1).seconds > 3600
 

@@ -11,11 +11,11 @@ from fixture_results import fixture_dialogues
 from PIL import Image
 
 from yoyak.data.dialogues import Dialogue
+from yoyak.errors import UserError
 from yoyak.reporting import score_plots, training_plots
 from yoyak.reporting.html import render_report
 from yoyak.reporting.plots import STUDY_PLOTS, loss_stem, write_plots
 from yoyak.reporting.style import CONDITION_COLOURS, plot_style, save, spread
-from yoyak.settings.config import UserError
 
 
 @pytest.fixture
@@ -80,8 +80,8 @@ def test_lengths_count_every_example_and_draw_the_limits(reported_study):
         figure, caption = training_plots.lengths(study, results)
     prompts = figure.axes[0]
     assert [int(patch.get_data().values.sum()) for patch in prompts.patches] == [120, 120]
-    limits = study.models["tiny_llama"]["dataset"]
-    assert prompts.lines[0].get_xdata()[0] == limits["encoder_max_len"]
+    limits = study.models["tiny_llama"].tokenizer
+    assert prompts.lines[0].get_xdata()[0] == limits.encoder_max_len
     assert "120 examples" in caption
 
 

@@ -4,12 +4,15 @@ import preview as preview_script
 import pytest
 from real_tokenizers import NAMES, load_tokenizer, made_tokenizer
 
+from yoyak.config.model_config import ModelConfig
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.llm_dataset import create_llm_dataset
 from yoyak.data.preview import preview, show_example, token_text
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 
-CONFIG = {"dataset": {"encoder_max_len": 256, "decoder_max_len": 64, "truncate_dialogue": "start"}}
+CONFIG = ModelConfig(
+    model={"checkpoint": "a/b"}, tokenizer={"encoder_max_len": 256, "decoder_max_len": 64}
+)
 ROW = Dialogue("train_9", "#Person1#: 뷁이 뭐예요?\n#Person2#: 몰라요.", ("뷁을 묻는다.",))
 
 

@@ -3,6 +3,7 @@
 import pytest
 from real_tokenizers import NAMES, load_tokenizer, made_tokenizer
 
+from yoyak.config.model_config import ModelConfig
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.encoding import build_prompts, encode_answers
 from yoyak.data.llm_dataset import IGNORED, create_llm_dataset
@@ -15,15 +16,13 @@ from yoyak.data.prompts import (
     stop_token_ids,
     supervised_stop_id,
 )
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-CONFIG = {
-    "dataset": {"encoder_max_len": 1024, "decoder_max_len": 200, "truncate_dialogue": "start"}
-}
+CONFIG = ModelConfig(model={"checkpoint": "a/b"})
 DIALOGUE = "#Person1#: 예약을 바꾸고 싶어요.\n#Person2#: 네, #PhoneNumber#로 전화 주세요."
 ROWS = [
     Dialogue("a", DIALOGUE, ("#Person1#은 예약을 바꾸고 싶어 한다.",)),

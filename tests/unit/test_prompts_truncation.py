@@ -5,12 +5,13 @@ import random
 import pytest
 from real_tokenizers import NAMES, load_tokenizer, made_tokenizer
 
+from yoyak.config.model_config import ModelConfig
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.encoding import build_prompts, encode_prompts
 from yoyak.data.framing import HeadSwap, encode_framed
 from yoyak.data.llm_dataset import create_llm_dataset
 from yoyak.data.prompts import FORMATS, prompt_frames
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 
 WORDS = [
     "안녕하세요",
@@ -27,7 +28,11 @@ WORDS = [
 
 
 def settings(limit, side="start"):
-    return {"encoder_max_len": limit, "decoder_max_len": 64, "truncate_dialogue": side}
+    return ModelConfig(
+        model={"checkpoint": "a/b"},
+        tokenizer={"encoder_max_len": limit, "decoder_max_len": 64},
+        dataset={"truncate_dialogue": side},
+    )
 
 
 def dialogue(turns, seed=0, words=(1, 15)):
@@ -118,9 +123,7 @@ def test_text_without_blanks_is_cut_between_characters(side, text):
 def test_a_huge_cell_is_quick():
     tokenizer = made_tokenizer()
     row = Dialogue("a", "#Person1#: " + "가나다 " * 2_500_000)
-    prompts, shortened = build_prompts(
-        [row], tokenizer, {"dataset": settings(1024)}, "instruction", "ko"
-    )
+    prompts, shortened = build_prompts([row], tokenizer, settings(1024), "instruction", "ko")
     assert len(prompts[0]) <= 1024 and shortened == [True]
 
 
@@ -128,7 +131,7 @@ def test_the_answer_stays_whole_and_is_counted():
     summary = " ".join(WORDS * 40)
     row = Dialogue("a", dialogue(60), (summary,))
     tokenizer = made_tokenizer()
-    dataset = create_llm_dataset([row], tokenizer, {"dataset": settings(200)})
+    dataset = create_llm_dataset([row], tokenizer, settings(200))
     ids = dataset[0]["input_ids"][int(dataset.prompt_lengths[0]) :].tolist()
     assert tokenizer.decode(ids[:-1]) == summary and ids[-1] == tokenizer.eos_token_id
     assert dataset.statistics["answers_over_decoder_max_len"] == 1
@@ -138,7 +141,7 @@ def test_the_answer_stays_whole_and_is_counted():
 def test_a_frame_that_leaves_no_room_is_an_error():
     with pytest.raises(UserError, match="encoder_max_len: 32 tokens, of which the prompt's frame"):
         build_prompts(
-            [Dialogue("a", "안녕")], made_tokenizer(), {"dataset": settings(32)},
+            [Dialogue("a", "안녕")], made_tokenizer(), settings(32),
             "instruction", "ko",
         )  # fmt: skip
 

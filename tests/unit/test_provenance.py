@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from yoyak.errors import PROJECT_ROOT
 from yoyak.run import provenance
 from yoyak.run.provenance import fingerprint, git_state, write_run_record
 from yoyak.run.workspace import hash_text
-from yoyak.settings.config import PROJECT_ROOT
 
 SECRETS = {"token", "key", "password", "secret", "credentials"}
 SCRIPTS = PROJECT_ROOT / "workflow" / "scripts"

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from ending_processes import end
 
+from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.run.devices import Claim
 from yoyak.run.ranks import run_together
-from yoyak.settings.config import PROJECT_ROOT, UserError
 
 TWO = ["cpu", "cpu"]
 

@@ -10,11 +10,11 @@ import jinja2
 import pytest
 from fixture_report import HOSTILE, report_study
 
+from yoyak.errors import UserError
 from yoyak.reporting.answer import answer, judge
 from yoyak.reporting.html import TEMPLATES, render_report
 from yoyak.reporting.plots import STUDY_PLOTS
 from yoyak.reporting.samples import equal_steps
-from yoyak.settings.config import UserError
 
 VOID = {"meta", "link", "input", "br", "img", "col"}
 

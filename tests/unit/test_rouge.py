@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
+from yoyak.errors import UserError
 from yoyak.evaluation import rouge_tokenizers
 from yoyak.evaluation.rouge import Rouge, lcs_length
 from yoyak.evaluation.rouge_tokenizers import TOKENIZERS, make_tokenizer
-from yoyak.settings.config import UserError
 
 ENGINES = {name: Rouge(name) for name in TOKENIZERS}
 

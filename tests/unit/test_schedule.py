@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from yoyak.errors import UserError
 from yoyak.run.schedule import (
     Task,
     busy_seconds,
@@ -12,7 +13,6 @@ from yoyak.run.schedule import (
     makespan,
     paths,
 )
-from yoyak.settings.config import UserError
 
 
 def study(count: int, seed: int, widths=(1,)) -> list[Task]:

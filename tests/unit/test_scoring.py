@@ -14,11 +14,11 @@ import submission
 from fixture_results import fixture_dialogues, fixture_study, write_data
 
 from yoyak.data.dialogues import Dialogue
+from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.evaluation.prediction_files import Prediction
 from yoyak.evaluation.scoring import score_cell
-from yoyak.settings.config import PROJECT_ROOT, UserError
 
-METRIC = fixture_study(resamples=300).settings["metric"]
+METRIC = fixture_study(resamples=300).settings.metric
 CELL = "runs/tiny_llama/chat/none/seed42"
 
 
@@ -208,5 +208,5 @@ def test_500_predictions_score_in_20_seconds_of_one_core():
     ]
     predictions = [Prediction(row.fname, text(18), 1, 1, "stop", False) for row in dialogues]
     started = time.process_time()
-    score_cell(predictions, dialogues, METRIC | {"resamples": 10_000}, {})
+    score_cell(predictions, dialogues, METRIC.model_copy(update={"resamples": 10_000}), {})
     assert time.process_time() - started < 20

@@ -6,12 +6,12 @@ import json
 import pytest
 from plan import main
 
+from yoyak.config.study import load_study
 from yoyak.data.counts import absent_splits, count_rows
+from yoyak.errors import UserError
 from yoyak.run.cards import CARDS, LLAMA_3B, QWEN_4B, SHAPES, card_named, generation_rate
 from yoyak.run.schedule import busy_seconds
 from yoyak.run.study_tasks import study_tasks
-from yoyak.settings.config import UserError
-from yoyak.settings.study import load_study
 
 ARGUMENTS = ["plan.py", "--study", "korean_dialogsum", "--device", "H200"]
 
@@ -104,7 +104,7 @@ def test_a_time_measured_on_more_devices_is_scaled(study):
     cell = study.cells()[0]
     write_record(study, cell.run, 40.0, devices=4)
     config = copy.deepcopy(study.models[cell.model])
-    config["execution"]["devices"] = 2
+    config.execution.devices = 2
     study.models[cell.model] = config
     tasks = {task.name: task for task in study_tasks(study, *predicted(study))}
     task = tasks["train llama_3.2_3b-instruction-none-seed42"]

@@ -10,10 +10,10 @@ import score
 import submission
 from fixture_results import build_results, fixture_dialogues, fixture_study, write_data
 
+from yoyak.errors import UserError
 from yoyak.evaluation.scoring import summaries_by_group
 from yoyak.reporting.cells import QUOTED, device, result_cells
 from yoyak.reporting.tables import COLUMNS, TEXT, csv_cell, read_table, reading_cell
-from yoyak.settings.config import UserError
 
 CELL = "runs/tiny_llama/chat/none/seed42"
 
@@ -133,7 +133,8 @@ def test_compare_refuses_scores_of_other_data(results, tmp_path, scored_study):
 @pytest.mark.parametrize("key", ["resamples", "seed"])
 def test_compare_refuses_scores_under_other_settings(results, tmp_path, key):
     other = fixture_study(resamples=300)
-    other.settings["metric"][key] += 1
+    metric = other.settings.metric
+    setattr(metric, key, getattr(metric, key) + 1)
     with pytest.raises(UserError, match="scored with other metric settings"):
         compare.compare(other, results, tmp_path / "tables")
 
@@ -184,7 +185,7 @@ def test_one_reference_and_no_groups(tmp_path):
             path.read_text(encoding="utf-8").replace(",seen\n", ",\n"), encoding="utf-8"
         )
     for cell in result_cells(study, folder):
-        metric = study.settings["metric"]
+        metric = study.settings.metric
         score.score(metric, cell.folder / "predictions", folder / "data", cell.folder / "scores")
     compare.compare(study, folder, folder / "tables")
     assert read_table(folder / "tables" / "groups.csv") == []
@@ -239,7 +240,7 @@ def test_markdown_escapes_names():
 def test_a_group_without_a_ceiling_has_no_row(scored_study):
     nan = float("nan")
     scores = [[0.5, 0.2, 0.4], [0.6, 0.3, 0.5], [nan, nan, nan]]
-    found = summaries_by_group(scores, ["seen", "seen", "unseen"], scored_study.settings["metric"])
+    found = summaries_by_group(scores, ["seen", "seen", "unseen"], scored_study.settings.metric)
     assert list(found["groups"]) == ["seen"]
     assert found["all"]["n"] == 2
 

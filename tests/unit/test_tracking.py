@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 from yoyak.training import tracking
 
 NAMES = ("WANDB_PROJECT", "WANDB_NAME", "WANDB_FINISH_TIMEOUT")

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_models import adapters, examples, load_adapted, tiny_config, write_checkpoint
+from tiny_models import adapters, examples, load_adapted, write_checkpoint
 
+from yoyak.config.model_config import TrainingSettings
 from yoyak.run.execution import Plan
 from yoyak.training.arguments import quiet_libraries
 from yoyak.training.llm_trainer import LLMTrainer
@@ -31,9 +32,8 @@ class WithoutFiles(LLMTrainer):
 
 
 def make_trainer(folder, work, plan=PLAN, steps=3, rate=1e-3):
-    training = tiny_config(folder)["training"]
-    training |= {"batch_size": 2, "gradient_accumulation_steps": 2, "max_steps": steps}
-    training |= {"learning_rate": rate}
+    sizes = {"batch_size": 2, "gradient_accumulation_steps": 2, "max_steps": steps}
+    training = TrainingSettings(**sizes, learning_rate=rate)
     attention = "sdpa" if plan.engine == "plain" else None
     with quiet_libraries():
         return WithoutFiles(
@@ -66,7 +66,7 @@ def test_skipped_steps_are_counted_and_ten_in_a_row_stop():
     for step in range(10, 19):
         watch.look(overflow, step, [0])
     assert watch.skipped == 20
-    with pytest.raises(NonFiniteLoss, match="10 times in a row.*model.compute_dtype: bfloat16"):
+    with pytest.raises(NonFiniteLoss, match="10 times in a row.*model.dtype: bf16"):
         watch.look(overflow, 19, [0])
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.run import workspace
 from yoyak.run.workspace import (
     atomic_directory,
@@ -21,7 +22,6 @@ from yoyak.run.workspace import (
     hash_file,
     work_folder,
 )
-from yoyak.settings.config import PROJECT_ROOT, UserError
 
 SCRIPTS = PROJECT_ROOT / "workflow" / "scripts"
 
@@ -336,8 +336,8 @@ def test_a_changed_file_has_another_hash(tmp_path):
 def test_a_script_ends_with_one_line(raised, code, words):
     child = start(
         f"""
-        from yoyak.settings.cli import run_script
-        from yoyak.settings.config import UserError
+        from yoyak.errors import run_script
+        from yoyak.errors import UserError
         def main():
             raise {raised}
         run_script(main)
@@ -349,6 +349,6 @@ def test_a_script_ends_with_one_line(raised, code, words):
 
 
 def test_a_fault_of_our_own_keeps_its_traceback():
-    child = start("from yoyak.settings.cli import run_script\nrun_script(lambda: 1 / 0)")
+    child = start("from yoyak.errors import run_script\nrun_script(lambda: 1 / 0)")
     _, said = child.communicate(timeout=30)
     assert child.returncode == 1 and "ZeroDivisionError" in said

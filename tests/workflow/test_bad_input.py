@@ -8,7 +8,7 @@ import re
 import pytest
 from workflow_project import SMALL
 
-from yoyak.settings.study import load_study
+from yoyak.config.study import load_study
 
 TRAIN = "workflow/resources/dialogues/train.csv"
 CHAT = "#Person1#: 안녕하세요. <br>#Person2#: 네 안녕하세요."

@@ -65,7 +65,7 @@ def test_generation_settings_plan_no_training(project):
         ("threads: auto", "threads: 1"),
         ("base_weights: auto", "base_weights: nf4"),
         ("gradient_checkpointing: auto", "gradient_checkpointing: true"),
-        ("optim: adamw_torch", "optim: paged_adamw_32bit"),
+        ("optim: auto", "optim: paged_adamw_32bit"),
         ("wandb: false", "wandb: true"),
     ],
 )

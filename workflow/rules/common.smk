@@ -14,9 +14,9 @@ from yoyak.data.splits import raw_file
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.clock import check_clock
 from yoyak.run.code_digest import step_digest
-from yoyak.settings.cli import speak_utf8
-from yoyak.settings.config import UserError, validate
-from yoyak.settings.study import load_study
+from yoyak.config.study_settings import RunSettings
+from yoyak.errors import UserError, speak_utf8
+from yoyak.config.study import load_study
 
 speak_utf8()
 
@@ -40,8 +40,8 @@ def open_study(config):
     words = {"true": True, "false": False}  # what YAML reads as such, `--config` hands on as text
     config["debug"] = words.get(str(config.get("debug")).lower(), config.get("debug"))
     try:
-        validate(config, "config", PROJECT / "config" / "config.yaml")
-        study = load_study(config["study"], debug=config["debug"])
+        chosen = RunSettings.checked(config, PROJECT / "config" / "config.yaml")
+        study = load_study(chosen.study, debug=chosen.debug)
         check_clock([study.results, PROJECT / "workflow"])
         for before, target in zip(sys.argv, sys.argv[1:]):
             if not before.startswith("--"):  # else it is the value of an option
@@ -130,9 +130,9 @@ def raw_files(wildcards):
     A missing file is no missing input: the plan can be seen without data, and prepare_data.py
     says what to put where.
     """
-    data, found = STUDY.settings["data"], []
+    data, found = STUDY.settings.data, []
     for split in ("train", "dev", "test"):
-        if data[split]:
+        if getattr(data, split):
             with contextlib.suppress(UserError):
                 found.append(shown(raw_file(STUDY.source, data, split)))
     return found
@@ -141,7 +141,7 @@ def raw_files(wildcards):
 def checkpoint_files(wildcards):
     """Files of a local checkpoint; none for one on the Hub, or one that its script will refuse."""
     try:
-        found = resolve_checkpoint(STUDY.model(wildcards.model)["model"])
+        found = resolve_checkpoint(STUDY.model(wildcards.model).model)
     except UserError:
         return []
     return [shown(file) for file in found.weight_files()]
@@ -149,13 +149,13 @@ def checkpoint_files(wildcards):
 
 def devices_of_training(wildcards):
     """GPUs that one training of this model takes: `execution.devices`."""
-    return STUDY.model(wildcards.model)["execution"]["devices"]
+    return STUDY.model(wildcards.model).execution.devices
 
 
 def data_files(*names):
     """Files of results/{study}/data; the test split only where the study has one."""
     splits = {"train": "train.csv", "selection": "selection.csv", "dev": "dev.csv"}
-    if STUDY.settings["data"]["test"]:
+    if STUDY.settings.data.test:
         splits["test"] = "test.csv"
     return [f"<results>/data/{splits[name]}" for name in names if name in splits]
 
@@ -174,7 +174,7 @@ def scored_runs(study):
 
 def submission_files(study):
     """One CSV for each prediction set, where the study has a test split."""
-    if not study.settings["data"]["test"]:
+    if not study.settings.data.test:
         return []
     return [f"<results>/submission/{name}.csv" for name in scored_runs(study)]
 
@@ -205,7 +205,7 @@ def example_files(study, *files):
 
 def predictions(run):
     """Prediction files of a run: the scored split, and the unlabelled one where there is one."""
-    splits = ["dev", "test"] if STUDY.settings["data"]["test"] else ["dev"]
+    splits = ["dev", "test"] if STUDY.settings.data.test else ["dev"]
     return [f"{run}/predictions/{split}.jsonl" for split in splits]
 
 

@@ -20,7 +20,7 @@ GENERATION_SECONDS = 2700  # where none was measured; finished rows are kept, a 
 
 def gpus(wildcards):
     """GPUs of one generation; none on a cluster for a model that runs on the CPU."""
-    on_cpu = STUDY.model(wildcards.model)["execution"]["device"] == "cpu"
+    on_cpu = STUDY.model(wildcards.model).execution.device == "cpu"
     return 0 if on_cpu and not workflow.local_exec else 1
 
 
@@ -36,7 +36,7 @@ def threads_of_training(wildcards):
 def model_shape(model):
     """Shape of a model whose config.json is at hand; None where it must be downloaded first."""
     try:
-        found = resolve_checkpoint(STUDY.model(model)["model"])
+        found = resolve_checkpoint(STUDY.model(model).model)
     except UserError:
         return None  # its job says in full what is wrong with it
     if found.local:
@@ -97,7 +97,7 @@ def check_gpu_limit():
     """
     if not (workflow.is_main_process and workflow.local_exec):
         return
-    wanting = {config["execution"]["device"] for config in STUDY.models.values()} - {"cpu"}
+    wanting = {config.execution.device for config in STUDY.models.values()} - {"cpu"}
     try:
         here = count_gpus() if wanting else 0
     except UserError:

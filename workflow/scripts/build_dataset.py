@@ -15,12 +15,13 @@ import json
 import time
 from pathlib import Path
 
+from yoyak.config.model_config import ModelConfig
+from yoyak.config.section import canonical
+from yoyak.config.study import CHECKPOINT_KEYS, Study, load_study
 from yoyak.data.dialogues import read_dialogues
+from yoyak.errors import UserError, run_script
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory, atomic_write_json
-from yoyak.settings.cli import run_script
-from yoyak.settings.config import UserError, canonical
-from yoyak.settings.study import Study, load_study
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -61,7 +62,12 @@ def main() -> None:
 
 
 def build_dataset(
-    study: Study, config: dict, prompt_format: str, augmentation: str, data: Path, output: Path
+    study: Study,
+    config: ModelConfig,
+    prompt_format: str,
+    augmentation: str,
+    data: Path,
+    output: Path,
 ) -> dict:
     """Write the examples of one cell, all or nothing; returns statistics.json's content.
 
@@ -109,13 +115,11 @@ def build_dataset(
             folder / "run.json",
             step="build_dataset",
             settings={
-                "dataset": config["dataset"],
+                **config.science("tokenizer", "dataset"),
                 "format": prompt_format,
                 "augmentation": augmentation,
                 "language": language,
-                **{
-                    key: config["model"][key] for key in ("checkpoint", "revision", "chat_template")
-                },
+                **{key: getattr(config.model, key) for key in CHECKPOINT_KEYS},
             },
             inputs=[*files.values(), *_tokenizer_files(loader.checkpoint)],
             checkpoint_commit=loader.checkpoint.commit(),

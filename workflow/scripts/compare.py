@@ -13,7 +13,10 @@ import argparse
 import time
 from pathlib import Path
 
+from yoyak.config.study import Study, load_study
+from yoyak.config.study_settings import Metric
 from yoyak.data.dialogues import Dialogue, read_dialogues
+from yoyak.errors import UserError, display, run_script
 from yoyak.evaluation.comparison import FLIPS, CellKey, difference_rows, seed_rows
 from yoyak.evaluation.context import context_rows
 from yoyak.evaluation.scoring import read_scores
@@ -29,9 +32,6 @@ from yoyak.reporting.notes import table_notes
 from yoyak.reporting.tables import write_table
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
-from yoyak.settings.cli import run_script
-from yoyak.settings.config import UserError, display
-from yoyak.settings.study import Study, load_study
 
 READ = ("dialogues.csv", "summary.json")
 
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
 def compare(study: Study, results: Path, output: Path) -> None:
     """Write the tables of a study whose cells are all scored."""
     started = time.perf_counter()
-    metric = study.settings["metric"]
+    metric = study.settings.metric
     dev = results / "data" / "dev.csv"
     dialogues = read_dialogues(dev)
     cells = result_cells(study, results)
@@ -69,9 +69,9 @@ def compare(study: Study, results: Path, output: Path) -> None:
         write_run_record(
             folder / "run.json",
             step="compare",
-            settings={"metric": metric},
+            settings={"metric": metric.model_dump()},
             inputs=[dev, *(cell.folder / "scores" / name for cell in cells for name in READ)],
-            seed=metric["seed"],
+            seed=metric.seed,
             notes=notes,
             wall_seconds=round(time.perf_counter() - started, 2),
         )
@@ -81,7 +81,7 @@ def compare(study: Study, results: Path, output: Path) -> None:
 
 
 def read_cells(
-    cells: list[ResultCell], dialogues: list[Dialogue], metric: dict
+    cells: list[ResultCell], dialogues: list[Dialogue], metric: Metric
 ) -> tuple[list[dict], dict]:
     """Every cell's summary and scores; UserError unless all were scored in the same way."""
     fnames = [dialogue.fname for dialogue in dialogues]
@@ -93,7 +93,7 @@ def read_cells(
             raise UserError(
                 f"{display(folder)}: holds the scores of {summary.get('cell')}; score again"
             )
-        expected = (metric["tokenizers"], metric["resamples"], metric["seed"])
+        expected = (metric.tokenizers, metric.resamples, metric.seed)
         found = summary["interval"]
         if (list(of_tokenizers), found["resamples"], found["seed"]) != expected:
             raise UserError(f"{display(folder)}: scored with other metric settings; score again")
@@ -119,7 +119,7 @@ def build_tables(
     scores: dict,
 ) -> dict[str, list[dict]]:
     """Rows of every table, in the study's order."""
-    metric = study.settings["metric"]
+    metric = study.settings.metric
     groups = [dialogue.group for dialogue in dialogues]
     costs = {CellKey(**cell.label): training_cost(cell) for cell in cells}
     tables: dict[str, list[dict]] = {
@@ -130,7 +130,7 @@ def build_tables(
         tables["rouge"] += rows
         tables["groups"] += of_groups
         tables["diagnostics"].append({**cell.label, **summary["diagnostics"]})
-        expected = study.model(cell.model)["resources"]["expected_gpu_memory_gb"]
+        expected = study.model(cell.model).resources.expected_gpu_memory_gb
         tables["resources"] += resource_rows(cell, expected)
     for name, by_group in (("differences", False), ("group_differences", True)):
         tables[name] = [

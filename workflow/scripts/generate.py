@@ -18,13 +18,14 @@ import sys
 import time
 from pathlib import Path
 
+from yoyak.config.model_config import ModelConfig
+from yoyak.config.section import canonical
+from yoyak.config.study import ZERO_SHOT, load_study
+from yoyak.errors import UserError, run_script
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.devices import claim_device
 from yoyak.run.provenance import fingerprint, write_run_record
 from yoyak.run.workspace import atomic_directory, discard, task_of, work_folder
-from yoyak.settings.cli import run_script
-from yoyak.settings.config import UserError, canonical
-from yoyak.settings.study import ZERO_SHOT, load_study
 
 SPLITS = ("dev", "test")
 
@@ -62,7 +63,7 @@ def main() -> None:
         "condition": args.condition or (ZERO_SHOT if args.adapter is None else "none"),
         "seed": args.seed,
     }
-    checkpoint = resolve_checkpoint(config["model"])
+    checkpoint = resolve_checkpoint(config.model)
     inputs = [*files.values(), *checkpoint.weight_files()]
     inputs += [args.adapter] if args.adapter is not None else []
     science = canonical([study.science("generate", args.experiment), args.format])
@@ -71,7 +72,7 @@ def main() -> None:
     if args.adapter is not None:
         discard(study.results, task_of("train", args.adapter.parent))
     with (
-        claim_device(config["execution"]["device"]) as device,
+        claim_device(config.execution.device) as device,
         work_folder(study.results, task, key) as work,
     ):
         lines, record = generate_splits(
@@ -83,7 +84,7 @@ def main() -> None:
             write_run_record(
                 folder / "run.json",
                 step="generate",
-                settings=config,
+                settings=config.model_dump(),
                 inputs=inputs,
                 cell=cell,
                 seed=args.seed,
@@ -97,7 +98,7 @@ def main() -> None:
 
 
 def generate_splits(
-    config: dict,
+    config: ModelConfig,
     prompt_format: str,
     language: str,
     adapter: Path | None,
@@ -131,9 +132,9 @@ def generate_splits(
     every_prompt = [prompt for split in prompts.values() for prompt in split]
     decoding = DecodingSettings.from_config(config)
     stops = stop_token_ids(tokenizer, prompt_format)
-    execution = config["execution"]
+    execution = config.execution
     session.prepare(
-        model, every_prompt, decoding, stops, execution["generation_batch"], execution["engine"]
+        model, every_prompt, decoding, stops, execution.generation_batch, execution.engine
     )
 
     loaded = time.perf_counter()

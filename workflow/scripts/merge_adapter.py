@@ -17,11 +17,11 @@ from pathlib import Path
 
 from summarize import add_model_arguments, find_config
 
+from yoyak.config.model_config import ModelConfig
+from yoyak.errors import UserError, run_script
 from yoyak.run.devices import claim_device
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
-from yoyak.settings.cli import run_script
-from yoyak.settings.config import UserError
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -39,19 +39,21 @@ def main() -> None:
     if args.adapter is None:
         raise UserError("--adapter is missing: name the final_model/ folder to merge")
     config, prompt_format = find_config(args)
-    if args.checkpoint and args.use_qlora is None and config["model"]["use_lora"]:
+    if args.checkpoint and args.use_qlora is None and config.lora.use_lora:
         raise UserError(
             "--checkpoint with --adapter: say --use_qlora if the adapter was trained on NF4 "
             "weights, else --no-use_qlora; merging into the wrong base changes the summaries"
         )
     if args.output_dir.exists() and not (args.output_dir / "config.json").is_file():
         raise UserError(f"{args.output_dir}: exists and is no model folder; name a new one")
-    with claim_device(config["execution"]["device"]) as device:
+    with claim_device(config.execution.device) as device:
         merge(config, args.format or prompt_format, args.adapter, device, args.output_dir)
     print(f"wrote {args.output_dir}")
 
 
-def merge(config: dict, prompt_format: str, adapter: Path, device: str, output: Path) -> None:
+def merge(
+    config: ModelConfig, prompt_format: str, adapter: Path, device: str, output: Path
+) -> None:
     """Write the merged model, its tokenizer and where it came from."""
     from transformers import GenerationConfig
 
@@ -71,7 +73,10 @@ def merge(config: dict, prompt_format: str, adapter: Path, device: str, output: 
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         write_run_record(
-            folder / "run.json", step="merge_adapter", settings=config, inputs=[adapter]
+            folder / "run.json",
+            step="merge_adapter",
+            settings=config.model_dump(),
+            inputs=[adapter],
         )
 
 

@@ -9,10 +9,9 @@ Example:
 import argparse
 from pathlib import Path
 
+from yoyak.config.study import Cell, load_study
+from yoyak.errors import UserError, run_script
 from yoyak.run.workspace import atomic_write_text
-from yoyak.settings.cli import run_script
-from yoyak.settings.config import UserError
-from yoyak.settings.study import Cell, load_study
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

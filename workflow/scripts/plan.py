@@ -15,16 +15,17 @@ many devices, by times measured in its results where there are some.
 
 import argparse
 
+from yoyak.config.loading import given, overridden
+from yoyak.config.model_config import ModelConfig
+from yoyak.config.study import Cell, Study, load_study
 from yoyak.data.counts import absent_splits, count_rows, count_tokens
+from yoyak.errors import UserError, run_script
 from yoyak.run.cards import SHAPES, card_named, generation_rate, training_rate
 from yoyak.run.execution import Plan, plan_training
 from yoyak.run.machine import find_machine, known_machine
 from yoyak.run.memory import ModelShape, expected_seconds
 from yoyak.run.schedule import Task, busy_seconds, list_schedule, lower_bound, makespan
 from yoyak.run.study_tasks import study_tasks
-from yoyak.settings.cli import run_script
-from yoyak.settings.config import UserError, validate
-from yoyak.settings.study import Cell, Study, load_study
 
 NEW_TOKENS = 60  # of a summary
 START_SECONDS = 60  # of a job: imports, loading, quantising, first kernels; assumed, not measured
@@ -73,10 +74,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     args = parse_arguments()
     study = load_study(args.study, debug=args.debug)
+    flags = given({"execution": {"devices": args.devices}})
     for name, config in study.models.items():
-        if args.devices is not None:
-            config["execution"]["devices"] = args.devices
-            validate(config, "model", f"--devices, model {name}")
+        study.models[name] = overridden(config, flags, f"--devices, model {name}")
     if args.device:
         machine = known_machine(card_named(args.device))
     else:
@@ -142,23 +142,20 @@ def in_place_of(absent: tuple[str, int]) -> str:
 def plan_cell(study: Study, cell: Cell, machine: dict) -> tuple[list[str], float]:
     """A row of the table and the seconds that the training would take."""
     config = study.models[cell.model]
-    model, training = config["model"], config["training"]
+    training = config.training
     shape = known_shape(config, machine)
-    devices = config["execution"]["devices"]
+    devices = config.execution.devices
     examples, tokens, longest = count_tokens(study, cell, config)
-    batch = training["batch_size"] * training["gradient_accumulation_steps"]
-    steps = training["max_steps"] or -(-examples // batch) * training["epochs"]
+    batch = training.batch_size * training.gradient_accumulation_steps
+    steps = training.max_steps or -(-examples // batch) * training.epochs
     batch_tokens = int(tokens / examples * min(batch, examples))
-    rank = config["lora"]["r"] if model["use_lora"] else 0
+    rank = config.lora_rank
     plan = plan_training(
-        config["execution"],
+        config,
         shape,
         device=machine["device"],
         free_bytes=machine["free_bytes"],
-        compute_dtype=model["compute_dtype"],
         supports_bf16=machine["supports_bf16"],
-        use_qlora=model["use_qlora"],
-        lora_rank=rank,
         longest=longest,
         batch_tokens=batch_tokens,
         steps=steps,
@@ -184,15 +181,15 @@ def plan_cell(study: Study, cell: Cell, machine: dict) -> tuple[list[str], float
 def generation_seconds(study: Study, model: str, machine: dict) -> float:
     """Seconds of one generation: every dialogue of dev and test, each summary of usual length."""
     config = study.models[model]
-    splits = [split for split in ("dev", "test") if study.settings["data"][split]]
+    splits = [split for split in ("dev", "test") if getattr(study.settings.data, split)]
     tokens = sum(count_rows(study, split) for split in splits) * NEW_TOKENS
     cuda = machine["device"] != "cpu"
     shape = known_shape(config, machine)
     return START_SECONDS + tokens / generation_rate(machine["card"], shape, machine["rate"], cuda)
 
 
-def _row(cell: Cell, config: dict, plan: Plan, steps: int, tokens: int, seconds: float):
-    expected = config["resources"]["expected_gpu_memory_gb"]
+def _row(cell: Cell, config: ModelConfig, plan: Plan, steps: int, tokens: int, seconds: float):
+    expected = config.resources.expected_gpu_memory_gb
     return [
         cell.run.removeprefix("runs/"),
         f"{steps:,}",
@@ -209,13 +206,13 @@ def _row(cell: Cell, config: dict, plan: Plan, steps: int, tokens: int, seconds:
     ]
 
 
-def known_shape(config: dict, machine: dict) -> ModelShape:
+def known_shape(config: ModelConfig, machine: dict) -> ModelShape:
     """Of a well-known checkpoint without a look at the Hub, where the card is only known, too."""
-    known = SHAPES.get(config["model"]["checkpoint"])
+    known = SHAPES.get(config.model.checkpoint)
     return known if known and machine["card"] else read_shape(config)
 
 
-def read_shape(config: dict) -> ModelShape:
+def read_shape(config: ModelConfig) -> ModelShape:
     """From the checkpoint's config.json (the Hub's cache, a folder, a package).
 
     Raises UserError where it cannot be had, which says what to do.
@@ -223,7 +220,7 @@ def read_shape(config: dict) -> ModelShape:
     from yoyak.models.architecture import find_decoder
     from yoyak.models.checkpoints import resolve_checkpoint
 
-    return find_decoder(resolve_checkpoint(config["model"]), config["model"]).shape
+    return find_decoder(resolve_checkpoint(config.model), config.model).shape
 
 
 def in_words(seconds: float) -> str:

@@ -14,15 +14,15 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from yoyak.config.study import Study, load_study
+from yoyak.config.study_settings import Data
 from yoyak.data import data_card
 from yoyak.data.dialogues import Dialogue, read_dialogues, to_csv
 from yoyak.data.near_duplicates import near_duplicates
 from yoyak.data.splits import drop_leaks, few_rows, hold_out, raw_file, repeated
+from yoyak.errors import UserError, run_script
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory, atomic_write_json, hash_file
-from yoyak.settings.cli import run_script
-from yoyak.settings.config import UserError
-from yoyak.settings.study import Study, load_study
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -53,13 +53,13 @@ def prepare_data(study: Study, output: Path) -> dict:
     Raises UserError for a missing or unreadable file, a missing column, or bad rows.
     """
     started = time.perf_counter()
-    settings = study.settings["data"]
-    names = [name for name in ("train", "dev", "test") if settings.get(name)]
+    settings = study.settings.data
+    names = [name for name in ("train", "dev", "test") if getattr(settings, name)]
     paths = {name: raw_file(study.source, settings, name) for name in names}
     counts = {name: Counter() for name in names}
     raw = {
         name: read_dialogues(
-            paths[name], settings["columns"], labelled=name != "test", counts=counts[name]
+            paths[name], settings.columns.model_dump(), labelled=name != "test", counts=counts[name]
         )
         for name in names
     }
@@ -70,7 +70,7 @@ def prepare_data(study: Study, output: Path) -> dict:
         "debug": study.debug,
         "files": {
             name: {
-                "path": settings[name],
+                "path": getattr(settings, name),
                 "sha256": _hash(paths[name]),
                 "rows": len(raw[name]),
             }
@@ -80,7 +80,8 @@ def prepare_data(study: Study, output: Path) -> dict:
         "cleaning": data_card.describe_cleaning(counts),
         "leaks": leaks,
         "selection": {
-            key: settings[key] for key in ("selection", "selection_fraction", "selection_seed")
+            key: getattr(settings, key)
+            for key in ("selection", "selection_fraction", "selection_seed")
         },
         "row_limits": study.row_limits,
     }
@@ -92,16 +93,16 @@ def prepare_data(study: Study, output: Path) -> dict:
         write_run_record(
             folder / "run.json",
             step="prepare_data",
-            settings={"data": settings, "row_limits": study.row_limits},
+            settings={"data": settings.model_dump(), "row_limits": study.row_limits},
             inputs=list(paths.values()),
-            seed=settings["selection_seed"],
+            seed=settings.selection_seed,
             wall_seconds=round(time.perf_counter() - started, 3),
         )
     return card
 
 
 def arrange(
-    raw: dict[str, list[Dialogue]], settings: dict, limits: dict[str, int] | None
+    raw: dict[str, list[Dialogue]], settings: Data, limits: dict[str, int] | None
 ) -> tuple[dict[str, list[Dialogue]], dict]:
     """The splits as they are used, and what the leak check found."""
     others = {name: rows for name, rows in raw.items() if name != "train"}
@@ -116,9 +117,9 @@ def arrange(
         "near_duplicates": data_card.describe_near_duplicates(near_duplicates(train, others)),
         "repeated_in": {name: repeated(rows) for name, rows in raw.items()},
     }
-    seed = settings["selection_seed"]
-    if settings["selection"] == "held_out":
-        train, selection = hold_out(train, settings["selection_fraction"], seed)
+    seed = settings.selection_seed
+    if settings.selection == "held_out":
+        train, selection = hold_out(train, settings.selection_fraction, seed)
     else:
         selection = raw["dev"]
     splits = {"train": train, "selection": selection, **others}

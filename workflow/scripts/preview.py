@@ -12,11 +12,11 @@ import argparse
 import os
 import sys
 
+from yoyak.config.loading import load_config
+from yoyak.config.study import Study, load_study
 from yoyak.data.dialogues import Dialogue, read_dialogues
 from yoyak.data.splits import raw_file
-from yoyak.settings.cli import run_script
-from yoyak.settings.config import UserError, load_config
-from yoyak.settings.study import Study, load_study
+from yoyak.errors import UserError, run_script
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -49,12 +49,12 @@ def main() -> None:
 
 def find_row(study: Study, fname: str | None) -> Dialogue:
     """The named row of the study's train, dev or test file (default: train's first)."""
-    settings = study.settings["data"]
+    settings = study.settings.data
     for split in ("train", "dev", "test"):
-        if not settings.get(split):
+        if not getattr(settings, split):
             continue
         path = raw_file(study.source, settings, split)
-        for row in read_dialogues(path, settings["columns"], labelled=split != "test"):
+        for row in read_dialogues(path, settings.columns.model_dump(), labelled=split != "test"):
             if fname in (None, row.fname):
                 return row
     raise UserError(f"--row {fname}: no dialogue of study '{study.source}' has this fname")

@@ -8,9 +8,9 @@ Example:
 import argparse
 from pathlib import Path
 
+from yoyak.config.study import load_study
+from yoyak.errors import run_script
 from yoyak.run.workspace import atomic_write_text
-from yoyak.settings.cli import run_script
-from yoyak.settings.study import load_study
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

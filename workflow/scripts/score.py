@@ -14,13 +14,14 @@ import argparse
 import time
 from pathlib import Path
 
+from yoyak.config.study import load_study
+from yoyak.config.study_settings import Metric
 from yoyak.data.dialogues import read_dialogues
+from yoyak.errors import run_script
 from yoyak.evaluation.prediction_files import match_predictions, read_cell, read_predictions
 from yoyak.evaluation.scoring import score_cell, write_scores
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory, discard, task_of
-from yoyak.settings.cli import run_script
-from yoyak.settings.study import load_study
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -39,10 +40,10 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     study = load_study(options.study, debug=options.debug)
     discard(study.results, task_of("generate", options.predictions))
-    score(study.settings["metric"], options.predictions, options.data, options.output_dir)
+    score(study.settings.metric, options.predictions, options.data, options.output_dir)
 
 
-def score(metric: dict, predictions: Path, data: Path, output: Path) -> None:
+def score(metric: Metric, predictions: Path, data: Path, output: Path) -> None:
     """Score the predictions in a folder with a study's metric settings."""
     started = time.perf_counter()
     predicted, dev, record = predictions / "dev.jsonl", data / "dev.csv", predictions / "run.json"
@@ -56,10 +57,10 @@ def score(metric: dict, predictions: Path, data: Path, output: Path) -> None:
         write_run_record(
             folder / "run.json",
             step="score",
-            settings={"metric": metric},
+            settings={"metric": metric.model_dump()},
             inputs=[predicted, dev],
             cell=cell,
-            seed=metric["seed"],
+            seed=metric.seed,
             signatures={
                 name: of_tokenizer["signature"]
                 for name, of_tokenizer in scores.summary["tokenizers"].items()

@@ -13,10 +13,9 @@ import io
 from pathlib import Path
 
 from yoyak.data.dialogues import read_dialogues
+from yoyak.errors import display, run_script
 from yoyak.evaluation.prediction_files import Prediction, match_predictions, read_predictions
 from yoyak.run.workspace import atomic_write_text
-from yoyak.settings.cli import run_script
-from yoyak.settings.config import display
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:

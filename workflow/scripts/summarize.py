@@ -19,22 +19,16 @@ import sys
 import tempfile
 from pathlib import Path
 
+from yoyak.config.loading import given, load_config, overridden, read_config
+from yoyak.config.model_config import ModelConfig
 from yoyak.data.cleaning import clean_text
 from yoyak.data.dialogues import Dialogue, read_dialogues
 from yoyak.data.reading import CSV_FILES, JSON_FILES
+from yoyak.errors import UserError, run_script
 from yoyak.run.devices import claim_device
 from yoyak.run.workspace import atomic_write_text
-from yoyak.settings.cli import run_script
-from yoyak.settings.config import (
-    PROJECT_ROOT,
-    UserError,
-    deep_merge,
-    finish_config,
-    load_config,
-    load_yaml,
-)
 
-BASE = PROJECT_ROOT / "config" / "base" / "causal_lm.yaml"
+DECODING = ("max_new_tokens", "num_beams", "do_sample", "temperature", "top_p", "seed")
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -48,7 +42,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="text, .csv, .json or .jsonl file; - or nothing: stdin",
     )
     add_model_arguments(parser)
-    parser.add_argument("--format", choices=["instruction", "chat"], help="default: chat")
+    parser.add_argument(
+        "--format",
+        choices=["instruction", "chat"],
+        help="default: the training's, or the model file's",
+    )
     parser.add_argument("--language", default="ko", choices=["ko", "en"], help="of the prompt")
     parser.add_argument("--output", type=Path, help="write here instead of to stdout")
     decoding = parser.add_argument_group("decoding (default: the model file's, greedy)")
@@ -77,10 +75,10 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 def main() -> None:
     args = parse_arguments()
     config, prompt_format = find_config(args)
-    config["generation"] |= decoding_overrides(args)
-    config = finish_config(config, "the command line")
+    decoding = {name: getattr(args, name) for name in DECODING}
+    config = overridden(config, given({"generation": decoding}), "the command line")
     rows, single = read_input(args.input)
-    with claim_device(config["execution"]["device"]) as device:
+    with claim_device(config.execution.device) as device:
         summaries = summarize(
             rows, config, device, args.adapter, args.format or prompt_format, args.language
         )
@@ -91,12 +89,12 @@ def main() -> None:
         atomic_write_text(args.output, text)
 
 
-def find_config(args: argparse.Namespace) -> tuple[dict, str]:
+def find_config(args: argparse.Namespace) -> tuple[ModelConfig, str]:
     """The effective model config that the arguments name, and the prompt format to go with it.
 
     Raises UserError when they name none, or two.
     """
-    prompt_format = "chat"
+    prompt_format = None
     if args.experiment and args.checkpoint:
         raise UserError("--experiment and --checkpoint name two models; give one")
     if args.adapter is not None and not args.adapter.is_dir():
@@ -104,18 +102,18 @@ def find_config(args: argparse.Namespace) -> tuple[dict, str]:
     if args.experiment:
         config = load_config(args.experiment)
     elif args.checkpoint:
-        settings = {"checkpoint": args.checkpoint, "use_qlora": False}
-        config = deep_merge(load_yaml(BASE), {"model": settings})
+        named = {"model": {"checkpoint": args.checkpoint}, "lora": {"use_qlora": False}}
+        config = read_config(named, "the command line")
     elif args.adapter is not None:
         config, prompt_format = trained_with(args.adapter)
     else:
         raise UserError("no model is named: give --experiment, --checkpoint or --adapter")
-    if args.use_qlora is not None:
-        config["model"]["use_qlora"] = args.use_qlora
-    return finish_config(config, "the command line"), prompt_format
+    flags = given({"lora": {"use_qlora": args.use_qlora}})
+    config = overridden(config, flags, "the command line")
+    return config, prompt_format or config.dataset.format_type
 
 
-def trained_with(adapter: Path) -> tuple[dict, str]:
+def trained_with(adapter: Path) -> tuple[ModelConfig, str]:
     """Settings and prompt format of the training that an adapter came from."""
     file = adapter.absolute().parent / "run.json"
     try:
@@ -123,18 +121,12 @@ def trained_with(adapter: Path) -> tuple[dict, str]:
         config, prompt_format = record["settings"], record["cell"]["format"]
         if not isinstance(config, dict) or prompt_format not in ("instruction", "chat"):
             raise ValueError("not the record of a training")
-        # Over the defaults: the record may be older than a key.
-        return finish_config(deep_merge(load_yaml(BASE), config), file), prompt_format
+        return read_config(config, file), prompt_format  # it may be older than a key
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise UserError(
             f"{adapter}: no run.json of its training beside it; name the model it was trained "
             "from with --experiment or --checkpoint"
         ) from None
-
-
-def decoding_overrides(args: argparse.Namespace) -> dict:
-    names = ("max_new_tokens", "num_beams", "do_sample", "temperature", "top_p", "seed")
-    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
 
 def read_input(source: str) -> tuple[list[Dialogue], bool]:
@@ -158,7 +150,7 @@ def read_input(source: str) -> tuple[list[Dialogue], bool]:
 
 def summarize(
     rows: list[Dialogue],
-    config: dict,
+    config: ModelConfig,
     device: str,
     adapter: Path | None,
     prompt_format: str,
@@ -177,13 +169,13 @@ def summarize(
     prompts, shortened = build_prompts(rows, tokenizer, config, prompt_format, language)
     for row, short in zip(rows, shortened, strict=True):
         if short:
-            print(f"note: {row.fname}: shortened to fit dataset.encoder_max_len", file=sys.stderr)
+            print(f"note: {row.fname}: shortened to fit tokenizer.encoder_max_len", file=sys.stderr)
     decoding = DecodingSettings.from_config(config)
-    stops, execution = stop_token_ids(tokenizer, prompt_format), config["execution"]
+    stops, execution = stop_token_ids(tokenizer, prompt_format), config.execution
     with tempfile.TemporaryDirectory() as work:  # nothing of it is picked up again
         session = Session(Path(work), loading)
         session.prepare(
-            model, prompts, decoding, stops, execution["generation_batch"], execution["engine"]
+            model, prompts, decoding, stops, execution.generation_batch, execution.engine
         )
         results = session.generate(prompts, Path(work) / "rows.jsonl", lambda *_: None)
     texts = decode_summaries(tokenizer, [row.tokens for row in results])

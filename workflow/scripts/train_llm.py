@@ -9,7 +9,6 @@ Killed at any moment, the same command goes on from the newest whole checkpoint.
 """
 
 import argparse
-import copy
 import logging
 import os
 import sys
@@ -17,15 +16,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from yoyak.config.loading import given, load_config, overridden
+from yoyak.config.model_config import ModelConfig
+from yoyak.config.section import canonical
+from yoyak.config.study import Cell, Study, load_study, training_science
+from yoyak.errors import UserError, is_out_of_memory, run_script
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.devices import claim_devices
 from yoyak.run.provenance import fingerprint, write_run_record
 from yoyak.run.ranks import Seat, run_together
 from yoyak.run.workspace import discard, task_of, work_folder
-from yoyak.settings.cli import run_script
-from yoyak.settings.config import UserError, canonical, load_config, validate
-from yoyak.settings.faults import is_out_of_memory
-from yoyak.settings.study import Cell, Study, load_study
 from yoyak.training.tracking import check_wandb
 
 log = logging.getLogger("train_llm")
@@ -39,7 +39,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--experiment", required=True, help="a file of config/models/, without .yaml"
     )
     parser.add_argument("--study", default="embedded", help="a file of config/studies/: the data")
-    parser.add_argument("--format", default="chat", choices=["instruction", "chat"])
+    parser.add_argument(
+        "--format", choices=["instruction", "chat"], help="default: the model file's format_type"
+    )
     parser.add_argument("--augmentation", default="none", choices=["none", "templates"])
     parser.add_argument(
         "--use_instruction_augmentation",
@@ -69,10 +71,12 @@ def main() -> None:
     args = parse_arguments()
     study = load_study(args.study, debug=args.debug)
     config = effective_config(study, args)
-    cell = Cell(args.experiment, args.format, args.augmentation, args.seed)
+    cell = Cell(
+        args.experiment, args.format or config.dataset.format_type, args.augmentation, args.seed
+    )
     output = args.output_dir or Path("results/manual") / study.name / cell.run.removeprefix("runs/")
     log_file = start_log(args.experiment)
-    if config["tracking"]["wandb"]:
+    if config.tracking.wandb:
         check_wandb(project=study.name, run=cell.run.removeprefix("runs/").replace("/", "-"))
     examples = args.examples or build_examples(study, config, cell, output)
     train(study, config, cell, examples, output, log_file)
@@ -80,22 +84,15 @@ def main() -> None:
         discard(study.results, task_of("train", output))
 
 
-def effective_config(study: Study, args: argparse.Namespace) -> dict:
+def effective_config(study: Study, args: argparse.Namespace) -> ModelConfig:
     """The model's config as the study has it (or, by hand, any model's), flags laid over it."""
     known = args.experiment in study.models
     config = study.models[args.experiment] if known else load_config(args.experiment, args.debug)
-    config = copy.deepcopy(config)
-    for flag in ("use_lora", "use_qlora"):
-        if getattr(args, flag) is not None:
-            config["model"][flag] = getattr(args, flag)
+    adapters = {"use_lora": args.use_lora, "use_qlora": args.use_qlora}
     if args.use_lora is False and args.use_qlora is None:
-        config["model"]["use_qlora"] = False
-    if args.devices is not None:
-        config["execution"]["devices"] = args.devices
-        validate(config, "model", "the command line")
-    if config["model"]["use_qlora"] and not config["model"]["use_lora"]:
-        raise UserError("--use_qlora needs LoRA: 4-bit weights cannot be trained themselves")
-    return config
+        adapters["use_qlora"] = False
+    flags = {"lora": adapters, "execution": {"devices": args.devices}}
+    return overridden(config, given(flags), "the command line")
 
 
 def start_log(experiment: str) -> Path:
@@ -121,7 +118,7 @@ def write_log(file: Path | None) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
-def build_examples(study: Study, config: dict, cell: Cell, output: Path) -> Path:
+def build_examples(study: Study, config: ModelConfig, cell: Cell, output: Path) -> Path:
     """By hand: prepare the data and tokenise it as the workflow's own two steps do."""
     from build_dataset import build_dataset
     from prepare_data import prepare_data
@@ -136,7 +133,7 @@ def build_examples(study: Study, config: dict, cell: Cell, output: Path) -> Path
 class Job:
     """What a process needs in order to train one cell."""
 
-    config: dict
+    config: ModelConfig
     cell: Cell
     examples: list[Path]  # of training and selection
     inputs: list[Path]
@@ -147,20 +144,20 @@ class Job:
 
 
 def train(
-    study: Study, config: dict, cell: Cell, examples: Path, output: Path, log_file: Path
+    study: Study, config: ModelConfig, cell: Cell, examples: Path, output: Path, log_file: Path
 ) -> None:
     """Train, keep the best checkpoint, and move final_model/, the log and run.json into place."""
     files = [examples / "train.safetensors", examples / "selection.safetensors"]
     for file in files:
         if not file.is_file():
             raise UserError(f"{file}: no such file; build the examples first (build_dataset.py)")
-    inputs = [*files, *resolve_checkpoint(config["model"]).weight_files()]
-    science = {name: config[name] for name in ("model", "lora", "training")}
-    key = fingerprint("train", canonical({**science, "seed": cell.seed}), inputs)
+    inputs = [*files, *resolve_checkpoint(config.model).weight_files()]
+    science = canonical({**training_science(config), "seed": cell.seed})
+    key = fingerprint("train", science, inputs)
     task = task_of("train", output)
-    execution = config["execution"]
+    execution = config.execution
     with (
-        claim_devices(execution["device"], execution["devices"]) as devices,
+        claim_devices(execution.device, execution.devices) as devices,
         work_folder(study.results, task, key) as work,
     ):
         # Packs differ in length: else the freed pieces of one would not fit the next.
@@ -228,12 +225,12 @@ def write_record(job: Job, trainer, resumed: int, peak: float) -> None:
     write_run_record(
         job.output / "run.json",
         step="train",
-        settings=job.config,
+        settings=job.config.model_dump(),
         inputs=job.inputs,
         cell=job.cell.record(),
         seed=job.cell.seed,
         fingerprint=job.key,
-        checkpoint_commit=resolve_checkpoint(job.config["model"]).commit(),
+        checkpoint_commit=resolve_checkpoint(job.config.model).commit(),
         target_modules=adapted_modules(trainer.model),
         execution=trainer.plan.record(),
         engine=trainer.plan.runs(),

@@ -13,7 +13,7 @@ A template that refuses or drops a system message gets its sentence at the head 
 from dataclasses import dataclass
 
 from yoyak.data.chat_templates import render_conversations, template_place
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 
 DIALOGUE = "⟦dialogue⟧"
 ANSWER = "⟦answer⟧"

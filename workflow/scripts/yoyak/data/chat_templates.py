@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from yoyak.data import template_child
-from yoyak.settings.config import UserError, display, one_line
+from yoyak.errors import UserError, display, one_line
 
 LONGEST_TEMPLATE = 1_000_000  # characters; real ones have some thousands
 WAIT = 120  # seconds for a process that may compute for 5: a busy machine

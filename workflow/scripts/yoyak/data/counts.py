@@ -3,21 +3,22 @@
 import json
 from pathlib import Path
 
+from yoyak.config.model_config import ModelConfig
+from yoyak.config.study import Cell, Study
 from yoyak.data.prompts import AUGMENTATIONS
 from yoyak.data.reading import read_records
 from yoyak.data.rows import wanted_columns
 from yoyak.data.splits import raw_file
-from yoyak.settings.config import UserError
-from yoyak.settings.study import Cell, Study
+from yoyak.errors import UserError
 
 USUAL_TOKENS = 330  # an example of the Korean DialogSum data, prompt and answer
 USUAL_ROWS = {"train": 12_457, "dev": 499, "test": 499}  # of that data
 
 
-def count_tokens(study: Study, cell: Cell, config: dict) -> tuple[int, int, int]:
+def count_tokens(study: Study, cell: Cell, config: ModelConfig) -> tuple[int, int, int]:
     """(examples, their tokens, tokens of the longest) of a cell's training set."""
-    limits = config["dataset"]
-    longest = limits["encoder_max_len"] + limits["decoder_max_len"]
+    limits = config.tokenizer
+    longest = limits.encoder_max_len + limits.decoder_max_len
     place = f"examples/{cell.model}/{cell.format}/{cell.augmentation}/statistics.json"
     built = study.results / place
     if built.is_file():
@@ -31,8 +32,8 @@ def count_dialogues(study: Study) -> int:
     """Dialogues to train on, after a slice is held out."""
     if (study.results / "data" / "train.csv").is_file():
         return count_rows(study, "train")
-    data = study.settings["data"]
-    held_out = data["selection_fraction"] if data["selection"] == "held_out" else 0
+    data = study.settings.data
+    held_out = data.selection_fraction if data.selection == "held_out" else 0
     return max(1, round(count_rows(study, "train") * (1 - held_out)))
 
 
@@ -44,8 +45,8 @@ def count_rows(study: Study, split: str) -> int:
     if _absent(study, split):
         count = USUAL_ROWS[split]
     else:
-        data = study.settings["data"]
-        names = wanted_columns(data["columns"])
+        data = study.settings.data
+        names = wanted_columns(data.columns.model_dump())
         count = len(read_records(raw_file(study.source, data, split), names)[0])
     return min(count, study.row_limits[split]) if study.row_limits else count
 
@@ -53,9 +54,9 @@ def count_rows(study: Study, split: str) -> int:
 def absent_splits(study: Study) -> dict[str, int]:
     """Files of the study's data that are not there, and how many rows are assumed of each."""
     return {
-        study.settings["data"][split]: USUAL_ROWS[split]
+        getattr(study.settings.data, split): USUAL_ROWS[split]
         for split in USUAL_ROWS
-        if study.settings["data"][split] and _absent(study, split)
+        if getattr(study.settings.data, split) and _absent(study, split)
     }
 
 
@@ -64,7 +65,7 @@ def _absent(study: Study, split: str) -> bool:
     if (study.results / "data" / f"{split}.csv").is_file():
         return False
     try:
-        raw_file(study.source, study.settings["data"], split)
+        raw_file(study.source, study.settings.data, split)
     except UserError:
         return True
     return False

@@ -17,7 +17,7 @@ from pathlib import Path
 from yoyak.data.cleaning import clean_text
 from yoyak.data.reading import read_records
 from yoyak.data.rows import OPTIONAL_COLUMNS, BadRows, Record, quote, wanted_columns
-from yoyak.settings.config import UserError, display
+from yoyak.errors import UserError, display
 
 SPEAKER_TAG = re.compile(r"^(#[^#\s]{1,40}#)\s*[:：]", re.MULTILINE)
 _MAX_NAME = 200  # characters of an fname: it becomes a key of submissions and reports

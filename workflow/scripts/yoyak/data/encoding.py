@@ -10,11 +10,12 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from yoyak.config.model_config import ModelConfig
 from yoyak.data.control_tokens import control_token_pattern, defuse
 from yoyak.data.dialogues import SPEAKER_TAG
 from yoyak.data.framing import HeadSwap, encode_framed, encode_texts
 from yoyak.data.prompts import PromptFrame, prompt_frames, supervised_stop_id
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 
 SMALLEST_ROOM = 16  # tokens that must be left for the dialogue
 _CHARACTERS_PER_TOKEN = 64  # no real text has longer tokens on average
@@ -31,29 +32,29 @@ class Prompt:
 
 
 def build_prompts(
-    dialogues: Sequence, tokenizer, config: dict, prompt_format: str, language: str
+    dialogues: Sequence, tokenizer, config: ModelConfig, prompt_format: str, language: str
 ) -> tuple[list[list[int]], list[bool]]:
     """Generation prompts of `Dialogue` rows: token ids (BOS included once) and what was shortened.
 
     Args:
-        config: effective model config; dataset.encoder_max_len and truncate_dialogue are read.
+        config: effective model config; encoder_max_len and truncate_dialogue are read.
 
     Raises UserError as `encode_prompts` and `prompt_frames` do.
     """
     frame = prompt_frames(tokenizer, prompt_format, language)[0]
     texts = [row.dialogue for row in dialogues]
-    prompts = encode_prompts(texts, [frame], tokenizer, config["dataset"])[0]
+    prompts = encode_prompts(texts, [frame], tokenizer, config)[0]
     return [prompt.input_ids for prompt in prompts], [prompt.shortened for prompt in prompts]
 
 
 def encode_prompts(
-    dialogues: Sequence[str], frames: Sequence[PromptFrame], tokenizer, settings: dict
+    dialogues: Sequence[str], frames: Sequence[PromptFrame], tokenizer, config: ModelConfig
 ) -> list[list[Prompt]]:
-    """For each frame, one prompt per dialogue text of at most settings["encoder_max_len"] tokens.
+    """For each frame, one prompt per dialogue text of at most `encoder_max_len` tokens.
 
     Raises UserError when a frame leaves less than 16 tokens for the dialogue.
     """
-    limit, side = settings["encoder_max_len"], settings["truncate_dialogue"]
+    limit, side = config.tokenizer.encoder_max_len, config.dataset.truncate_dialogue
     control_tokens = control_token_pattern(tokenizer)
     fitters = [_Fitter(tokenizer, frame, limit, side) for frame in frames]
     swaps = [HeadSwap(tokenizer, frames[0], frame) for frame in frames[1:]]
@@ -97,7 +98,7 @@ class _Fitter:
         self.room = limit - frame_tokens
         if self.room < SMALLEST_ROOM:
             raise UserError(
-                f"dataset.encoder_max_len: {limit} tokens, of which the prompt's frame takes "
+                f"tokenizer.encoder_max_len: {limit} tokens, of which the prompt's frame takes "
                 f"{frame_tokens}: at least {SMALLEST_ROOM} must be left for the dialogue; raise it"
             )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from yoyak.data.rows import BadRows, NameTwice, Record, flat, quote
-from yoyak.settings.config import UserError, display
+from yoyak.errors import UserError, display
 
 TOO_MUCH = "not JSON that can be read (too deep, or a number too long)"
 

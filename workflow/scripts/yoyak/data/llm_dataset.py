@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from yoyak.config.model_config import ModelConfig
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.encoding import encode_answers, encode_prompts
 from yoyak.data.prompts import AUGMENTATIONS, prompt_frames
-from yoyak.settings.config import UserError, display
+from yoyak.errors import UserError, display
 
 IGNORED = -100  # label of a position that carries no loss
 _TENSORS = {
@@ -38,7 +39,7 @@ class LLMSummarizationDataset(Dataset):
 
     Args:
         dialogues: rows with at least one summary; the first is the answer.
-        config: effective model config; its section `dataset` is read.
+        config: effective model config; its sections `tokenizer` and `dataset` are read.
         prompt_format: "instruction" or "chat". language: "ko" or "en".
 
     Raises:
@@ -52,7 +53,7 @@ class LLMSummarizationDataset(Dataset):
         self,
         dialogues: Sequence[Dialogue],
         tokenizer,
-        config: dict,
+        config: ModelConfig,
         prompt_format: str = "instruction",
         language: str = "ko",
     ) -> None:
@@ -65,9 +66,7 @@ class LLMSummarizationDataset(Dataset):
         examples: list = [None] * (count * len(texts))
         prompt_lengths = np.zeros(len(examples), dtype=np.int32)
         shortened = np.zeros(len(examples), dtype=bool)
-        for number, prompts in enumerate(
-            encode_prompts(texts, frames, tokenizer, config["dataset"])
-        ):
+        for number, prompts in enumerate(encode_prompts(texts, frames, tokenizer, config)):
             for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
                 place = index * count + number
                 examples[place] = np.array(prompt.input_ids + answer, dtype=np.int32)
@@ -84,10 +83,12 @@ class LLMSummarizationDataset(Dataset):
             "format": prompt_format,
             "language": language,
             "augmentation": self.augmentation,
-            **{key: config["dataset"][key] for key in sorted(config["dataset"])},
+            "decoder_max_len": config.tokenizer.decoder_max_len,
+            "encoder_max_len": config.tokenizer.encoder_max_len,
+            "truncate_dialogue": config.dataset.truncate_dialogue,
             "requests": [frame.request for frame in frames],
             "dialogues": len(texts),
-            **_count(lengths, prompt_lengths, shortened, config["dataset"]["decoder_max_len"]),
+            **_count(lengths, prompt_lengths, shortened, config.tokenizer.decoder_max_len),
         }
 
     def __len__(self) -> int:
@@ -154,7 +155,7 @@ class InstructionAugmentedDataset(LLMSummarizationDataset):
 def create_llm_dataset(
     dialogues: Sequence[Dialogue],
     tokenizer,
-    config: dict,
+    config: ModelConfig,
     prompt_format: str = "instruction",
     augmentation: str = "none",
     language: str = "ko",

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from functools import cache
 
+from yoyak.config.model_config import ModelConfig
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.encoding import build_prompts
 from yoyak.data.llm_dataset import IGNORED, LLMSummarizationDataset
 from yoyak.data.prompts import stop_token_ids
 
 
-def preview(row: Dialogue, tokenizer, config: dict, prompt_format: str, language: str) -> str:
+def preview(
+    row: Dialogue, tokenizer, config: ModelConfig, prompt_format: str, language: str
+) -> str:
     """One dialogue's generation prompt and, if it has a summary, the tokens of its example.
 
     Raises UserError as `build_prompts` and LLMSummarizationDataset do.

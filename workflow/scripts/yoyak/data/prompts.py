@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from yoyak.data.chat_frames import USER_MESSAGE, TemplateTexts, read_template
 from yoyak.data.chat_templates import template_place
 from yoyak.data.control_tokens import control_tokens_in
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 
 log = logging.getLogger(__name__)
 

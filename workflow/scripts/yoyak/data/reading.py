@@ -12,7 +12,7 @@ from pathlib import Path
 
 from yoyak.data.json_rows import read_json
 from yoyak.data.rows import BadRows, NameTwice, Record, column_name, flat, quote
-from yoyak.settings.config import UserError, display
+from yoyak.errors import UserError, display
 
 CSV_FILES = (".csv", ".tsv")
 JSON_FILES = (".json", ".jsonl", ".ndjson")

@@ -6,7 +6,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from yoyak.settings.config import UserError, display
+from yoyak.errors import UserError, display
 
 BAD_ROWS_IN_WORDS = 5  # bad rows told in words; the others by their numbers
 LONGEST_LINE_LIST = 2000  # characters

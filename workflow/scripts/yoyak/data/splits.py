@@ -7,25 +7,26 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from yoyak.config.study_settings import Data
 from yoyak.data.dialogues import Dialogue
-from yoyak.settings.config import PROJECT_ROOT, UserError
+from yoyak.errors import PROJECT_ROOT, UserError
 
 
-def raw_file(study: str, settings: dict, split: str) -> Path:
+def raw_file(study: str, settings: Data, split: str) -> Path:
     """Where a split's raw file lies: relative to the working directory, else to the project.
 
     Raises UserError that says what to put where.
     """
-    named = settings[split]
+    named = getattr(settings, split)
     # Files that were made on a Mac may have decomposed Hangul in their names.
     forms = dict.fromkeys((named, *(unicodedata.normalize(form, named) for form in ("NFC", "NFD"))))
     for path in (root / form for form in forms for root in (Path(), PROJECT_ROOT)):
         with contextlib.suppress(OSError, ValueError):  # too long, or no path at all
             if path.exists():
                 return path
-    columns = settings["columns"]
-    needed = [columns["fname"], columns["dialogue"]]
-    needed += [columns["summaries"][0]] if split != "test" else []
+    columns = settings.columns
+    needed = [columns.fname, columns.dialogue]
+    needed += [columns.summaries[0]] if split != "test" else []
     raise UserError(
         f"study '{study}': data.{split}: {named[:200]} does not exist; put the {split} split "
         f"there (.csv, .jsonl or .json, UTF-8, columns {', '.join(needed)}) or correct the path in "

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from yoyak.errors import UserError, device_fault, is_out_of_memory, one_line
 from yoyak.models.reference import (
     LOGITS_TOLERANCE,
     causal_lm,
@@ -21,8 +22,6 @@ from yoyak.models.reference import (
     spread,
     undisturbed,
 )
-from yoyak.settings.config import UserError, one_line
-from yoyak.settings.faults import device_fault, is_out_of_memory
 
 STEPS = 3  # tokens decoded after each prompt
 LONGEST = 8192  # tokens of a row; eager attention needs memory with its square
@@ -116,7 +115,7 @@ class Reference:
         if not logits.isfinite().all():
             cure = "its weights are damaged: fetch them again"
             if self.dtype == torch.float16:
-                cure = "set model.compute_dtype: bfloat16"
+                cure = "set model.dtype: bf16"
             raise UserError(
                 f"the model's own forward gives no finite logits in {self.dtype}; {cure}"
             )

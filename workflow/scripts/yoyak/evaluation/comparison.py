@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from yoyak.config.study_settings import Metric
 from yoyak.evaluation.scoring import tidy
 from yoyak.evaluation.statistics import (
     hierarchical_interval,
@@ -55,7 +56,7 @@ def comparisons(cells: Sequence[CellKey]) -> list[Comparison]:
 
 
 def difference_rows(
-    cells: Scores, groups: Sequence[str], metric: dict, *, by_group: bool = False
+    cells: Scores, groups: Sequence[str], metric: Metric, *, by_group: bool = False
 ) -> list[dict]:
     """Rows of differences.csv: paired over dialogues, on the 0–100 scale of rouge_mean.
 
@@ -82,7 +83,7 @@ def difference_rows(
     return _with_holm([row for rows in zip(*tested, strict=True) for row in rows], metric)
 
 
-def seed_rows(cells: Scores, metric: dict) -> list[dict]:
+def seed_rows(cells: Scores, metric: Metric) -> list[dict]:
     """Rows of seeds.csv: mean ± sd over seeds, and intervals over seeds and dialogues together.
 
     Empty unless some cell has two seeds or more.
@@ -102,7 +103,7 @@ def seed_rows(cells: Scores, metric: dict) -> list[dict]:
             rows.append({**label, "tokenizer": tokenizer, **_over_seeds(scores, metric)})
             if zero_shot is not None:
                 differences = scores - 100 * zero_shot[tokenizer].mean(axis=1)
-                over = hierarchical_interval(differences, metric["resamples"], metric["seed"])
+                over = hierarchical_interval(differences, metric.resamples, metric.seed)
                 rows[-1].update(
                     difference=tidy(over.mean),
                     difference_ci_low=tidy(over.low),
@@ -111,10 +112,10 @@ def seed_rows(cells: Scores, metric: dict) -> list[dict]:
     return rows
 
 
-def _paired(labels: list[dict], differences: np.ndarray, metric: dict) -> list[dict]:
+def _paired(labels: list[dict], differences: np.ndarray, metric: Metric) -> list[dict]:
     """Each label with the mean, interval and p of its column of differences, shape (n, labels)."""
-    found = intervals(differences, metric["resamples"], metric["seed"])
-    p_values = sign_flip_p_values(differences, FLIPS, metric["seed"])
+    found = intervals(differences, metric.resamples, metric.seed)
+    p_values = sign_flip_p_values(differences, FLIPS, metric.seed)
     return [
         {
             **label,
@@ -128,9 +129,9 @@ def _paired(labels: list[dict], differences: np.ndarray, metric: dict) -> list[d
     ]
 
 
-def _with_holm(rows: list[dict], metric: dict) -> list[dict]:
+def _with_holm(rows: list[dict], metric: Metric) -> list[dict]:
     method = (
-        f"paired; expanded-percentile bootstrap, {metric['resamples']} resamples; "
+        f"paired; expanded-percentile bootstrap, {metric.resamples} resamples; "
         f"sign-flip test, {FLIPS} flips; Holm over {len(rows)}"
     )
     corrected = holm(np.array([row["p_value"] for row in rows]))
@@ -140,8 +141,8 @@ def _with_holm(rows: list[dict], metric: dict) -> list[dict]:
     ]
 
 
-def _over_seeds(scores: np.ndarray, metric: dict) -> dict:
-    over = hierarchical_interval(scores, metric["resamples"], metric["seed"])
+def _over_seeds(scores: np.ndarray, metric: Metric) -> dict:
+    over = hierarchical_interval(scores, metric.resamples, metric.seed)
     return {
         "seeds": len(scores),
         "n": scores.shape[1],

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from yoyak.config.study_settings import Metric
 from yoyak.data.dialogues import Dialogue
 from yoyak.evaluation.rouge import MEASURES, Rouge
 from yoyak.evaluation.scoring import summaries_by_group
@@ -84,15 +85,15 @@ def context_scores(
     return scores
 
 
-def context_rows(dialogues: Sequence[Dialogue], metric: dict) -> list[dict]:
+def context_rows(dialogues: Sequence[Dialogue], metric: Metric) -> list[dict]:
     """Rows of context.csv: floors and ceiling under every tokenizer, of all and of each group."""
     references = [dialogue.summaries for dialogue in dialogues]
     texts = [dialogue.dialogue for dialogue in dialogues]
     groups = [dialogue.group for dialogue in dialogues]
     rows = []
-    for tokenizer in metric["tokenizers"]:
-        rouge = Rouge(tokenizer, metric["references"])
-        for name, scores in context_scores(rouge, references, texts, metric["seed"]).items():
+    for tokenizer in metric.tokenizers:
+        rouge = Rouge(tokenizer, metric.references)
+        for name, scores in context_scores(rouge, references, texts, metric.seed).items():
             found = summaries_by_group(scores, groups, metric)
             label = {"name": name, "tokenizer": tokenizer}
             rows.append({**label, "group": "all", **found["all"]})

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from yoyak.config.model_config import ModelConfig
+
 
 @dataclass(frozen=True)
 class DecodingSettings:
@@ -22,11 +24,11 @@ class DecodingSettings:
     seed: int = 42
 
     @classmethod
-    def from_config(cls, config: dict) -> "DecodingSettings":
-        """From an effective model config; `max_new_tokens: null` means dataset.decoder_max_len."""
-        settings = dict(config["generation"])
+    def from_config(cls, config: ModelConfig) -> "DecodingSettings":
+        """From a model config; `max_new_tokens: null` means tokenizer.decoder_max_len."""
+        settings = config.generation.model_dump()
         if settings["max_new_tokens"] is None:
-            settings["max_new_tokens"] = config["dataset"]["decoder_max_len"]
+            settings["max_new_tokens"] = config.tokenizer.decoder_max_len
         return cls(**settings)
 
     def as_dict(self) -> dict:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 import torch
 
+from yoyak.errors import UserError, is_out_of_memory
 from yoyak.evaluation.check import LONGEST, Reference
 from yoyak.evaluation.decoding import DecodingSettings, Generated
 from yoyak.evaluation.generation_plan import (
@@ -26,8 +27,6 @@ from yoyak.evaluation.generation_plan import (
 from yoyak.evaluation.plain_generation import PlainGenerator
 from yoyak.evaluation.slot_generation import Generator
 from yoyak.models.reference import causal_lm
-from yoyak.settings.config import UserError
-from yoyak.settings.faults import is_out_of_memory
 
 # What is tried, from the fastest to the reference itself. The default attention of some classes
 # leaves out what their eager one does; padding changes the rows of some; and what some cache

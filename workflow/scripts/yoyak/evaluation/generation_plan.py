@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
+from yoyak.errors import UserError
 from yoyak.evaluation.decoding import DecodingSettings, Generated
 from yoyak.models.reference import EAGER, causal_lm
 from yoyak.run.memory import ModelShape
-from yoyak.settings.config import UserError
 
 OnRow = Callable[[int, Generated], None]
 
@@ -127,7 +127,7 @@ def plan_generation(
             raise UserError(
                 f"one summary of {capacity} tokens needs {row / 1e9:.1f} GB beside the weights and "
                 "there is less free memory; set execution.base_weights to nf4, or make "
-                "dataset.encoder_max_len smaller"
+                "tokenizer.encoder_max_len smaller"
             )
     slots = max(1, min(batch, len(prompt_lengths) * decoding.num_beams))
     return GenerationPlan(
@@ -157,7 +157,7 @@ def check_positions(model, needed: int) -> None:
         if learned and isinstance(part, torch.nn.Embedding) and known and needed > known:
             raise UserError(
                 f"model type '{config.model_type}' knows {known} positions, the longest prompt "
-                f"with its summary takes {needed}: make dataset.encoder_max_len or "
+                f"with its summary takes {needed}: make tokenizer.encoder_max_len or "
                 "generation.max_new_tokens smaller"
             )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
+from yoyak.config.model_config import ModelConfig
 from yoyak.models.lora_loader import LoRALoader
 from yoyak.run.execution import GPU_RESERVE, available_threads
 
@@ -30,25 +31,25 @@ class LoadingPlan:
         return asdict(self)
 
 
-def plan_loading(config: dict, device: str) -> LoadingPlan:
+def plan_loading(config: ModelConfig, device: str) -> LoadingPlan:
     """Choose number type and base weights for `device` ("cpu" or "cuda:0").
 
     The base is dequantised once where it fits beside a few rows, otherwise it stays NF4.
     """
-    execution, dtype = config["execution"], config["model"]["compute_dtype"]
+    execution, dtype = config.execution, config.model.compute_dtype
     cuda = device.startswith("cuda")
     if not cuda:
         dtype = "float32"
     elif dtype == "bfloat16" and not torch.cuda.is_bf16_supported(including_emulation=False):
         dtype = "float16"
     shape = LoRALoader(config).decoder.shape
-    threads = execution["threads"]
+    threads = execution.threads
     if threads == "auto":
         threads = 1 if shape.linear_parameters < SHARED_FROM else available_threads()
-    base_weights = execution["base_weights"]
+    base_weights = execution.base_weights
     if base_weights == "auto":
         base_weights = "dequantized"
-        if cuda and config["model"]["use_qlora"]:
+        if cuda and config.lora.use_qlora:
             # While the base is dequantised both forms are there for a moment.
             weights = shape.linear_parameters * 0.6 + shape.parameters * 2
             if weights + GPU_RESERVE + LEAST_ROOM > torch.cuda.mem_get_info()[0]:
@@ -61,7 +62,7 @@ def plan_loading(config: dict, device: str) -> LoadingPlan:
     )
 
 
-def load_model(config: dict, plan: LoadingPlan, adapter: Path | None = None):
+def load_model(config: ModelConfig, plan: LoadingPlan, adapter: Path | None = None):
     """(model, tokenizer), the adapter merged unless the base stays NF4; sets torch's threads."""
     torch.set_num_threads(plan.threads)
     logging.set_verbosity_error()  # what dequantising does is said in the docs, not at each start

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
+from yoyak.errors import is_out_of_memory
 from yoyak.evaluation.decoding import DecodingSettings, Generated, choose_tokens, draw_uniforms
 from yoyak.evaluation.generation_plan import (
     GenerationPlan,
@@ -19,7 +20,6 @@ from yoyak.evaluation.generation_plan import (
     too_many_rows,
 )
 from yoyak.models.reference import attention_of, causal_lm, forget_longer_rows
-from yoyak.settings.faults import is_out_of_memory
 
 
 class PlainGenerator:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from yoyak.settings.config import UserError, display
+from yoyak.errors import UserError, display
 
 FINISHES = ("stop", "length")
 

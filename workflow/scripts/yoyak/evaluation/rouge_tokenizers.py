@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib import metadata
 
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 
 # #Person1# names a speaker, #PhoneNumber# stands for what was masked. A tag's letters are Latin,
 # or Hangul with a number: `#은#` between two broken tags is no tag.

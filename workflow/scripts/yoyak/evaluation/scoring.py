@@ -15,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from yoyak.config.study_settings import Metric
 from yoyak.data.dialogues import Dialogue
+from yoyak.errors import UserError, display
 from yoyak.evaluation.diagnostics import RATES, diagnose, summarise
 from yoyak.evaluation.prediction_files import Prediction
 from yoyak.evaluation.rouge import MEASURES, Rouge
 from yoyak.evaluation.statistics import intervals
-from yoyak.settings.config import UserError, display
 
 SCORE_COLUMNS = ("fname", "group", "tokenizer", *MEASURES, "rouge_mean")
 INTERVAL_METHOD = "95 % bootstrap over dialogues (expanded percentile)"
@@ -39,7 +40,7 @@ class CellScores:
 
 
 def score_cell(
-    predictions: Sequence[Prediction], dialogues: Sequence[Dialogue], metric: dict, cell: dict
+    predictions: Sequence[Prediction], dialogues: Sequence[Dialogue], metric: Metric, cell: dict
 ) -> CellScores:
     """Score one prediction a dialogue, both in the same order.
 
@@ -51,8 +52,8 @@ def score_cell(
     texts = [prediction.prediction for prediction in predictions]
     groups = [dialogue.group for dialogue in dialogues]
     scores, of_tokenizers, engines = {}, {}, {}
-    for name in metric["tokenizers"]:
-        engines[name] = Rouge(name, metric["references"])
+    for name in metric.tokenizers:
+        engines[name] = Rouge(name, metric.references)
         scores[name] = engines[name].score_all(references, texts)
         of_tokenizers[name] = {
             "signature": engines[name].signature(references),
@@ -60,7 +61,7 @@ def score_cell(
         }
     figures = [
         diagnose(
-            prediction, dialogue.summaries, dialogue.dialogue, engines[metric["primary"]].tokenize
+            prediction, dialogue.summaries, dialogue.dialogue, engines[metric.primary].tokenize
         )
         for prediction, dialogue in zip(predictions, dialogues, strict=True)
     ]
@@ -68,11 +69,11 @@ def score_cell(
         "cell": cell,
         "n": len(texts),
         "empty": sum(not text.strip() for text in texts),
-        "primary": metric["primary"],
+        "primary": metric.primary,
         "interval": {
             "method": INTERVAL_METHOD,
-            "resamples": metric["resamples"],
-            "seed": metric["seed"],
+            "resamples": metric.resamples,
+            "seed": metric.seed,
         },
         "tokenizers": of_tokenizers,
         "diagnostics": {key: tidy(value) for key, value in summarise(figures, predictions).items()},
@@ -81,7 +82,7 @@ def score_cell(
     return CellScores(fnames, groups, scores, figures, summary)
 
 
-def summaries_by_group(scores: np.ndarray, groups: Sequence[str], metric: dict) -> dict:
+def summaries_by_group(scores: np.ndarray, groups: Sequence[str], metric: Metric) -> dict:
     """{"all": summary, "groups": {group: summary}}; unnamed groups are in "all" only.
 
     Rows of `scores`, shape (n, 3), that are NaN (no ceiling) are left out and not counted.
@@ -96,14 +97,14 @@ def summaries_by_group(scores: np.ndarray, groups: Sequence[str], metric: dict) 
     return {"all": summarise_scores(scores[defined], metric), "groups": of_groups}
 
 
-def summarise_scores(scores: np.ndarray, metric: dict) -> dict:
+def summarise_scores(scores: np.ndarray, metric: Metric) -> dict:
     """Mean F1 × 100 of each measure, their mean and sum, and the interval of rouge_mean.
 
     `scores` is 0–1, shape (n, 3).
     """
     scores = 100 * scores
     means = scores.mean(axis=0)
-    of_mean = intervals(scores.mean(axis=1, keepdims=True), metric["resamples"], metric["seed"])[0]
+    of_mean = intervals(scores.mean(axis=1, keepdims=True), metric.resamples, metric.seed)[0]
     return {
         "n": len(scores),
         **{measure: tidy(value) for measure, value in zip(MEASURES, means, strict=True)},

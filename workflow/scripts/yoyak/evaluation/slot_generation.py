@@ -17,6 +17,7 @@ from itertools import accumulate
 
 import torch
 
+from yoyak.errors import UserError, is_out_of_memory
 from yoyak.evaluation.decode_cache import SLOT_ATTENTION, SlotBatch, SlotCache
 from yoyak.evaluation.decoding import DecodingSettings, Generated, choose_tokens, draw_uniforms
 from yoyak.evaluation.fused_forward import make_forward
@@ -27,8 +28,6 @@ from yoyak.evaluation.generation_plan import (
     too_many_rows,
 )
 from yoyak.models.reference import attention_of, causal_lm
-from yoyak.settings.config import UserError
-from yoyak.settings.faults import is_out_of_memory
 
 
 @dataclass(eq=False)

@@ -13,9 +13,10 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.pytorch_utils import Conv1D
 
+from yoyak.config.model_config import ModelSettings
+from yoyak.errors import UserError, one_line
 from yoyak.models.checkpoints import Checkpoint, hub_error, refuse_quantised
 from yoyak.run.memory import ModelShape
-from yoyak.settings.config import UserError, one_line
 
 log = logging.getLogger(__name__)
 SEVEN = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -68,7 +69,7 @@ class Decoder:
         return replace(shape, unquantised=shape.unquantised + weights - shape.parameters)
 
 
-def find_decoder(checkpoint: Checkpoint, model: dict) -> Decoder:
+def find_decoder(checkpoint: Checkpoint, model: ModelSettings) -> Decoder:
     """The causal language model in a checkpoint; of a multimodal one its text model.
 
     Args:
@@ -83,7 +84,7 @@ def find_decoder(checkpoint: Checkpoint, model: dict) -> Decoder:
         )
     except Exception as error:
         raise hub_error(model, error) from error
-    where = f"model.checkpoint '{model['checkpoint']}'"
+    where = f"model.checkpoint '{model.checkpoint}'"
     quantised = getattr(config, "quantization_config", None)
     if isinstance(quantised, dict) and "gguf_file" not in checkpoint.kwargs:
         refuse_quantised(quantised.get("quant_method"), where)

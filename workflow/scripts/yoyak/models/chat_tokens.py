@@ -1,6 +1,6 @@
 """Chat templates for tokenizers that have none, and the tokens that they need."""
 
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 
 LLAMA_TEMPLATE = (
     "{{ bos_token or '' }}{% for message in messages %}"

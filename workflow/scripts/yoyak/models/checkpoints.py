@@ -9,8 +9,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from yoyak.config.model_config import ModelSettings
+from yoyak.errors import PROJECT_ROOT, UserError, one_line
 from yoyak.models.weight_files import check_gguf, check_shards
-from yoyak.settings.config import PROJECT_ROOT, UserError, one_line
 
 log = logging.getLogger(__name__)
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
@@ -51,7 +52,7 @@ class Checkpoint:
         return Path(found).parent.name if isinstance(found, str) else None
 
 
-def resolve_checkpoint(model: dict) -> Checkpoint:
+def resolve_checkpoint(model: ModelSettings) -> Checkpoint:
     """Turn `model.checkpoint` into a Checkpoint, checking a local one before anything loads.
 
     Forms: `owner/name` on the Hub (with `model.revision`), a local folder, a `.gguf` file, or
@@ -61,7 +62,7 @@ def resolve_checkpoint(model: dict) -> Checkpoint:
     Raises:
         UserError: no such folder or package, no safetensors, pickled weights only, a missing shard.
     """
-    text, found = model["checkpoint"], None
+    text, found = model.checkpoint, None
     if text.startswith("package:"):
         return _local(_in_package(text), text)
     with contextlib.suppress(OSError, RuntimeError, ValueError):  # too long, ~stranger, a NUL byte
@@ -74,9 +75,9 @@ def resolve_checkpoint(model: dict) -> Checkpoint:
             f"model.checkpoint '{one_line(text)[:200]}': no such file or folder, and not a Hub id "
             "(owner/name); write the path from the project's root"
         )
-    if not model["revision"]:
+    if not model.revision:
         _warn_unpinned(text)
-    revision = {"revision": model["revision"]} if model["revision"] else {}
+    revision = {"revision": model.revision} if model.revision else {}
     return Checkpoint(name=text, kwargs=revision, local=False)
 
 
@@ -90,7 +91,7 @@ def _warn_unpinned(name: str) -> None:
     )
 
 
-def reach(checkpoint: Checkpoint, model: dict) -> Checkpoint:
+def reach(checkpoint: Checkpoint, model: ModelSettings) -> Checkpoint:
     """Ask the Hub for the checkpoint once, so that a Hub that is away or refuses is known at once.
 
     transformers asks for one file after the other, each with retries: minutes, when none answers.
@@ -127,7 +128,7 @@ def _ask_hub(name: str, revision: str | None) -> Exception | None:
     return None
 
 
-def hub_error(model: dict, error: Exception) -> UserError:
+def hub_error(model: ModelSettings, error: Exception) -> UserError:
     """Say in words why a checkpoint or its tokenizer could not be had or read."""
     names = {kind.__name__ for part in _chain(error) for kind in type(part).__mro__}
     text = one_line(error)
@@ -135,8 +136,8 @@ def hub_error(model: dict, error: Exception) -> UserError:
     by_text = [cure for _, said, cure in _CURES if any(part in text.lower() for part in said)]
     otherwise = f"it cannot be loaded ({type(error).__name__}: {{text}})"
     cure = [*by_class, *by_text, otherwise][0]
-    cure = cure.format(revision=model["revision"], text=text[:300])
-    return UserError(f"model.checkpoint '{model['checkpoint']}': {cure}")
+    cure = cure.format(revision=model.revision, text=text[:300])
+    return UserError(f"model.checkpoint '{model.checkpoint}': {cure}")
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
@@ -261,5 +262,5 @@ def refuse_quantised(method: object, where: str) -> None:
     if method is not None:
         raise UserError(
             f"{where}: its weights are already quantised ({one_line(method)[:40]}); name the "
-            "16-bit checkpoint, which model.use_qlora quantises itself"
+            "16-bit checkpoint, which lora.use_qlora quantises itself"
         )

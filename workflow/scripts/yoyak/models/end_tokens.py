@@ -5,13 +5,14 @@ import json
 import logging
 from pathlib import Path
 
+from yoyak.config.model_config import ModelSettings
+from yoyak.errors import UserError, display, one_line
 from yoyak.models.checkpoints import Checkpoint, hub_error
-from yoyak.settings.config import UserError, display, one_line
 
 log = logging.getLogger(__name__)
 
 
-def named_end_ids(checkpoint: Checkpoint, model: dict, tokenizer) -> list[int]:
+def named_end_ids(checkpoint: Checkpoint, model: ModelSettings, tokenizer) -> list[int]:
     """Token ids at which a summary ends by the checkpoint's own word; no weights are read.
 
     A single id that transformers copied out of a model class (LlamaConfig has 2 unless told
@@ -37,7 +38,7 @@ def named_end_ids(checkpoint: Checkpoint, model: dict, tokenizer) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-def _read(checkpoint: Checkpoint, name: str, model: dict) -> dict:
+def _read(checkpoint: Checkpoint, name: str, model: ModelSettings) -> dict:
     """A JSON file of the checkpoint; {} where it has none."""
     file = Path(checkpoint.name) / name if checkpoint.local else _fetch(checkpoint, name, model)
     if file is None or not file.is_file():
@@ -52,7 +53,7 @@ def _read(checkpoint: Checkpoint, name: str, model: dict) -> dict:
     return settings
 
 
-def _fetch(checkpoint: Checkpoint, name: str, model: dict) -> Path | None:
+def _fetch(checkpoint: Checkpoint, name: str, model: ModelSettings) -> Path | None:
     """The file in the Hub's cache, downloaded if need be; None where the repository has none."""
     from huggingface_hub import errors, hf_hub_download
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import torch
 
+from yoyak.errors import UserError
 from yoyak.models import plain_kernels
 from yoyak.models.attention import flash_backward, flash_forward, refuse_others
 from yoyak.models.fused_product import FusedProduct
-from yoyak.settings.config import UserError
 
 FUSED_LAYERS = ("LlamaDecoderLayer", "Qwen3DecoderLayer")
 

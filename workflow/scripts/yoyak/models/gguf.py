@@ -7,14 +7,15 @@ import os
 import shutil
 from pathlib import Path
 
+from yoyak.config.model_config import ModelSettings
+from yoyak.errors import UserError
 from yoyak.models.checkpoints import Checkpoint, hub_error
-from yoyak.settings.config import UserError
 
 LARGEST_HALF = 65504.0  # the largest float16
 WORDS = 200  # tokens that a converted tokenizer is tried on
 
 
-def plain_checkpoint(checkpoint: Checkpoint, model: dict) -> Checkpoint:
+def plain_checkpoint(checkpoint: Checkpoint, model: ModelSettings) -> Checkpoint:
     """The checkpoint itself, or for a GGUF file the plain folder made of it.
 
     The folder lies below XDG_CACHE_HOME (or ~/.cache), is named by the file's hash and is made
@@ -43,14 +44,14 @@ def _digest(file: Path, size: int, changed: int) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _convert(checkpoint: Checkpoint, model: dict, folder: Path) -> None:
+def _convert(checkpoint: Checkpoint, model: ModelSettings, folder: Path) -> None:
     """Write the dequantised weights, config and tokenizer aside and move them to `folder`."""
     import torch
     import transformers
 
     if not transformers.utils.is_gguf_available():
         raise UserError(
-            f"model.checkpoint '{model['checkpoint']}': reading a GGUF file needs the package gguf;"
+            f"model.checkpoint '{model.checkpoint}': reading a GGUF file needs the package gguf;"
             " `pip install gguf` into the same environment"
         )
     options = {"gguf_file": checkpoint.kwargs["gguf_file"]}
@@ -75,13 +76,13 @@ def _convert(checkpoint: Checkpoint, model: dict, folder: Path) -> None:
         raise hub_error(model, error) from error
     if not _reads_words(tokenizer):
         raise UserError(
-            f"model.checkpoint '{model['checkpoint']}': transformers {transformers.__version__} "
+            f"model.checkpoint '{model.checkpoint}': transformers {transformers.__version__} "
             "does not read the tokenizer of this GGUF file (it spells words that are one token); "
             "update transformers, or name the checkpoint in safetensors"
         )
     if info["missing_keys"]:
         raise UserError(
-            f"model.checkpoint '{model['checkpoint']}': the GGUF file lacks the weights "
+            f"model.checkpoint '{model.checkpoint}': the GGUF file lacks the weights "
             f"{sorted(info['missing_keys'])[0]}; fetch it again"
         )
     if hasattr(weights.config, "quantization_config"):

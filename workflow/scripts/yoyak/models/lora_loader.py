@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from yoyak.config.model_config import ModelConfig
+from yoyak.errors import UserError, one_line
 from yoyak.models.architecture import Decoder, check_targets, find_decoder, find_targets
 from yoyak.models.chat_tokens import add_chat_tokens, set_padding
 from yoyak.models.checkpoints import Checkpoint, hub_error, reach, resolve_checkpoint
@@ -16,7 +18,6 @@ from yoyak.models.embedding_rows import make_room, said, trained_rows
 from yoyak.models.end_tokens import named_end_ids
 from yoyak.models.gguf import plain_checkpoint
 from yoyak.models.nf4 import keep_cpu_weights_unpacked, nf4_config, plain_weights
-from yoyak.settings.config import UserError, one_line
 
 log = logging.getLogger(__name__)
 DTYPES = {name: getattr(torch, name) for name in ("bfloat16", "float16", "float32")}
@@ -24,28 +25,28 @@ LOADED_HOW = ("is_local", "local_files_only")
 
 
 class LoRALoader:
-    """Loads what a model config (yoyak.settings.load_config) describes.
+    """Loads what a model config (yoyak.config.load_config) describes.
 
     Args:
         config: effective model config; the keys `model` and `lora` are read.
         device: where the weights go.
         base_weights: "nf4" keeps the 4-bit weights and dequantises in every product;
             "dequantized" does it once at load. Both compute with the same NF4-rounded values.
-        compute_dtype: overrides `model.compute_dtype` where the device lacks that type.
+        compute_dtype: torch's name of another type, where the device lacks that of `model.dtype`.
     """
 
     def __init__(
         self,
-        config: dict,
+        config: ModelConfig,
         device: str = "cpu",
         base_weights: str = "nf4",
         compute_dtype: str | None = None,
     ):
-        self.model_config = config["model"]
-        self.lora_config = config["lora"]
+        self.model_config = config.model
+        self.lora_config = config.lora
         self.device = torch.device(device)
         self.base_weights = base_weights
-        self.dtype = DTYPES[compute_dtype or self.model_config["compute_dtype"]]
+        self.dtype = DTYPES[compute_dtype or self.model_config.compute_dtype]
         found = reach(resolve_checkpoint(self.model_config), self.model_config)
         self.checkpoint: Checkpoint = plain_checkpoint(found, self.model_config)
         self.new_token_ids: list[int] = []  # added or without a row: they have to be trained
@@ -64,7 +65,7 @@ class LoRALoader:
 
         No weights are loaded.
         """
-        targets = self.lora_config["target_modules"]
+        targets = self.lora_config.target_modules
         if targets == "auto":
             targets = find_targets(self.decoder.empty)
         elif targets != "all-linear":
@@ -83,7 +84,7 @@ class LoRALoader:
             )
         except Exception as error:
             raise hub_error(self.model_config, error) from error
-        self.new_token_ids = add_chat_tokens(tokenizer, self.model_config["chat_template"])
+        self.new_token_ids = add_chat_tokens(tokenizer, self.model_config.chat_template)
         return self._ready(tokenizer)
 
     def _ready(self, tokenizer):
@@ -98,7 +99,7 @@ class LoRALoader:
             (model, tokenizer); the model has transformers' own attention.
         """
         tokenizer = self.load_tokenizer()
-        targets = self.target_modules() if self.model_config["use_lora"] else None
+        targets = self.target_modules() if self.lora_config.use_lora else None
         model = self._load_base(tokenizer)
         model.config.use_cache = False
         if self.rowless:
@@ -129,30 +130,27 @@ class LoRALoader:
             return self._load_whole(adapter)
         tokenizer = self._ready(_saved_tokenizer(adapter))
         model = _with_adapter(self._load_base(tokenizer), adapter)
-        if self._dequantized or not self.model_config["use_qlora"]:
+        if self._dequantized or not self.lora_config.use_qlora:
             model = model.merge_and_unload().to(self.dtype)
         return model.eval(), tokenizer
 
     def _load_whole(self, folder: Path):
         if not (folder / "config.json").is_file():
             raise UserError(f"{folder}: holds neither an adapter nor a model; name a final_model/")
-        loader = LoRALoader(
-            {"model": {**self.model_config, "checkpoint": str(folder), "use_qlora": False},
-             "lora": self.lora_config},
-            device=str(self.device),
-        )  # fmt: skip
+        whole = self.model_config.model_copy(update={"checkpoint": str(folder), "use_qlora": False})
+        loader = LoRALoader(ModelConfig(model=whole, lora=self.lora_config), str(self.device))
         loader.dtype = self.dtype
         return loader.load_for_generation()
 
     @property
     def _dequantized(self) -> bool:
-        return self.model_config["use_qlora"] and self.base_weights == "dequantized"
+        return self.lora_config.use_qlora and self.base_weights == "dequantized"
 
     def _load_base(self, tokenizer):
         decoder, quantization = self.decoder, {}
-        if self.model_config["use_qlora"]:
+        if self.lora_config.use_qlora:
             quantization["quantization_config"] = nf4_config(
-                decoder.empty, self.dtype, self.model_config["double_quant"]
+                decoder.empty, self.dtype, self.lora_config.double_quant
             )
         try:
             model, info = AutoModelForCausalLM.from_pretrained(
@@ -172,7 +170,7 @@ class LoRALoader:
             model._weight_conversions = None
         if info["missing_keys"]:  # transformers would draw them at random, with a mere warning
             raise UserError(
-                f"model.checkpoint '{self.model_config['checkpoint']}': lacks the weights "
+                f"model.checkpoint '{self.model_config.checkpoint}': lacks the weights "
                 f"{sorted(info['missing_keys'])[0]} ({len(info['missing_keys'])} in all); is it a "
                 "whole causal language model?"
             )
@@ -189,9 +187,9 @@ class LoRALoader:
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         settings = LoraConfig(
-            r=self.lora_config["r"],
-            lora_alpha=self.lora_config["alpha"],
-            lora_dropout=self.lora_config["dropout"],
+            r=self.lora_config.r,
+            lora_alpha=self.lora_config.alpha,
+            lora_dropout=self.lora_config.dropout,
             target_modules=targets,
             bias="none",
             task_type="CAUSAL_LM",
@@ -202,7 +200,7 @@ class LoRALoader:
         except ValueError as error:  # a module that PEFT has no adapter for, or not with dropout
             raise UserError(f"lora.target_modules: {one_line(error)[:200]}; write auto") from error
         # As the config says it, not as a path of this machine.
-        adapted.peft_config["default"].base_model_name_or_path = self.model_config["checkpoint"]
+        adapted.peft_config["default"].base_model_name_or_path = self.model_config.checkpoint
         return adapted
 
 
@@ -213,7 +211,7 @@ def adapted_modules(model) -> list[str] | None:
     return sorted(model.peft_config["default"].target_modules)
 
 
-def load_lora_model_and_tokenizer(config: dict, seed: int = 42, device: str = "cpu"):
+def load_lora_model_and_tokenizer(config: ModelConfig, seed: int = 42, device: str = "cpu"):
     """Model with adapters and its tokenizer, ready for `create_llm_trainer`."""
     return LoRALoader(config, device=device).load_for_training(seed)
 

@@ -6,8 +6,8 @@ import torch
 from transformers import BitsAndBytesConfig
 from transformers.pytorch_utils import Conv1D
 
+from yoyak.errors import UserError
 from yoyak.models.architecture import bypassed
-from yoyak.settings.config import UserError
 
 
 def nf4_config(empty: torch.nn.Module, dtype: torch.dtype, double_quant: bool):
@@ -20,8 +20,8 @@ def nf4_config(empty: torch.nn.Module, dtype: torch.dtype, double_quant: bool):
     inner = [part for part in empty.modules() if part is not head]
     if not any(type(part) is torch.nn.Linear or isinstance(part, Conv1D) for part in inner):
         raise UserError(
-            f"model.use_qlora: no weight of a {empty.config.model_type} can be held in 4 bits; set "
-            "model.use_qlora: false"
+            f"lora.use_qlora: no weight of a {empty.config.model_type} can be held in 4 bits; set "
+            "lora.use_qlora: false"
         )
     return BitsAndBytesConfig(
         load_in_4bit=True,

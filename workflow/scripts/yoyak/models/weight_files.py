@@ -6,7 +6,7 @@ import mmap
 import struct
 from pathlib import Path
 
-from yoyak.settings.config import UserError, one_line
+from yoyak.errors import UserError, one_line
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")

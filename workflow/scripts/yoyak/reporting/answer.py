@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from yoyak.config.study import ZERO_SHOT, Study
 from yoyak.reporting.cited import CitedTables, Number
 from yoyak.reporting.results import CONDITION_NAMES, OTHER_REFERENCE, Row, best_first_turns
-from yoyak.settings.study import ZERO_SHOT, Study
 
 SIGNIFICANT = 0.05
 LANGUAGES = {"ko": "Korean", "en": "English"}
@@ -25,7 +25,7 @@ class Verdict:
 
 def question(study: Study) -> str:
     """The study's description if it is a question, else one made of method, models, language."""
-    description = study.settings["description"].strip()
+    description = study.settings.description.strip()
     if description.endswith("?"):
         return description
     models = list(study.models)
@@ -39,15 +39,15 @@ def question(study: Study) -> str:
 def method(study: Study) -> str:
     """QLoRA, LoRA or full: what the models' files say."""
     kinds = {
-        "QLoRA" if model["use_qlora"] else "LoRA" if model["use_lora"] else "full"
-        for model in (config["model"] for config in study.models.values())
+        "QLoRA" if lora.use_qlora else "LoRA" if lora.use_lora else "full"
+        for lora in (config.lora for config in study.models.values())
     }
     return " or ".join(sorted(kinds, reverse=True))
 
 
 def answer(study: Study, cited: CitedTables) -> Sentence:
     """One sentence: in how many trainings ROUGE rose, by how much, and whether above the floors."""
-    tokenizer = study.settings["metric"]["primary"]
+    tokenizer = study.settings.metric.primary
     rows = cited.rows("differences", comparison="fine_tuned-zero_shot", tokenizer=tokenizer)
     found = judge(rows)
     rose = found.up == found.total
@@ -78,7 +78,7 @@ def answer(study: Study, cited: CitedTables) -> Sentence:
 
 def details(study: Study, cited: CitedTables) -> list[Sentence]:
     """The best cell, groups of dialogues apart, formats and augmentations: a sentence each."""
-    tokenizer = study.settings["metric"]["primary"]
+    tokenizer = study.settings.metric.primary
     sentences = [_best(study, cited, tokenizer)]
     groups = dict.fromkeys(row["group"] for row in cited.rows("group_differences"))
     for group in groups:
@@ -122,7 +122,7 @@ def judge(rows: list[Row]) -> Verdict:
 
 def above_floors(study: Study, cited: CitedTables) -> tuple[int, int]:
     """How many fine-tuned scores have an interval above those of both floors, and of how many."""
-    tokenizer = study.settings["metric"]["primary"]
+    tokenizer = study.settings.metric.primary
     context = {row["name"]: row for row in cited.rows("context", tokenizer=tokenizer, group="all")}
     floors = [context.get(OTHER_REFERENCE), best_first_turns(context)]
     top = max((floor["ci_high"] for floor in floors if floor), default=0.0)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from yoyak.settings.config import UserError, display
+from yoyak.errors import UserError, display
 
 ZERO_SHOT = "zero_shot"
 LARGEST = 1e15  # no step, token or second is counted beyond it

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from yoyak.config.study import ZERO_SHOT, Study
 from yoyak.reporting import style
 from yoyak.reporting.plot_parts import (
     AXIS,
@@ -22,7 +23,6 @@ from yoyak.reporting.results import (
     read_table,
     where,
 )
-from yoyak.settings.study import ZERO_SHOT, Study
 
 BLOCK_GAP = 1.4  # lines between two comparisons
 UNITS = ((3 * 3600, "hours", 3600), (180, "minutes", 60), (0, "seconds", 1))  # from, name, seconds
@@ -33,7 +33,7 @@ _FORMAT_MARKERS = {"instruction": "s", "chat": "o"}
 
 def differences(study: Study, results: Path) -> tuple[Figure, str]:
     """Forest plot with intervals; a mark is filled where Holm's p lies below 0.05."""
-    tokenizer = study.settings["metric"]["primary"]
+    tokenizer = study.settings.metric.primary
     rows = where(read_table(results, "differences"), tokenizer=tokenizer)
     names = list(dict.fromkeys(row["comparison"] for row in rows))
     figure = style.new_figure(8.2, 0.27 * (len(rows) + BLOCK_GAP * len(names)) + 0.9)
@@ -68,7 +68,7 @@ def differences(study: Study, results: Path) -> tuple[Figure, str]:
 
 def cost(study: Study, results: Path) -> tuple[Figure, str]:
     """ROUGE against the wall time that training took; zero-shot stands at no cost."""
-    tokenizer = study.settings["metric"]["primary"]
+    tokenizer = study.settings.metric.primary
     rouge = where(read_table(results, "rouge"), tokenizer=tokenizer)
     training = where(read_table(results, "resources"), step="train")
     seconds = {tuple(row[key] for key in _CELL): row["wall_seconds"] for row in training}

@@ -9,7 +9,9 @@ from pathlib import Path
 import jinja2
 import yaml
 
+from yoyak.config.study import ZERO_SHOT, Study
 from yoyak.data.dialogues import read_dialogues
+from yoyak.errors import PROJECT_ROOT
 from yoyak.reporting.answer import answer, details, method, question
 from yoyak.reporting.cells import ResultCell, read_json, result_cells
 from yoyak.reporting.cited import CitedTables, Number
@@ -19,8 +21,6 @@ from yoyak.reporting.results import CONDITION_NAMES, TOKENIZER_NAMES, context_na
 from yoyak.reporting.samples import choose_samples
 from yoyak.reporting.table_views import HEADINGS, view
 from yoyak.reporting.tables import FIGURES
-from yoyak.settings.config import PROJECT_ROOT
-from yoyak.settings.study import ZERO_SHOT, Study
 
 TEMPLATES = PROJECT_ROOT / "workflow" / "report"
 VENDORED = TEMPLATES / "vendor" / "datatables" / "dataTables.min.js"
@@ -47,7 +47,7 @@ def render_report(study: Study, results: Path) -> str:
     results = Path(results)
     cited = CitedTables(results)
     plots = _plots(results)
-    primary = study.settings["metric"]["primary"]
+    primary = study.settings.metric.primary
     library = VENDORED.read_text(encoding="utf-8").strip()
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8").strip()
     return _environment().get_template("report.html.j2").render(
@@ -68,7 +68,12 @@ def render_report(study: Study, results: Path) -> str:
         data_card=_yaml(read_json(results / "data/data_card.json", "run prepare_data.py first")),
         dataset=_record(results / "data/run.json"),
         made=_newest(results),
-        effective=_yaml({"study": study.settings, "models": study.models}),
+        effective=_yaml(
+            {
+                "study": study.settings.model_dump(),
+                "models": {name: config.model_dump() for name, config in study.models.items()},
+            }
+        ),
         reproduce=_reproduce(study),
         condition_names=CONDITION_NAMES,
         context_name=context_name,
@@ -124,7 +129,7 @@ def _main_rows(study: Study, cited: CitedTables, primary: str) -> list[dict]:
 def _views(study: Study, cited: CitedTables, results: Path) -> dict:
     """The tables in full; a table without rows is left out."""
     notes = read_json(results / "tables" / "run.json", "run compare.py first").get("notes", {})
-    primary = study.settings["metric"]["primary"]
+    primary = study.settings.metric.primary
     names = ["rouge", "differences", "context", "diagnostics", "resources", "quoted"]
     views = {name: view(cited, study, name, notes.get(name, "")) for name in names}
     for name in ("groups", "group_differences"):
@@ -167,8 +172,8 @@ def _cells(study: Study, cited: CitedTables, results: Path, plots: dict[str, Plo
                     start,
                     dialogues,
                     results,
-                    study.settings["metric"]["primary"],
-                    study.settings["report"]["samples"],
+                    study.settings.metric.primary,
+                    study.settings.report.samples,
                 ),
                 "example": read_json(
                     examples / "statistics.json", "run build_dataset.py first"

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from yoyak.errors import UserError, display
 from yoyak.reporting import style
-from yoyak.settings.config import UserError, display
 
 # Plot colour → the page's variable, which has a value for light, dark and print.
 PAGE_COLOURS = {

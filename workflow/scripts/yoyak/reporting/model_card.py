@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+from yoyak.config.model_config import ModelConfig
+from yoyak.config.study import ZERO_SHOT, Cell, Study
+from yoyak.errors import PROJECT_ROOT
 from yoyak.reporting.cells import read_json
 from yoyak.reporting.cited import words
 from yoyak.reporting.results import (
@@ -14,18 +17,17 @@ from yoyak.reporting.results import (
     where,
 )
 from yoyak.reporting.tables import reading_cell
-from yoyak.settings.config import PROJECT_ROOT
-from yoyak.settings.study import ZERO_SHOT, Cell, Study
 
 MEASURES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rouge_mean": "mean"}
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+LORA_KEYS = ("r", "alpha", "dropout", "target_modules")
 TRAINING_KEYS = (
     "epochs",
     "max_steps",
     "batch_size",
     "gradient_accumulation_steps",
     "learning_rate",
-    "lr_scheduler",
+    "lr_scheduler_type",
     "warmup_ratio",
     "weight_decay",
     "max_grad_norm",
@@ -41,17 +43,19 @@ def model_card(study: Study, results: Path, cell: Cell) -> str:
 
     results = Path(results)
     rows = where(read_table(results, "rouge"), **_labels(cell))
-    record = read_json(results / cell.run / "run.json", "train this cell first")
+    file = results / cell.run / "run.json"
+    record = read_json(file, "train this cell first")
+    config = ModelConfig.checked(record["settings"], file)
     place = results / "examples" / cell.model / cell.format / cell.augmentation
     statistics = read_json(place / "statistics.json", "run build_dataset.py first")
     parts = [
-        _introduction(study, cell, record),
-        _usage(study, cell, record["settings"], statistics),
+        _introduction(study, cell, config),
+        _usage(study, cell, config, statistics),
         _scores(results, study, cell, rows),
-        _training(study, record, statistics),
-        _limits(study, record),
+        _training(study, record, config, statistics),
+        _limits(study, config),
     ]
-    metadata = _metadata(study, cell, record["settings"], rows)
+    metadata = _metadata(study, cell, config, rows)
     text = "\n\n".join(parts)
     return str(ModelCard(f"---\n{metadata.to_yaml()}\n---\n\n{text}\n"))
 
@@ -65,7 +69,7 @@ def _labels(cell: Cell) -> dict:
     }
 
 
-def _metadata(study: Study, cell: Cell, config: dict, rows: list[Row]):
+def _metadata(study: Study, cell: Cell, config: ModelConfig, rows: list[Row]):
     from huggingface_hub import EvalResult, ModelCardData
 
     results = [
@@ -82,24 +86,25 @@ def _metadata(study: Study, cell: Cell, config: dict, rows: list[Row]):
         for row in rows
         for measure, name in MEASURES.items()
     ]
-    adapter = config["model"]["use_lora"]
+    adapter = config.lora.use_lora
     tags = ["summarization", "dialogue", "yoyak"]
-    tags += (["lora"] if adapter else []) + (["qlora"] if config["model"]["use_qlora"] else [])
+    tags += (["lora"] if adapter else []) + (["qlora"] if config.lora.use_qlora else [])
+    tags += config.experiment.tags
     return ModelCardData(
         language=study.language,
         base_model=_hub_name(config),
         library_name="peft" if adapter else "transformers",
         pipeline_tag="text-generation",
-        tags=tags,
+        tags=list(dict.fromkeys(tags)),
         metrics=["rouge"],
         model_name=_name(cell),
         eval_results=results,
     )
 
 
-def _hub_name(config: dict) -> str | None:
+def _hub_name(config: ModelConfig) -> str | None:
     """The base checkpoint, if it is one of the Hub and no local folder."""
-    checkpoint = config["model"]["checkpoint"] or ""
+    checkpoint = config.model.checkpoint
     local = (PROJECT_ROOT / checkpoint).exists()
     return checkpoint if HUB_NAME.fullmatch(checkpoint) and not local else None
 
@@ -108,26 +113,26 @@ def _name(cell: Cell) -> str:
     return f"{cell.model}-{cell.format}-{cell.augmentation}-seed{cell.seed}"
 
 
-def _introduction(study: Study, cell: Cell, record: dict) -> str:
-    model = record["settings"]["model"]
-    kind = "QLoRA adapter" if model["use_qlora"] else "LoRA adapter"
-    kind = kind if model["use_lora"] else "fully fine-tuned model"
-    revision = f", revision `{model['revision']}`" if model["revision"] else ""
+def _introduction(study: Study, cell: Cell, config: ModelConfig) -> str:
+    model, lora = config.model, config.lora
+    kind = "QLoRA adapter" if lora.use_qlora else "LoRA adapter"
+    kind = kind if lora.use_lora else "fully fine-tuned model"
+    revision = f", revision `{model.revision}`" if model.revision else ""
     return (
         f"# {_name(cell)}\n\n"
-        f"A {kind} that summarises dialogues, trained from `{model['checkpoint']}`{revision} in "
+        f"A {kind} that summarises dialogues, trained from `{model.checkpoint}`{revision} in "
         f"the Yoyak study `{study.source}`: {CONDITION_NAMES[cell.augmentation]}, {cell.format} "
-        f"format, seed {cell.seed}.\n\n{study.settings['description']}"
+        f"format, seed {cell.seed}.\n\n{study.settings.description}"
     )
 
 
-def _usage(study: Study, cell: Cell, config: dict, statistics: dict) -> str:
+def _usage(study: Study, cell: Cell, config: ModelConfig, statistics: dict) -> str:
     frame, stops = statistics["frames"][0], [int(stop) for stop in statistics["stop_tokens"]]
-    adapter = config["model"]["use_lora"]
+    adapter = config.lora.use_lora
     library = "peft" if adapter else "transformers"
     model_class = "AutoPeftModelForCausalLM" if adapter else "AutoModelForCausalLM"
     head, tail = repr(frame["head"]), repr(frame["tail"])
-    limit = config["generation"]["max_new_tokens"] or config["dataset"]["decoder_max_len"]
+    limit = config.generation.max_new_tokens or config.tokenizer.decoder_max_len
     imports = [f"from {library} import {model_class}", "from transformers import AutoTokenizer"]
     if not adapter:
         imports = ["from transformers import AutoModelForCausalLM, AutoTokenizer"]
@@ -176,11 +181,11 @@ def _scores(results: Path, study: Study, cell: Cell, rows: list[Row]) -> str:
         ]
         named = [("**this model**", row), ("zero-shot, same base and format", start), *around]
         lines += [_score_line(tokenizer, name, values) for name, values in named]
-    metric = study.settings["metric"]
+    metric = study.settings.metric
     return (
         "## Scores\n\nROUGE F1 × 100 on dev, which was not used to choose the checkpoint"
-        + ("" if study.settings["data"]["selection"] == "held_out" else " (it was: optimistic)")
-        + f". References: {metric['references']}. A score means nothing without its tokenizer and "
+        + ("" if study.settings.data.selection == "held_out" else " (it was: optimistic)")
+        + f". References: {metric.references}. A score means nothing without its tokenizer and "
         "floor.\n\n" + "\n".join(lines)
     )
 
@@ -194,18 +199,17 @@ def _score_line(tokenizer: str, name: str, row: Row) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _training(study: Study, record: dict, statistics: dict) -> str:
-    config = record["settings"]
+def _training(study: Study, record: dict, config: ModelConfig, statistics: dict) -> str:
     facts = {
-        "data": f"`{study.settings['data']['train']}`, {record['examples']:,} examples",
+        "data": f"`{study.settings.data.train}`, {record['examples']:,} examples",
         "optimiser steps": f"{record['steps']:,}, best at step {record['best_step']:,}",
         "supervised tokens": f"{record['supervised_tokens']:,}",
         "selection loss": f"{record['best_eval_loss']:.4f}",
         "prompts shortened": f"{statistics['train']['prompts_shortened']:,}",
-        **{f"`{key}`": str(config["training"][key]) for key in TRAINING_KEYS},
+        **{f"`{key}`": str(getattr(config.training, key)) for key in TRAINING_KEYS},
     }
-    if config["model"]["use_lora"]:
-        facts |= {f"LoRA `{key}`": str(value) for key, value in config["lora"].items()}
+    if config.lora.use_lora:
+        facts |= {f"LoRA `{key}`": str(getattr(config.lora, key)) for key in LORA_KEYS}
     packages = ", ".join(f"{name} {version}" for name, version in record["packages"].items())
     commit = (record["git"] or {}).get("commit") or "not in a git checkout"
     facts |= {"commit": f"`{commit}`", "packages": packages}
@@ -217,12 +221,12 @@ def _training(study: Study, record: dict, statistics: dict) -> str:
     )
 
 
-def _limits(study: Study, record: dict) -> str:
-    note = study.settings["report"]["note"]
+def _limits(study: Study, config: ModelConfig) -> str:
+    note = study.settings.report.note
     return (
         "## Limits\n\n"
         + (f"{note}\n\n" if note else "")
         + "Summaries may leave out, repeat or invent; read them beside the dialogue. The licences "
-        f"of the base model (`{record['settings']['model']['checkpoint']}`) and of the training "
+        f"of the base model (`{config.model.checkpoint}`) and of the training "
         "data apply to this adapter; state them before publishing it."
     )

@@ -1,12 +1,14 @@
 """What stands below each table: how its numbers were made, and what they do not say."""
 
+from yoyak.config.study_settings import Metric
+
 _WHO = (
     "Scores are F1 × 100; rouge_mean is the mean of ROUGE-1, -2 and -L and rouge_sum their sum. "
     "n counts dialogues. seed, steps and supervised tokens belong to training: zero-shot has none."
 )
 
 
-def table_notes(metric: dict, summary: dict, comparisons: int, flips: int) -> dict[str, str]:
+def table_notes(metric: Metric, summary: dict, comparisons: int, flips: int) -> dict[str, str]:
     """Note of each table.
 
     Args:
@@ -15,14 +17,14 @@ def table_notes(metric: dict, summary: dict, comparisons: int, flips: int) -> di
         comparisons: rows of the table of differences.
         flips: random sign changes of the paired test.
     """
-    resamples = f"{metric['resamples']:,}"
+    resamples = f"{metric.resamples:,}"
     interval = (
         f"ci_low and ci_high: {summary['interval']['method']} of rouge_mean, {resamples} resamples."
     )
     signatures = "\n".join(
         f"- {name}: `{scores['signature']}`" for name, scores in summary["tokenizers"].items()
     )
-    primary = f"The primary tokenizer is {metric['primary']}. Signatures:\n\n{signatures}"
+    primary = f"The primary tokenizer is {metric.primary}. Signatures:\n\n{signatures}"
     paired = (
         "difference is in rouge_mean, paired over dialogues; ci_low and ci_high: "
         f"{summary['interval']['method']}, {resamples} resamples. p_value: two-sided sign-flip "
@@ -35,10 +37,10 @@ def table_notes(metric: dict, summary: dict, comparisons: int, flips: int) -> di
         "side's.",
         "group_differences": f"{paired}. steps and supervised_tokens are the first-named side's.",
         "context": "floor_other_reference: each dialogue gets another dialogue's first reference "
-        f"(seed {metric['seed']}). floor_first_turn_N: the dialogue's first N turns with tags. "
+        f"(seed {metric.seed}). floor_first_turn_N: the dialogue's first N turns with tags. "
         "ceiling_references: each reference against the same dialogue's others, over dialogues "
         f"that have several. {interval}",
-        "diagnostics": f"Means over dialogues; n-grams are of {metric['primary']} tokens. "
+        "diagnostics": f"Means over dialogues; n-grams are of {metric.primary} tokens. "
         "length_ratio: characters of the prediction over those of the references' mean. "
         "length_limit_rate: cut at the token limit. repeated_ngram_rate: share of trigrams that "
         "occurred before in the same prediction. hangul_share: of the letters outside tags. "

@@ -3,9 +3,9 @@
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from yoyak.config.study import Study
 from yoyak.reporting.results import CONDITION_NAMES, TOKENIZER_NAMES, Row, dialogue_counts, where
 from yoyak.reporting.style import CONDITION_COLOURS, CONDITION_MARKERS, INK
-from yoyak.settings.study import Study
 
 SCALE = "mean of ROUGE-1, -2 and -L (F1 × 100)"
 AXIS = "ROUGE mean × 100"
@@ -41,13 +41,13 @@ def tokenizer_sentence(name: str) -> str:
 
 
 def interval_sentence(study: Study) -> str:
-    resamples = f"{study.settings['metric']['resamples']:,} resamples"
+    resamples = f"{study.settings.metric.resamples:,} resamples"
     return f"Whiskers are 95 % bootstrap intervals over dialogues ({resamples})."
 
 
 def basis(study: Study, rouge: list[Row]) -> str:
     """n, tokenizer and interval of scores under the primary tokenizer."""
-    tokenizer = study.settings["metric"]["primary"]
+    tokenizer = study.settings.metric.primary
     n = dialogue_counts(where(rouge, tokenizer=tokenizer))
     return f"n = {n} dialogues. {tokenizer_sentence(tokenizer)} {interval_sentence(study)}"
 

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
+from yoyak.config.study import Study
 from yoyak.reporting import difference_plots, score_plots, training_plots
 from yoyak.reporting.style import plot_style, save
-from yoyak.settings.study import Study
 
 # In the order of the report; a plot function returns (figure, caption), or None where the study
 # has nothing for it to show.

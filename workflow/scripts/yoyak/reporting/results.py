@@ -3,9 +3,9 @@
 import csv
 from pathlib import Path
 
+from yoyak.config.study import ZERO_SHOT, Study
+from yoyak.errors import UserError, display
 from yoyak.reporting import tables
-from yoyak.settings.config import UserError, display
-from yoyak.settings.study import ZERO_SHOT, Study
 
 CONDITION_NAMES = {
     ZERO_SHOT: "zero-shot",

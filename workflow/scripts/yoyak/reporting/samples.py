@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yoyak.data.dialogues import Dialogue
+from yoyak.errors import UserError, display
 from yoyak.reporting.cells import ResultCell
 from yoyak.reporting.cited import Number, score
 from yoyak.reporting.results import read_csv
-from yoyak.settings.config import UserError, display
 
 RANKED = "scores/dialogues"
 

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from yoyak.config.study import Study
 from yoyak.reporting import style
 from yoyak.reporting.plot_parts import (
     AXIS,
@@ -31,7 +32,6 @@ from yoyak.reporting.results import (
     read_table,
     where,
 )
-from yoyak.settings.study import Study
 
 BAR_WIDTH = 0.8  # of the room between two groups of bars
 LABEL_GAP = 0.095  # of the axes' height, between two labels of two lines each
@@ -47,7 +47,7 @@ _GROUP_STYLES = [
 
 def score_bars(study: Study, results: Path) -> tuple[Figure, str]:
     """One group of bars a model and format, one bar a condition, floors and ceiling across."""
-    tokenizer = study.settings["metric"]["primary"]
+    tokenizer = study.settings.metric.primary
     groups = [(model, form) for model in study.models for form in study.formats]
     figure = style.new_figure(max(7.2, 1.7 * len(groups) + 2.4), 4.4)
     axes = figure.subplots()
@@ -77,7 +77,7 @@ def score_bars(study: Study, results: Path) -> tuple[Figure, str]:
 
 def group_slopes(study: Study, results: Path) -> tuple[Figure, str] | None:
     """Zero-shot → fine-tuned, each group of dialogues apart; None where the data has no groups."""
-    tokenizer = study.settings["metric"]["primary"]
+    tokenizer = study.settings.metric.primary
     rows = where(read_table(results, "groups"), tokenizer=tokenizer)
     counts = {row["group"]: row["n"] for row in rows}
     if len(counts) < 2:
@@ -121,7 +121,7 @@ def group_slopes(study: Study, results: Path) -> tuple[Figure, str] | None:
 
 def tokenizers(study: Study, results: Path) -> tuple[Figure, str] | None:
     """The same predictions under each tokenizer; None where the study has only one."""
-    names = study.settings["metric"]["tokenizers"]
+    names = study.settings.metric.tokenizers
     if len(names) < 2:
         return None
     rouge = read_table(results, "rouge")

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from yoyak.config.study import Study
 from yoyak.reporting import tables
 from yoyak.reporting.cited import CitedTables, Number, words
-from yoyak.settings.study import Study
 
 HEADINGS = {
     "rouge1": "R-1",

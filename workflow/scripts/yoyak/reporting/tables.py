@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from yoyak.settings.config import UserError, display
+from yoyak.errors import UserError, display
 
 CELL = ("model", "format", "condition", "seed")
 ROUGE = ("n", "rouge1", "rouge2", "rougeL", "rouge_mean", "rouge_sum", "ci_low", "ci_high")

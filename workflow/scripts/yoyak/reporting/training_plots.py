@@ -9,11 +9,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from safetensors import safe_open
 
+from yoyak.config.study import Cell, Study
+from yoyak.errors import UserError
 from yoyak.reporting.cells import read_json
 from yoyak.reporting.results import CONDITION_NAMES, read_csv
 from yoyak.reporting.style import INK, MUTED, new_figure
-from yoyak.settings.config import UserError
-from yoyak.settings.study import Cell, Study
 
 COLUMNS = 4  # panels side by side
 LIMIT_BINS = 40
@@ -68,19 +68,19 @@ def lengths(study: Study, results: Path) -> tuple[Figure, str]:
     augmentation = study.augmentations[0]
     notes, handles = [], {}
     for (prompt_axes, answer_axes), model in zip(all_axes, study.models, strict=True):
-        limits = study.models[model]["dataset"]
+        limits = study.models[model].tokenizer
         for form, style in zip(study.formats, _FORMAT_STYLES, strict=False):
             folder = Path(results) / "examples" / model / form / augmentation
             prompts, answers = _token_counts(folder / "train.safetensors")
             handles[form] = Line2D([], [], label=form, lw=1.5, **style)
             for axes, counts, limit in (
-                (prompt_axes, prompts, limits["encoder_max_len"]),
-                (answer_axes, answers, limits["decoder_max_len"]),
+                (prompt_axes, prompts, limits.encoder_max_len),
+                (answer_axes, answers, limits.decoder_max_len),
             ):
                 edges = np.linspace(0, max(limit, int(counts.max())) + 1, LIMIT_BINS + 1)
                 heights, edges = np.histogram(counts, edges)
                 axes.stairs(heights, edges, lw=1.5, **style)
-            over = int((answers > limits["decoder_max_len"]).sum())
+            over = int((answers > limits.decoder_max_len).sum())
             shortened = _shortened(folder / "statistics.json")
             notes.append(
                 f"{model} · {form}: {len(prompts):,} examples, {shortened:,} prompts shortened, "
@@ -90,7 +90,7 @@ def lengths(study: Study, results: Path) -> tuple[Figure, str]:
             (prompt_axes, "encoder_max_len", "prompt"),
             (answer_axes, "decoder_max_len", "summary"),
         ):
-            limit = limits[key]
+            limit = getattr(limits, key)
             axes.axvline(limit, color=INK, lw=1, ls=":")
             axes.annotate(
                 f"limit {limit}", (limit, 1), xycoords=("data", "axes fraction"), xytext=(-4, -2),
@@ -144,10 +144,10 @@ def _loss_handles() -> list[Line2D]:
 
 
 def _loss_caption(study: Study) -> str:
-    data = study.settings["data"]
+    data = study.settings.data
     source = (
-        f"a held-out slice of the training data (seed {data['selection_seed']})"
-        if data["selection"] == "held_out"
+        f"a held-out slice of the training data (seed {data.selection_seed})"
+        if data.selection == "held_out"
         else "dev, which also scores here: read the scores as optimistic"
     )
     seeds = ", ".join(str(seed) for seed in study.seeds)

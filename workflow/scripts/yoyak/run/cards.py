@@ -6,8 +6,8 @@ shapes, 340 tokens an example, LoRA r=16 on all projections, the global batches 
 
 from dataclasses import dataclass, field
 
+from yoyak.errors import UserError
 from yoyak.run.memory import ModelShape
-from yoyak.settings.config import UserError
 
 SOURCE = "tests/benchmarks/README.md, 2026-11-24"
 LLAMA_3B = ModelShape(28, 3072, 8192, 24, 8, 128, 128_256, True, fusable=True)

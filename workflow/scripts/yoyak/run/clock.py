@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 
 TOLERANCE = 60  # seconds by which the clocks of a network may differ
 

@@ -5,6 +5,7 @@ workflow/scripts; nothing is imported. What counts:
 
 - every function, class and constant that is reached, by itself: its neighbours in the file do
   not count. A class counts whole. Annotations count too: what is handed in may be of that class.
+  Of a class of settings (`Section`) only the methods count: its values are a step's settings.
 - what a module does when it is imported (`AttentionInterface.register(…)`), for every module that
   is imported on the way; but an assignment to a plain name counts only where the name is used,
   and `if __name__ == "__main__":` and `if TYPE_CHECKING:` never do.
@@ -16,13 +17,14 @@ Comments, docstrings, layout and the version of Python change nothing.
 """
 
 import ast
+import json
 from functools import cache
 from importlib.util import resolve_name
 from itertools import accumulate
 from pathlib import Path
 
+from yoyak.errors import UserError, display
 from yoyak.run.workspace import hash_text
-from yoyak.settings.config import UserError, canonical, display
 
 SCRIPTS = Path(__file__).resolve().parents[2]
 # Where each step's own code begins, as module:name: behind its arguments and settings.
@@ -42,6 +44,7 @@ WHOLE, ON_IMPORT, GUARDED = "*", "on import", "guarded"  # beside the names of d
 GUARDS = ("__name__ == '__main__'", "TYPE_CHECKING", "typing.TYPE_CHECKING")
 # Fields of syntax trees that mean nothing, or that only some versions of Python fill in.
 SKIPPED, EMPTY = ("ctx", "kind", "type_comment", "type_ignores"), (None, [])
+SETTINGS = "Section"  # base of the classes that only say what a file may hold
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -53,7 +56,7 @@ def step_digest(step: str) -> str:
 @cache
 def code_digest(*entry_points: str, root: Path = SCRIPTS) -> str:
     """Digest of what is reached from definitions named "package.module:name" below `root`."""
-    return hash_text(canonical(reached_code(*entry_points, root=root)))[:16]
+    return hash_text(json.dumps(reached_code(*entry_points, root=root), sort_keys=True))[:16]
 
 
 def reached_code(*entry_points: str, root: Path = SCRIPTS) -> dict[str, str]:
@@ -148,6 +151,9 @@ class _Statement:
             return f"JoinedStr({','.join(part for part in parts if part != ascii(''))})"
         if isinstance(node, ast.Import | ast.ImportFrom):
             self._bind(node)
+        if isinstance(node, ast.ClassDef) and SETTINGS in map(_dotted, node.bases):
+            methods = [part for part in node.body if isinstance(part, ast.FunctionDef)]
+            return f"ClassDef({node.name},{self._read(methods)})"
         if isinstance(node, ast.AST):
             fields = ((key, getattr(node, key, None)) for key in node._fields if key not in SKIPPED)
             parts = [f"{key}={self._read(field)}" for key, field in fields if field not in EMPTY]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 
 DEVICES = Path("/dev")
 

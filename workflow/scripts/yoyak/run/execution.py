@@ -3,8 +3,9 @@
 import os
 from dataclasses import asdict, dataclass, replace
 
+from yoyak.config.model_config import ModelConfig
+from yoyak.errors import UserError
 from yoyak.run.memory import GIB, SPEED, ModelShape, operations, predict_bytes
-from yoyak.settings.config import UserError
 
 CPU_TOKEN_BUDGET = 2048
 GPU_RESERVE = 2 * GIB  # CUDA context, kernels' workspaces, fragmentation
@@ -84,15 +85,12 @@ def available_threads() -> int:
 
 
 def plan_training(
-    execution: dict,
+    config: ModelConfig,
     shape: ModelShape,
     *,
     device: str,
     free_bytes: int,
-    compute_dtype: str,
     supports_bf16: bool,
-    use_qlora: bool,
-    lora_rank: int,
     longest: int,
     batch_tokens: int,
     steps: int,
@@ -100,13 +98,12 @@ def plan_training(
     engine: Engine = Engine(),  # noqa: B008 (frozen)
     supervised_share: float = 0.25,
 ) -> Plan:
-    """Choose how to train from what is free; every choice under `execution` is kept.
+    """Choose how to train from what is free; every choice that the config makes is kept.
 
     Args:
-        execution: the config's section of that name.
+        config: effective model config.
         free_bytes: memory free on the device.
         longest: tokens of the longest example; batch_tokens: mean tokens of a global batch.
-        lora_rank: 0 where all weights are trained.
         steps: optimiser steps still to do; compiled kernels pay only where there are many.
         devices: how many share every batch; `free_bytes` and the plan are those of each.
         engine: how the loss is computed; the plan is made for it.
@@ -115,17 +112,14 @@ def plan_training(
     Raises:
         UserError: a fixed choice cannot run, or not even the smallest plan fits.
     """
+    execution, use_qlora, lora_rank = config.execution, config.lora.use_qlora, config.lora_rank
     cuda = device.startswith("cuda")
-    dtype = _dtype(compute_dtype, cuda, supports_bf16)
-    threads = execution["threads"]
+    dtype = _dtype(config.model.compute_dtype, cuda, supports_bf16)
+    threads = execution.threads
     if threads == "auto":
         threads = max(1, available_threads() // devices)
     batch_tokens = -(-batch_tokens // devices)
-    optim = execution["optim"]
-    if cuda and optim == "adamw_torch":
-        optim = "adamw_torch_fused"  # the same mathematics in fewer kernels
-    elif not cuda:
-        optim = "adamw_torch"  # paged and fused optimisers exist on CUDA only
+    optim = _optimiser(config.training.optim, cuda)
     common = {
         **{"device": device, "devices": devices, "threads": threads},
         **{"compute_dtype": dtype, "optim": optim},
@@ -133,7 +127,7 @@ def plan_training(
         **{"one_row": engine.one_row, "eager": engine.eager},
     }
     if engine.path == "plain" or not engine.fused:
-        if execution["compile"] is True:
+        if execution.compile is True:
             raise UserError(
                 "execution.compile: true asks for fused layers, which this run cannot use "
                 f"(engine: {engine.path}); set execution.compile: auto"
@@ -142,17 +136,17 @@ def plan_training(
     if not cuda:
         return Plan(
             **common,
-            base_weights=_fixed(execution["base_weights"], "dequantized"),
-            token_budget=_fixed(execution["token_budget"], CPU_TOKEN_BUDGET),
-            gradient_checkpointing=_fixed(execution["gradient_checkpointing"], False),
-            compile=_fixed(execution["compile"], False),
+            base_weights=_fixed(execution.base_weights, "dequantized"),
+            token_budget=_fixed(execution.token_budget, CPU_TOKEN_BUDGET),
+            gradient_checkpointing=_fixed(config.training.gradient_checkpointing, False),
+            compile=_fixed(execution.compile, False),
             predicted_bytes=0,
             available_bytes=free_bytes,
         )
     available = int(free_bytes - GPU_RESERVE)
     if dtype == "float32" or not supports_bf16:  # FlashAttention: 16 bits, Ampere or newer
         shape = replace(shape, fusable=False)
-    if execution["compile"] is True and not (shape.fusable and lora_rank):
+    if execution.compile is True and not (shape.fusable and lora_rank):
         raise UserError(
             "execution.compile: true needs a Llama or Qwen3 model, LoRA, 16-bit numbers and a GPU "
             "with bf16 (Ampere or newer); set execution.compile: auto"
@@ -163,9 +157,7 @@ def plan_training(
     }
     if engine.path == "plain":
         needs |= {"own_head": False, "scores": shape.heads * longest if engine.eager else 0}
-    for candidate in _candidates(
-        execution, shape, lora_rank, longest, batch_tokens, steps, use_qlora
-    ):
+    for candidate in _candidates(config, shape, longest, batch_tokens, steps):
         predicted = predict_bytes(shape, **needs, **candidate)
         if predicted <= available:
             return Plan(
@@ -173,8 +165,8 @@ def plan_training(
             )
     raise UserError(
         f"execution: {device} has {free_bytes / GIB:.1f} GiB free, the smallest plan needs "
-        f"{(predicted + GPU_RESERVE) / GIB:.1f} GiB; free the card, shorten dataset.encoder_max_len"
-        " or choose a smaller model"
+        f"{(predicted + GPU_RESERVE) / GIB:.1f} GiB; free the card, shorten "
+        "tokenizer.encoder_max_len or choose a smaller model"
     )
 
 
@@ -206,8 +198,9 @@ def _choices(plan: Plan) -> dict:
     return {name: getattr(plan, name) for name in names}
 
 
-def _candidates(execution, shape, lora_rank, longest, batch_tokens, steps, use_qlora):
+def _candidates(config: ModelConfig, shape: ModelShape, longest, batch_tokens, steps):
     """Plans from the fastest to the smallest, fixed choices kept."""
+    execution, use_qlora, lora_rank = config.execution, config.lora.use_qlora, config.lora_rank
     budgets = [budget for budget in GPU_BUDGETS if budget >= longest] or [longest]
     budgets = list(dict.fromkeys(min(budget, max(longest, 2 * batch_tokens)) for budget in budgets))
     large = [budget for budget in budgets if budget >= SMALL_PACK] or budgets[:1]
@@ -225,12 +218,12 @@ def _candidates(execution, shape, lora_rank, longest, batch_tokens, steps, use_q
         for base, checkpointing, sizes in levels:
             for budget in sizes:
                 candidate = {
-                    "base_weights": _fixed(execution["base_weights"], base if use_qlora else "nf4"),
-                    "token_budget": _fixed(execution["token_budget"], budget),
+                    "base_weights": _fixed(execution.base_weights, base if use_qlora else "nf4"),
+                    "token_budget": _fixed(execution.token_budget, budget),
                     "gradient_checkpointing": _fixed(
-                        execution["gradient_checkpointing"], checkpointing
+                        config.training.gradient_checkpointing, checkpointing
                     ),
-                    "compile": _fixed(execution["compile"], compiled),
+                    "compile": _fixed(execution.compile, compiled),
                 }
                 key = tuple(candidate.values())
                 if key not in seen:
@@ -246,6 +239,18 @@ def _saved_seconds(shape: ModelShape, lora_rank: int, tokens: int) -> float:
 
 def _fixed(choice, automatic):
     return automatic if choice == "auto" else choice
+
+
+def _optimiser(wanted: str, cuda: bool) -> str:
+    """`auto` is PyTorch's AdamW, on a GPU its fused form: the same mathematics, fewer kernels."""
+    if wanted == "auto":
+        return "adamw_torch_fused" if cuda else "adamw_torch"
+    if not cuda and wanted.startswith("paged_"):
+        raise UserError(
+            f"training.optim: found {wanted}, which needs an NVIDIA GPU, and this training runs on "
+            "the CPU; write auto or adamw_torch"
+        )
+    return wanted
 
 
 def _dtype(wanted: str, cuda: bool, supports_bf16: bool) -> str:

@@ -4,7 +4,7 @@ import copy
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 
 GIB = 1024**3
 HEAD_CHUNK = 1024  # supervised positions whose logits are alive at once (training.loss)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+from yoyak.config.model_config import ModelConfig
+from yoyak.errors import UserError
 from yoyak.run.execution import plan_training
 from yoyak.run.memory import GIB, ModelShape, expected_seconds
-from yoyak.settings.config import UserError
 
 RATE = 150e12  # operations a second of a large product on the GPU that is planned for
 FREE_BYTES = 40 * GIB  # its free memory; a larger card trains faster
@@ -78,7 +79,11 @@ def read_shape(config_json: Path | None) -> ModelShape | None:
 
 
 def training_needs(
-    config: dict, shape: ModelShape | None, examples: int | None, tokens: int | None, devices: int
+    config: ModelConfig,
+    shape: ModelShape | None,
+    examples: int | None,
+    tokens: int | None,
+    devices: int,
 ) -> Needs:
     """Estimate of a training from the model's shape, by the plan that the trainer would make.
 
@@ -97,23 +102,20 @@ def loading_mb(shape: ModelShape | None, processes: int = 1) -> int:
     return BASE_MB + math.ceil(processes * 1.5 * 2 * parameters / 1e6)
 
 
-def _training_seconds(config: dict, shape: ModelShape, examples: int, tokens: int) -> float:
-    model, training, limits = config["model"], config["training"], config["dataset"]
-    batch = training["batch_size"] * training["gradient_accumulation_steps"]
-    steps = training["max_steps"] or -(-examples // batch) * training["epochs"]
+def _training_seconds(config: ModelConfig, shape: ModelShape, examples: int, tokens: int) -> float:
+    training, limits = config.training, config.tokenizer
+    batch = training.batch_size * training.gradient_accumulation_steps
+    steps = training.max_steps or -(-examples // batch) * training.epochs
     batch_tokens = int(tokens / examples * min(batch, examples))
-    rank = config["lora"]["r"] if model["use_lora"] else 0
+    rank = config.lora_rank
     try:
         plan = plan_training(
-            config["execution"],
+            config,
             shape,
             device="cuda:0",
             free_bytes=FREE_BYTES,
-            compute_dtype=model["compute_dtype"],
             supports_bf16=True,
-            use_qlora=model["use_qlora"],
-            lora_rank=rank,
-            longest=limits["encoder_max_len"] + limits["decoder_max_len"],
+            longest=limits.encoder_max_len + limits.decoder_max_len,
             batch_tokens=batch_tokens,
             steps=steps,
         )

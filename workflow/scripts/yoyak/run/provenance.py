@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from yoyak.config.section import canonical
+from yoyak.errors import PROJECT_ROOT
 from yoyak.run.clock import settle_times
 from yoyak.run.code_digest import step_digest
 from yoyak.run.workspace import atomic_write_json, hash_file, hash_text
-from yoyak.settings.config import PROJECT_ROOT, canonical
 
 PACKAGES = (
     *("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "safetensors"),

@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from multiprocessing import connection, reduction
 from pathlib import Path
 
-from yoyak.settings.config import UserError
-from yoyak.settings.faults import AGAIN, machine_fault
+from yoyak.errors import AGAIN, UserError, machine_fault
 
 log = logging.getLogger(__name__)
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)

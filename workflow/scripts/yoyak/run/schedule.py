@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 
 
 @dataclass(frozen=True)

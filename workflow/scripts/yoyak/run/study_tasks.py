@@ -4,8 +4,8 @@ import csv
 import json
 from pathlib import Path
 
+from yoyak.config.study import Study
 from yoyak.run.schedule import Task
-from yoyak.settings.study import Study
 
 
 def study_tasks(
@@ -31,7 +31,7 @@ def study_tasks(
         if cell.run not in training:
             continue
         name = f"{cell.model}-{cell.format}-{cell.augmentation}-seed{cell.seed}"
-        gpus = study.models[cell.model]["execution"]["devices"]
+        gpus = study.models[cell.model].execution.devices
         seconds = measured_seconds(study.results, cell.run, "train", name, card, gpus)
         train = Task(
             f"train {name}", seconds or training[cell.run], gpus, measured=seconds is not None

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from yoyak.settings.config import UserError
+from yoyak.errors import UserError
 
 KEEP_OTHER_FINGERPRINTS = 1
 PATIENCE = 100  # attempts at a folder that others replace at the same time

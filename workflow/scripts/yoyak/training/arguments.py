@@ -7,11 +7,16 @@ from pathlib import Path
 import transformers
 from transformers import TrainingArguments
 
+from yoyak.config.model_config import TrainingSettings
 from yoyak.run.execution import Plan
 
 
 def training_arguments(
-    training: dict, plan: Plan, seed: int, work: Path, evaluate_every: int | None
+    training: TrainingSettings,
+    plan: Plan,
+    seed: int,
+    work: Path,
+    evaluate_every: int | None,
 ) -> TrainingArguments:
     """The Trainer's own arguments; one of its batches is one optimiser step.
 
@@ -24,16 +29,15 @@ def training_arguments(
     every = {"eval_steps": evaluate_every, "save_steps": evaluate_every} if evaluate_every else {}
     return TrainingArguments(
         output_dir=str(work),
-        per_device_train_batch_size=training["batch_size"]
-        * training["gradient_accumulation_steps"],
+        per_device_train_batch_size=training.batch_size * training.gradient_accumulation_steps,
         gradient_accumulation_steps=1,
-        num_train_epochs=training["epochs"],
-        max_steps=training["max_steps"] or -1,
-        learning_rate=training["learning_rate"],
-        lr_scheduler_type=training["lr_scheduler"],
-        warmup_steps=training["warmup_ratio"],
-        weight_decay=training["weight_decay"],
-        max_grad_norm=training["max_grad_norm"],
+        num_train_epochs=training.epochs,
+        max_steps=training.max_steps or -1,
+        learning_rate=training.learning_rate,
+        lr_scheduler_type=training.lr_scheduler_type,
+        warmup_steps=training.warmup_ratio,
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
         optim=plan.optim,
         eval_strategy=strategy,
         save_strategy=strategy,

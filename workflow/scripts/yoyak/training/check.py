@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from yoyak.data.packing import IGNORED, Pack, build_pack
 from yoyak.data.padding import PaddedBatch, build_padded
+from yoyak.errors import UserError, device_fault, is_out_of_memory, one_line
 from yoyak.models.reference import (
     LOGITS_TOLERANCE,
     LOSS_TOLERANCE,
@@ -26,8 +27,6 @@ from yoyak.models.reference import (
     undisturbed,
 )
 from yoyak.run.execution import Plan
-from yoyak.settings.config import UserError, one_line
-from yoyak.settings.faults import device_fault, is_out_of_memory
 from yoyak.training.loss import batch_logits, batch_loss, model_logits
 
 SCALES = (2.0**16, 2.0**12, 2.0**8, 2.0**4, 1.0)  # of a float16 loss: where its scaler may settle

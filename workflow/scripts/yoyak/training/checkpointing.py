@@ -6,8 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
+from yoyak.config.section import canonical
 from yoyak.run.workspace import hash_file, hash_text, sync_directory, sync_tree
-from yoyak.settings.config import canonical
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"

@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Callable, Iterator
 
+from yoyak.errors import UserError
 from yoyak.models.attention import PACKED
 from yoyak.models.fused import fuse_decoder_layers, separate_decoder_layers
 from yoyak.models.reference import EAGER, causal_lm, set_attention, takes_attention
 from yoyak.run.execution import Engine, Plan
-from yoyak.settings.config import UserError
 from yoyak.training.check import Check, check_engine, make_reference
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def _cure(choice: str, plan: Plan) -> str:
     if choice == "packed":
         return "set execution.engine: auto"
     if plan.compute_dtype == "float16":
-        return "set model.compute_dtype: bfloat16"
+        return "set model.dtype: bf16"
     return "choose another checkpoint"
 
 

@@ -4,7 +4,7 @@ import signal
 
 from transformers import TrainerCallback
 
-from yoyak.settings.faults import AGAIN
+from yoyak.errors import AGAIN
 
 EXIT_CODE = AGAIN
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainerCallback, TrainerState, set_seed
 
+from yoyak.config.model_config import TrainingSettings
 from yoyak.data.packing import count_supervised, pack_batch
 from yoyak.data.padding import pad_batch
 from yoyak.models.lora_loader import save_trained
@@ -48,7 +49,7 @@ class LLMTrainer(Trainer):
         model,
         tokenizer,
         *,
-        training: dict,
+        training: TrainingSettings,
         plan: Plan,
         train_dataset: Dataset,
         selection_dataset: Dataset,
@@ -64,7 +65,7 @@ class LLMTrainer(Trainer):
         self.checks = checks or []
         self.ranks = ranks or Ranks()
         self.work = Path(work)
-        self.global_batch = training["batch_size"] * training["gradient_accumulation_steps"]
+        self.global_batch = training.batch_size * training.gradient_accumulation_steps
         self.supervised_tokens = 0
         self.tokens = 0
         self.watch = OverflowWatch(plan.compute_dtype)

@@ -7,10 +7,11 @@ checkpoints; the same command then resumes at the newest checkpoint with the sma
 import json
 from pathlib import Path
 
+from yoyak.config.model_config import ModelConfig
+from yoyak.errors import UserError
 from yoyak.run.execution import Plan, next_smaller
 from yoyak.run.memory import ModelShape
 from yoyak.run.workspace import atomic_write_text
-from yoyak.settings.config import UserError
 
 IN_USE, FORCED = "plan.json", "smaller_plan.json"
 
@@ -25,19 +26,19 @@ def forced_plan(work: Path) -> Plan | None:
     return _read(work / FORCED)
 
 
-def step_down(work: Path, shape: ModelShape, config: dict) -> Plan:
+def step_down(work: Path, shape: ModelShape, config: ModelConfig) -> Plan:
     """Put the next smaller plan on record; returns it.
 
     Raises UserError when the plan in use was already the smallest.
     """
     plan = _read(work / IN_USE)
-    model = config["model"]
-    rank = config["lora"]["r"] if model["use_lora"] else 0
-    smaller = plan and next_smaller(plan, shape, lora_rank=rank, use_qlora=model["use_qlora"])
+    smaller = plan and next_smaller(
+        plan, shape, lora_rank=config.lora_rank, use_qlora=config.lora.use_qlora
+    )
     if smaller is None:
         raise UserError(
             "the device's memory ran out and no smaller plan is left; free the device, shorten "
-            "dataset.encoder_max_len or choose a smaller model"
+            "tokenizer.encoder_max_len or choose a smaller model"
         )
     _write(work / FORCED, smaller)
     return smaller

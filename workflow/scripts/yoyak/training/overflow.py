@@ -53,7 +53,7 @@ class OverflowWatch:
 
     def _stopped(self, what: str, step: int, examples: list[int]) -> NonFiniteLoss:
         shown = ", ".join(map(str, sorted(examples)[:8])) + (" …" if len(examples) > 8 else "")
-        cure = "set model.compute_dtype: bfloat16" if self.half else "lower training.learning_rate"
+        cure = "set model.dtype: bf16" if self.half else "lower training.learning_rate"
         return NonFiniteLoss(
             f"{what} at step {step} (examples {shown}); {cure} and run the same command again"
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from yoyak.config.model_config import ModelConfig, TrainingSettings
 from yoyak.data.llm_dataset import LLMSummarizationDataset
 from yoyak.models.embedding_rows import trained_tokens
 from yoyak.models.lora_loader import LoRALoader, save_trained
@@ -35,7 +36,7 @@ def checkpoint_shape(loader: LoRALoader) -> ModelShape:
 
 
 def make_plan(
-    config: dict,
+    config: ModelConfig,
     shape: ModelShape,
     device: str,
     train_set: LLMSummarizationDataset,
@@ -54,19 +55,16 @@ def make_plan(
     cuda = device.startswith("cuda")
     if free_bytes is None:
         free_bytes = ranks.smallest(torch.cuda.mem_get_info()[0] if cuda else 0)
-    training = config["training"]
-    batch = training["batch_size"] * training["gradient_accumulation_steps"]
+    training = config.training
+    batch = training.batch_size * training.gradient_accumulation_steps
     lengths = train_set.lengths
     return plan_training(
-        config["execution"],
+        config,
         shape,
         device=device,
         devices=ranks.count,
         free_bytes=free_bytes,
-        compute_dtype=config["model"]["compute_dtype"],
         supports_bf16=not cuda or torch.cuda.is_bf16_supported(including_emulation=False),
-        use_qlora=config["model"]["use_qlora"],
-        lora_rank=config["lora"]["r"] if config["model"]["use_lora"] else 0,
         longest=int(lengths.max()),
         batch_tokens=int(lengths.double().mean() * batch),
         steps=planned_steps(training, len(train_set)),
@@ -75,28 +73,30 @@ def make_plan(
     )
 
 
-def planned_steps(training: dict, examples: int) -> int:
+def planned_steps(training: TrainingSettings, examples: int) -> int:
     """Optimiser steps of a whole training."""
-    batch = training["batch_size"] * training["gradient_accumulation_steps"]
-    return training["max_steps"] or -(-examples // batch) * training["epochs"]
+    batch = training.batch_size * training.gradient_accumulation_steps
+    return training.max_steps or -(-examples // batch) * training.epochs
 
 
-def steps_between_evaluations(training: dict, train_set: LLMSummarizationDataset) -> int | None:
+def steps_between_evaluations(
+    training: TrainingSettings, train_set: LLMSummarizationDataset
+) -> int | None:
     """None: evaluate at the end of each epoch, the usual case.
 
     With `max_steps` the arms of a study see the same number of optimiser steps, so they are
     evaluated equally often too: after each pass over the dialogues, however many examples an
     augmentation makes of one.
     """
-    if training["max_steps"] is None:
+    if training.max_steps is None:
         return None
-    batch = training["batch_size"] * training["gradient_accumulation_steps"]
+    batch = training.batch_size * training.gradient_accumulation_steps
     dialogues = len(torch.unique(train_set.dialogue_index))
-    return min(-(-dialogues // batch), training["max_steps"])
+    return min(-(-dialogues // batch), training.max_steps)
 
 
 def resume_or_start(
-    config: dict,
+    config: ModelConfig,
     device: str,
     train_set: LLMSummarizationDataset,
     selection_set: LLMSummarizationDataset,
@@ -138,7 +138,7 @@ def _kept_plan(work: Path) -> tuple[Plan | None, list[dict] | None]:
     return plan, facts.get("checks")
 
 
-def leave_a_smaller_plan(config: dict, work: Path) -> str:
+def leave_a_smaller_plan(config: ModelConfig, work: Path) -> str:
     """After memory ran out: put the next smaller plan on record; returns what to tell the user.
 
     Raises UserError when none is left.
@@ -155,7 +155,7 @@ def create_llm_trainer(
     tokenizer,
     train_set: LLMSummarizationDataset,
     selection_set: LLMSummarizationDataset,
-    config: dict,
+    config: ModelConfig,
     *,
     work: Path,
     plan: Plan | None = None,
@@ -189,7 +189,7 @@ def create_llm_trainer(
 
         def choose() -> tuple[Plan, list[dict]]:
             rows = pick_examples(train_set, selection_set)
-            choice = config["execution"]["engine"]
+            choice = config.execution.engine
             chosen, made = choose_engine(model, rows, choice, plan_for)
             return chosen, [check.record() for check in made]
 
@@ -198,24 +198,24 @@ def create_llm_trainer(
     return LLMTrainer(
         model,
         tokenizer,
-        training=config["training"],
+        training=config.training,
         plan=plan,
         train_dataset=train_set,
         selection_dataset=selection_set,
         seed=seed,
         work=work,
-        checkpoint_minutes=config["execution"]["checkpoint_minutes"],
-        evaluate_every=steps_between_evaluations(config["training"], train_set),
-        wandb=config["tracking"]["wandb"],
+        checkpoint_minutes=config.execution.checkpoint_minutes,
+        evaluate_every=steps_between_evaluations(config.training, train_set),
+        wandb=config.tracking.wandb,
         ranks=ranks,
         checks=checks,
     )
 
 
-def _replan(plan: Plan, config, shape, train_set, engine: Engine) -> Plan:
+def _replan(plan: Plan, config: ModelConfig, shape, train_set, engine: Engine) -> Plan:
     """The plan of a loaded model for another engine: base weights and memory are as they were."""
-    kept = {"base_weights": plan.base_weights}
-    config = {**config, "execution": {**config["execution"], **kept}}
+    execution = config.execution.model_copy(update={"base_weights": plan.base_weights})
+    config = config.model_copy(update={"execution": execution})
     fresh = make_plan(
         config, shape, plan.device, train_set, engine=engine, free_bytes=plan.available_bytes
     )

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from yoyak.settings.config import UserError, one_line
+from yoyak.errors import UserError, one_line
 
 log = logging.getLogger(__name__)
 KEYLESS_MODES = ("offline", "dryrun", "disabled")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import yaml
 
-PROJECT_ROOT = Path(__file__).resolve().parents[4]
+from yoyak.errors import UserError, display, one_line
+
 MAX_YAML_BYTES = 1_000_000  # a settings file is a page or two
 LARGEST_NUMBER = 2**63
 CORE_TAGS = {
@@ -14,16 +15,6 @@ CORE_TAGS = {
 }
 
 UNWRITABLE = re.compile("[^\\t\\n\\x20-\\x7e\\x85\\xa0-\\ud7ff\\ue000-\\U0010ffff]")
-
-
-class UserError(Exception):
-    """A mistake in a config, in data or in a model; its text is one line that names the cure.
-
-    One line whatever it quotes: names, cells and other programs' words may hold anything.
-    """
-
-    def __init__(self, text: object) -> None:
-        super().__init__(one_line(text))
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -118,18 +109,6 @@ def load_yaml(path: Path) -> dict:
         found = "nothing" if content is None else f"a {type(content).__name__}"
         raise UserError(f"{shown}: holds {found}; must be a mapping of keys to values")
     return content
-
-
-def display(path: Path | str) -> str:
-    """A path as a person would type it from the project's root."""
-    path = Path(path)
-    return str(path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path)
-
-
-def one_line(text: object) -> str:
-    """Text without line breaks and without characters that could steer a terminal."""
-    words = " ".join(str(text).split())
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in words)
 
 
 def _fault(error: Exception) -> str:

@@ -3,19 +3,18 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from yoyak.settings.config import (
+from yoyak.config.loading import (
     DEBUG_VALUES,
-    PROJECT_ROOT,
-    UserError,
-    canonical,
     deep_merge,
-    display,
-    finish_config,
     load_config,
     load_yaml,
+    overridden,
     settings_file,
-    validate,
 )
+from yoyak.config.model_config import ModelConfig
+from yoyak.config.section import canonical
+from yoyak.config.study_settings import StudySettings
+from yoyak.errors import PROJECT_ROOT, UserError, display
 
 STUDIES = PROJECT_ROOT / "config" / "studies"
 DEBUG_ROWS = {"train": 50, "dev": 10, "test": 10}
@@ -52,8 +51,8 @@ class Study:
 
     source: str
     debug: bool
-    settings: dict
-    models: dict[str, dict]
+    settings: StudySettings
+    models: dict[str, ModelConfig]
 
     @property
     def name(self) -> str:
@@ -67,11 +66,11 @@ class Study:
 
     @property
     def formats(self) -> list[str]:
-        return self.settings["formats"]
+        return self.settings.formats
 
     @property
     def augmentations(self) -> list[str]:
-        return self.settings["augmentations"]
+        return self.settings.augmentations
 
     @property
     def conditions(self) -> list[str]:
@@ -79,11 +78,11 @@ class Study:
 
     @property
     def seeds(self) -> list[int]:
-        return self.settings["seeds"]
+        return self.settings.seeds
 
     @property
     def language(self) -> str:
-        return self.settings["language"]
+        return self.settings.language
 
     @property
     def row_limits(self) -> dict[str, int] | None:
@@ -99,7 +98,7 @@ class Study:
             for seed in self.seeds
         ]
 
-    def model(self, name: str) -> dict:
+    def model(self, name: str) -> ModelConfig:
         """Effective config of one of the study's models; UserError if the study lacks it."""
         if name not in self.models:
             known = ", ".join(self.models)
@@ -113,31 +112,33 @@ class Study:
         Two settings with equal text give the same result; `execution` and `tracking` never enter.
         """
         study = self.settings
-        config = self.model(model) if model else {}
-        checkpoint = {key: config.get("model", {}).get(key) for key in CHECKPOINT_KEYS}
+        config = self.model(model) if model else None
         parts = {
-            "prepare_data": lambda: {"data": study["data"], "rows": self.row_limits},
+            "prepare_data": lambda: {"data": study.data, "rows": self.row_limits},
             "build_dataset": lambda: {
-                "checkpoint": checkpoint,
-                "dataset": config["dataset"],
+                "checkpoint": {key: getattr(config.model, key) for key in CHECKPOINT_KEYS},
+                **config.science("tokenizer", "dataset"),
                 "language": self.language,
             },
-            "train": lambda: {key: config[key] for key in ("model", "lora", "training")},
+            "train": lambda: training_science(config),
             "generate": lambda: {
-                **{key: config[key] for key in ("model", "dataset", "generation")},
+                **config.science("model", "tokenizer", "dataset", "generation"),
+                "base": {key: getattr(config.lora, key) for key in BASE_KEYS},
                 "language": self.language,
             },
-            "score": lambda: {"metric": study["metric"], "language": self.language},
+            "score": lambda: {"metric": study.metric, "language": self.language},
             "compare": lambda: {
-                "metric": study["metric"],
+                "metric": study.metric,
                 "language": self.language,
                 "grid": self._grid(),
-                "resources": {name: config["resources"] for name, config in self.models.items()},
+                "resources": {name: config.resources for name, config in self.models.items()},
             },
-            "plot": lambda: {"metric": study["metric"], "grid": self._grid()},
+            "plot": lambda: {"metric": study.metric, "grid": self._grid()},
             "report": lambda: {
                 "grid": self._grid(),
-                **{key: study[key] for key in ("description", "metric", "report")},
+                "description": study.description,
+                "metric": study.metric,
+                "report": study.report,
             },
         }
         return canonical(parts[step]())
@@ -145,11 +146,17 @@ class Study:
     def _grid(self) -> dict:
         return {
             "models": list(self.models),
-            **{key: self.settings[key] for key in ("formats", "augmentations", "seeds")},
+            **{key: getattr(self.settings, key) for key in ("formats", "augmentations", "seeds")},
         }
 
 
 CHECKPOINT_KEYS = ("checkpoint", "revision", "chat_template")
+BASE_KEYS = ("use_lora", "use_qlora", "double_quant")
+
+
+def training_science(config: ModelConfig) -> dict:
+    """The settings that decide what a training learns."""
+    return config.science("model", "lora", "training")
 
 
 def load_study(name: str, debug: bool = False) -> Study:
@@ -158,43 +165,39 @@ def load_study(name: str, debug: bool = False) -> Study:
     Raises UserError for an unknown study or model, an unknown key or a bad value.
     """
     path = settings_file("study", STUDIES, name)
-    settings = load_yaml(path)
-    validate(settings, "study", path)
+    settings = StudySettings.checked(load_yaml(path), path)
     if debug:
-        settings = _debug_settings(settings)
+        settings = _debug_settings(settings, path)
     _check_metric(settings, display(path))
     models = {}
-    for model in settings["models"]:
+    for model in settings.models:
         try:
             config = load_config(model)
         except UserError as error:  # the model's own fault, or a name that no file has
             raise UserError(f"{display(path)}: models: {error}") from None
         # Valid by itself, so that a fault found now is the overrides'.
-        models[model] = finish_config(
-            config, f"{display(path)}: overrides", overrides=settings["overrides"]
-        )
+        models[model] = overridden(config, settings.overrides, f"{display(path)}: overrides")
     return Study(source=name, debug=debug, settings=settings, models=models)
 
 
-def _debug_settings(settings: dict) -> dict:
+def _debug_settings(settings: StudySettings, path: Path) -> StudySettings:
     """The study as `debug=true` has it: the usual debug values, then the study's own `debug:`."""
-    own = dict(settings["debug"])
+    own = settings.debug.model_dump(exclude_none=True)
     overrides = own.pop("overrides", {})
-    changed = deep_merge(settings, own)
+    changed = deep_merge(settings.model_dump(), own)
     for values in (DEBUG_VALUES, overrides):
         changed["overrides"] = deep_merge(changed["overrides"], values)
-    return changed
+    return StudySettings.checked(changed, path)
 
 
-def _check_metric(settings: dict, source: str) -> None:
-    metric = settings["metric"]
-    names = ", ".join(metric["tokenizers"])
-    if metric["primary"] not in metric["tokenizers"]:
+def _check_metric(settings: StudySettings, source: str) -> None:
+    metric = settings.metric
+    if metric.primary not in metric.tokenizers:
         raise UserError(
-            f"{source}: metric.primary: found '{metric['primary']}', must be one of "
-            f"metric.tokenizers ({names})"
+            f"{source}: metric.primary: found '{metric.primary}', must be one of "
+            f"metric.tokenizers ({', '.join(metric.tokenizers)})"
         )
-    if settings["language"] == "ko" and "english" in metric["tokenizers"]:
+    if settings.language == "ko" and "english" in metric.tokenizers:
         raise UserError(
             f"{source}: metric.tokenizers: found 'english' in a Korean study, which drops all but "
             "a-z and 0-9, so that Korean text would score 0; use morphemes, characters or words"

@@ -1,0 +1,300 @@
+"""What a model file may say: one typed object, section by section.
+
+The fields below are the place of every key's meaning, limits and default: the table in
+config/README.md and workflow/schemas/ are written from them (`python -m yoyak.config`).
+"""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from yoyak.config.fields import (
+    UNIQUE,
+    ExperimentName,
+    Label,
+    ModuleName,
+    Number,
+    PathText,
+    Revision,
+    Seed,
+)
+from yoyak.config.section import Section
+
+# Sections and keys that say how it is run or what it is called: a change of them replans nothing.
+NO_SCIENCE = (
+    *("execution", "tracking", "experiment", "model.type", "model.size", "dataset.format_type"),
+    *("training.gradient_checkpointing", "training.optim"),
+)
+
+
+class ModelSettings(Section):
+    """Which weights, and in which numbers."""
+
+    type: Literal["causal_lm"] = Field("causal_lm", description="`causal_lm`: no other is trained")
+    checkpoint: PathText = Field(
+        description="`owner/name` on the Hub, a local folder, a `.gguf` file, or "
+        "`package:NAME/PATH` inside an installed Python package; safetensors or GGUF only; of a "
+        "multimodal one the text model is used"
+    )
+    revision: Revision | None = Field(
+        None,
+        description="commit of a Hub checkpoint; pin it, so that a rerun next year loads the same "
+        "weights; `null` is the newest",
+    )
+    size: Label | None = Field(None, description="a label for people, such as `3B`")
+    dtype: Literal["bf16", "fp16", "fp32"] = Field(
+        "bf16", description="number format of the computation: `bf16`, `fp16`, `fp32`"
+    )
+    chat_template: Literal["llama", "qwen", "gemma", None] = Field(
+        None,
+        description="`llama`, `qwen` or `gemma`: template and tokens for a tokenizer that has no "
+        "template of its own",
+    )
+
+    @property
+    def compute_dtype(self) -> str:
+        """torch's name of `dtype`."""
+        return {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[self.dtype]
+
+
+class LoraSettings(Section):
+    """The adapters, and the weights that they stand beside."""
+
+    use_lora: bool = Field(True, description="train adapters; `false` trains all weights")
+    use_qlora: bool = Field(
+        True, description="keep the frozen weights as 4-bit NF4; needs `use_lora`"
+    )
+    double_quant: bool = Field(
+        True, description="quantise the quantisation constants too (saves 0.4 bit a weight)"
+    )
+    r: int = Field(16, ge=1, le=1024, description="rank of the adapters")
+    alpha: Number = Field(
+        32,
+        gt=0,
+        le=100_000,
+        description="scale of the adapters; their product counts `alpha / r`",
+    )
+    dropout: Number = Field(
+        0.05, ge=0, lt=1, description="share of an adapter's inputs dropped in training, 0–1"
+    )
+    target_modules: (
+        Literal["auto", "all-linear"] | Annotated[list[ModuleName], *UNIQUE, AfterValidator(sorted)]
+    ) = Field(
+        "auto",
+        description="projections that get an adapter: `auto` (q_proj, k_proj, v_proj, o_proj, "
+        "gate_proj, up_proj and down_proj where a model has them all, else its attention and MLP "
+        "projections), `all-linear`, or a list of names",
+    )
+
+
+class TokenizerSettings(Section):
+    """How long a prompt and a summary may be."""
+
+    encoder_max_len: int = Field(
+        1024,
+        ge=32,
+        le=1_000_000,
+        description="longest prompt, in tokens; only the dialogue in it is ever shortened",
+    )
+    decoder_max_len: int = Field(
+        200, ge=4, le=100_000, description="longest generated summary, in tokens"
+    )
+
+
+class DatasetSettings(Section):
+    """What becomes of a dialogue."""
+
+    format_type: Literal["instruction", "chat"] = Field(
+        "chat",
+        description="prompt format of a command by hand that names none: `instruction`, `chat`; "
+        "a study says its own",
+    )
+    truncate_dialogue: Literal["start", "end"] = Field(
+        "start",
+        description="the end at which a dialogue that is too long loses turns: `start` or `end`",
+    )
+
+
+class TrainingSettings(Section):
+    """What is learned; but for the last two, which say how."""
+
+    epochs: Number = Field(3, gt=0, le=1000, description="passes over the training examples")
+    max_steps: int | None = Field(
+        None,
+        ge=1,
+        le=10_000_000,
+        description="optimiser steps; set, it replaces `epochs`, so that arms can be compared at "
+        "equal compute",
+    )
+    batch_size: int = Field(
+        8,
+        ge=1,
+        le=100_000,
+        description="examples; an optimiser step takes `batch_size` × "
+        "`gradient_accumulation_steps` of them",
+    )
+    gradient_accumulation_steps: int = Field(
+        8, ge=1, le=100_000, description="batches an optimiser step"
+    )
+    learning_rate: Number = Field(2.0e-5, gt=0, le=1, description="peak learning rate of AdamW")
+    lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = Field(
+        "cosine", description="`cosine`, `linear`, `constant`, `constant_with_warmup`"
+    )
+    warmup_ratio: Number = Field(
+        0.1, ge=0, lt=1, description="share of the steps with a rising learning rate, 0–1"
+    )
+    weight_decay: Number = Field(0.1, ge=0, le=10, description="AdamW's weight decay")
+    max_grad_norm: Number = Field(
+        1.2, gt=0, le=1_000_000, description="gradients are scaled down to this norm"
+    )
+
+    gradient_checkpointing: Literal["auto"] | bool = Field(
+        "auto", description="compute activations twice to save memory: `true`, `false`"
+    )
+    optim: Literal[
+        "auto", "adamw_torch", "adamw_torch_fused", "paged_adamw_32bit", "paged_adamw_8bit"
+    ] = Field(
+        "auto",
+        description="`auto` (PyTorch's AdamW, fused on a GPU), `adamw_torch`, `adamw_torch_fused`, "
+        "or on a GPU `paged_adamw_32bit`, `paged_adamw_8bit`",
+    )
+
+
+class GenerationSettings(Section):
+    """How a summary is decoded."""
+
+    num_beams: int = Field(1, ge=1, le=64, description="beams of the search; 1 is greedy")
+    do_sample: bool = Field(False, description="draw tokens instead of taking the likeliest")
+    temperature: Number = Field(1.0, gt=0, le=100, description="of the draw")
+    top_p: Number = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="likeliest tokens with this total probability are drawn from, 0–1",
+    )
+    seed: Seed = Field(42, description="seed of the draw")
+    max_new_tokens: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="longest summary, in tokens; `null` is `tokenizer.decoder_max_len`",
+    )
+
+
+class ExecutionSettings(Section):
+    """How it is run; a change retrains nothing."""
+
+    engine: Literal["auto", "packed", "plain"] = Field(
+        "auto",
+        description="how losses and summaries are computed: `packed` (no padding, own attention; "
+        "fast), `plain` (padded batches, the model's own forward and `generate`). Every start "
+        "compares the engine with transformers' own forward on some real examples; `auto` takes "
+        "`plain` where `packed` differs, `packed` stops there",
+    )
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = Field(
+        "auto", description="`auto` (the emptiest free GPU, else the CPU), `cpu`, `cuda`, `cuda:N`"
+    )
+    devices: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="devices of one training, on one host; every batch is split over them and "
+        "what is learned stays the same. Its Snakemake job asks for as many `gpu`",
+    )
+    threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = Field(
+        "auto",
+        description="CPU threads of each process; `auto` is all, shared by `execution.devices`",
+    )
+    token_budget: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000_000)] = Field(
+        "auto", description="tokens of a micro-batch; `auto` goes by the free memory"
+    )
+    base_weights: Literal["auto", "nf4", "dequantized"] = Field(
+        "auto",
+        description="frozen weights in memory: `nf4`, or `dequantized` once from NF4: faster, "
+        "larger, the same values",
+    )
+    compile: Literal["auto"] | bool = Field(
+        "auto",
+        description="run the decoder layers as fused Triton kernels (Llama and Qwen3 with LoRA, on "
+        "a GPU): `true`, `false`",
+    )
+    checkpoint_minutes: Number = Field(
+        15, gt=0, le=100_000, description="minutes between checkpoints within an epoch"
+    )
+    generation_batch: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] = Field(
+        "auto", description="dialogues summarised at once; `auto` goes by the free memory"
+    )
+
+
+class TrackingSettings(Section):
+    """Who is told of a training."""
+
+    wandb: bool = Field(
+        False,
+        description="report the training to Weights & Biases: project named after the study, run "
+        "after the cell (`WANDB_PROJECT` and `WANDB_NAME` go before them). Checked before anything "
+        "loads; what fails later ends the tracking alone",
+    )
+
+
+class ExperimentSettings(Section):
+    """What a training is called."""
+
+    name: ExperimentName | None = Field(
+        None, description="folder of a training by hand; `null` is the name of the model file"
+    )
+    tags: list[Label] = Field([], description="labels, which the model card has too")
+
+
+class ResourceSettings(Section):
+    """What the measured resources are shown beside."""
+
+    expected_gpu_memory_gb: Number | None = Field(
+        None,
+        gt=0,
+        le=100_000,
+        description="expected peak GPU memory, shown beside the measured one",
+    )
+
+
+class ModelConfig(Section):
+    """What a model file says, every default filled in."""
+
+    renamed: ClassVar[dict[str, str]] = {
+        "model.use_lora": "lora.use_lora",
+        "model.use_qlora": "lora.use_qlora",
+        "model.double_quant": "lora.double_quant",
+        "model.compute_dtype": "model.dtype (bf16, fp16 or fp32)",
+        "dataset.encoder_max_len": "tokenizer.encoder_max_len",
+        "dataset.decoder_max_len": "tokenizer.decoder_max_len",
+        "training.lr_scheduler": "training.lr_scheduler_type",
+        "execution.gradient_checkpointing": "training.gradient_checkpointing",
+        "execution.optim": "training.optim",
+    }
+
+    model: ModelSettings
+    lora: LoraSettings = LoraSettings()
+    tokenizer: TokenizerSettings = TokenizerSettings()
+    dataset: DatasetSettings = DatasetSettings()
+    training: TrainingSettings = TrainingSettings()
+    generation: GenerationSettings = GenerationSettings()
+    execution: ExecutionSettings = ExecutionSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    experiment: ExperimentSettings = ExperimentSettings()
+    resources: ResourceSettings = ResourceSettings()
+
+    @property
+    def lora_rank(self) -> int:
+        """Of the adapters; 0 where all weights are trained."""
+        return self.lora.r if self.lora.use_lora else 0
+
+    def science(self, *sections: str) -> dict[str, dict]:
+        """What decides a result in these sections: all keys but those of NO_SCIENCE."""
+        return {
+            name: {
+                key: value
+                for key, value in getattr(self, name)
+                if f"{name}.{key}" not in NO_SCIENCE
+            }
+            for name in sections
+        }

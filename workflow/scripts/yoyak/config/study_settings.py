@@ -1,0 +1,160 @@
+"""What a study file and config/config.yaml may say."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from yoyak.config.fields import UNIQUE, Number, PathText, Seed
+from yoyak.config.section import Section
+
+ColumnName = Annotated[
+    str,
+    Field(
+        pattern=r"^[^\n\t]{1,200}$",
+        json_schema_extra={"form": "one line of at most 200 characters"},
+    ),
+]
+ModelName = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$",
+        json_schema_extra={"form": "the name of a file in config/models/, without .yaml"},
+    ),
+]
+Tokenizer = Literal["morphemes", "morphemes_no_tags", "characters", "words", "english"]
+Models = Annotated[list[ModelName], *UNIQUE]
+Formats = Annotated[list[Literal["instruction", "chat"]], *UNIQUE]
+Augmentations = Annotated[list[Literal["none", "templates"]], *UNIQUE]
+Seeds = Annotated[list[Seed], *UNIQUE]
+
+
+class Columns(Section):
+    """Names of the columns of the data."""
+
+    fname: ColumnName = Field(
+        "fname",
+        description="column with a unique name for each dialogue; in JSON, `header.id` is the cell "
+        "`id` of the object `header`, here and in the next four",
+    )
+    dialogue: ColumnName = Field(
+        "dialogue",
+        description="column with the dialogue: a text, one turn a line, or in JSON a list of turns "
+        '`{"speaker": …, "utterance": …}` (or `participantID`)',
+    )
+    summaries: Annotated[list[ColumnName], *UNIQUE] = Field(
+        ["summary", "summary2", "summary3"],
+        description="columns with reference summaries, as far as a file has them; the first one is "
+        "trained on",
+    )
+    topic: ColumnName | None = Field("topic", description="column with a topic; may be absent")
+    group: ColumnName | None = Field(
+        "group",
+        description="column with a group; scores are also shown for each group; may be absent",
+    )
+
+
+class Data(Section):
+    """Where the dialogues are."""
+
+    train: PathText = Field(
+        description="training split, UTF-8: `.csv` (separated by commas, semicolons, tabs or "
+        "bars), `.jsonl`, `.json` (also one document with the list of rows in it), or a "
+        "folder saved by `datasets`"
+    )
+    dev: PathText = Field(description="the split that is scored")
+    test: PathText | None = Field(None, description="a split without summaries, for a submission")
+    columns: Columns = Columns()
+    selection: Literal["held_out", "dev"] = Field(
+        "held_out",
+        description="where the best checkpoint is chosen: `held_out`, a slice of train that is not "
+        "trained on, or `dev`, the set that is scored, which flatters the score",
+    )
+    selection_fraction: Number = Field(
+        0.05, gt=0, le=0.5, description="share of train that is held out, 0–0.5"
+    )
+    selection_seed: Seed = Field(42, description="seed of that slice")
+
+
+class DebugChanges(Section):
+    """What `debug=true` changes beyond its rows, epoch and batch."""
+
+    models: Models | None = Field(
+        None,
+        description="the models of `debug=true`, which takes 50 + 10 rows, one epoch and a batch "
+        "of 2; `null`: the study's",
+    )
+    formats: Formats | None = Field(None, description="its prompt formats")
+    augmentations: Augmentations | None = Field(None, description="its augmentations")
+    seeds: Seeds | None = Field(None, description="its seeds")
+    overrides: dict[str, Any] = Field({}, description="keys of a model file laid over all that")
+
+
+class Metric(Section):
+    """How summaries are scored."""
+
+    primary: Tokenizer = Field(
+        description="the tokenizer whose ROUGE answers the question; one of `metric.tokenizers`"
+    )
+    tokenizers: Annotated[list[Tokenizer], *UNIQUE] = Field(
+        description="`morphemes` (Kiwi, speaker tags whole), `morphemes_no_tags`, `characters`, "
+        "`words` (split at blanks), `english` (rouge-score's own, stemmed)"
+    )
+    references: Literal["mean", "max"] = Field(
+        "mean", description="several references: `mean` or `max` of their scores"
+    )
+    resamples: int = Field(
+        10_000, ge=100, le=1_000_000, description="bootstrap resamples of an interval"
+    )
+    seed: Seed = Field(42, description="seed of the bootstrap and of the shuffled floor")
+
+
+class Report(Section):
+    """What the report shows besides numbers."""
+
+    samples: int = Field(
+        20, ge=0, le=1000, description="dialogues shown for each training in the report"
+    )
+    note: str = Field("", description="a sentence of yours, shown in the report")
+
+
+class StudySettings(Section):
+    """A study file, every default filled in."""
+
+    description: str = Field(
+        min_length=1, description="the question that the study answers, for the report"
+    )
+    language: Literal["ko", "en"] = Field(description="language of the prompts: `ko` or `en`")
+    data: Data
+    models: Models = Field(description="files of `config/models/`, without `.yaml`")
+    formats: Formats = Field(
+        description="prompt formats: `instruction` (### headings), `chat` (the tokenizer's chat "
+        "template)"
+    )
+    augmentations: Augmentations = Field(
+        description="`none` (one instruction), `templates` (five instructions, five examples a "
+        "dialogue)"
+    )
+    seeds: Seeds = Field(
+        description="seeds of the trainings: order of the data, initial adapters, dropout"
+    )
+    overrides: dict[str, Any] = Field(
+        {},
+        description="keys of a model file that this study sets for all its models, such as "
+        "`training: {max_steps: 160}`",
+    )
+    debug: DebugChanges = DebugChanges()
+    metric: Metric
+    report: Report = Report()
+
+
+class RunSettings(Section):
+    """config/config.yaml, and what `snakemake --config` may say."""
+
+    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$")] = Field(
+        "embedded", description="name of a file in `config/studies/`, without `.yaml`"
+    )
+    debug: bool = Field(
+        False,
+        description="`true` shrinks the study to 50 training, 10 dev and 10 test rows, 1 epoch, "
+        "batch 2 × 1, no tracking; its results lie under `results/NAME-debug`",
+    )

@@ -1,0 +1,72 @@
+"""The schemas and the tables of keys in config/README.md, both written from the typed settings."""
+
+import json
+import re
+
+from yoyak.config.model_config import ModelConfig
+from yoyak.config.section import Section, plain_schema
+from yoyak.config.study_settings import RunSettings, StudySettings
+from yoyak.errors import PROJECT_ROOT
+
+README = PROJECT_ROOT / "config" / "README.md"
+SCHEMAS = PROJECT_ROOT / "workflow" / "schemas"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+TABLE = r"\| key \| meaning \| default \|\n(?:\|.*\n)+"
+# Name, class, title of the schema, and the heading in the README that a table follows.
+SETTINGS: tuple[tuple[str, type[Section], str, str], ...] = (
+    ("config", RunSettings, "What `snakemake --config` may say", "## config/config.yaml"),
+    ("study", StudySettings, "A study: config/studies/*.yaml", "## config/studies/NAME.yaml"),
+    ("model", ModelConfig, "A model: config/models/*.yaml", "## config/models/NAME.yaml"),
+)
+
+
+def schema_text(section: type[Section], title: str) -> str:
+    """JSON schema of a whole settings file, `_base_` apart."""
+    schema = {"$schema": DIALECT, "title": title, **plain_schema(section)}
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def key_table(section: type[Section]) -> str:
+    """The Markdown table of a settings file: one row a key."""
+    rows = ["| key | meaning | default |", "|---|---|---|"]
+    for key, part in leaves(plain_schema(section)).items():
+        default = "–" if "default" not in part else f"`{_written(part['default'])}`"
+        rows.append(f"| `{key}` | {part['description']} | {default} |")
+    return "\n".join(rows) + "\n"
+
+
+def leaves(schema: dict, prefix: str = "") -> dict[str, dict]:
+    """Dotted key → schema of every key that holds a value, not a mapping of known keys."""
+    found = {}
+    for name, part in schema["properties"].items():
+        if "properties" in part:
+            found |= leaves(part, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = part
+    return found
+
+
+def readme_text(text: str) -> str:
+    """config/README.md with its tables of keys as the settings have them now."""
+    for _, section, _, heading in SETTINGS:
+        before, after = text.split(f"{heading}\n", 1)
+        table = key_table(section)
+        text = f"{before}{heading}\n" + re.sub(TABLE, lambda _, table=table: table, after, count=1)
+    return text
+
+
+def write_all() -> None:
+    """Bring workflow/schemas/ and config/README.md into step with the settings."""
+    for name, section, title, _ in SETTINGS:
+        file = SCHEMAS / f"{name}.schema.json"
+        file.write_text(schema_text(section, title), encoding="utf-8")
+    README.write_text(readme_text(README.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _written(value: object) -> str:
+    """A value as YAML has it: `2.0e-05` as 2.0e-5, a list in brackets, a text without quotes."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(str, value))}]"
+    if isinstance(value, str) and value:
+        return value
+    return re.sub(r"^(\d+)e-0?(\d+)$", r"\1.0e-\2", json.dumps(value))

@@ -1,0 +1,126 @@
+"""Errors in words: mistakes of a user, faults of the machine, and the exit codes of both."""
+
+import codecs
+import errno
+import locale
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+PROJECT_ROOT = Path(__file__).resolve().parents[3]
+AGAIN = 75  # EX_TEMPFAIL of sysexits.h: run the same command again and it goes on
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+# Of torch's allocators on the GPU and the CPU, of cuBLAS and of CUDA itself.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "STATUS_ALLOC_FAILED")
+DEVICE = ("CUDA error", "CUDA driver error", "CUDNN_STATUS", "CUBLAS_STATUS", "NCCL error")
+
+
+class UserError(Exception):
+    """A mistake in a config, in data or in a model; its text is one line that names the cure.
+
+    One line whatever it quotes: names, cells and other programs' words may hold anything.
+    """
+
+    def __init__(self, text: object) -> None:
+        super().__init__(one_line(text))
+
+
+def one_line(text: object) -> str:
+    """Text without line breaks and without characters that could steer a terminal."""
+    words = " ".join(str(text).split())
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in words)
+
+
+def display(path: Path | str) -> str:
+    """A path as a person would type it from the project's root."""
+    path = Path(path)
+    return str(path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path)
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run `main` and turn a `UserError` into one line on stderr and exit code 2.
+
+    So is a disk that is full or must not be written, or memory that ran out; a GPU that fails ends
+    with 75, Ctrl-C with 130. Anything else is a fault of Yoyak's own and keeps its traceback.
+    """
+    speak_utf8()
+    _start_in_utf8()
+    try:
+        main()
+    except UserError as error:
+        _leave(str(error), 2)
+    except KeyboardInterrupt:
+        _leave("interrupted; the same command goes on from what was saved", 130)
+    except Exception as error:
+        fault = machine_fault(error)
+        if fault is None:
+            raise
+        _leave(*fault)
+
+
+def speak_utf8() -> None:
+    """Write UTF-8, and let children do so, whatever the locale says: Korean needs it."""
+    os.environ.pop("PYTHONIOENCODING", None)
+    os.environ["PYTHONUTF8"] = "1"
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _start_in_utf8() -> None:
+    """Start this script again where files and their names are not in UTF-8.
+
+    Libraries open files too, and how names are written is settled when Python starts.
+    """
+    encodings = {sys.getfilesystemencoding(), locale.getpreferredencoding(False)}
+    ours = sys.orig_argv[-len(sys.argv) :] == sys.argv  # not a test's Python, or a notebook's
+    if ours and any(codecs.lookup(name).name != "utf-8" for name in encodings):
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
+def _leave(text: str, code: int) -> None:
+    print(f"error: {one_line(text)}", file=sys.stderr, flush=True)
+    sys.exit(code)
+
+
+def machine_fault(error: BaseException) -> tuple[str, int] | None:
+    """One line that says what to do, and the exit code; None for anything else."""
+    if is_out_of_memory(error):
+        return "the memory ran out; free some, or use a smaller model or batch, and try again", 2
+    said = device_fault(error)
+    if said is not None:
+        return said, AGAIN
+    said = disk_fault(error)
+    return None if said is None else (said, 2)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the device or of the process; torch has many ways to say so."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(part in str(error) for part in OUT_OF_MEMORY)
+
+
+def device_fault(error: BaseException) -> str | None:
+    """What to do about a GPU that fails or is gone: nothing in this process can use it again."""
+    text = str(error)
+    if not isinstance(error, RuntimeError) or not any(part in text for part in DEVICE):
+        return None
+    return (
+        f"the GPU failed ({text.strip().splitlines()[0]}); look at nvidia-smi, then run the same "
+        "command again: it goes on from what was saved"
+    )
+
+
+def disk_fault(error: BaseException) -> str | None:
+    """What to do about a disk; safetensors and torch hide the number of the error in their text."""
+    number, text = getattr(error, "errno", None), str(error)
+    named = getattr(error, "filename", None)
+    file = f"{named}: " if named else ""
+    if number in FULL or "No space left on device" in text:
+        return f"{file}the disk is full; free some space and run the same command again"
+    if isinstance(error, OSError) and number in FORBIDDEN:
+        return f"{file}{error.strerror}; make it writable and run the same command again"
+    return None

@@ -1,1 +1,0 @@
-"""Settings: model configs with `_base_` inheritance, studies, and errors in words."""
