@@ -26,6 +26,7 @@ from yoyak.run.devices import claim_devices
 from yoyak.run.provenance import fingerprint, write_run_record
 from yoyak.run.ranks import Seat, run_together
 from yoyak.run.workspace import discard, task_of, work_folder
+from yoyak.training.tracking import check_wandb
 
 log = logging.getLogger("train_llm")
 
@@ -75,6 +76,8 @@ def main() -> None:
     )
     output = args.output_dir or Path("results/manual") / study.name / cell.run.removeprefix("runs/")
     log_file = start_log(args.experiment)
+    if config.tracking.wandb:
+        check_wandb(project=study.name, run=cell.run.removeprefix("runs/").replace("/", "-"))
     examples = args.examples or build_examples(study, config, cell, output)
     train(study, config, cell, examples, output, log_file)
     if args.examples is None:  # by hand: nothing will ask for it again
