@@ -58,8 +58,8 @@ class Data(Section):
 
     train: PathText = Field(
         description="training split, UTF-8: `.csv` (separated by commas, semicolons, tabs or "
-        "bars), `.jsonl`, `.json` (also one document with the list of rows in it), or a "
-        "folder saved by `datasets`"
+        "bars), `.jsonl`, `.json` (also one document with the list of rows in it), or a folder "
+        "saved by `datasets`"
     )
     dev: PathText = Field(description="the split that is scored")
     test: PathText | None = Field(None, description="a split without summaries, for a submission")

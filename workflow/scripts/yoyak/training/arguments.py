@@ -12,11 +12,7 @@ from yoyak.run.execution import Plan
 
 
 def training_arguments(
-    training: TrainingSettings,
-    plan: Plan,
-    seed: int,
-    work: Path,
-    evaluate_every: int | None,
+    training: TrainingSettings, plan: Plan, seed: int, work: Path, evaluate_every: int | None
 ) -> TrainingArguments:
     """The Trainer's own arguments; one of its batches is one optimiser step.
 
