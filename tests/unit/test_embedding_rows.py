@@ -48,6 +48,17 @@ def logits(model) -> torch.Tensor:
         return model.eval()(IDS).logits
 
 
+def test_a_merged_model_is_the_one_that_was_trained(config):
+    """A head's bias, too: PEFT leaves it out of a head whose rows are trained."""
+    model, _ = LoRALoader(config, base_weights="dequantized").load_for_training(seed=1)
+    head = model.get_base_model().get_output_embeddings()
+    bias = getattr(getattr(head, "base_layer", head), "bias", None)
+    if bias is not None:
+        torch.nn.init.normal_(bias)
+    before = logits(model)
+    assert torch.allclose(before, logits(model.merge_and_unload()), atol=1e-5)
+
+
 def test_they_are_trained_saved_and_read_again(config, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         model, tokenizer = LoRALoader(

@@ -53,6 +53,20 @@ def trained_rows(model, ids: list[int]) -> dict[str, list[int]] | None:
     return {names[part]: ids for part in parts}
 
 
+def keep_head_bias(model) -> None:
+    """PEFT computes a head whose rows are trained by its weight alone: add the bias (Phi, GPT-J).
+
+    A merged model has it, so without this it would not be the model that was trained.
+    """
+    layer = getattr(model.get_base_model().get_output_embeddings(), "token_adapter", None)
+    if layer is not None and getattr(layer.base_layer, "bias", None) is not None:
+        layer.register_forward_hook(_add_bias)
+
+
+def _add_bias(layer, inputs, output: torch.Tensor) -> torch.Tensor:
+    return output + layer.base_layer.bias.to(output.dtype)
+
+
 def trained_tokens(model, tokenizer) -> list[str]:
     """The tokens whose embedding rows are trained with a model's adapters."""
     ids = set()

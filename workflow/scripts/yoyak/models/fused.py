@@ -59,6 +59,8 @@ def _fault(layer) -> str | None:
         return f"{name} is not among {', '.join(FUSED_LAYERS)}"
     if getattr(layer.self_attn, "sliding_window", None):
         return "sliding-window attention is not covered"
+    if getattr(layer.self_attn, "attention_dropout", 0.0):
+        return "attention dropout is not covered"
     for projection in _projections(layer):
         plain = projection.get_base_layer() if hasattr(projection, "lora_A") else projection
         if plain.bias is not None:

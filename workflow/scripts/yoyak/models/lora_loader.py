@@ -14,7 +14,7 @@ from yoyak.errors import UserError, one_line
 from yoyak.models.architecture import Decoder, check_targets, find_decoder, find_targets
 from yoyak.models.chat_tokens import add_chat_tokens, set_padding
 from yoyak.models.checkpoints import Checkpoint, hub_error, reach, resolve_checkpoint
-from yoyak.models.embedding_rows import make_room, said, trained_rows
+from yoyak.models.embedding_rows import keep_head_bias, make_room, said, trained_rows
 from yoyak.models.end_tokens import named_end_ids
 from yoyak.models.gguf import plain_checkpoint
 from yoyak.models.nf4 import keep_cpu_weights_unpacked, nf4_config, plain_weights
@@ -199,6 +199,7 @@ class LoRALoader:
             adapted = get_peft_model(model, settings)
         except ValueError as error:  # a module that PEFT has no adapter for, or not with dropout
             raise UserError(f"lora.target_modules: {one_line(error)[:200]}; write auto") from error
+        keep_head_bias(adapted)
         # As the config says it, not as a path of this machine.
         adapted.peft_config["default"].base_model_name_or_path = self.model_config.checkpoint
         return adapted
@@ -262,9 +263,11 @@ def _with_adapter(model, adapter: Path):
             "and are refused); train it again or convert it"
         )
     try:
-        return PeftModel.from_pretrained(model, adapter)
+        adapted = PeftModel.from_pretrained(model, adapter)
     except Exception as error:
         raise UserError(
             f"{adapter}: the adapter is damaged or belongs to another model "
             f"({one_line(error)[:200]}); train it again"
         ) from error
+    keep_head_bias(adapted)
+    return adapted

@@ -173,7 +173,7 @@ def create_llm_trainer(
         work: folder for checkpoints; `fit` resumes from what lies there.
         plan: how the model was loaded; None: made from the free memory, for the model as it is.
         checks: records of the checks that `plan` passed in an earlier process: it is kept.
-        fixed: `plan` is to be kept to, with its engine.
+        fixed: `plan` is to be kept to, all but its engine where that was not checked yet.
         shape: the checkpoint's; None: read from the model.
         ranks: of several processes that share the training, this one.
 
@@ -185,7 +185,7 @@ def create_llm_trainer(
     if checks is None:
 
         def plan_for(engine: Engine) -> Plan:
-            return plan if fixed else _replan(plan, config, shape, train_set, engine)
+            return _on(plan, engine) if fixed else _replan(plan, config, shape, train_set, engine)
 
         def choose() -> tuple[Plan, list[dict]]:
             rows = pick_examples(train_set, selection_set)
@@ -209,6 +209,18 @@ def create_llm_trainer(
         wandb=config.tracking.wandb,
         ranks=ranks,
         checks=checks,
+    )
+
+
+def _on(plan: Plan, engine: Engine) -> Plan:
+    """A plan that memory forced, before any engine was checked: the same sizes on this engine."""
+    return replace(
+        plan,
+        engine=engine.path,
+        head=engine.head,
+        one_row=engine.one_row,
+        eager=engine.eager,
+        compile=plan.compile and engine.fused,
     )
 
 
