@@ -24,19 +24,27 @@ def raw_file(study: str, settings: Data, split: str) -> Path:
 
     Raises UserError that says what to put where.
     """
-    named = Path(getattr(settings, split))
-    for path in (named, PROJECT_ROOT / named):
-        with contextlib.suppress(OSError, ValueError):  # too long, or no path at all
-            if path.exists():
-                return path
+    named = getattr(settings, split)
+    found = find_raw(named)
+    if found is not None:
+        return found
     columns = settings.columns
     needed = [columns.fname, columns.dialogue]
     needed += [columns.summaries[0]] if split != "test" else []
     raise UserError(
-        f"study '{study}': data.{split}: {str(named)[:200]} does not exist; put the {split} split "
+        f"study '{study}': data.{split}: {named[:200]} does not exist; put the {split} split "
         f"there (.csv or .jsonl, UTF-8, columns {', '.join(needed)}) or correct the path in "
         f"config/studies/{study}.yaml"
     )
+
+
+def find_raw(named: str) -> Path | None:
+    """The file or folder of this name below the working directory, else below the project."""
+    for path in (Path(named), PROJECT_ROOT / named):
+        with contextlib.suppress(OSError, ValueError):  # too long, or no path at all
+            if path.exists():
+                return path
+    return None
 
 
 @dataclass(frozen=True)
