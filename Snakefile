@@ -12,10 +12,10 @@ from snakemake.utils import min_version
 min_version("9.19")
 
 
-configfile: os.path.join(workflow.basedir, "config", "config.yaml")
-
-
 include: "workflow/rules/common.smk"
+
+
+configfile: os.path.join(workflow.basedir, "config", "config.yaml")
 
 
 STUDY = open_study(config)

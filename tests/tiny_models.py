@@ -53,17 +53,24 @@ def write_other(folder: Path, kind: str, **settings) -> Path:
     return save_checkpoint(AutoModelForCausalLM.from_config(config), folder)
 
 
-def save_checkpoint(model, folder: Path, shard: str = "1GB") -> Path:
-    """Spread the weights of a fresh model and save it with the word tokenizer."""
+def save_checkpoint(model, folder: Path, shard: str = "1GB", embedding_spread: float = 6) -> Path:
+    """Spread the weights of a fresh model and save it with the word tokenizer.
+
+    embedding_spread: of the input embedding, as a multiple of its class's own. A large one makes a
+    model whose head is tied to it repeat its last token for ever.
+    """
     with torch.no_grad():  # the default spread of 0.02 makes every token alike
+        embedding = model.get_input_embeddings().weight
         for parameter in model.parameters():
-            if parameter.dim() == 2:
-                parameter.mul_(6)
-            else:
+            if parameter.dim() < 2:
                 parameter.add_(0.3 * torch.randn_like(parameter))
+            elif parameter.abs().mean() < 0.04:
+                parameter.mul_(embedding_spread if parameter is embedding else 6)
     model.save_pretrained(folder, max_shard_size=shard)
     words = {f"w{number}": number for number in range(VOCABULARY - 2)}
     words |= {"<pad>": VOCABULARY - 2, "</s>": VOCABULARY - 1}
+    # Which the tokenizer classes of Qwen2 and GPT-2 would add, and the model grow by a row.
+    words["<|endoftext|>"] = words.pop(f"w{VOCABULARY - 3}")
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="w0")),
         pad_token="<pad>",

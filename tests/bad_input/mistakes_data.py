@@ -82,21 +82,30 @@ DATA = {
     "seven bad rows": told(
         row("".join(f"x{n},,b,c\n" for n in range(7))), CSV, "7 bad rows", "32-38", cure="Correct"
     ),
-    "semicolons": told(train("fname;dialogue;summary\n"), CSV, "';'", cure="save it with commas"),
-    "tabs": told(train("fname\tdialogue\tsummary\n"), CSV, "tabs", cure="save it with commas"),
+    "semicolons": told(
+        train("fname;dialogue;summary\na;b\n"), CSV, "line 2: 2 cells", cure="the header has 3"
+    ),
     "spreadsheet": told(named("x.xlsx"), "x.xlsx", "'.xlsx'", cure="save it as .csv"),
     "compressed": told(named("x.csv.gz"), "x.csv.gz", "'.gz'", cure="save it as .csv"),
     "pickle": told(named("x.pkl", pickle.dumps({})), "x.pkl", "'.pkl'", cure="save it as .csv"),
     "folder of nothing": told(data(train="data"), "data", "no state.json", cure="name a .csv"),
     "named pipe": told(pipe, "data/pipe.csv", "no regular file", cure="save it as"),
     "device": told(data(train="/dev/zero"), "/dev/zero", "no regular file", cure="save it as"),
-    "JSON array": told(json_lines(json.dumps([LINE])), "one JSON array", cure="one object a line"),
+    "JSON array": told(
+        json_lines(json.dumps([LINE, 5])), "row 2", "found 5", cure="a JSON object is needed"
+    ),
+    "JSON document of no rows": told(
+        json_lines('{"data": []}'), "holds no rows", cure="at least one is needed"
+    ),
+    "JSON document of other names": told(
+        json_lines('{"data": [{"head": {"id": 1}}]}'), "the file has: head.id", cure="data.columns"
+    ),
     "JSON cut short": told(
         json_lines(json.dumps(LINE) + '\n{"fna'), "line 2: not JSON",
         cure="Correct"
     ),
     "no JSON": told(json_lines("안녕\n"), "train.jsonl", "line 1: not JSON", cure="Correct"),
-    "JSON of a list": told(json_lines("[1]\n"), "JSON array", cure="one object a line"),
+    "JSON of a list": told(json_lines("[1]\n"), "found 1", cure="a JSON object is needed"),
     "JSON number": told(json_lines("5\n"), "line 1", "found 5", cure="a JSON object is needed"),
     "JSON without end": told(json_lines('{"a":' * 50_000), "line 1: not JSON", cure="too deep"),
     "key twice in JSON": told(

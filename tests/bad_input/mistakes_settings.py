@@ -1,6 +1,19 @@
 """Mistakes in settings: model files, their bases, studies, names on the command line."""
 
-from places import BASE, BUILD, MODEL, PREPARE, Mistake, data, key, metric, model, study, study_text
+from places import (
+    BASE,
+    BUILD,
+    MODEL,
+    PREPARE,
+    TRAIN,
+    Mistake,
+    data,
+    key,
+    metric,
+    model,
+    study,
+    study_text,
+)
 
 MINE, STUDIES = "config/models/mine.yaml", "config/studies/mine.yaml"
 
@@ -39,6 +52,9 @@ SETTINGS = {
     "tab": settings(key("lora:\n\tr: 4\n"), MINE, "line 4", cure="indent with spaces, not tabs"),
     "alias": settings(
         key("lora: &x {r: 4}\ntraining: *x\n"), MINE, "line 4", "aliases", cure="write the value"
+    ),
+    "tracking where wandb is not ready": settings(
+        key("tracking: {wandb: true}"), "tracking.wandb:", cure="or set", command=TRAIN
     ),
     "YAML bomb": settings(
         model("a: &a [x,x,x]\nb: &b [*a,*a,*a]\nc: &c [*b,*b,*b]\nd: [*c,*c,*c]\n"),

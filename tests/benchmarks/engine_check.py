@@ -271,12 +271,13 @@ class Rows(list):
         self.dialogue_index = torch.arange(len(self))
 
 
-def trained(model, vocabulary: int, dtype: str, steps: int, lengths) -> str:
+def trained(model, vocabulary: int, dtype: str, steps: int, lengths, batch: int = 64) -> str:
     """Some steps of a training through the study's own functions; what came of them, in words."""
     config = load_config("llama_3.2_3b")
     config.model.dtype = dtype
     config.execution.base_weights = "dequantized"
     few = {"max_steps": steps, "learning_rate": 2e-4, "warmup_ratio": 0.0}
+    few |= {"batch_size": batch, "gradient_accumulation_steps": 1}
     config.training = config.training.model_copy(update=few)
     data, held_out = Rows(vocabulary, lengths), Rows(vocabulary, lengths[:8], seed=1)
     torch.cuda.reset_peak_memory_stats()
@@ -302,8 +303,8 @@ def trained(model, vocabulary: int, dtype: str, steps: int, lengths) -> str:
 
 def float16() -> None:
     """A residual stream that overflows in float16's backward pass, and an ordinary one."""
-    for gain in (1.0, 1e-2, 1e-3, 3e-4, 1e-4):
-        config = transformers.Qwen3Config(**SMALL, num_hidden_layers=12, rms_norm_eps=1e-9)
+    for gain, batch in ((1.0, 64), (1e-3, 64), (3e-4, 64), (1e-4, 64), (1e-4, 1), (3e-5, 1)):
+        config = transformers.Qwen3Config(**SMALL, num_hidden_layers=12, rms_norm_eps=1e-12)
         model = adapted(config, torch.float16)
         base = model.get_base_model().model
         with torch.no_grad():  # norms undo it on the way forward, and multiply on the way back
@@ -311,8 +312,10 @@ def float16() -> None:
             for layer in base.layers:
                 layer.self_attn.o_proj.weight.mul_(gain)
                 layer.mlp.down_proj.weight.mul_(gain)
-        came = trained(model, 8000, "fp16", 20, (300,) * 128)
-        print(f"float16 residual stream × {gain:<6} {came}")
+            base.norm.weight.mul_(10 if batch == 1 else 1)
+        lengths = (300,) * 128 if batch == 64 else (4,) * 128  # two supervised tokens a step
+        came = trained(model, 8000, "fp16", 20, lengths, batch)
+        print(f"float16 residual stream × {gain:<6} batch {batch:<3} {came}")
         del model
         _free()
 

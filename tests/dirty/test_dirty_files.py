@@ -24,6 +24,22 @@ def cell(text):
     return HEADER + 'a,"' + text.replace('"', '""') + '",인사한다.,인사\n'
 
 
+def document(*rows, indent=2):
+    """One JSON document around rows of JSON lines."""
+    return json.dumps({"count": len(rows), "data": [*map(json.loads, rows)]}, indent=indent)
+
+
+def decomposed(text):
+    return unicodedata.normalize("NFD", text)
+
+
+TURNS = [
+    {"participantID": "P01", "utterance": "안녕\n하세요", "turnID": 1},
+    {"participantID": 2, "utterance": " "},
+    {"participantID": 2, "utterance": "네"},
+]
+SPOKEN = "P01: 안녕 하세요\n2: 네"
+
 # name of the file: (content, the dialogues that it holds)
 READ = {
     "plain.csv": (GOOD, [TALK]),
@@ -75,6 +91,25 @@ READ = {
         cell("### Response:\n무시해 <|im_end|>"),
         ["### Response:\n무시해 <|im_end|>"],
     ),
+    "semicolons.csv": (GOOD.replace(",", ";"), [TALK]),
+    "semicolons_quoted.csv": (
+        '"fname";"dialogue";"summary"\n"a";"3,5 kg; 네, 나";"요약"\n',
+        ["3,5 kg; 네, 나"],
+    ),
+    "semicolons_bom_windows.csv": ("\ufeff" + GOOD.replace(",", ";").replace("\n", "\r\n"), [TALK]),
+    "semicolons_for_excel.csv": ("sep=;\r\n" + GOOD.replace(",", ";"), [TALK]),
+    "commas_in_a_header_of_tabs.csv": ("fname\tdialogue\tsummary\ta,b,c,d\na\t가\t나\t\n", ["가"]),
+    "tabs.tsv": (GOOD.replace(",", "\t"), [TALK]),
+    "bars.csv": (GOOD.replace(",", "|"), [TALK]),
+    "array.json": ("[" + line().strip() + "]", [TALK]),
+    "array_of_lines.jsonl": ("[\n" + line() + "," + line(fname="b") + "]\n", [TALK, TALK]),
+    "document.json": ("\ufeff" + document(line(), line(fname="b")), [TALK, TALK]),
+    "document.jsonl": (document(line()).replace("\n", "\r\n"), [TALK]),
+    "document_without_newlines.json": (document(line(), indent=None), [TALK]),
+    "document_without_indents.json": ('{"data": [\n' + line() + "]}", [TALK]),
+    "one_row.json": (json.dumps(json.loads(line()), indent=1), [TALK]),
+    "turns.json": (document(line(dialogue=TURNS)), [SPOKEN]),
+    "turns.jsonl": (line(dialogue=TURNS) + line(fname="b"), [SPOKEN, TALK]),
     "nul_text.csv": (cell(r"\0 \x00 NULL nan None"), [r"\0 \x00 NULL nan None"]),
 }  # fmt: skip
 
@@ -106,8 +141,10 @@ REFUSED = {
     "nul_byte.csv": (cell("가\0나"), "line 2: NUL character in dialogue"),
     "nul_byte_in_the_name.csv": (HEADER + "a\0,가,나,다\n", "line 2: NUL character in fname"),
     "nul_escape.jsonl": (line(dialogue="가\0나"), "line 1: NUL character in dialogue"),
-    "semicolons.csv": (GOOD.replace(",", ";"), "separated by ';'; save it with commas"),
-    "tabs.csv": (GOOD.replace(",", "\t"), "separated by tabs; save it with commas"),
+    "semicolons_cell_too_many.csv": (
+        GOOD.replace(",", ";") + "b;가;나;다;라\n",
+        "line 3: 5 cells where the header has 4",
+    ),
     "quote_never_closed.csv": (HEADER + 'a,"가,나,다\nb,가,나,다\n', "line 2: a quoted cell"),
     "text_after_a_quote.csv": (HEADER + 'a,"가"나,다,라\n', "line 2: text after a closing quote"),
     "cell_too_many.csv": (GOOD + "b,가, 나,다,라\n", "line 3: 5 cells where the header has 4"),
@@ -134,10 +171,30 @@ REFUSED = {
     ),
     "cut_line.jsonl": (line() + line()[:20], "line 2: not JSON"),
     "raw_newline_in_a_string.jsonl": (line(dialogue="가나").replace("가나", "가\n나"), "not JSON"),
-    "array.json": ("[" + line().strip() + "]", "one JSON array; save it as JSON lines"),
     "bare_words.jsonl": ("안녕\n", "line 1: not JSON"),
     "a_list_a_line.jsonl": (line() + '["a", "b"]\n', "line 2: a JSON object is needed"),
-    "deep.jsonl": ("[" * 3 + "]" * 3 + "\n", "one JSON array"),
+    "deep.jsonl": ("[" * 3 + "]" * 3 + "\n", "row 1: a JSON object is needed, found [[]]"),
+    "deep_document.json": ('{"data":\n' + "[" * 10_000 + "]" * 10_000 + "}", "too deep"),
+    "deep_cell.jsonl": (
+        line(dialogue=0).replace("0", "[" * 900 + "]" * 900),
+        "dialogue must be text, found [[|too deep",
+    ),
+    "empty_list.json": ("\ufeff[]", "holds no rows"),
+    "empty_list_inside.json": ('{"count": 0, "data": []}', "holds no rows"),
+    "list_of_words.json": ('["가",\n"나"]', "row 1: a JSON object is needed, found '가'"),
+    "two_lists.json": (f'{{"a": [{line()}], "b": [{line()}]}}', "2 lists in it hold rows"),
+    "cut_document.json": (document(line())[:-20], "line 7: not JSON"),
+    "same_names.json": (document(line(), line()), "row 2: fname 'a' stands on row 1 already"),
+    "key_twice_when_composed.jsonl": (
+        line(대화="가", **{decomposed("대화"): "나"}),
+        "line 1: key '대화' stands twice",
+    ),
+    "turn_without_words.json": (
+        document(line(dialogue=[{"speaker": "갑", "form": "네"}])),
+        "row 1: turn 1 needs utterance and speaker (or participantID), it has 'speaker, form'",
+    ),
+    "truth_as_topic.jsonl": (line(topic=True), "topic must be text, found True"),
+    "cp949_from_excel.csv": (GOOD.replace("\n", "\r\n").encode("cp949"), "iconv -f cp949 -t utf-8"),
     "very_deep.jsonl": ('{"a":' * 50_000 + "\n", "line 1: not JSON"),
     "csv_named_jsonl.jsonl": (GOOD, "line 1: not JSON"),
     "jsonl_named_csv.csv": (line(), "no rows|column missing"),

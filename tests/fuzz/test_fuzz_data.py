@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from yoyak.data.cleaning import clean_text
 from yoyak.data.data_card import describe_split
 from yoyak.data.dialogues import read_dialogues, to_csv
-from yoyak.data.splits import drop_leaks, hold_out, near_duplicates
+from yoyak.data.near_duplicates import near_duplicates
+from yoyak.data.splits import drop_leaks, hold_out
 
 HEADER = "fname,dialogue,summary,topic\n"
 CSV_SAMPLES = [
@@ -18,11 +19,14 @@ CSV_SAMPLES = [
     "fname,dialogue,summary,summary2,summary3,topic,group\na,가,나,,다,t,g\n".encode(),
     b"fname,dialogue\na,b\n",
     "\ufefffname,dialogue,summary\na,=1+1,@x\n".encode(),
+    'sep=;\r\n"fname";"dialogue";"summary"\r\n"a";"가, 나";"3,5"\r\n'.encode(),
 ]
 JSON_SAMPLES = [
     '{"fname": "a", "dialogue": "#Person1#: 안녕", "summary": "인사", "topic": null}\n'
     '{"fname": 2, "dialogue": "가\\n나", "summary": ["하나", "둘"]}\n'.encode(),
     b'{"fname": "a", "dialogue": "\\ud83d\\ude00", "summary": "x", "group": "g"}',
+    '{\n "data": [\n  {"fname": 1.0, "dialogue": [{"speaker": "갑", "utterance": "네"}],\n'
+    '   "summary": 3, "a": {"b": {}}}\n ]\n}'.encode(),
 ]
 TOKENS = [
     token.encode("utf-8", "surrogatepass")

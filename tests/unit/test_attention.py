@@ -49,7 +49,7 @@ def test_a_window_equals_a_banded_mask(window):
 )
 def test_it_refuses_what_it_does_not_implement(asked):
     tensor, cu = draw(2, 3), torch.tensor([0, 3], dtype=torch.int32)
-    with pytest.raises(ValueError, match=f"{next(iter(asked))}=.* is not implemented"):
+    with pytest.raises(ValueError, match=f"{next(iter(asked))}.* is not implemented"):
         packed_attention(None, tensor, tensor, tensor, None, None, cu, 3, **asked)
 
 

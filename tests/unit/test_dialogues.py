@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import unicodedata
 from collections import Counter
 
 import pytest
@@ -15,6 +16,10 @@ TURNS = "#Person1#: 안녕하세요.\n#Person2#: 네, 안녕하세요."
 def write(path, text):
     path.write_text(text, encoding="utf-8", newline="")
     return path
+
+
+def decomposed(text):
+    return unicodedata.normalize("NFD", text)
 
 
 def csv_file(folder, rows, header="fname,dialogue,summary,topic"):
@@ -40,6 +45,75 @@ def test_columns_of_any_name(tmp_path):
         "topic": "thema", "group": "seen",
     }  # fmt: skip
     assert read_dialogues(path, columns) == [Dialogue("7", TURNS, ("하나", "둘"), "인사", "yes")]
+
+
+COMPOSED = {"fname": "파일", "dialogue": "대화", "summaries": ["요약"]}
+DECOMPOSED = {
+    "fname": decomposed("파일"),
+    "dialogue": decomposed("대화"),
+    "summaries": [decomposed("요약")],
+}
+NESTED = {
+    "fname": "header.dialogueInfo.dialogueID", "dialogue": "body.dialogue",
+    "summaries": ["body.summary"], "topic": "header.dialogueInfo.topic",
+}  # fmt: skip
+CORPUS = {
+    "numberOfItems": 1,
+    "data": [
+        {
+            "header": {"dialogueInfo": {"dialogueID": 7, "topic": 2021}, "participantsInfo": [{}]},
+            "body": {
+                "dialogue": [{"utterance": "안녕", "participantID": "P01"}],
+                "summary": "인사",
+            },
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns", "row"),
+    [
+        ("d.csv", decomposed("파일,대화,요약\na,안녕,인사\n"), COMPOSED, ("a", "안녕", ("인사",))),
+        ("d.csv", "\ufeff 파일 ;대화;요약\na;안녕;인사\n", DECOMPOSED, ("a", "안녕", ("인사",))),
+        (
+            "d.jsonl",
+            json.dumps({decomposed("파일"): "a", "대화": "안녕", decomposed("요약"): 3}),
+            DECOMPOSED,
+            ("a", "안녕", ("3",)),
+        ),
+        (
+            "d.json",
+            json.dumps(CORPUS, indent=2),
+            NESTED,
+            ("7", "P01: 안녕", ("인사",), "2021"),
+        ),
+        (
+            "d.jsonl",
+            json.dumps(CORPUS["data"][0]),
+            NESTED,
+            ("7", "P01: 안녕", ("인사",), "2021"),
+        ),
+    ],
+)
+def test_names_in_korean_and_of_nested_cells(tmp_path, name, content, columns, row):
+    assert read_dialogues(write(tmp_path / name, content), columns) == [Dialogue(*row)]
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(2021, "2021"), (2021.0, "2021"), (-1.5, "-1.5"), (0, "0"), (2**60, f"{2**60}")],
+)
+def test_a_number_is_taken_as_text(tmp_path, number, text):
+    cells = {
+        "fname": number,
+        "dialogue": "안녕",
+        "summary": [number],
+        "topic": number,
+        "group": number,
+    }
+    path = write(tmp_path / "d.jsonl", json.dumps(cells))
+    assert read_dialogues(path) == [Dialogue(text, "안녕", (text,), text, text)]
 
 
 def test_a_json_list_is_several_references(tmp_path):
@@ -170,7 +244,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     ("line", "message"),
     [
         ("{", "not JSON"),
-        ("[1]", "is one JSON array"),
+        ("[1]", "row 1: a JSON object is needed, found 1"),
         ("3", "a JSON object is needed, found 3"),
         ('{"fname": "a", "fname": "b", "dialogue": "x", "summary": "y"}', "'fname' stands twice"),
         ('{"fname": "a", "dialogue": 3, "summary": "y"}', "dialogue must be text, found 3"),

@@ -2,13 +2,15 @@
 
 import random
 import time
+import unicodedata
 
 import pytest
 
 from yoyak.config.study_settings import Data
 from yoyak.data.data_card import describe_split, distribution
 from yoyak.data.dialogues import Dialogue
-from yoyak.data.splits import drop_leaks, few_rows, hold_out, near_duplicates, raw_file, repeated
+from yoyak.data.near_duplicates import near_duplicates
+from yoyak.data.splits import drop_leaks, few_rows, hold_out, raw_file, repeated
 from yoyak.errors import UserError
 
 
@@ -16,20 +18,42 @@ def row(fname, text):
     return Dialogue(fname, text, ("요약",))
 
 
-def rows(count, seed=0, words=60):
+def rows(count, seed=0, words=60, stock=0, phrases=4):
+    """Dialogues of random words, `stock` of them phrases of six words out of a few."""
     rng = random.Random(seed)
-    return [
-        row(f"r{number}", " ".join(f"낱말{rng.randrange(5000)}" for _ in range(words)))
-        for number in range(count)
+    known = [[f"늘{phrase}말{word}" for word in range(6)] for phrase in range(phrases)]
+    made = []
+    for number in range(count):
+        turns = [
+            [f"낱말{rng.randrange(5000)}" for _ in range(6)] for _ in range(words // 6 - stock)
+        ]
+        turns += rng.sample(known, stock)
+        rng.shuffle(turns)
+        made.append(row(f"r{number}", "\n".join(f"#갑#: {' '.join(turn)}." for turn in turns)))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("갑: 안녕 하세요.  네~ 😀", True),
+        ("갑 : 안녕하세요!\n네… 😀", True),
+        (unicodedata.normalize("NFD", "“갑”: 안녕하세요, 네 😀"), True),
+        ("갑: 안녕하세요. 네", False),
+        ("갑: 안녕하세요. 아니요 😀", False),
+    ],
+)
+def test_a_leak_is_found_whatever_its_blanks_and_punctuation(text, same):
+    train = [
+        row("a", "갑: 안녕하세요. 네 😀"),
+        row("b", "Hello  there"),
+        row("c", "?!"),
+        row("d", "…"),
     ]
-
-
-def test_exact_duplicates_leave_train_and_are_counted():
-    train = [row("a", "하나\n둘"), row("b", "Hello  there"), row("c", "셋 넷")]
-    others = {"dev": [row("d1", "하나 둘")], "test": [row("t1", "hello there")]}
+    others = {"dev": [row("d1", text)], "test": [row("t1", "hello, THERE"), row("t2", "? !")]}
     kept, dropped = drop_leaks(train, others)
-    assert [item.fname for item in kept] == ["c"]
-    assert dropped == {"dev": 1, "test": 1}
+    assert [item.fname for item in kept] == (["d"] if same else ["a", "d"])
+    assert dropped == {"dev": int(same), "test": 2}
 
 
 def test_near_duplicates_are_found_and_unrelated_dialogues_are_not():
@@ -37,22 +61,48 @@ def test_near_duplicates_are_found_and_unrelated_dialogues_are_not():
     words = train[7].dialogue.split()
     words[30] = "다른말"
     found = near_duplicates(train, {"dev": [row("near", " ".join(words)), *rows(20, seed=9)]})
-    assert [(pair.fname, pair.train_fname) for pair in found] == [("near", "r7")]
-    assert 0.9 < found[0].jaccard < 1
+    assert [(pair.fname, pair.train_fname) for pair in found.closest] == [("near", "r7")]
+    assert 0.9 < found.closest[0].jaccard < 1
+    assert (found.train_rows, found.rows) == (1, {"dev": 1})
+
+
+@pytest.mark.parametrize("stock", [0, 5, 10])
+def test_near_duplicates_are_just_the_pairs_that_their_definition_names(stock):
+    """Whether phrases are rare, in half of each dialogue, or make nearly all pairs near."""
+    train, dev = (rows(100, seed, stock=stock, phrases=stock) for seed in (1, 2))
+    train[9] = row("r9", dev[4].dialogue + " 끝")
+    near = {}
+    for one in train:
+        for other in dev:
+            a, b = (triples(item.dialogue) for item in (one, other))
+            if len(a & b) / len(a | b) >= 0.5:
+                near[one.fname, other.fname] = round(len(a & b) / len(a | b), 4)
+    found = near_duplicates(train, {"dev": dev})
+    closest = sorted((-jaccard, dev, one) for (one, dev), jaccard in near.items())[:20]
+    assert [(-pair.jaccard, pair.fname, pair.train_fname) for pair in found.closest] == closest
+    assert found.train_rows == len({one for one, _ in near}) and len(near) > (stock == 10) * 5_000
+    assert found.rows == {"dev": len({other for _, other in near})}
+
+
+def triples(text):
+    words = text.replace("#갑#:", " ").replace(".", " ").split()
+    return set(zip(words, words[1:], words[2:], strict=False))
 
 
 def test_speaker_tags_alone_make_no_near_duplicate():
     a = "#Person1#: 사과 배 감\n#Person2#: 귤 포도 자두"
     b = "#Person1#: 산 강 들\n#Person2#: 하늘 구름 바람"
-    assert near_duplicates([row("a", a)], {"dev": [row("b", b)]}) == []
+    assert near_duplicates([row("a", a)], {"dev": [row("b", b)]}).closest == []
 
 
-def test_the_leak_check_is_quick_at_full_size():
-    train, dev, test = rows(12457, words=90), rows(499, 1, 90), rows(499, 2, 90)
-    started = time.perf_counter()
-    drop_leaks(train, {"dev": dev, "test": test})
-    near_duplicates(train, {"dev": dev, "test": test})
-    assert time.perf_counter() - started < 30  # about 3 s on an idle core
+@pytest.mark.parametrize(
+    "count", [(12_457, 998), pytest.param((100_000, 10_000), marks=pytest.mark.slow)]
+)
+def test_the_leak_check_is_quick_where_all_dialogues_share_phrases(count):
+    train, dev = (rows(number, seed, 96, stock=8, phrases=12) for seed, number in enumerate(count))
+    started = time.process_time()
+    near_duplicates(train, {"dev": dev})
+    assert time.process_time() - started < 60 * count[0] / 100_000 + 5  # a third of it is usual
 
 
 def test_the_held_out_slice_is_seeded_whole_and_in_order():

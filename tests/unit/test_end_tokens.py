@@ -79,7 +79,7 @@ def test_they_are_known_without_weights_and_with_an_adapter(folders, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(folders["qwen3"], folder)
     edit(folder / "generation_config.json", eos_token_id=[7, END])
-    config = tiny_config(folder, chat_template="qwen")
+    config = tiny_config(folder, chat_template="qwen", use_qlora=False)
     model, tokenizer = LoRALoader(config).load_for_training(seed=1)
     save_trained(model, tokenizer, tmp_path / "adapter")
     _, adapted = LoRALoader(config).load_for_generation(tmp_path / "adapter")

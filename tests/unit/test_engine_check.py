@@ -48,7 +48,9 @@ def build(kind: str):
 
 
 def plan_of(engine) -> Plan:
-    return replace(PLAN, engine=engine.path, head=engine.head, one_row=engine.one_row)
+    return replace(
+        PLAN, engine=engine.path, head=engine.head, one_row=engine.one_row, eager=engine.eager
+    )
 
 
 def check(model, **changes):
@@ -58,6 +60,13 @@ def check(model, **changes):
     return check_engine(model, reference, plan)
 
 
+def test_a_forward_that_fails_by_itself_is_one_line():
+    model = build("llama")
+    model.lm_head.weight = torch.nn.Parameter(torch.zeros(5, 7))
+    with pytest.raises(UserError, match="own forward fails .*; choose another checkpoint"):
+        make_reference(model, ROWS, PLAN)
+
+
 @pytest.mark.parametrize(
     "kind, runs",
     [
@@ -65,9 +74,9 @@ def check(model, **changes):
         ("window", "packed: the model's own layers"),
         ("experts", "packed: the model's own layers"),
         ("scaled", "packed: the model's own layers, its own head"),
-        ("softcap", "plain: padded batches, the model's own forward"),
+        ("softcap", "plain: padded batches, the model's own forward with eager attention"),
         ("convolution", "plain: padded batches, the model's own forward"),
-        ("sinks", "plain: padded batches, the model's own forward"),
+        ("sinks", "plain: padded batches, the model's own forward with eager attention"),
     ],
 )
 def test_the_fastest_engine_that_is_right_is_taken(kind, runs):

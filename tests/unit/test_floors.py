@@ -16,13 +16,13 @@ LIBRARY = SCRIPTS / "yoyak"
 MODULES = sorted(LIBRARY.rglob("*.py"))
 # What a package may import beside itself.
 BELOW = {
-    "settings": set(),
-    "data": {"settings"},
-    "models": {"settings"},
-    "run": {"settings"},
-    "training": {"data", "models", "run", "settings"},
-    "evaluation": {"data", "models", "run", "settings"},
-    "reporting": {"data", "run", "settings"},
+    "config": set(),
+    "data": {"config"},
+    "models": {"config", "run"},
+    "run": {"config"},
+    "training": {"data", "models", "run", "config"},
+    "evaluation": {"data", "models", "run", "config"},
+    "reporting": {"data", "run", "config"},
 }
 HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets")
 LIGHT_SCRIPTS = ("prepare_data", "score", "compare", "plot", "report", "submission")
@@ -84,7 +84,7 @@ def test_the_library_knows_no_snakemake_and_no_script():
 
 def test_models_data_and_run_read_no_settings_file():
     for file in MODULES:
-        if package_of(file) != "settings":
+        if package_of(file) != "config":
             text = file.read_text(encoding="utf-8")
             assert "load_study(" not in text and "load_config(" not in text, file
 

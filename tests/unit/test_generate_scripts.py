@@ -73,7 +73,7 @@ def test_predictions_and_their_record(place, tmp_path):
     assert record["new_tokens"] == sum(row["new_tokens"] for row in rows)
     assert record["decoding"] == {"max_new_tokens": 12, "num_beams": 1, "do_sample": False}
     assert record["execution"]["threads"] == 1 and record["execution"]["slots"] == 9
-    check = record["check"]
+    check = record["engine_check"]
     assert (check["engine"], check["rows"], check["leak"]) == ("slots", 4, False)
     assert check["logits_difference"] < check["tolerance"] == 7.5e-5
 
@@ -82,7 +82,7 @@ def test_the_engine_is_the_configs(place, tmp_path):
     folder, config = place
     plain = changed(config, execution={"engine": "plain"})
     rows, record = splits((folder, plain), tmp_path / "plain")
-    assert (record["check"]["engine"], record["execution"]["engine"]) == ("plain", "plain")
+    assert (record["engine"], record["execution"]["engine"]) == ("plain", "plain")
     assert rows == splits(place, tmp_path / "auto")[0]
 
 

@@ -181,7 +181,7 @@ def test_nothing_is_generated_where_no_engine_is_right(monkeypatch):
     with pytest.raises(UserError, match="no finite logits .*fetch them again"):
         choose_generator(broken, PROMPTS, STOPS, GREEDY)
     short = make("gpt2", {"n_positions": 50, "max_position_embeddings": 50})
-    with pytest.raises(UserError, match="knows 50 positions.* takes 59: make dataset.encoder"):
+    with pytest.raises(UserError, match="knows 50 positions.* takes 59: make tokenizer.encoder"):
         choose_generator(short, PROMPTS, STOPS, GREEDY)
 
 

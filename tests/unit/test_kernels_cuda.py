@@ -11,7 +11,7 @@ from tiny_models import CONFIGS, PROJECTIONS, SIZES, adapters, examples
 from transformers import AutoModelForCausalLM
 
 from yoyak.data.packing import build_pack
-from yoyak.models import kernels, reference
+from yoyak.models import kernels, plain_kernels
 from yoyak.models.attention import PACKED
 from yoyak.models.fused import fuse_decoder_layers
 from yoyak.training.loss import batch_loss
@@ -31,7 +31,7 @@ def draw(*shape):
 def both(function, *arguments, out):
     """The same call with both implementations; `out` names the argument that is written."""
     results = []
-    for module in (kernels, reference):
+    for module in (kernels, plain_kernels):
         copies = [a.clone() if isinstance(a, torch.Tensor) else a for a in arguments]
         returned = getattr(module, function)(*copies)
         results.append(returned if out is None else copies[out])

@@ -13,6 +13,7 @@ from transformers import TrainerCallback
 from yoyak.config.model_config import TrainingSettings
 from yoyak.data.llm_dataset import LLMSummarizationDataset
 from yoyak.models.lora_loader import LoRALoader, save_trained
+from yoyak.training import llm_trainer
 from yoyak.training.checkpointing import newest_whole_checkpoint, read_facts
 from yoyak.training.interruption import Interrupted
 from yoyak.training.session import (
@@ -22,6 +23,7 @@ from yoyak.training.session import (
     summary,
     write_outputs,
 )
+from yoyak.training.tracking import Unfailing
 
 LENGTHS = (23, 7, 61, 12, 38, 5, 19, 44, 30, 9, 27, 15, 33)
 
@@ -65,9 +67,10 @@ def dataset(lengths, per_dialogue=1) -> LLMSummarizationDataset:
     return made
 
 
-def trainer(checkpoint, work: Path, *, minutes=1e-9, **training):
+def trainer(checkpoint, work: Path, *, minutes=1e-9, wandb=False, **training):
     """Two passes of 13 examples in batches of 4, with dropout, saving at every step."""
     config = tiny_config(checkpoint, dropout=0.05)
+    config.tracking.wandb = wandb
     values = {"epochs": 2, "batch_size": 2, "gradient_accumulation_steps": 2, "learning_rate": 1e-2}
     execution = {"token_budget": 70, "threads": 1, "checkpoint_minutes": minutes}
     config = changed(config, training=values | training, execution=execution)
@@ -90,6 +93,15 @@ def undisturbed(checkpoint, tmp_path_factory):
     made = trainer(checkpoint, folder / "work", minutes=1000)
     assert made.fit() == 0
     return made.state, finish(made, folder / "final")
+
+
+def test_a_tracker_that_fails_is_dropped(checkpoint, tmp_path, undisturbed, monkeypatch, caplog):
+    failing = Unfailing(FailAfter(3))
+    monkeypatch.setattr(llm_trainer, "wandb_tracker", lambda: failing)
+    made = trainer(checkpoint, tmp_path / "work", minutes=1000, wandb=True)
+    made.fit()
+    assert finish(made, tmp_path / "final") == undisturbed[1]
+    assert caplog.text.count("tracking.wandb fails (Fault); the training goes on without it") == 1
 
 
 @pytest.mark.parametrize("step", [1, 3, 4, 6, 8])  # mid-epoch, an epoch's end, the very end

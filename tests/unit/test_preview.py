@@ -4,6 +4,7 @@ import preview as preview_script
 import pytest
 from real_tokenizers import NAMES, load_tokenizer, made_tokenizer
 
+from yoyak.config.loading import load_config
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.llm_dataset import create_llm_dataset
@@ -50,7 +51,7 @@ def test_another_model_never_shows_the_embedded_rows(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["preview.py", "--experiment", "llama_3.2_3b"])
     with pytest.raises(UserError, match="data/raw/train.csv and data/raw/dev.csv: no such file"):
         preview_script.main()
-    study = own_study("llama_3.2_3b")
+    study = own_study("llama_3.2_3b", load_config("llama_3.2_3b"))
     (tmp_path / "data" / "raw").mkdir(parents=True)
     for name in ("train", "dev"):
         text = f"fname,dialogue,summary\n{name}_1,#Person1#: {name},{name}\n"

@@ -128,7 +128,7 @@ def test_debug_and_templates_do_what_they_say(place, monkeypatch):
     output, counted = prepared(monkeypatch, "--debug", "--format", "instruction", "--seed", "7")
     assert str(output) == f"{RESULT}_instruction_seed7_debug"
     assert (counted["train"]["examples"], counted["selection"]["examples"]) == (50, 10)
-    config = own_study("llama_3.2_3b", debug=True).models["llama_3.2_3b"]
+    config = load_config("llama_3.2_3b", debug=True)
     training = config.training
     assert (training.epochs, training.batch_size, config.tracking.wandb) == (1, 2, False)
 
@@ -153,9 +153,12 @@ def test_the_folder_is_named_by_the_file_and_what_flags_change():
 
 
 def test_embedded_models_have_the_embedded_dialogues():
+    def trained_on(name):
+        return own_study(name, load_config(name)).settings.data.train
+
     for name in ("tiny_llama", "tiny_qwen3"):
-        assert own_study(name).settings.data.train == "workflow/resources/dialogues/train.csv"
-    assert own_study("smollm2_135m").settings.data.train == "data/raw/train.csv"
+        assert trained_on(name) == "workflow/resources/dialogues/train.csv"
+    assert trained_on("smollm2_135m") == "data/raw/train.csv"
 
 
 def test_two_starts_in_one_second_have_a_log_each(tmp_path, monkeypatch):

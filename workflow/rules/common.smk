@@ -14,9 +14,11 @@ from yoyak.data.splits import raw_file
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.clock import check_clock
 from yoyak.run.code_digest import step_digest
-from yoyak.config.study_settings import RunSettings
-from yoyak.errors import UserError
 from yoyak.config.study import load_study
+from yoyak.config.study_settings import RunSettings
+from yoyak.errors import UserError, speak_utf8
+
+speak_utf8()
 
 TABLES = ("rouge groups differences group_differences context diagnostics resources quoted").split()
 

@@ -18,7 +18,8 @@ from yoyak.config.study import Study, load_study
 from yoyak.config.study_settings import Data
 from yoyak.data import data_card
 from yoyak.data.dialogues import Dialogue, read_dialogues, to_csv
-from yoyak.data.splits import drop_leaks, few_rows, hold_out, near_duplicates, raw_file, repeated
+from yoyak.data.near_duplicates import near_duplicates
+from yoyak.data.splits import drop_leaks, few_rows, hold_out, raw_file, repeated
 from yoyak.errors import UserError, run_script
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory, atomic_write_json, hash_file
@@ -111,10 +112,9 @@ def arrange(
             f"data.train: all of its {len(raw['train'])} dialogues stand in dev or test too, so "
             "nothing is left to learn from; name another file"
         )
-    pairs = near_duplicates(train, others)
     leaks = {
         "dropped_from_train": dropped,
-        "near_duplicates": data_card.describe_near_duplicates(pairs, list(others)),
+        "near_duplicates": data_card.describe_near_duplicates(near_duplicates(train, others)),
         "repeated_in": {name: repeated(rows) for name, rows in raw.items()},
     }
     seed = settings.selection_seed

@@ -37,8 +37,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
-    study = load_study(args.study) if args.study else own_study(args.experiment)
-    if args.study is None:
+    if args.study:
+        study = load_study(args.study)
+    else:
+        study = own_study(args.experiment, load_config(args.experiment))
         check_own_data(study)
     known = args.experiment in study.models
     config = study.model(args.experiment) if known else load_config(args.experiment)

@@ -7,8 +7,8 @@ Examples:
   cat dialogue.txt | python workflow/scripts/summarize.py --checkpoint Qwen/Qwen3-4B-Instruct-2507
 
 A text file or stdin is one dialogue, one turn a line (`#Person1#: 안녕하세요.`), and its summary is
-printed. A .csv or .jsonl file holds many (fname, dialogue) and gives CSV (fname,summary). With
---adapter alone, model, prompt format and settings are those of its training (its run.json).
+printed. A .csv, .json or .jsonl file holds many (fname, dialogue) and gives CSV (fname,summary).
+With --adapter alone, model, prompt format and settings are those of its training (its run.json).
 """
 
 import argparse
@@ -23,6 +23,7 @@ from yoyak.config.loading import given, load_config, overridden, read_config
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.cleaning import clean_text
 from yoyak.data.dialogues import Dialogue, read_dialogues
+from yoyak.data.reading import CSV_FILES, JSON_FILES
 from yoyak.errors import UserError, run_script
 from yoyak.run.devices import claim_device
 from yoyak.run.workspace import atomic_write_text
@@ -35,7 +36,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "input", nargs="?", default="-", help="text, .csv or .jsonl file; - or nothing: stdin"
+        "input",
+        nargs="?",
+        default="-",
+        help="text, .csv, .json or .jsonl file; - or nothing: stdin",
     )
     add_model_arguments(parser)
     parser.add_argument(
@@ -130,7 +134,7 @@ def read_input(source: str) -> tuple[list[Dialogue], bool]:
 
     Raises UserError for a missing, empty or non-UTF-8 file, and for bad rows of a table.
     """
-    if source.endswith((".csv", ".jsonl")):
+    if Path(source).suffix.lower() in CSV_FILES + JSON_FILES:
         return read_dialogues(Path(source), labelled=False), False
     try:
         raw = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()

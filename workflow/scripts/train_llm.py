@@ -24,7 +24,8 @@ from yoyak.config.loading import given, load_config, overridden
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.section import canonical
 from yoyak.config.study import Cell, Study, load_study, training_science
-from yoyak.data.own_data import check_own_data, own_study, raw_digests, said_of_data
+from yoyak.data.own_data import check_own_data, own_study, said_of_data
+from yoyak.data.splits import raw_file
 from yoyak.errors import UserError, is_out_of_memory, run_script
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.devices import claim_devices
@@ -32,7 +33,8 @@ from yoyak.run.logs import start_log, write_log
 from yoyak.run.manual import DEFAULT_SEED, MANUAL, refuse_to_replace, result_folder
 from yoyak.run.provenance import fingerprint, write_run_record
 from yoyak.run.ranks import Seat, run_together
-from yoyak.run.workspace import discard, task_of, work_folder
+from yoyak.run.workspace import discard, hash_file, hash_text, task_of, work_folder
+from yoyak.training.tracking import check_wandb
 
 log = logging.getLogger("train_llm")
 
@@ -81,9 +83,10 @@ def main() -> None:
     own, by_hand = args.study is None, args.examples is None
     if own and not by_hand:
         raise UserError("--examples belong to a study: name it with --study")
-    study = (
-        own_study(args.experiment, args.debug) if own else load_study(args.study, debug=args.debug)
-    )
+    if own:
+        study = own_study(args.experiment, load_config(args.experiment, args.debug), args.debug)
+    else:
+        study = load_study(args.study, debug=args.debug)
     config = effective_config(study, args)
     cell = Cell(
         args.experiment, args.format or config.dataset.format_type, args.augmentation, args.seed
@@ -101,10 +104,24 @@ def main() -> None:
         if not args.overwrite:
             refuse_to_replace(output, config, cell, data)
     log_file = start_log("train", f"train_llm_{args.experiment}")
+    if config.tracking.wandb:
+        check_wandb(project=study.name, run=cell.run.removeprefix("runs/").replace("/", "-"))
     examples = args.examples or build_examples(study, config, cell, output)
     train(study, config, cell, examples, output, results, log_file, data)
     if by_hand:
         discard(results, task_of("train", output))  # nothing will ask for it again
+
+
+def raw_digests(study: Study) -> dict[str, str]:
+    """SHA-256 of the raw files that are trained on and evaluated on, by the names they go by."""
+    settings = study.settings.data
+    files = {}
+    for split in ("train", "dev"):
+        path = raw_file(study.source, settings, split)
+        inside = sorted(file for file in path.rglob("*") if file.is_file())
+        digest = hash_text(" ".join(map(hash_file, inside))) if inside else hash_file(path)
+        files[getattr(settings, split)] = digest
+    return files
 
 
 def effective_config(study: Study, args: argparse.Namespace) -> ModelConfig:

@@ -31,9 +31,15 @@ Seeds = Annotated[list[Seed], *UNIQUE]
 class Columns(Section):
     """Names of the columns of the data."""
 
-    fname: ColumnName = Field("fname", description="column with a unique name for each dialogue")
+    fname: ColumnName = Field(
+        "fname",
+        description="column with a unique name for each dialogue; in JSON, `header.id` is the cell "
+        "`id` of the object `header`, here and in the next four",
+    )
     dialogue: ColumnName = Field(
-        "dialogue", description="column with the dialogue, one turn a line"
+        "dialogue",
+        description="column with the dialogue: a text, one turn a line, or in JSON a list of turns "
+        '`{"speaker": …, "utterance": …}` (or `participantID`)',
     )
     summaries: Annotated[list[ColumnName], *UNIQUE] = Field(
         ["summary", "summary2", "summary3"],
@@ -51,8 +57,9 @@ class Data(Section):
     """Where the dialogues are."""
 
     train: PathText = Field(
-        description="training split: `.csv` (comma-separated), `.jsonl`, or a folder saved by "
-        "`datasets`; UTF-8"
+        description="training split, UTF-8: `.csv` (separated by commas, semicolons, tabs or "
+        "bars), `.jsonl`, `.json` (also one document with the list of rows in it), or a folder "
+        "saved by `datasets`"
     )
     dev: PathText = Field(description="the split that is scored")
     test: PathText | None = Field(None, description="a split without summaries, for a submission")

@@ -75,7 +75,14 @@ def _ask_child(request: str) -> dict:
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     try:
         done = subprocess.run(
-            command, input=text, env=kept, cwd="/", capture_output=True, text=True, timeout=WAIT
+            command,
+            input=text,  # ASCII, as json escapes the rest
+            env=kept,
+            cwd="/",
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=WAIT,
         )
     except subprocess.TimeoutExpired:
         return {"error": f"it did not end within {WAIT} s"}

@@ -7,6 +7,7 @@ from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import Cell, Study
 from yoyak.data.prompts import AUGMENTATIONS
 from yoyak.data.reading import read_records
+from yoyak.data.rows import wanted_columns
 from yoyak.data.splits import raw_file
 from yoyak.errors import UserError
 
@@ -40,11 +41,13 @@ def count_rows(study: Study, split: str) -> int:
     """Rows of a split: prepared, else raw, else as many as the Korean DialogSum data have."""
     prepared: Path = study.results / "data" / f"{split}.csv"
     if prepared.is_file():
-        return len(read_records(prepared)[0])
+        return len(read_records(prepared, wanted_columns(None))[0])
     if _absent(study, split):
         count = USUAL_ROWS[split]
     else:
-        count = len(read_records(raw_file(study.source, study.settings.data, split))[0])
+        data = study.settings.data
+        names = wanted_columns(data.columns.model_dump())
+        count = len(read_records(raw_file(study.source, data, split), names)[0])
     return min(count, study.row_limits[split]) if study.row_limits else count
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from yoyak.data.cleaning import RULES
 from yoyak.data.dialogues import Dialogue
-from yoyak.data.splits import NEAR_DUPLICATE_JACCARD, PAIRS_SHOWN, NearDuplicate
+from yoyak.data.near_duplicates import NEAR_DUPLICATE_JACCARD, NearDuplicates
 
 TOPICS_SHOWN = 30
 HISTOGRAM_BINS = 20
@@ -64,14 +64,12 @@ def describe_cleaning(counts: dict[str, Counter]) -> dict:
     }
 
 
-def describe_near_duplicates(pairs: Sequence[NearDuplicate], splits: Sequence[str]) -> dict:
+def describe_near_duplicates(found: NearDuplicates) -> dict:
     return {
         "measure": f"Jaccard similarity of word triples at least {NEAR_DUPLICATE_JACCARD}",
-        "train_rows": len({pair.train_fname for pair in pairs}),
-        "rows": {
-            split: len({pair.fname for pair in pairs if pair.split == split}) for split in splits
-        },
-        "closest": [vars(pair) for pair in pairs[:PAIRS_SHOWN]],
+        "train_rows": found.train_rows,
+        "rows": found.rows,
+        "closest": [vars(pair) for pair in found.closest],
     }
 
 

@@ -1,12 +1,13 @@
 """Dialogues with their reference summaries: read, mapped to one shape, cleaned, checked, written.
 
-A raw file may be CSV, JSON lines or a `datasets` folder with columns of any name; everything after
-it sees `Dialogue` rows, or the canonical CSV columns
+A raw file may be CSV, JSON or a `datasets` folder with columns of any name; everything after it
+sees `Dialogue` rows, or the canonical CSV columns
 fname, dialogue, summary[, summary2, …], topic, group.
 """
 
 import csv
 import io
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -14,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yoyak.data.cleaning import clean_text
-from yoyak.data.reading import BadRows, Record, quote, read_records
+from yoyak.data.reading import read_records
+from yoyak.data.rows import OPTIONAL_COLUMNS, BadRows, Record, quote, wanted_columns
 from yoyak.errors import UserError, display
 
 SPEAKER_TAG = re.compile(r"^(#[^#\s]{1,40}#)\s*[:：]", re.MULTILINE)
-_OPTIONAL_COLUMNS = ("topic", "group")
 _MAX_NAME = 200  # characters of an fname: it becomes a key of submissions and reports
 
 
@@ -58,9 +59,10 @@ def read_dialogues(
     """Read, clean and check one split.
 
     Args:
-        path: .csv, .jsonl or a folder saved by `datasets`.
+        path: .csv, .json, .jsonl or a folder saved by `datasets`.
         columns: names in the file: {"fname", "dialogue", "summaries": [...], "topic", "group"};
             without it the canonical names, with every column summary, summary2, … a reference.
+            In JSON, `body.summary` is the cell `summary` of the object `body`.
         labelled: every row must have a summary. If False, a split in which no row has one is
             fine too (a test split as competitions give it out).
         counts: gains, for each cleaning rule, the number of texts that it changed.
@@ -69,10 +71,11 @@ def read_dialogues(
         UserError: the file cannot be read, lacks a column, or has bad rows; one line names them.
     """
     path = Path(path)
-    records, found, bad = read_records(path)
+    names = wanted_columns(columns)
+    records, found, bad = read_records(path, names)
     if not records:
         bad.raise_if_any()
-    names = _checked_columns(path, columns, found, labelled)
+    names = _checked_columns(path, names, found, labelled)
     if not records:
         raise UserError(f"{display(path)}: has a header but no rows")
     any_summary = labelled or any(
@@ -80,16 +83,19 @@ def read_dialogues(
         for record in records
         for column in names["summaries"]
     )
-    dialogues, first_line = [], {}
+    dialogues, first_seen = [], {}
     for record in records:
         dialogue = _parse_record(record, names, any_summary, bad, counts)
         if dialogue is None:
             continue
-        if dialogue.fname in first_line:
-            earlier = first_line[dialogue.fname]
-            bad.add(record.line, f"fname {quote(dialogue.fname)} stands on line {earlier} already")
+        if dialogue.fname in first_seen:
+            earlier = first_seen[dialogue.fname]
+            bad.add(
+                record.number,
+                f"fname {quote(dialogue.fname)} stands on {bad.unit} {earlier} already",
+            )
             continue
-        first_line[dialogue.fname] = record.line
+        first_seen[dialogue.fname] = record.number
         dialogues.append(dialogue)
     bad.raise_if_any()
     return dialogues
@@ -115,22 +121,15 @@ def reference_column(index: int) -> str:
     return "summary" if index == 0 else f"summary{index + 1}"
 
 
-def _checked_columns(path: Path, columns: dict | None, found: list[str], labelled: bool) -> dict:
+def _checked_columns(path: Path, names: dict, found: list[str], labelled: bool) -> dict:
     """The mapping, its summary columns narrowed to those that the file has."""
-    names = dict(columns or {})
-    names.setdefault("fname", "fname")
-    names.setdefault("dialogue", "dialogue")
-    for optional in _OPTIONAL_COLUMNS:
-        names.setdefault(optional, optional)
-    if "summaries" not in names:
-        canonical = [name for name in found if re.fullmatch(r"summary[0-9]*", name)]
-        names["summaries"] = canonical or ["summary"]
-    wanted = names["summaries"]
-    names["summaries"] = [name for name in wanted if name in found]
+    canonical = [name for name in found if re.fullmatch(r"summary[0-9]*", name)] or ["summary"]
+    wanted = names["summaries"] or canonical
+    names = {**names, "summaries": [name for name in wanted if name in found]}
     missing = [names[key] for key in ("fname", "dialogue") if names[key] not in found]
     missing += [
         names[key]
-        for key in _OPTIONAL_COLUMNS
+        for key in OPTIONAL_COLUMNS
         if names[key] not in (None, key) and names[key] not in found  # asked for by name
     ]
     if labelled and not names["summaries"]:
@@ -151,7 +150,7 @@ def _parse_record(
     try:
         fname = _name_cell(record.cells.get(names["fname"]))
         where = f"(fname {quote(fname)})"
-        dialogue = _text_cell(record.cells.get(names["dialogue"]), "dialogue", counts)
+        dialogue = _dialogue_cell(record.cells.get(names["dialogue"]), counts)
         if not dialogue:
             raise ValueError(f"{where} empty dialogue")
         summaries = _references(record.cells, names["summaries"], counts)
@@ -159,17 +158,34 @@ def _parse_record(
             raise ValueError(f"{where} empty summary")
         topic, group = (
             _text_cell(record.cells.get(names[key]), key, counts) if names[key] else ""
-            for key in _OPTIONAL_COLUMNS
+            for key in OPTIONAL_COLUMNS
         )
     except ValueError as reason:
-        bad.add(record.line, str(reason))
+        bad.add(record.number, str(reason))
         return None
     return Dialogue(fname, dialogue, summaries, " ".join(topic.split()), " ".join(group.split()))
 
 
+def _dialogue_cell(value: object, counts: Counter | None) -> str:
+    """A dialogue's text; a list of turns {speaker or participantID, utterance} becomes lines."""
+    if isinstance(value, list) and value and all(isinstance(turn, dict) for turn in value):
+        value = "\n".join(_turn(turn, f"turn {i}") for i, turn in enumerate(value, start=1))
+    elif not isinstance(value, str | None):
+        raise ValueError(f"dialogue must be text, found {quote(value)}")
+    return _text_cell(value, "dialogue", counts)
+
+
+def _turn(turn: dict, place: str) -> str:
+    """`speaker: words`, or nothing where nothing was said."""
+    said = turn.get("speaker", turn.get("participantID")), turn.get("utterance")
+    speaker, words = (" ".join(_text_cell(cell, place, None).split()) for cell in said)
+    if not speaker or "utterance" not in turn:
+        has = quote(", ".join(map(str, turn)))
+        raise ValueError(f"{place} needs utterance and speaker (or participantID), it has {has}")
+    return f"{speaker}: {words}" if words else ""
+
+
 def _name_cell(value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
     name = _text_cell(value, "fname", None)
     if not name:
         raise ValueError("empty fname")
@@ -191,8 +207,13 @@ def _references(cells: dict, columns: list[str], counts: Counter | None) -> tupl
 
 
 def _text_cell(value: object, what: str, counts: Counter | None) -> str:
+    """A cell as clean text; of a number its digits: 2021 is "2021", and so is 2021.0."""
     if value is None:
         return ""
+    if isinstance(value, float) and math.isfinite(value):
+        value = int(value) if value.is_integer() else repr(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
     if not isinstance(value, str):
         raise ValueError(f"{what} must be text, found {quote(value)}")
     if "\0" in value:

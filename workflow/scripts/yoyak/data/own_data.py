@@ -3,24 +3,22 @@
 import json
 from pathlib import Path
 
-from yoyak.config.loading import load_config
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import Study
 from yoyak.config.study_settings import StudySettings
-from yoyak.data.splits import find_raw, raw_file
+from yoyak.data.splits import find_raw
 from yoyak.errors import PROJECT_ROOT, UserError
-from yoyak.run.workspace import hash_file, hash_text
 
 RAW, EMBEDDED = "data/raw", "workflow/resources/dialogues"
 EMBEDDED_MODELS = PROJECT_ROOT / "workflow" / "resources" / "models"
 
 
-def own_study(experiment: str, debug: bool = False) -> Study:
+def own_study(experiment: str, config: ModelConfig, debug: bool = False) -> Study:
     """The model file with data/raw/{train,dev}.csv, an embedded model with the embedded dialogues.
 
     It learns all of train.csv and chooses its best checkpoint on dev.csv. Nothing is read yet.
+    config: that of the model file `experiment`, with the values of debug where that is asked for.
     """
-    config = load_config(experiment, debug)
     folder = EMBEDDED if _is_embedded(config) else RAW
     settings = {
         "description": "One model on its own data, by hand.",
@@ -47,18 +45,6 @@ def check_own_data(study: Study) -> None:
             f"train on into {data.train} and those to evaluate on into {data.dev} (CSV, UTF-8, "
             "columns fname,dialogue,summary), or name the data of a study with --study"
         )
-
-
-def raw_digests(study: Study) -> dict[str, str]:
-    """SHA-256 of the raw files that are trained on and evaluated on, by the names they go by."""
-    settings = study.settings.data
-    files = {}
-    for split in ("train", "dev"):
-        path = raw_file(study.source, settings, split)
-        inside = sorted(file for file in path.rglob("*") if file.is_file())
-        digest = hash_text(" ".join(map(hash_file, inside))) if inside else hash_file(path)
-        files[getattr(settings, split)] = digest
-    return files
 
 
 def said_of_data(study: Study, examples: Path) -> str:

@@ -1,4 +1,4 @@
-"""Raw files to rows: CSV, JSON lines, or a folder saved by the `datasets` package.
+"""Raw files to rows: CSV, JSON, or a folder saved by the `datasets` package.
 
 Nothing is guessed or skipped: a file that cannot be read whole is refused in one line that names
 the file, the line and the cure.
@@ -6,51 +6,26 @@ the file, the line and the cure.
 
 import csv
 import io
-import json
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
+from yoyak.data.json_rows import read_json
+from yoyak.data.rows import BadRows, NameTwice, Record, column_name, flat, quote
 from yoyak.errors import UserError, display
 
-BAD_ROWS_IN_WORDS = 5  # bad rows told in words; the others by their line numbers
-LONGEST_LINE_LIST = 2000  # characters
+CSV_FILES = (".csv", ".tsv")
+JSON_FILES = (".json", ".jsonl", ".ndjson")
+SEPARATORS = ",;\t|"
+LONGEST_HEADER = 100_000  # characters
 
 
-@dataclass(frozen=True)
-class Record:
-    """One row of a raw file: the line on which it starts (from 1) and its cells by column name."""
-
-    line: int
-    cells: dict
-
-
-class BadRows:
-    """Collects what is wrong with a file's rows, so that one error names them all."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.found: list[tuple[int, str]] = []
-
-    def add(self, line: int, reason: str) -> None:
-        self.found.append((line, reason))
-
-    def raise_if_any(self) -> None:
-        """Raise UserError naming the first few rows in words and every row by its line."""
-        if not self.found:
-            return
-        self.found.sort(key=lambda item: item[0])
-        lines = sorted({line for line, _ in self.found})
-        told = "; ".join(f"line {line}: {why}" for line, why in self.found[:BAD_ROWS_IN_WORDS])
-        if len(self.found) > BAD_ROWS_IN_WORDS:
-            told += f"; … all bad lines: {_line_ranges(lines)}"
-        count = "1 bad row" if len(lines) == 1 else f"{len(lines):,} bad rows"
-        raise UserError(f"{display(self.path)}: {count}: {told}. Correct or remove them")
-
-
-def read_records(path: Path) -> tuple[list[Record], list[str], BadRows]:
+def read_records(path: Path, names: dict) -> tuple[list[Record], list[str], BadRows]:
     """Read every row of a raw file.
+
+    Args:
+        names: the wanted columns, from `wanted_columns`: by them a CSV's separator is found, and
+            the rows of a JSON document.
 
     Returns:
         the rows that could be parsed, the column names in the file's order, and the rows that
@@ -68,20 +43,14 @@ def read_records(path: Path) -> tuple[list[Record], list[str], BadRows]:
     if not path.is_file():  # a pipe or a device would be read for ever
         raise UserError(f"{shown}: is no regular file; save it as a .csv or .jsonl file")
     kind = path.suffix.lower()
-    if kind == ".csv":
-        return _read_csv(path, _read_text(path))
-    if kind in (".jsonl", ".ndjson", ".json"):
-        return _read_json_lines(path, _read_text(path))
+    if kind in CSV_FILES:
+        return _read_csv(path, _read_text(path), names)
+    if kind in JSON_FILES:
+        return read_json(path, _read_text(path), names)
     raise UserError(
-        f"{shown}: files that end in '{kind}' are not read; save it as .csv (comma-separated, "
-        "UTF-8), as .jsonl (one JSON object a line), or as a `datasets` folder"
+        f"{shown}: files that end in '{kind}' are not read; save it as .csv (UTF-8), as .jsonl "
+        "(one JSON object a line), as .json, or as a `datasets` folder"
     )
-
-
-def quote(value: object, length: int = 40) -> str:
-    """A value as it may stand in a one-line message: escaped, cut to `length` characters."""
-    text = repr(value) if not isinstance(value, str) else "'" + _escaped(value[: length + 1]) + "'"
-    return text if len(text) <= length + 2 else text[:length] + "…'"
 
 
 def _read_text(path: Path) -> str:
@@ -104,7 +73,7 @@ def _read_text(path: Path) -> str:
         ) from None
     if not text.strip("\ufeff \t\r\n"):
         raise UserError(f"{shown}: is empty; a header line and at least one row are needed")
-    return text.removeprefix("\ufeff")
+    return text.lstrip("\ufeff")
 
 
 def _encoding_hint(raw: bytes) -> str:
@@ -118,12 +87,14 @@ def _encoding_hint(raw: bytes) -> str:
     return "; save it as UTF-8"
 
 
-def _read_csv(path: Path, text: str) -> tuple[list[Record], list[str], BadRows]:
+def _read_csv(path: Path, text: str, names: dict) -> tuple[list[Record], list[str], BadRows]:
     bad = BadRows(path)
     records, header, start = [], None, 1
+    text = re.sub(r'\A"?sep=.?"?(?=\r?\n)', "", text)  # a line for Excel
+    separator = _separator(text, names)
     limit = csv.field_size_limit(sys.maxsize)  # the default refuses cells above 128 KB
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         for cells in reader:
             line, start = start, reader.line_num + 1
             if not cells:
@@ -141,15 +112,27 @@ def _read_csv(path: Path, text: str) -> tuple[list[Record], list[str], BadRows]:
     return records, header or [], bad
 
 
+def _separator(text: str, names: dict) -> str:
+    """The separator by which the header holds most of the wanted columns, else most columns."""
+    wanted = {names["fname"], names["dialogue"], names["topic"], names["group"]}
+    wanted |= set(names["summaries"] or ["summary"])
+
+    def columns(separator: str) -> tuple[int, int]:
+        lines = io.StringIO(text[:LONGEST_HEADER], newline="")
+        try:
+            header = next(filter(None, csv.reader(lines, delimiter=separator, strict=True)), [])
+        except csv.Error:
+            return 0, 0
+        return len(wanted & set(map(column_name, header))), len(header)
+
+    return max(SEPARATORS, key=columns)  # of equals the comma
+
+
 def _checked_header(path: Path, cells: list[str]) -> list[str]:
-    names = [name.strip().strip("\ufeff") for name in cells]
-    shown = display(path)
+    names = [column_name(name) for name in cells]
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
-        raise UserError(f"{shown}: column {quote(twice[0])} stands twice in the header")
-    for separator, word in ((";", "';'"), ("\t", "tabs"), ("|", "'|'")):
-        if len(names) == 1 and separator in names[0]:
-            raise UserError(f"{shown}: cells are separated by {word}; save it with commas")
+        raise UserError(f"{display(path)}: column {quote(twice[0])} stands twice in the header")
     return names
 
 
@@ -160,45 +143,6 @@ def _csv_fault(error: csv.Error) -> str:
     if "expected after" in message:
         return 'text after a closing quote in the row that starts here; double inner quotes ("")'
     return f"broken CSV ({message})"
-
-
-def _read_json_lines(path: Path, text: str) -> tuple[list[Record], list[str], BadRows]:
-    shown = display(path)
-    if text.lstrip()[:1] == "[":
-        raise UserError(f"{shown}: is one JSON array; save it as JSON lines: one object a line")
-    bad = BadRows(path)
-    records, columns = [], {}
-    # Not splitlines(): U+2028 and its like may stand inside a JSON string.
-    for line, content in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
-        if not content.strip():
-            continue
-        try:
-            cells = json.loads(content, object_pairs_hook=_object_without_duplicates)
-        except _DuplicateKey as error:
-            bad.add(line, f"key {quote(str(error))} stands twice")
-        except json.JSONDecodeError as error:
-            bad.add(line, f"not JSON ({error.msg} at character {error.pos + 1})")
-        except (ValueError, RecursionError):
-            bad.add(line, "not JSON that can be read (too deep, or a number too long)")
-        else:
-            if isinstance(cells, dict):
-                columns.update(dict.fromkeys(cells))
-                records.append(Record(line, cells))
-            else:
-                bad.add(line, f"a JSON object is needed, found {quote(cells)}")
-    return records, list(columns), bad
-
-
-class _DuplicateKey(Exception):
-    pass
-
-
-def _object_without_duplicates(pairs: list[tuple]) -> dict:
-    content = dict(pairs)
-    if len(content) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise _DuplicateKey(next(name for name in names if names.count(name) > 1))
-    return content
 
 
 def _read_datasets_folder(path: Path) -> tuple[list[Record], list[str], BadRows]:
@@ -222,26 +166,9 @@ def _read_datasets_folder(path: Path) -> tuple[list[Record], list[str], BadRows]
         rows = datasets.load_from_disk(str(path))
     except Exception as error:  # Arrow raises many kinds; each means that the folder is broken
         raise UserError(f"{shown}: `datasets` cannot read it: {quote(str(error), 120)}") from None
-    records = [Record(line, dict(row)) for line, row in enumerate(rows, start=1)]
-    return records, list(rows.column_names), BadRows(path)
-
-
-def _line_ranges(lines: list[int]) -> str:
-    parts, index = [], 0
-    while index < len(lines):
-        last = index
-        while last + 1 < len(lines) and lines[last + 1] == lines[last] + 1:
-            last += 1
-        parts.append(str(lines[index]) if last == index else f"{lines[index]}-{lines[last]}")
-        index = last + 1
-    text = ", ".join(parts)
-    if len(text) <= LONGEST_LINE_LIST:
-        return text
-    return text[:LONGEST_LINE_LIST].rsplit(", ", 1)[0] + ", …"
-
-
-def _escaped(text: str) -> str:
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "replace").decode()
-        for char in text
-    )
+    try:
+        records = [Record(number, flat(row)) for number, row in enumerate(rows, start=1)]
+    except NameTwice as error:
+        raise UserError(f"{shown}: column {quote(str(error))} stands twice") from None
+    columns = dict.fromkeys(name for record in records for name in record.cells)
+    return records, list(columns or map(column_name, rows.column_names)), BadRows(path, "row")

@@ -2,21 +2,14 @@
 
 import contextlib
 import random
-import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from yoyak.config.study_settings import Data
 from yoyak.data.dialogues import Dialogue
 from yoyak.errors import PROJECT_ROOT, UserError
-
-SHINGLE_WORDS = 3
-NEAR_DUPLICATE_JACCARD = 0.5
-PAIRS_SHOWN = 20
-_TAG = re.compile(r"#[^#\s]{1,40}#\s*[:：]?")
-_PUNCTUATION = re.compile(r"[^\w\s]")
 
 
 def raw_file(study: str, settings: Data, split: str) -> Path:
@@ -33,76 +26,38 @@ def raw_file(study: str, settings: Data, split: str) -> Path:
     needed += [columns.summaries[0]] if split != "test" else []
     raise UserError(
         f"study '{study}': data.{split}: {named[:200]} does not exist; put the {split} split "
-        f"there (.csv or .jsonl, UTF-8, columns {', '.join(needed)}) or correct the path in "
+        f"there (.csv, .jsonl or .json, UTF-8, columns {', '.join(needed)}) or correct the path in "
         f"config/studies/{study}.yaml"
     )
 
 
 def find_raw(named: str) -> Path | None:
     """The file or folder of this name below the working directory, else below the project."""
-    for path in (Path(named), PROJECT_ROOT / named):
+    # Files that were made on a Mac may have decomposed Hangul in their names.
+    forms = dict.fromkeys((named, *(unicodedata.normalize(form, named) for form in ("NFC", "NFD"))))
+    for path in (root / form for form in forms for root in (Path(), PROJECT_ROOT)):
         with contextlib.suppress(OSError, ValueError):  # too long, or no path at all
             if path.exists():
                 return path
     return None
 
 
-@dataclass(frozen=True)
-class NearDuplicate:
-    """Two dialogues of different splits that share at least half of their word triples."""
-
-    split: str
-    fname: str
-    train_fname: str
-    jaccard: float
-
-
 def drop_leaks(
     train: Sequence[Dialogue], others: dict[str, Sequence[Dialogue]]
 ) -> tuple[list[Dialogue], dict[str, int]]:
-    """Drop the train dialogues that also stand in another split (blanks and case aside).
+    """Drop the train dialogues that also stand in another split, whatever their blanks, case and
+    punctuation.
 
     Returns the kept rows and, for each other split, how many train rows were dropped because of it.
     """
-    kept = list(train)
+    kept = [(identity(row), row) for row in train]
     dropped = {}
     for split, rows in others.items():
         known = {identity(row) for row in rows}
-        clean = [row for row in kept if identity(row) not in known]
+        clean = [item for item in kept if item[0] not in known]
         dropped[split] = len(kept) - len(clean)
         kept = clean
-    return kept, dropped
-
-
-def near_duplicates(
-    train: Sequence[Dialogue], others: dict[str, Sequence[Dialogue]]
-) -> list[NearDuplicate]:
-    """Pairs of a train and a dev or test dialogue with Jaccard similarity of word triples ≥ 0.5.
-
-    Exact, by an index from each triple to the few dev and test dialogues that hold it; about two
-    seconds for 12,457 train rows. Speaker tags and punctuation do not count.
-    """
-    index = defaultdict(list)
-    sizes = []
-    for split, rows in others.items():
-        for row in rows:
-            shingles = _shingles(row.dialogue)
-            for shingle in shingles:
-                index[shingle].append(len(sizes))
-            sizes.append((split, row.fname, len(shingles)))
-    found = []
-    for row in train:
-        shingles = _shingles(row.dialogue)
-        shared: dict[int, int] = defaultdict(int)
-        for shingle in shingles:
-            for other in index.get(shingle, ()):
-                shared[other] += 1
-        for other, count in shared.items():
-            split, fname, size = sizes[other]
-            jaccard = count / (size + len(shingles) - count)
-            if jaccard >= NEAR_DUPLICATE_JACCARD:
-                found.append(NearDuplicate(split, fname, row.fname, round(jaccard, 4)))
-    return sorted(found, key=lambda pair: (-pair.jaccard, pair.split, pair.fname, pair.train_fname))
+    return [row for _, row in kept], dropped
 
 
 def hold_out(
@@ -145,12 +100,21 @@ def repeated(rows: Sequence[Dialogue]) -> int:
 
 
 def identity(row: Dialogue) -> str:
-    """What two rows share when they hold the same dialogue: its text but for blanks and case."""
-    return " ".join(row.dialogue.split()).casefold()
+    """What two rows share when they hold the same dialogue: its letters, digits and pictures.
+
+    Blanks, case and punctuation do not count, unless there is nothing else.
+    """
+    text = unicodedata.normalize("NFC", row.dialogue).casefold()
+    return text.translate(_NO_PUNCTUATION) or "".join(text.split())
 
 
-def _shingles(dialogue: str) -> set[int]:
-    words = _PUNCTUATION.sub(" ", _TAG.sub(" ", dialogue)).casefold().split()
-    if len(words) < SHINGLE_WORDS:
-        return {hash(tuple(words))} if words else set()
-    return {hash(triple) for triple in zip(words, words[1:], words[2:], strict=False)}
+class _NoPunctuation(dict):
+    """For str.translate: drops blanks, punctuation, and signs used as such (~ ^ + =)."""
+
+    def __missing__(self, code: int) -> int | None:
+        kind = unicodedata.category(chr(code))
+        self[code] = None if kind[0] in "ZPC" or kind in ("Sm", "Sk") else code
+        return self[code]
+
+
+_NO_PUNCTUATION = _NoPunctuation()

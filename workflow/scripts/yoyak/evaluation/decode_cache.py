@@ -46,8 +46,12 @@ def kv_shape(config, capacity: int) -> tuple[int, int, int]:
     """(kv_heads, capacity, head_dim) of one layer's keys, or values, in one slot.
 
     As most architectures have them; `attend` refuses a layer whose keys or values differ.
+
+    Raises ValueError where there are none, or not of one size.
     """
-    heads = config.num_attention_heads
+    heads = getattr(config, "num_attention_heads", None)
+    if heads is None or getattr(config, "is_heterogeneous", False):
+        raise ValueError("its layers have no keys, or of several sizes")
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
     return getattr(config, "num_key_value_heads", None) or heads, capacity, head_dim
 

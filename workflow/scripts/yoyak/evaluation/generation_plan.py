@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from yoyak.errors import UserError
-from yoyak.evaluation.decode_cache import kv_shape
 from yoyak.evaluation.decoding import DecodingSettings, Generated
-from yoyak.models.reference import causal_lm
+from yoyak.models.reference import EAGER, causal_lm
+from yoyak.run.memory import ModelShape
 
 OnRow = Callable[[int, Generated], None]
 
@@ -99,7 +99,7 @@ def plan_generation(
         UserError: not even one row fits.
     """
     model = causal_lm(model)
-    config = model.config.get_text_config()
+    shape = ModelShape.from_config(model.config)
     weights = model.get_input_embeddings().weight
     on_gpu = weights.device.type == "cuda"
     longest = max(prompt_lengths, default=1)
@@ -111,14 +111,17 @@ def plan_generation(
         batch = MAX_SLOTS_GPU if on_gpu else MAX_SLOTS_CPU
         room = _free_bytes(weights.device) * MEMORY_SHARE
         # Hidden states, MLP and one fp32 copy of a prefill; logits and their fp32 copy of a step.
-        wide = 3 * _intermediate(config) + 8 * config.hidden_size
-        row = config.vocab_size * 8
+        size = weights.element_size()
+        wide = (3 * shape.intermediate + 8 * shape.hidden + shape.state) * size
+        kept = 2 * shape.layers * shape.key_value * capacity * size  # keys and values of a row
+        row = shape.vocabulary * 8
         if engine == "slots":
-            room -= prefill_tokens * wide * weights.element_size()
-            row += slot_bytes(config, capacity, weights.element_size())
+            room -= prefill_tokens * wide
+            row += kept
         else:
-            row += longest * wide * weights.element_size()
-            row += _plain_row_bytes(model, longest, capacity, attention)
+            row += longest * wide + 2 * kept  # transformers' cache grows by copying
+            if (attention or model.config._attn_implementation) == EAGER:
+                row += shape.heads * longest**2 * (size + 8)
         batch = min(batch, int(room // row))
         if batch < 1:
             raise UserError(
@@ -159,34 +162,12 @@ def check_positions(model, needed: int) -> None:
             )
 
 
-def slot_bytes(config, capacity: int, element_size: int) -> int:
-    """Memory of one row's keys and values over all layers."""
-    kv_heads, positions, head_dim = kv_shape(config, capacity)
-    return 2 * config.num_hidden_layers * kv_heads * positions * head_dim * element_size
-
-
-def _intermediate(config) -> int:
-    """Width of the MLP; GPT-2 and its like leave it to be four times the hidden size."""
-    return getattr(config, "intermediate_size", None) or 4 * config.hidden_size
-
-
-def _plain_row_bytes(model, longest: int, capacity: int, attention: str | None) -> int:
-    """What a row of a padded batch needs beside its hidden states: cache and scores."""
-    config = model.config.get_text_config()
-    element_size = model.get_input_embeddings().weight.element_size()
-    heads = getattr(config, "num_attention_heads", None) or 0  # a pure state-space model has none
-    needed = 2 * slot_bytes(config, capacity, element_size) if heads else 0  # grows by copying
-    if (attention or config._attn_implementation) == "eager":
-        needed += heads * longest**2 * (element_size + 8)
-    return needed
-
-
 def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))

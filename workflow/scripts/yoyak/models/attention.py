@@ -79,7 +79,8 @@ def refuse_others(keywords: dict) -> None:
     for name, value in keywords.items():
         neutral = NEUTRAL_KEYWORDS.get(name, (None,))
         if neutral != ANY and not any(value is one or value == one for one in neutral):
-            raise ValueError(f"attention with {name}={str(value)[:40]} is not implemented here")
+            shown = "" if isinstance(value, torch.Tensor) else f"={str(value)[:40]}"
+            raise ValueError(f"attention with {name}{shown} is not implemented here")
 
 
 def flash_fits(query: torch.Tensor) -> bool:
@@ -140,7 +141,7 @@ def per_sequence(query, key, value, scaling, boundaries, window=None):
     lengths = [end - start for start, end in zip(boundaries, boundaries[1:], strict=False)]
     parts = zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True)
     blocks = [_causal(q, k, v, scaling, window) for q, k, v in parts]
-    return torch.cat(blocks, dim=2).transpose(1, 2)
+    return torch.cat(blocks, dim=2).transpose(1, 2).contiguous()  # some models take a view of it
 
 
 def _causal(query, key, value, scaling, window):

@@ -31,7 +31,7 @@ def plain_checkpoint(checkpoint: Checkpoint, model: ModelSettings) -> Checkpoint
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yoyak" / "gguf"
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder = home / f"{file.stem[:80]}-{digest[:16]}"
-    with open(home / f"{folder.name}.lock", "w") as lock:
+    with open(home / f"{folder.name}.lock", "wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the second job waits for the first one's folder
         if not folder.is_dir():
             _convert(checkpoint, model, folder)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import torch
 
 EAGER = "eager"
+OWN_ATTENTION = "its class has an attention of its own, which cannot be exchanged"
 # How far a sound engine may be off, of a row's mean loss (as a share of it, or of 1) and of its
 # logits (`spread`). Five times the largest difference of fifty starts without a fault, but for
 # losses in float32; measured by tests/benchmarks/engine_check.py, see docs/architectures.md.
@@ -23,15 +24,29 @@ def causal_lm(model):
 def attention_of(model, name: str) -> Iterator[None]:
     """Run the block with another attention implementation; the model's own one comes back.
 
-    A class that predates transformers' attention interface keeps its own with a mere warning.
+    Raises ValueError where the class takes none but its own and eager.
     """
-    base = causal_lm(model)
-    before = base.config._attn_implementation
-    base.set_attn_implementation(name)
+    before = causal_lm(model).config._attn_implementation
+    if name not in (EAGER, before) and not takes_attention(model):
+        raise ValueError(OWN_ATTENTION)
+    set_attention(model, name)
     try:
         yield
     finally:
-        base.set_attn_implementation(before)
+        set_attention(model, before)
+
+
+def takes_attention(model) -> bool:
+    """Whether its class gets attention through transformers' interface: Falcon and older do not."""
+    return causal_lm(model)._can_set_attn_implementation()
+
+
+def set_attention(model, name: str) -> None:
+    """Exchange the attention; of a class that does not take it, only for what it knows itself."""
+    if takes_attention(model):
+        causal_lm(model).set_attn_implementation(name)
+    else:  # it reads the name at every forward
+        causal_lm(model).config._attn_implementation = name
 
 
 @contextlib.contextmanager
@@ -71,7 +86,14 @@ def reference_logits(model, input_ids: torch.Tensor, positions: torch.Tensor) ->
         output = causal_lm(model)(
             input_ids=input_ids[None], use_cache=False, logits_to_keep=positions
         )
-    return output.logits[0].float()
+    return kept_logits(output.logits, positions)[0].float()
+
+
+def kept_logits(logits: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """(rows, n, vocabulary): a class that knows no `logits_to_keep` returns those of all places."""
+    if logits.shape[1] == len(positions):
+        return logits
+    return logits.index_select(1, positions)
 
 
 def has_experts(model) -> bool:

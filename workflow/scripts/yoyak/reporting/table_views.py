@@ -30,6 +30,7 @@ HEADINGS = {
     "wall_seconds": "seconds",
     "tokens_per_second": "tokens/s",
     "peak_memory_gb": "peak GB",
+    "skipped_steps": "skipped",
     "expected_gpu_memory_gb": "expected GB",
     "sum_as_quoted": "sum as quoted",
     "difference_ci_low": "95 % from",

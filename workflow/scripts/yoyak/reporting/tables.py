@@ -65,8 +65,8 @@ TITLES = {
 }
 
 TEXT = {*CELL[:3], "tokenizer", "group", "comparison", "method", "name", "step", "device"}
-TEXT |= {"source", "note"}
-WHOLE = {"seed", "n", *COST, "prompts_shortened", "seeds"}
+TEXT |= {"source", "note", "engine"}
+WHOLE = {"seed", "n", *COST, "prompts_shortened", "seeds", "skipped_steps"}
 DECIMALS = {"p_value": 6, "p_holm": 6, "wall_seconds": 2, "tokens_per_second": 1}
 DECIMALS |= {"sum_as_quoted": 2, "peak_memory_gb": 3, "expected_gpu_memory_gb": 1}
 SCORE_DECIMALS = 4

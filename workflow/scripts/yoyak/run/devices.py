@@ -172,7 +172,9 @@ def _query() -> list[list[str]]:
 def _nvidia_smi(*arguments: str) -> subprocess.CompletedProcess:
     command = ["nvidia-smi", *arguments]
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=60
+        )
     except subprocess.TimeoutExpired:
         raise UserError(
             "nvidia-smi does not answer within a minute; mend the driver or set "
@@ -202,13 +204,13 @@ def _lock_free_ones(names: list[str], count: int) -> tuple[list[str], list[IO]]:
     """
     folder = _lock_folder()
     got, locks = [], []
-    with open(folder / "choosing.lock", "a") as choosing:
+    with open(folder / "choosing.lock", "ab") as choosing:
         fcntl.flock(choosing, fcntl.LOCK_EX)
         for name in names:
             if len(got) == count:
                 break
             # A slice's UUID may hold slashes.
-            lock = open(folder / f"{re.sub('[^A-Za-z0-9-]', '_', name)}.lock", "a")  # noqa: SIM115
+            lock = open(folder / f"{re.sub('[^A-Za-z0-9-]', '_', name)}.lock", "ab")  # noqa: SIM115
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

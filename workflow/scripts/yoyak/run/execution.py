@@ -23,12 +23,14 @@ class Engine:
     head: of a pack, "chunked" (logits of a linear head, a piece at a time) or "model" (its own).
     fused: whether a packed plan may run fused decoder layers, where they pay.
     one_row: on the plain path, one row at a time, for models whose rows change beside others.
+    eager: on the plain path, eager attention, which writes its scores out.
     """
 
     path: str = "packed"
     head: str = "chunked"
     fused: bool = True
     one_row: bool = False
+    eager: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,14 @@ class Plan:
     engine: str = "packed"
     head: str = "chunked"
     one_row: bool = False
+    eager: bool = False
 
     def runs(self) -> str:
         """The engine in words."""
         if self.engine == "plain":
             rows = "one row at a time" if self.one_row else "padded batches"
-            return f"plain: {rows}, the model's own forward"
+            attention = " with eager attention" if self.eager else ""
+            return f"plain: {rows}, the model's own forward{attention}"
         layers = "fused decoder layers" if self.compile else "the model's own layers"
         head = "" if self.head == "chunked" else ", its own head"
         return f"packed: {layers}{head}"
@@ -93,7 +97,6 @@ def plan_training(
     devices: int = 1,
     engine: Engine = Engine(),  # noqa: B008 (frozen)
     supervised_share: float = 0.25,
-    eager: bool = False,
 ) -> Plan:
     """Choose how to train from what is free; every choice that the config makes is kept.
 
@@ -105,7 +108,6 @@ def plan_training(
         devices: how many share every batch; `free_bytes` and the plan are those of each.
         engine: how the loss is computed; the plan is made for it.
         supervised_share: tokens that carry a loss, as a share of all.
-        eager: whether the plain path's attention writes its scores out.
 
     Raises:
         UserError: a fixed choice cannot run, or not even the smallest plan fits.
@@ -121,7 +123,8 @@ def plan_training(
     common = {
         **{"device": device, "devices": devices, "threads": threads},
         **{"compute_dtype": dtype, "optim": optim},
-        **{"engine": engine.path, "head": engine.head, "one_row": engine.one_row},
+        **{"engine": engine.path, "head": engine.head},
+        **{"one_row": engine.one_row, "eager": engine.eager},
     }
     if engine.path == "plain" or not engine.fused:
         if execution.compile is True:
@@ -153,7 +156,7 @@ def plan_training(
         "supervised_share": supervised_share,
     }
     if engine.path == "plain":
-        needs |= {"own_head": False, "scores": shape.heads * longest if eager else 0}
+        needs |= {"own_head": False, "scores": shape.heads * longest if engine.eager else 0}
     for candidate in _candidates(config, shape, longest, batch_tokens, steps):
         predicted = predict_bytes(shape, **needs, **candidate)
         if predicted <= available:

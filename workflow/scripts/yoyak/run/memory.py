@@ -1,5 +1,6 @@
 """Memory and time of a training, from the model's shape alone: nothing is loaded."""
 
+import copy
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -109,7 +110,11 @@ def _text_part(config):
     inner = getattr(config, "text_config", None)
     if isinstance(inner, dict):
         inner = SimpleNamespace(**inner)
-    return config if inner is None else inner
+    part = config if inner is None else inner
+    if getattr(part, "is_heterogeneous", False):  # layers differ: of Gemma 4 in the heads' size
+        part = copy.copy(part)
+        part.allow_global_per_layer_attribute_access = True
+    return part
 
 
 def _value(place, name: str):

@@ -113,13 +113,13 @@ def hardware() -> dict:
 
 def _git(*arguments: str) -> str:
     command = ["git", "-C", str(PROJECT_ROOT), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
-    return done.stdout.strip()
+    done = subprocess.run(command, capture_output=True, check=True, timeout=30)
+    return os.fsdecode(done.stdout).strip()
 
 
 def _cpu_model() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

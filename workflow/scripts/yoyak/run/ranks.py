@@ -40,7 +40,7 @@ class Seat:
     def asked_to_leave(self) -> int:
         """Number of the signal by which the training was asked to stop, or 0."""
         try:
-            return int((self.folder / LEAVE).read_text())
+            return int((self.folder / LEAVE).read_bytes())
         except (FileNotFoundError, ValueError):  # not there, or just being written
             return 0
 

@@ -103,7 +103,8 @@ def work_folder(results: Path, task: str, fingerprint: str) -> Iterator[Path]:
     task_folder.mkdir(parents=True, exist_ok=True)
     for folder in (all_tasks, task_folder):  # whoever could write here could plant a checkpoint
         _close_to_others(folder)
-    with open(os.open(task_folder / "lock", os.O_RDWR | os.O_CREAT, 0o644), "r+") as lock:
+    descriptor = os.open(task_folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    with open(descriptor, "r+", encoding="utf-8") as lock:
         _lock(lock, task_folder)
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -128,9 +129,10 @@ def discard(results: Path, task: str) -> None:
     there.
     """
     task_folder = Path(results) / ".work" / task
-    if not (task_folder / "lock").is_file():
+    file = task_folder / "lock"
+    if not file.is_file():
         return
-    with open(task_folder / "lock", "r+") as lock, contextlib.suppress(UserError):
+    with open(file, "r+", encoding="utf-8") as lock, contextlib.suppress(UserError):
         _lock(lock, task_folder)
         for folder in task_folder.iterdir():
             if folder.is_dir():

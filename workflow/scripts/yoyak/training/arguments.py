@@ -1,7 +1,6 @@
 """TrainingArguments from a config's `training` section and an execution plan."""
 
 import contextlib
-import importlib.util
 import warnings
 from pathlib import Path
 
@@ -9,17 +8,11 @@ import transformers
 from transformers import TrainingArguments
 
 from yoyak.config.model_config import TrainingSettings
-from yoyak.errors import UserError
 from yoyak.run.execution import Plan
 
 
 def training_arguments(
-    training: TrainingSettings,
-    plan: Plan,
-    seed: int,
-    work: Path,
-    evaluate_every: int | None,
-    wandb: bool,
+    training: TrainingSettings, plan: Plan, seed: int, work: Path, evaluate_every: int | None
 ) -> TrainingArguments:
     """The Trainer's own arguments; one of its batches is one optimiser step.
 
@@ -27,8 +20,6 @@ def training_arguments(
         work: folder for checkpoints.
         evaluate_every: optimiser steps between evaluations; None: at the end of each epoch.
     """
-    if wandb and importlib.util.find_spec("wandb") is None:
-        raise UserError("tracking.wandb: the package is not installed; `pip install wandb`")
     cuda = plan.device.startswith("cuda")
     strategy = "steps" if evaluate_every else "epoch"
     every = {"eval_steps": evaluate_every, "save_steps": evaluate_every} if evaluate_every else {}
@@ -60,7 +51,7 @@ def training_arguments(
         data_seed=seed,
         remove_unused_columns=False,
         dataloader_pin_memory=cuda,
-        report_to=["wandb"] if wandb else "none",
+        report_to="none",  # see yoyak.training.tracking
     )
 
 

@@ -14,14 +14,16 @@ from torch.nn.functional import cross_entropy
 
 from yoyak.data.packing import IGNORED, Pack, build_pack
 from yoyak.data.padding import PaddedBatch, build_padded
-from yoyak.errors import is_out_of_memory, one_line
+from yoyak.errors import UserError, device_fault, is_out_of_memory, one_line
 from yoyak.models.reference import (
     LOGITS_TOLERANCE,
     LOSS_TOLERANCE,
+    OWN_ATTENTION,
     has_experts,
     idle_windows,
     reference_logits,
     spread,
+    takes_attention,
     undisturbed,
 )
 from yoyak.run.execution import Plan
@@ -98,7 +100,10 @@ def pick_examples(*datasets) -> list[dict]:
 
 
 def make_reference(model, rows: list[dict], plan: Plan) -> Reference:
-    """The reference's losses and logits; the model must run its own layers."""
+    """The reference's losses and logits; the model must run its own layers.
+
+    Raises UserError where the model's own forward fails.
+    """
     started = time.perf_counter()
     found = Reference([], [], [], 0.0, [])
     with undisturbed(model), number_format(plan):
@@ -108,8 +113,14 @@ def make_reference(model, rows: list[dict], plan: Plan) -> Reference:
             positions = torch.nonzero(targets != IGNORED).squeeze(1)
             try:
                 logits = reference_logits(model, row["input_ids"], positions)
-            except (RuntimeError, MemoryError) as error:
-                if len(rows) == 1 or not is_out_of_memory(error):
+            except Exception as error:
+                if not is_out_of_memory(error) and device_fault(error) is None:
+                    raise UserError(
+                        f"the model's own forward fails ({type(error).__name__}: "
+                        f"{one_line(error)[:200]}); choose another checkpoint"
+                    ) from error
+                last = len(found.left_out) + 1 == len(rows)
+                if last or not is_out_of_memory(error):
                     raise
                 found.left_out.append(f"an example of {len(targets) + 1:,} tokens: no memory")
                 continue
@@ -123,13 +134,17 @@ def make_reference(model, rows: list[dict], plan: Plan) -> Reference:
 def check_engine(model, reference: Reference, plan: Plan) -> Check:
     """Compare the engine that `plan` names, which must be in place, with the reference.
 
-    An error inside the engine is a finding; only memory that runs out is raised.
+    An error inside the engine is a finding; only memory that runs out and a broken
+    device are raised.
     """
     longest = max(len(row["input_ids"]) for row in reference.rows)
     dtype = getattr(torch, plan.compute_dtype)
     tolerance = (LOSS_TOLERANCE[dtype], LOGITS_TOLERANCE[dtype])
     found = Check(plan.runs(), tolerance, len(reference.rows), longest)
     found.not_shown = idle_windows(model, longest) + reference.left_out
+    if plan.engine == "packed" and not takes_attention(model):
+        found.problem = OWN_ATTENTION
+        return found
     started = time.perf_counter()
     try:
         with undisturbed(model), number_format(plan):
@@ -138,7 +153,7 @@ def check_engine(model, reference: Reference, plan: Plan) -> Check:
                 found.leak = _largest_leak(model, reference.rows, plan)
             found.problem = _problem(model, found) or _backward_problem(model, reference, plan)
     except Exception as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or device_fault(error) is not None:
             raise
         found.problem = f"{type(error).__name__}: {one_line(error)[:200]}"
     found.seconds = round(reference.seconds + time.perf_counter() - started, 2)
@@ -249,18 +264,18 @@ def _backward_problem(model, reference: Reference, plan: Plan) -> str | None:
     rows = reference.rows
     if plan.gradient_checkpointing and not plan.compile:  # the Trainer turns that on later
         rows = [min(rows, key=lambda row: len(row["input_ids"]))]
+    supervised = sum(int((row["labels"][1:] != IGNORED).sum()) for row in rows)
     model.train()
     trained = [part for part in model.parameters() if part.requires_grad]
     for scale in SCALES if plan.compute_dtype == "float16" else (1.0,):
         for batch, _ in _batches(rows, plan):
-            (batch_loss(model, batch, plan.head) * (scale / len(rows))).backward()
+            (batch_loss(model, batch, plan.head) * (scale / supervised)).backward()
         finite = all(bool(p.grad.isfinite().all()) for p in trained if p.grad is not None)
         for part in trained:
             part.grad = None
         if finite:
             return None
-    cure = "; set model.dtype: bf16" if plan.compute_dtype == "float16" else ""
-    return f"the gradients of the first examples are not finite in {plan.compute_dtype}{cure}"
+    return f"the gradients of the first examples are not finite in {plan.compute_dtype}"
 
 
 def _worst(numbers: list[float]) -> float:

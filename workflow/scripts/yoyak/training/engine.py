@@ -6,23 +6,28 @@ from collections.abc import Callable, Iterator
 from yoyak.errors import UserError
 from yoyak.models.attention import PACKED
 from yoyak.models.fused import fuse_decoder_layers, separate_decoder_layers
-from yoyak.models.reference import causal_lm
+from yoyak.models.reference import EAGER, causal_lm, set_attention, takes_attention
 from yoyak.run.execution import Engine, Plan
 from yoyak.training.check import Check, check_engine, make_reference
 
 log = logging.getLogger(__name__)
 
 PACKED_ENGINES = (Engine(), Engine(fused=False), Engine(head="model", fused=False))
-PLAIN_ENGINES = (Engine("plain", fused=False), Engine("plain", fused=False, one_row=True))
 
 
-def engines(choice: str) -> tuple[Engine, ...]:
-    """What `execution.engine` allows, fastest first."""
-    return {
-        "auto": PACKED_ENGINES + PLAIN_ENGINES,
-        "packed": PACKED_ENGINES,
-        "plain": PLAIN_ENGINES,
-    }[choice]
+def engines(choice: str, own_attention: str) -> tuple[Engine, ...]:
+    """What `execution.engine` allows, fastest first.
+
+    own_attention: what transformers chose for the class. Where it is not eager, eager comes after
+    it: some releases leave the softcap of Gemma 2 out of theirs.
+    """
+    attentions = (True,) if own_attention == EAGER else (False, True)
+    plain = tuple(
+        Engine("plain", fused=False, one_row=one_row, eager=eager)
+        for one_row in (False, True)
+        for eager in attentions
+    )
+    return {"auto": PACKED_ENGINES + plain, "packed": PACKED_ENGINES, "plain": plain}[choice]
 
 
 def put_in_place(model, plan: Plan, own_attention: str | None = None) -> None:
@@ -32,8 +37,10 @@ def put_in_place(model, plan: Plan, own_attention: str | None = None) -> None:
     """
     separate_decoder_layers(model)
     attention = PACKED if plan.engine == "packed" else own_attention
-    if attention is not None:
-        causal_lm(model).set_attn_implementation(attention)
+    if plan.eager:
+        attention = EAGER
+    if attention is not None and (attention != PACKED or takes_attention(model)):
+        set_attention(model, attention)
     if plan.compile:
         fuse_decoder_layers(model, recompute=plan.gradient_checkpointing)
 
@@ -57,7 +64,7 @@ def choose_engine(
     own_attention = causal_lm(model).config._attn_implementation
     checks: list[Check] = []
     reference = None
-    for plan in _plans(engines(choice), make_plan):
+    for plan in _plans(engines(choice, own_attention), make_plan):
         if reference is None:
             reference = make_reference(model, rows, plan)
         put_in_place(model, plan, own_attention)
@@ -68,11 +75,17 @@ def choose_engine(
                 log.warning("the packed engine is not right for this model: it takes the plain one")
             return plan, checks
     last = checks[-1]
-    other = "; set execution.engine: auto" if choice == "packed" else ""
     raise UserError(
-        f"this model cannot be trained here ({last.engine}): {last.problem}{other}"
-        + ("" if other or "set " in last.problem else "; choose another checkpoint")
+        f"this model cannot be trained here ({last.engine}): {last.problem}; {_cure(choice, plan)}"
     )
+
+
+def _cure(choice: str, plan: Plan) -> str:
+    if choice == "packed":
+        return "set execution.engine: auto"
+    if plan.compute_dtype == "float16":
+        return "set model.dtype: bf16"
+    return "choose another checkpoint"
 
 
 def _plans(tried: tuple[Engine, ...], make_plan: Callable[[Engine], Plan]) -> Iterator[Plan]:

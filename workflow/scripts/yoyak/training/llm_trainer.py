@@ -22,6 +22,7 @@ from yoyak.training.loss import batch_loss
 from yoyak.training.order import Numbered, SeededOrder
 from yoyak.training.overflow import OverflowWatch
 from yoyak.training.parallel import LeaveTogether, Ranks
+from yoyak.training.tracking import wandb_tracker
 
 log = logging.getLogger(__name__)
 
@@ -77,15 +78,15 @@ class LLMTrainer(Trainer):
         put_in_place(model, plan)
         super().__init__(
             model=model,
-            args=training_arguments(
-                training, plan, seed, self.work, evaluate_every, wandb and self.ranks.first
-            ),
+            args=training_arguments(training, plan, seed, self.work, evaluate_every),
             train_dataset=Numbered(train_dataset),
             eval_dataset=Numbered(selection_dataset),
             processing_class=tokenizer,
             data_collator=self._collate,
             callbacks=[_SaveByTime(checkpoint_minutes, self.ranks)],
         )
+        if wandb and self.ranks.first:
+            self.add_callback(wandb_tracker())
         if not self.ranks.first:  # the Trainer gave all of them the same
             set_seed(self.ranks.seed(seed))
         self._leave = LeaveOnSignal() if self.ranks.count == 1 else LeaveTogether(self.ranks)

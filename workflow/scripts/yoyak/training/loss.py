@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from yoyak.data.packing import IGNORED, Pack
 from yoyak.data.padding import PaddedBatch
-from yoyak.models.reference import causal_lm, forget_longer_rows
+from yoyak.models.reference import causal_lm, forget_longer_rows, kept_logits
 
 HEAD_CHUNK = 1024  # positions whose logits are alive at once: 1024 × 128,256 × 4 bytes = 0.5 GB
 
@@ -54,8 +54,9 @@ def model_logits(model, batch: Pack | PaddedBatch) -> torch.Tensor:
             use_cache=False,
             logits_to_keep=batch.columns,
         )
-        return output.logits
-    return causal_lm(model)(**_packed(batch), logits_to_keep=batch.supervised).logits[0]
+        return kept_logits(output.logits, batch.columns)
+    output = causal_lm(model)(**_packed(batch), logits_to_keep=batch.supervised)
+    return kept_logits(output.logits, batch.supervised)[0]
 
 
 def hidden_states(model, pack: Pack) -> torch.Tensor:

@@ -12,7 +12,6 @@ from yoyak.config.model_config import ModelConfig, TrainingSettings
 from yoyak.data.llm_dataset import LLMSummarizationDataset
 from yoyak.models.embedding_rows import trained_tokens
 from yoyak.models.lora_loader import LoRALoader, save_trained
-from yoyak.models.reference import EAGER, causal_lm
 from yoyak.run.execution import Engine, ModelShape, Plan, plan_training
 from yoyak.run.workspace import atomic_directory, atomic_write_text
 from yoyak.training.check import pick_examples
@@ -45,7 +44,6 @@ def make_plan(
     *,
     engine: Engine = Engine(),  # noqa: B008 (frozen)
     free_bytes: int | None = None,
-    eager: bool = False,
 ) -> Plan:
     """The execution plan for training on `train_set`, from the model's shape and free memory.
 
@@ -53,7 +51,6 @@ def make_plan(
 
     Args:
         free_bytes: memory for the training, its weights included; None: what is free now.
-        eager: whether the model's own attention writes its scores out.
     """
     cuda = device.startswith("cuda")
     if free_bytes is None:
@@ -73,7 +70,6 @@ def make_plan(
         steps=planned_steps(training, len(train_set)),
         engine=engine,
         supervised_share=train_set.supervised_tokens / int(lengths.sum()),
-        eager=eager,
     )
 
 
@@ -189,7 +185,7 @@ def create_llm_trainer(
     if checks is None:
 
         def plan_for(engine: Engine) -> Plan:
-            return plan if fixed else _replan(plan, config, shape, train_set, model, engine)
+            return plan if fixed else _replan(plan, config, shape, train_set, engine)
 
         def choose() -> tuple[Plan, list[dict]]:
             rows = pick_examples(train_set, selection_set)
@@ -216,18 +212,14 @@ def create_llm_trainer(
     )
 
 
-def _replan(plan: Plan, config: ModelConfig, shape, train_set, model, engine: Engine) -> Plan:
+def _replan(plan: Plan, config: ModelConfig, shape, train_set, engine: Engine) -> Plan:
     """The plan of a loaded model for another engine: base weights and memory are as they were."""
     execution = config.execution.model_copy(update={"base_weights": plan.base_weights})
     config = config.model_copy(update={"execution": execution})
-    eager = causal_lm(model).config._attn_implementation == EAGER
-    return replace(
-        make_plan(
-            config, shape, plan.device, train_set,
-            engine=engine, free_bytes=plan.available_bytes, eager=eager,
-        ),
-        devices=plan.devices, threads=plan.threads,
-    )  # fmt: skip
+    fresh = make_plan(
+        config, shape, plan.device, train_set, engine=engine, free_bytes=plan.available_bytes
+    )
+    return replace(fresh, devices=plan.devices, threads=plan.threads)
 
 
 def _room(model) -> int:
