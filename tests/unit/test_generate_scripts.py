@@ -161,8 +161,14 @@ def test_an_adapters_own_record_says_what_it_is(tmp_path):
     with pytest.raises(UserError, match="trained with lora.use_qlora False .* study has True"):
         cell_of(tmp_path, cell, lora={"use_qlora": False})
     (tmp_path / "run.json").write_text("{cut")
-    with pytest.raises(UserError, match="run.json: is not the record of a training"):
-        cell_of(tmp_path, None)
+    for damaged in (
+        None,
+        {**cell, "format": "poem"},
+        {**cell, "model": ["tiny_llama"]},
+        {"seed": 7},
+    ):
+        with pytest.raises(UserError, match="run.json: is not the record of a training"):
+            cell_of(tmp_path, damaged)
 
 
 def test_an_adapter_without_a_record_is_told_about_on_the_command_line(tmp_path):

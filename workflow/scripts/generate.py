@@ -29,6 +29,7 @@ from yoyak.run.provenance import fingerprint, write_run_record
 from yoyak.run.workspace import atomic_directory, discard, task_of, work_folder
 
 SPLITS = ("dev", "test")
+FORMATS = {"instruction", "chat"}
 CELL_FLAGS = {"model": "experiment", "format": "format", "condition": "condition", "seed": "seed"}
 
 
@@ -40,7 +41,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--experiment", help="one of the study's models; default: the adapter's")
     parser.add_argument(
         "--format",
-        choices=["instruction", "chat"],
+        choices=sorted(FORMATS),
         help="default: the adapter's, or the model file's",
     )
     parser.add_argument("--adapter", type=Path, help="final_model/ of a training; none: zero-shot")
@@ -135,7 +136,12 @@ def training_record(adapter: Path | None) -> dict:
     file = adapter.absolute().parent / "run.json"
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(record["cell"], dict) or not isinstance(record["settings"], dict):
+        cell, settings = record["cell"], record["settings"]
+        names = (cell["model"], cell["format"], cell["condition"])
+        parts = (settings["model"], settings["lora"])
+        if not all(isinstance(name, str) for name in names) or names[1] not in FORMATS:
+            raise ValueError("not the cell of a training")
+        if not all(isinstance(part, dict) for part in parts) or type(cell["seed"]) is not int:
             raise ValueError("not the record of a training")
     except FileNotFoundError:
         return {}
