@@ -39,7 +39,7 @@ def adapter(change):
     return make
 
 
-ADAPTED = (*GENERATE, "--adapter", "adapter")
+ADAPTED = (*GENERATE, "--adapter", "adapter", "--condition", "none")
 
 TOKENIZERS = {
     "tokenizer.json cut short": heavy(

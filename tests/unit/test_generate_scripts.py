@@ -12,6 +12,7 @@ import torch
 from tiny_models import adapters, changed, tiny_config, write_checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from yoyak.config.study import Cell, load_study
 from yoyak.data.dialogues import read_dialogues
 from yoyak.data.encoding import build_prompts
 from yoyak.errors import UserError
@@ -132,6 +133,49 @@ def test_one_text_gives_one_summary(place, tmp_path, monkeypatch, capsys):
     summarize.main()
     adapted, _ = splits(place, tmp_path / "adapted", folder / "final_model")
     assert capsys.readouterr().out.rstrip("\n") == adapted[4]["prediction"]
+
+
+def cell_of(tmp_path, cell: dict | None, *flags: str, **settings: dict) -> dict:
+    """The cell that generate.py takes for an adapter of the embedded study with this record."""
+    study = load_study("embedded")
+    (tmp_path / "final_model").mkdir(exist_ok=True)
+    if cell is not None:
+        config = changed(study.model("tiny_llama"), **settings).model_dump()
+        (tmp_path / "run.json").write_text(json.dumps({"settings": config, "cell": cell}))
+    arguments = ["--adapter", str(tmp_path / "final_model"), "--output-dir", "out", *flags]
+    return generate.cell_and_config(generate.parse_arguments(arguments), study)[0]
+
+
+def test_an_adapters_own_record_says_what_it_is(tmp_path):
+    cell = Cell("tiny_llama", "instruction", "templates", 7).record()
+    assert cell_of(tmp_path, cell) == cell
+    assert cell_of(tmp_path, cell, "--format", "instruction", "--seed", "7") == cell
+    for flags in (
+        ("--format", "chat"),
+        ("--experiment", "tiny_qwen3"),
+        ("--condition", "none"),
+        ("--seed", "42"),
+    ):
+        with pytest.raises(UserError, match=f"{' '.join(flags)}: .* was trained with"):
+            cell_of(tmp_path, cell, *flags)
+    with pytest.raises(UserError, match="trained with lora.use_qlora False .* study has True"):
+        cell_of(tmp_path, cell, lora={"use_qlora": False})
+    (tmp_path / "run.json").write_text("{cut")
+    for damaged in (
+        None,
+        {**cell, "format": "poem"},
+        {**cell, "model": ["tiny_llama"]},
+        {"seed": 7},
+    ):
+        with pytest.raises(UserError, match="run.json: is not the record of a training"):
+            cell_of(tmp_path, damaged)
+
+
+def test_an_adapter_without_a_record_is_told_about_on_the_command_line(tmp_path):
+    flags = ("--experiment", "tiny_llama", "--format", "chat")
+    with pytest.raises(UserError, match="no run.json of its training beside it, and no --condi"):
+        cell_of(tmp_path, None, *flags)
+    assert cell_of(tmp_path, None, *flags, "--condition", "none")["seed"] is None
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ import preview as preview_script
 import pytest
 from real_tokenizers import NAMES, load_tokenizer, made_tokenizer
 
+from yoyak.config.loading import load_config
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.llm_dataset import create_llm_dataset
+from yoyak.data.own_data import own_study
 from yoyak.data.preview import preview, show_example, token_text
 from yoyak.errors import UserError
 
@@ -32,7 +34,7 @@ def test_every_token_is_listed_and_the_supervised_ones_are_marked(name, prompt_f
     )
 
 
-def test_the_script_shows_a_row_of_the_study(capsys, monkeypatch):
+def test_the_script_shows_a_row_of_the_models_own_data(capsys, monkeypatch):
     load_tokenizer("tiny_llama")  # skips where the embedded model is missing
     arguments = ["preview.py", "--experiment", "tiny_llama", "--format", "instruction"]
     monkeypatch.setattr("sys.argv", [*arguments, "--row", "train_3"])
@@ -40,8 +42,22 @@ def test_the_script_shows_a_row_of_the_study(capsys, monkeypatch):
     shown = capsys.readouterr().out
     assert shown.startswith("dialogue train_3 · format instruction · language ko")
     monkeypatch.setattr("sys.argv", [*arguments, "--row", "nope"])
-    with pytest.raises(UserError, match="--row nope: no dialogue of study 'embedded'"):
+    with pytest.raises(UserError, match="--row nope: no dialogue of workflow/.*train.csv, "):
         preview_script.main()
+
+
+def test_another_model_never_shows_the_embedded_rows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["preview.py", "--experiment", "llama_3.2_3b"])
+    with pytest.raises(UserError, match="data/raw/train.csv and data/raw/dev.csv: no such file"):
+        preview_script.main()
+    study = own_study("llama_3.2_3b", load_config("llama_3.2_3b"))
+    (tmp_path / "data" / "raw").mkdir(parents=True)
+    for name in ("train", "dev"):
+        text = f"fname,dialogue,summary\n{name}_1,#Person1#: {name},{name}\n"
+        (tmp_path / "data" / "raw" / f"{name}.csv").write_text(text)
+    assert preview_script.find_row(study, None).fname == "train_1"
+    assert preview_script.find_row(study, "dev_1").summary == "dev"
 
 
 def test_part_of_a_character_is_shown_as_bytes():

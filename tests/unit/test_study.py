@@ -12,6 +12,7 @@ from yoyak.errors import UserError
 STUDY_FILES = sorted(file.stem for file in studies.STUDIES.glob("*.yaml"))
 STEPS = (
     *("prepare_data", "build_dataset", "train", "generate", "score", "compare", "plot", "report"),
+    "model_card",
 )
 OF_A_MODEL = ("build_dataset", "train", "generate")
 PLAIN = """
@@ -149,13 +150,18 @@ def test_an_override_changes_only_what_depends_on_it(write, overrides, steps):
 @pytest.mark.parametrize(
     "key, value, steps",
     [
-        ("data", "{train: c.csv, dev: b.csv}", {"prepare_data"}),
-        ("language", "en", {"build_dataset", "generate", "score", "compare"}),
+        ("data", "{train: c.csv, dev: b.csv}", {"prepare_data", "model_card"}),
+        ("data", "{train: a.csv, dev: b.csv, selection: dev}", {"prepare_data", "model_card"}),
+        ("language", "en", {"build_dataset", "generate", "score", "compare", "model_card"}),
         ("formats", "[chat]", {"compare", "plot", "report"}),
         ("seeds", "[42]", {"compare", "plot", "report"}),
-        ("metric", "{primary: words, tokenizers: [words]}", {"score", "compare", "plot", "report"}),
+        (
+            *("metric", "{primary: words, tokenizers: [words]}"),
+            {"score", "compare", "plot", "report", "model_card"},
+        ),
         ("report", "{samples: 3}", {"report"}),
-        ("description", "another", {"report"}),
+        ("report", "{note: Mind the gap.}", {"report", "model_card"}),
+        ("description", "another", {"report", "model_card"}),
     ],
 )
 def test_a_study_key_changes_only_what_depends_on_it(write, key, value, steps):

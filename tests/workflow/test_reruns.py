@@ -101,6 +101,11 @@ def test_metric_settings_plan_scores_but_no_summary(project):
     assert project.planned() == {"score": 3, "model_card": TRAININGS, **END}
 
 
+def test_what_a_model_card_shows_plans_the_cards(project):
+    project.write_study("small", {**SMALL, "description": "Another question."})
+    assert project.planned() == {"model_card": TRAININGS, "report": 1}
+
+
 def test_new_data_plan_everything(project):
     with open(
         project.path("workflow/resources/dialogues/train.csv"), "a", encoding="utf-8"

@@ -141,7 +141,7 @@ rule model_card:
     params:
         script=script("model_card.py"),
         code=digest("model_card"),
-        settings=settings("score"),
+        settings=settings("model_card"),
         study=study_flags(),
         results=results_folder,
     message:

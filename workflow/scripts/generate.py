@@ -3,10 +3,11 @@
 Examples:
   python workflow/scripts/generate.py --study embedded --experiment tiny_llama --format chat \\
       --output-dir results/embedded/zero_shot/tiny_llama/chat/predictions
-  python workflow/scripts/generate.py --study embedded --experiment tiny_llama --format chat \\
+  python workflow/scripts/generate.py --study embedded \\
       --adapter results/embedded/runs/tiny_llama/chat/none/seed42/final_model \\
-      --condition none --seed 42 \\
       --output-dir results/embedded/runs/tiny_llama/chat/none/seed42/predictions
+
+Of an adapter the run.json beside it says model, format, condition and seed.
 
 Writes dev.jsonl, test.jsonl where there is a test split, and run.json. Killed at any moment, the
 same command goes on after the rows that are finished.
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.section import canonical
-from yoyak.config.study import ZERO_SHOT, load_study
+from yoyak.config.study import BASE_KEYS, CHECKPOINT_KEYS, ZERO_SHOT, Study, load_study
 from yoyak.errors import UserError, run_script
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.devices import claim_device
@@ -28,6 +29,8 @@ from yoyak.run.provenance import fingerprint, write_run_record
 from yoyak.run.workspace import atomic_directory, discard, task_of, work_folder
 
 SPLITS = ("dev", "test")
+FORMATS = {"instruction", "chat"}
+CELL_FLAGS = {"model": "experiment", "format": "format", "condition": "condition", "seed": "seed"}
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -35,11 +38,15 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--study", default="embedded", help="a file of config/studies/")
-    parser.add_argument("--experiment", required=True, help="one of the study's models")
-    parser.add_argument("--format", required=True, choices=["instruction", "chat"])
+    parser.add_argument("--experiment", help="one of the study's models; default: the adapter's")
+    parser.add_argument(
+        "--format",
+        choices=sorted(FORMATS),
+        help="default: the adapter's, or the model file's",
+    )
     parser.add_argument("--adapter", type=Path, help="final_model/ of a training; none: zero-shot")
-    parser.add_argument("--condition", help="name of the condition; default: zero_shot or none")
-    parser.add_argument("--seed", type=int, help="seed of the training")
+    parser.add_argument("--condition", help="default: the adapter's, or zero_shot")
+    parser.add_argument("--seed", type=int, help="seed of the training; default: the adapter's")
     parser.add_argument("--debug", action="store_true", help="the study's debug variant")
     parser.add_argument("--data", type=Path, help="default: results/{study}/data")
     parser.add_argument("--output-dir", type=Path, required=True, help="the predictions folder")
@@ -49,24 +56,18 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     args = parse_arguments()
     study = load_study(args.study, debug=args.debug)
-    config = study.model(args.experiment)
+    if args.adapter is not None and not args.adapter.is_dir():
+        raise UserError(f"{args.adapter}: no such folder; train this cell first (train_llm.py)")
+    cell, config = cell_and_config(args, study)
     data = args.data or study.results / "data"
     files = {split: data / f"{split}.csv" for split in SPLITS}
     if not files["dev"].is_file():
         raise UserError(f"{files['dev']}: no such file; run prepare_data.py first")
     files = {split: file for split, file in files.items() if file.is_file()}
-    if args.adapter is not None and not args.adapter.is_dir():
-        raise UserError(f"{args.adapter}: no such folder; train this cell first (train_llm.py)")
-    cell = {
-        "model": args.experiment,
-        "format": args.format,
-        "condition": args.condition or (ZERO_SHOT if args.adapter is None else "none"),
-        "seed": args.seed,
-    }
     checkpoint = resolve_checkpoint(config.model)
     inputs = [*files.values(), *checkpoint.weight_files()]
     inputs += [args.adapter] if args.adapter is not None else []
-    science = canonical([study.science("generate", args.experiment), args.format])
+    science = canonical([study.science("generate", cell["model"]), cell["format"]])
     key = fingerprint("generate", science, inputs)
     task = task_of("generate", args.output_dir)
     if args.adapter is not None:
@@ -76,7 +77,7 @@ def main() -> None:
         work_folder(study.results, task, key) as work,
     ):
         lines, record = generate_splits(
-            config, args.format, study.language, args.adapter, files, device, work
+            config, cell["format"], study.language, args.adapter, files, device, work
         )
         with atomic_directory(args.output_dir) as folder:
             for split, text in lines.items():
@@ -87,7 +88,7 @@ def main() -> None:
                 settings=config.model_dump(),
                 inputs=inputs,
                 cell=cell,
-                seed=args.seed,
+                seed=cell["seed"],
                 fingerprint=key,
                 checkpoint_commit=checkpoint.commit(),
                 **record,
@@ -95,6 +96,73 @@ def main() -> None:
     if args.data is None:  # by hand
         discard(study.results, task)
     print(f"wrote {args.output_dir}")
+
+
+def cell_and_config(args: argparse.Namespace, study: Study) -> tuple[dict, ModelConfig]:
+    """Model, format, condition and seed, from an adapter's own record; and the model's config.
+
+    Raises UserError where the command contradicts the record, or says too little.
+    """
+    record = training_record(args.adapter)
+    cell = dict(record.get("cell", {}))
+    for key, flag in CELL_FLAGS.items():
+        asked, own = getattr(args, flag), cell.get(key)
+        if asked is not None and own not in (None, asked):
+            raise UserError(
+                f"--{flag} {asked}: {args.adapter} was trained with {key} {own} (its run.json); "
+                f"leave --{flag} away or name another --adapter"
+            )
+        cell[key] = own if asked is None else asked
+    if cell["model"] is None:
+        raise UserError("--experiment is missing: name one of the study's models")
+    config = study.model(cell["model"])
+    check_base(args.adapter, record, config)
+    if args.adapter is None:
+        cell["format"] = cell["format"] or config.dataset.format_type
+        cell["condition"] = cell["condition"] or ZERO_SHOT
+    for key in ("format", "condition"):
+        if cell[key] is None:
+            raise UserError(
+                f"{args.adapter}: no run.json of its training beside it, and no --{key}; say how "
+                "it was trained with --format and --condition"
+            )
+    return {key: cell[key] for key in CELL_FLAGS}, config
+
+
+def training_record(adapter: Path | None) -> dict:
+    """run.json of the training that an adapter came from; empty where there is none."""
+    if adapter is None:
+        return {}
+    file = adapter.absolute().parent / "run.json"
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        cell, settings = record["cell"], record["settings"]
+        names = (cell["model"], cell["format"], cell["condition"])
+        parts = (settings["model"], settings["lora"])
+        if not all(isinstance(name, str) for name in names) or names[1] not in FORMATS:
+            raise ValueError("not the cell of a training")
+        if not all(isinstance(part, dict) for part in parts) or type(cell["seed"]) is not int:
+            raise ValueError("not the record of a training")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(
+            f"{file}: is not the record of a training; restore it or train again"
+        ) from None
+    return record
+
+
+def check_base(adapter: Path | None, record: dict, config: ModelConfig) -> None:
+    """Raise UserError where an adapter was trained on other base weights than the config's."""
+    for section, keys in (("model", CHECKPOINT_KEYS), ("lora", BASE_KEYS)):
+        trained, now = record.get("settings", {}).get(section, {}), getattr(config, section)
+        for key in keys:
+            if key in trained and trained[key] != getattr(now, key):
+                raise UserError(
+                    f"{adapter}: was trained with {section}.{key} {trained[key]} (its run.json), "
+                    f"and the study has {getattr(now, key)}; make them equal in the model file, or "
+                    "summarise with summarize.py, which takes the adapter's own"
+                )
 
 
 def generate_splits(

@@ -1,11 +1,13 @@
 """Show exactly what a model sees: the generation prompt, then every token of a training example.
 
 Examples:
-  python workflow/scripts/preview.py --experiment tiny_llama --format chat
+  python workflow/scripts/preview.py --experiment tiny_llama
   python workflow/scripts/preview.py --experiment qwen3_4b --study korean_dialogsum \\
       --format instruction --row train_17
 
-Tokens that carry a loss are marked with *. The row is read from the study's raw files, cleaned.
+Tokens that carry a loss are marked with *. The row is read from the raw files, cleaned: those of
+the study, else those that train_llm.py would train on (data/raw; for an embedded model the
+embedded dialogues).
 """
 
 import argparse
@@ -15,6 +17,7 @@ import sys
 from yoyak.config.loading import load_config
 from yoyak.config.study import Study, load_study
 from yoyak.data.dialogues import Dialogue, read_dialogues
+from yoyak.data.own_data import check_own_data, own_study
 from yoyak.data.splits import raw_file
 from yoyak.errors import UserError, run_script
 
@@ -24,15 +27,21 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--experiment", required=True, help="a file of config/models/")
-    parser.add_argument("--format", default="chat", choices=["instruction", "chat"])
-    parser.add_argument("--study", default="embedded", help="whose data: a file of config/studies/")
+    parser.add_argument(
+        "--format", choices=["instruction", "chat"], help="default: the model file's format_type"
+    )
+    parser.add_argument("--study", help="whose data: a file of config/studies/; default: its own")
     parser.add_argument("--row", help="fname of the dialogue; default: the first train row")
     return parser.parse_args(arguments)
 
 
 def main() -> None:
     args = parse_arguments()
-    study = load_study(args.study)
+    if args.study:
+        study = load_study(args.study)
+    else:
+        study = own_study(args.experiment, load_config(args.experiment))
+        check_own_data(study)
     known = args.experiment in study.models
     config = study.model(args.experiment) if known else load_config(args.experiment)
     row = find_row(study, args.row)
@@ -42,7 +51,8 @@ def main() -> None:
 
     tokenizer = LoRALoader(config).load_tokenizer()
     try:
-        print(preview(row, tokenizer, config, args.format, study.language), flush=True)
+        prompt_format = args.format or config.dataset.format_type
+        print(preview(row, tokenizer, config, prompt_format, study.language), flush=True)
     except BrokenPipeError:  # the reader, `head` or a pager, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -57,7 +67,8 @@ def find_row(study: Study, fname: str | None) -> Dialogue:
         for row in read_dialogues(path, settings.columns.model_dump(), labelled=split != "test"):
             if fname in (None, row.fname):
                 return row
-    raise UserError(f"--row {fname}: no dialogue of study '{study.source}' has this fname")
+    files = ", ".join(filter(None, (settings.train, settings.dev, settings.test)))
+    raise UserError(f"--row {fname}: no dialogue of {files} has this fname")
 
 
 if __name__ == "__main__":

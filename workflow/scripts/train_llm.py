@@ -1,10 +1,15 @@
-"""Train one cell of a study: model × prompt format × augmentation × seed.
+"""Train one model: by hand on its own data, or one cell of a study.
 
 Examples:
-  python workflow/scripts/train_llm.py --experiment tiny_llama --use_qlora --debug
+  python workflow/scripts/train_llm.py --experiment llama_3.2_3b --use_qlora
+  python workflow/scripts/train_llm.py --experiment qwen3_4b --use_qlora \\
+      --use_instruction_augmentation --debug
   python workflow/scripts/train_llm.py --experiment llama_3.2_3b --study korean_dialogsum \\
-      --use_qlora --use_instruction_augmentation --format chat --seed 7 --devices 2
+      --format chat --seed 7 --devices 2
 
+Without --study it learns data/raw/train.csv and evaluates on data/raw/dev.csv, after each epoch,
+to keep the best (the embedded models: the embedded dialogues), and writes
+results/manual/{experiment.name}/final_model/; what flags change stands in the folder's name.
 Killed at any moment, the same command goes on from the newest whole checkpoint.
 """
 
@@ -13,19 +18,22 @@ import logging
 import os
 import sys
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from yoyak.config.loading import given, load_config, overridden
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.section import canonical
 from yoyak.config.study import Cell, Study, load_study, training_science
+from yoyak.data.own_data import check_own_data, own_study, said_of_data
+from yoyak.data.splits import raw_file
 from yoyak.errors import UserError, is_out_of_memory, run_script
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.devices import claim_devices
+from yoyak.run.logs import start_log, write_log
+from yoyak.run.manual import DEFAULT_SEED, MANUAL, refuse_to_replace, result_folder
 from yoyak.run.provenance import fingerprint, write_run_record
 from yoyak.run.ranks import Seat, run_together
-from yoyak.run.workspace import discard, task_of, work_folder
+from yoyak.run.workspace import discard, hash_file, hash_text, task_of, work_folder
 from yoyak.training.tracking import check_wandb
 
 log = logging.getLogger("train_llm")
@@ -38,7 +46,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--experiment", required=True, help="a file of config/models/, without .yaml"
     )
-    parser.add_argument("--study", default="embedded", help="a file of config/studies/: the data")
+    parser.add_argument("--study", help="a file of config/studies/; default: the model's own data")
     parser.add_argument(
         "--format", choices=["instruction", "chat"], help="default: the model file's format_type"
     )
@@ -50,7 +58,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         const="templates",
         help="five instruction templates a dialogue; the same as --augmentation templates",
     )
-    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
     yes_or_no = argparse.BooleanOptionalAction
     parser.add_argument("--use_qlora", action=yes_or_no, help="NF4 base; default: the model file's")
     parser.add_argument("--use_lora", action=yes_or_no, help="adapters; default: the model file's")
@@ -61,27 +69,59 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--debug", action="store_true", help="50 train rows, 10 dev, 1 epoch, batch 2"
     )
     parser.add_argument(
-        "--examples", type=Path, help="folder of build_dataset.py; default: built now"
+        "--examples", type=Path, help="folder of build_dataset.py, with --study; default: built now"
     )
-    parser.add_argument("--output-dir", type=Path, help="default: results/manual/… of this cell")
+    parser.add_argument("--output-dir", type=Path, help="default: results/manual/…")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a training with other settings there"
+    )
     return parser.parse_args(arguments)
 
 
 def main() -> None:
     args = parse_arguments()
-    study = load_study(args.study, debug=args.debug)
+    own, by_hand = args.study is None, args.examples is None
+    if own and not by_hand:
+        raise UserError("--examples belong to a study: name it with --study")
+    if own:
+        study = own_study(args.experiment, load_config(args.experiment, args.debug), args.debug)
+    else:
+        study = load_study(args.study, debug=args.debug)
     config = effective_config(study, args)
     cell = Cell(
         args.experiment, args.format or config.dataset.format_type, args.augmentation, args.seed
     )
-    output = args.output_dir or Path("results/manual") / study.name / cell.run.removeprefix("runs/")
-    log_file = start_log(args.experiment)
+    output = args.output_dir or (
+        result_folder(study.models[args.experiment], config, cell, args.debug)
+        if own
+        else MANUAL / study.name / cell.run.removeprefix("runs/")
+    )
+    results, data = MANUAL if by_hand else study.results, None
+    if by_hand:
+        if own:
+            check_own_data(study)
+        data = raw_digests(study)
+        if not args.overwrite:
+            refuse_to_replace(output, config, cell, data)
+    log_file = start_log("train", f"train_llm_{args.experiment}")
     if config.tracking.wandb:
         check_wandb(project=study.name, run=cell.run.removeprefix("runs/").replace("/", "-"))
     examples = args.examples or build_examples(study, config, cell, output)
-    train(study, config, cell, examples, output, log_file)
-    if args.examples is None:  # by hand: nothing will ask for it again
-        discard(study.results, task_of("train", output))
+    train(study, config, cell, examples, output, results, log_file, data)
+    if by_hand:
+        discard(results, task_of("train", output))  # nothing will ask for it again
+
+
+def raw_digests(study: Study) -> dict[str, str]:
+    """SHA-256 of the raw files that are trained on and evaluated on, by the names they go by."""
+    settings = study.settings.data
+    files = {}
+    for split in ("train", "dev"):
+        path = raw_file(study.source, settings, split)
+        inside = sorted(file for file in path.rglob("*") if file.is_file())
+        digest = hash_text(" ".join(map(hash_file, inside))) if inside else hash_file(path)
+        files[getattr(settings, split)] = digest
+    return files
 
 
 def effective_config(study: Study, args: argparse.Namespace) -> ModelConfig:
@@ -95,36 +135,18 @@ def effective_config(study: Study, args: argparse.Namespace) -> ModelConfig:
     return overridden(config, given(flags), "the command line")
 
 
-def start_log(experiment: str) -> Path:
-    """Log to stderr and to logs/YYYYMMDD/train/train_llm_{experiment}_{stamp}.log."""
-    now = datetime.now()
-    folder = Path("logs") / f"{now:%Y%m%d}" / "train"
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"train_llm_{experiment}_{now:%H%M%S_%f}.log"
-    write_log(file)
-    log.info("log: %s", file)
-    return file
-
-
-def write_log(file: Path | None) -> None:
-    """Log to stderr and a file; without a file, only warnings and to stderr."""
-    handlers = [logging.StreamHandler()]
-    if file is not None:
-        handlers.append(logging.FileHandler(file, encoding="utf-8"))
-    level = logging.INFO if file is not None else logging.WARNING
-    logging.basicConfig(
-        level=level, handlers=handlers, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
-    )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-
-
 def build_examples(study: Study, config: ModelConfig, cell: Cell, output: Path) -> Path:
     """By hand: prepare the data and tokenise it as the workflow's own two steps do."""
     from build_dataset import build_dataset
     from prepare_data import prepare_data
 
     data, examples = output / "data", output / "examples"
-    prepare_data(study, data)
+    card = prepare_data(study, data)
+    for split, file in card["files"].items():
+        log.info("%s: %s, %s rows", split, file["path"], f"{file['rows']:,}")
+    for split, dropped in card["leaks"]["dropped_from_train"].items():
+        if dropped:
+            log.info("%s rows of train stand in %s too and are not trained on", dropped, split)
     build_dataset(study, config, cell.format, cell.augmentation, data, examples)
     return examples
 
@@ -141,16 +163,28 @@ class Job:
     work: Path
     output: Path
     log_file: Path
+    data: dict[str, str] | None  # by hand: SHA-256 of the raw files
 
 
 def train(
-    study: Study, config: ModelConfig, cell: Cell, examples: Path, output: Path, log_file: Path
+    study: Study,
+    config: ModelConfig,
+    cell: Cell,
+    examples: Path,
+    output: Path,
+    results: Path,
+    log_file: Path,
+    data: dict[str, str] | None,
 ) -> None:
-    """Train, keep the best checkpoint, and move final_model/, the log and run.json into place."""
+    """Train, keep the best checkpoint, and move final_model/, the log and run.json into place.
+
+    results: where unfinished work lies; data: what run.json has to say of the raw files.
+    """
     files = [examples / "train.safetensors", examples / "selection.safetensors"]
     for file in files:
         if not file.is_file():
             raise UserError(f"{file}: no such file; build the examples first (build_dataset.py)")
+    log.info("%s", said_of_data(study, examples))
     inputs = [*files, *resolve_checkpoint(config.model).weight_files()]
     science = canonical({**training_science(config), "seed": cell.seed})
     key = fingerprint("train", science, inputs)
@@ -158,13 +192,13 @@ def train(
     execution = config.execution
     with (
         claim_devices(execution.device, execution.devices) as devices,
-        work_folder(study.results, task, key) as work,
+        work_folder(results, task, key) as work,
     ):
         # Packs differ in length: else the freed pieces of one would not fit the next.
         os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
         # Threads that spin while they wait starve each other as soon as another program runs.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        job = Job(config, cell, files, inputs, key, work, output, log_file)
+        job = Job(config, cell, files, inputs, key, work, output, log_file, data)
         if len(devices) == 1:
             train_on(devices[0], job)
         else:
@@ -237,6 +271,7 @@ def write_record(job: Job, trainer, resumed: int, peak: float) -> None:
         engine_checks=trainer.checks,
         resumed_from_step=resumed,
         peak_memory_gb=round(peak, 3),
+        **({} if job.data is None else {"data": job.data}),
         **session.summary(trainer),
     )
 

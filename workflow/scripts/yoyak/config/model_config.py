@@ -241,7 +241,9 @@ class ExperimentSettings(Section):
     """What a training is called."""
 
     name: ExperimentName | None = Field(
-        None, description="folder of a training by hand; `null` is the name of the model file"
+        None,
+        description="folder of a training by hand, below `results/manual/`; flags add to its name. "
+        "`null` is the name of the model file",
     )
     tags: list[Label] = Field([], description="labels, which the model card has too")
 

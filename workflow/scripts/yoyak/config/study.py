@@ -108,7 +108,8 @@ class Study:
     def science(self, step: str, model: str | None = None) -> str:
         """Canonical text of just the settings that `step` depends on.
 
-        Steps: prepare_data, build_dataset, train, generate, score, compare, plot, report.
+        Steps: prepare_data, build_dataset, train, generate, score, compare, plot, report,
+        model_card.
         Two settings with equal text give the same result; `execution` and `tracking` never enter.
         """
         study = self.settings
@@ -139,6 +140,14 @@ class Study:
                 "description": study.description,
                 "metric": study.metric,
                 "report": study.report,
+            },
+            "model_card": lambda: {
+                "description": study.description,
+                "language": self.language,
+                "metric": study.metric,
+                "note": study.report.note,
+                "selection": study.data.selection,
+                "train": study.data.train,
             },
         }
         return canonical(parts[step]())

@@ -18,12 +18,9 @@ def raw_file(study: str, settings: Data, split: str) -> Path:
     Raises UserError that says what to put where.
     """
     named = getattr(settings, split)
-    # Files that were made on a Mac may have decomposed Hangul in their names.
-    forms = dict.fromkeys((named, *(unicodedata.normalize(form, named) for form in ("NFC", "NFD"))))
-    for path in (root / form for form in forms for root in (Path(), PROJECT_ROOT)):
-        with contextlib.suppress(OSError, ValueError):  # too long, or no path at all
-            if path.exists():
-                return path
+    found = find_raw(named)
+    if found is not None:
+        return found
     columns = settings.columns
     needed = [columns.fname, columns.dialogue]
     needed += [columns.summaries[0]] if split != "test" else []
@@ -32,6 +29,17 @@ def raw_file(study: str, settings: Data, split: str) -> Path:
         f"there (.csv, .jsonl or .json, UTF-8, columns {', '.join(needed)}) or correct the path in "
         f"config/studies/{study}.yaml"
     )
+
+
+def find_raw(named: str) -> Path | None:
+    """The file or folder of this name below the working directory, else below the project."""
+    # Files that were made on a Mac may have decomposed Hangul in their names.
+    forms = dict.fromkeys((named, *(unicodedata.normalize(form, named) for form in ("NFC", "NFD"))))
+    for path in (root / form for form in forms for root in (Path(), PROJECT_ROOT)):
+        with contextlib.suppress(OSError, ValueError):  # too long, or no path at all
+            if path.exists():
+                return path
+    return None
 
 
 def drop_leaks(

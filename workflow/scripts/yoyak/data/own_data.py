@@ -1,0 +1,71 @@
+"""A command by hand without a study: a model file with its own data, as a study of one model."""
+
+import json
+from pathlib import Path
+
+from yoyak.config.model_config import ModelConfig
+from yoyak.config.study import Study
+from yoyak.config.study_settings import StudySettings
+from yoyak.data.splits import find_raw
+from yoyak.errors import PROJECT_ROOT, UserError
+
+RAW, EMBEDDED = "data/raw", "workflow/resources/dialogues"
+EMBEDDED_MODELS = PROJECT_ROOT / "workflow" / "resources" / "models"
+
+
+def own_study(experiment: str, config: ModelConfig, debug: bool = False) -> Study:
+    """The model file with data/raw/{train,dev}.csv, an embedded model with the embedded dialogues.
+
+    It learns all of train.csv and chooses its best checkpoint on dev.csv. Nothing is read yet.
+    config: that of the model file `experiment`, with the values of debug where that is asked for.
+    """
+    folder = EMBEDDED if _is_embedded(config) else RAW
+    settings = {
+        "description": "One model on its own data, by hand.",
+        "language": "ko",
+        "data": {"train": f"{folder}/train.csv", "dev": f"{folder}/dev.csv", "selection": "dev"},
+        "models": [experiment],
+        "formats": [config.dataset.format_type],
+        "augmentations": ["none"],
+        "seeds": [42],
+        "metric": {"primary": "morphemes", "tokenizers": ["morphemes"]},
+    }
+    return Study(
+        "manual", debug, StudySettings.checked(settings, "a command by hand"), {experiment: config}
+    )
+
+
+def check_own_data(study: Study) -> None:
+    """Raise UserError that says what to put where, unless both files are there."""
+    data = study.settings.data
+    missing = [file for file in (data.train, data.dev) if find_raw(file) is None]
+    if missing:
+        raise UserError(
+            f"{' and '.join(missing)}: no such file, and no --study is named; put the dialogues to "
+            f"train on into {data.train} and those to evaluate on into {data.dev} (CSV, UTF-8, "
+            "columns fname,dialogue,summary), or name the data of a study with --study"
+        )
+
+
+def said_of_data(study: Study, examples: Path) -> str:
+    """What is trained on and what the best checkpoint is chosen on: files and dialogues.
+
+    Raises UserError when the examples lack their statistics.
+    """
+    file = examples / "statistics.json"
+    if not file.is_file():
+        raise UserError(f"{file}: no such file; build the examples again (build_dataset.py)")
+    counts = json.loads(file.read_text(encoding="utf-8"))
+    data = study.settings.data
+    chosen_on = data.dev if data.selection == "dev" else f"a slice held out of {data.train}"
+    train, selection = counts["train"], counts["selection"]
+    return (
+        f"training on {data.train}: {train['dialogues']:,} dialogues, {train['examples']:,} "
+        f"examples; the best checkpoint is chosen on {chosen_on}: {selection['dialogues']:,} "
+        "dialogues"
+    )
+
+
+def _is_embedded(config: ModelConfig) -> bool:
+    checkpoint = Path(config.model.checkpoint)
+    return (PROJECT_ROOT / checkpoint).is_relative_to(EMBEDDED_MODELS)

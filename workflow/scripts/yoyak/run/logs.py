@@ -1,0 +1,37 @@
+"""The log files of scripts that work for hours."""
+
+import logging
+import time
+from datetime import datetime
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+def start_log(step: str, name: str) -> Path:
+    """Log to stderr and to logs/YYYYMMDD/{step}/{name}_{YYYYMMDD}_{HHMMSS}.log, a new file."""
+    while True:
+        now = datetime.now()
+        folder = Path("logs") / f"{now:%Y%m%d}" / step
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{name}_{now:%Y%m%d_%H%M%S}.log"
+        try:
+            file.touch(exist_ok=False)
+            break
+        except FileExistsError:  # of another start in this second
+            time.sleep(0.1)
+    write_log(file)
+    log.info("log: %s", file)
+    return file
+
+
+def write_log(file: Path | None) -> None:
+    """Log to stderr and a file; without a file, only warnings and to stderr."""
+    handlers = [logging.StreamHandler()]
+    if file is not None:
+        handlers.append(logging.FileHandler(file, encoding="utf-8"))
+    level = logging.INFO if file is not None else logging.WARNING
+    logging.basicConfig(
+        level=level, handlers=handlers, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)

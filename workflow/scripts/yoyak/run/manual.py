@@ -1,0 +1,72 @@
+"""Trainings by hand: the folder that one gets, and that no finished one is replaced by another."""
+
+import json
+from pathlib import Path
+
+from yoyak.config.loading import read_config
+from yoyak.config.model_config import ModelConfig
+from yoyak.config.study import Cell
+from yoyak.errors import UserError
+
+MANUAL = Path("results/manual")
+DEFAULT_SEED = 42
+DIFFERENCES_TOLD = 3
+
+
+def result_folder(file: ModelConfig, config: ModelConfig, cell: Cell, debug: bool) -> Path:
+    """results/manual/{experiment.name}, with what the command's flags change in the name.
+
+    Args:
+        file: the model file's own settings; config: the same with the flags laid over them.
+    """
+    lora, base = config.lora, file.lora
+    changes = {
+        "templates": cell.augmentation == "templates",
+        cell.format: cell.format != file.dataset.format_type,
+        "lora": lora.use_lora and not base.use_lora,
+        "no_lora": base.use_lora and not lora.use_lora,
+        "qlora": lora.use_qlora and not base.use_qlora,
+        "no_qlora": lora.use_lora and base.use_qlora and not lora.use_qlora,
+        f"seed{cell.seed}": cell.seed != DEFAULT_SEED,
+        "debug": debug,
+    }
+    name = file.experiment.name or cell.model
+    return MANUAL / "_".join([name, *(change for change, made in changes.items() if made)])
+
+
+def refuse_to_replace(output: Path, config: ModelConfig, cell: Cell, data: dict) -> None:
+    """Raise UserError where a training with other settings, or on other data, has finished.
+
+    data: SHA-256 of the raw files by their names, as run.json has them.
+    """
+    if not (output / "final_model").exists():
+        return
+    cure = "name another --output-dir, or replace it with --overwrite"
+    file = output / "run.json"
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        there = _settings(read_config(record["settings"], file), record["cell"], record["data"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
+        raise UserError(
+            f"{output}: holds a final_model whose run.json does not say how it was trained; {cure}"
+        ) from None
+    here = _settings(config, cell.record(), data)
+    names = [name for name in {**here, **there} if here.get(name) != there.get(name)]
+    if names:
+        told = "; ".join(
+            f"{name} is {there.get(name)} there and {here.get(name)} here"
+            for name in names[:DIFFERENCES_TOLD]
+        )
+        more = f"; {len(names) - DIFFERENCES_TOLD} more" if len(names) > DIFFERENCES_TOLD else ""
+        raise UserError(
+            f"{output}: holds a finished training of another kind ({told}{more}); {cure}"
+        )
+
+
+def _settings(config: ModelConfig, cell: dict, data: dict) -> dict:
+    """Everything that decides what is learned, by the name that a person knows it under."""
+    sections = config.science("model", "lora", "tokenizer", "dataset", "training")
+    keys = {
+        f"{name}.{key}": value for name, part in sections.items() for key, value in part.items()
+    }
+    return {**keys, **cell, **{name: f"SHA-256 {digest[:12]}…" for name, digest in data.items()}}
