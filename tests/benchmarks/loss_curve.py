@@ -67,7 +67,9 @@ def pad(rows: list[dict]) -> dict:
 
 
 def plain_curve(config, dataset, steps, rate) -> list[float]:
-    model, _ = LoRALoader(config, DEVICE, BASE, DTYPE).load_for_training(SEED)
+    model, _ = LoRALoader(
+        config, device=DEVICE, base_weights=BASE, compute_dtype=DTYPE
+    ).load_model_and_tokenizer(seed=SEED)
     model.get_base_model().set_attn_implementation("sdpa")
     arguments = TrainingArguments(
         output_dir=str(SCRATCH), per_device_train_batch_size=BATCH, max_steps=steps,
@@ -82,7 +84,9 @@ def plain_curve(config, dataset, steps, rate) -> list[float]:
 
 
 def engine_curve(config, dataset, steps, rate, plan: Plan, work: Path) -> list[float]:
-    model, _ = LoRALoader(config, DEVICE, plan.base_weights, DTYPE).load_for_training(SEED)
+    model, _ = LoRALoader(
+        config, device=DEVICE, base_weights=plan.base_weights, compute_dtype=DTYPE
+    ).load_model_and_tokenizer(seed=SEED)
     changes = {
         "batch_size": BATCH, "gradient_accumulation_steps": 1, "max_steps": steps,
         "learning_rate": rate,

@@ -12,7 +12,8 @@ from transformers import TrainerCallback
 
 from yoyak.config.model_config import TrainingSettings
 from yoyak.data.llm_dataset import LLMSummarizationDataset
-from yoyak.models.lora_loader import LoRALoader, save_trained
+from yoyak.models.lora_loader import LoRALoader
+from yoyak.models.saving import save_trained
 from yoyak.training.checkpointing import newest_whole_checkpoint, read_facts
 from yoyak.training.interruption import Interrupted
 from yoyak.training.session import (
@@ -71,7 +72,9 @@ def trainer(checkpoint, work: Path, *, minutes=1e-9, **training):
     values = {"epochs": 2, "batch_size": 2, "gradient_accumulation_steps": 2, "learning_rate": 1e-2}
     execution = {"token_budget": 70, "threads": 1, "checkpoint_minutes": minutes}
     config = changed(config, training=values | training, execution=execution)
-    model, tokenizer = LoRALoader(config, base_weights="dequantized").load_for_training(7)
+    model, tokenizer = LoRALoader(config, base_weights="dequantized").load_model_and_tokenizer(
+        seed=7
+    )
     made = create_llm_trainer(
         model, tokenizer, dataset(LENGTHS), dataset(LENGTHS[:3]), config, work=work, seed=7
     )

@@ -216,7 +216,7 @@ def train_on(device: str, job: Job, ranks=None) -> None:
 
 
 def write_record(job: Job, trainer, resumed: int, peak: float) -> None:
-    from yoyak.models.lora_loader import adapted_modules
+    from yoyak.models.saving import adapted_modules
     from yoyak.training import session
 
     write_run_record(

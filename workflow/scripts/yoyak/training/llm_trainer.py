@@ -12,7 +12,7 @@ from transformers import Trainer, TrainerCallback, TrainerState, set_seed
 from yoyak.config.model_config import TrainingSettings
 from yoyak.data.packing import count_supervised, pack_batch
 from yoyak.data.padding import pad_batch
-from yoyak.models.lora_loader import save_trained
+from yoyak.models.saving import save_trained
 from yoyak.run.execution import Plan
 from yoyak.training import checkpointing
 from yoyak.training.arguments import training_arguments
@@ -35,7 +35,7 @@ class LLMTrainer(Trainer):
     epoch holds what is left. Callbacks, schedulers and resuming are the Trainer's own.
 
     Args:
-        model, tokenizer: from LoRALoader.load_for_training.
+        model, tokenizer: from LoRALoader.load_model_and_tokenizer.
         training: the config's section of that name. plan: see yoyak.run.execution.
         train_dataset, selection_dataset: items {"input_ids", "labels"}, 1-D tensors.
         work: folder for checkpoints. checkpoint_minutes: also save after this time.

@@ -11,8 +11,9 @@ import torch
 from yoyak.config.model_config import ModelConfig, TrainingSettings
 from yoyak.data.llm_dataset import LLMSummarizationDataset
 from yoyak.models.embedding_rows import trained_tokens
-from yoyak.models.lora_loader import LoRALoader, save_trained
+from yoyak.models.lora_loader import LoRALoader
 from yoyak.models.reference import EAGER, causal_lm
+from yoyak.models.saving import save_trained
 from yoyak.run.execution import Engine, ModelShape, Plan, plan_training
 from yoyak.run.workspace import atomic_directory, atomic_write_text
 from yoyak.training.check import pick_examples
@@ -121,9 +122,11 @@ def resume_or_start(
     if kept is not None:
         plan = replace(kept, devices=plan.devices, threads=plan.threads)
     ranks.from_first(lambda: note_plan(work, plan))  # should memory run out while loading
-    loader = LoRALoader(config, plan.device, plan.base_weights, plan.compute_dtype)
+    loader = LoRALoader(
+        config, device=plan.device, base_weights=plan.base_weights, compute_dtype=plan.compute_dtype
+    )
     torch.set_num_threads(plan.threads)
-    model, tokenizer = loader.load_for_training(seed)
+    model, tokenizer = loader.load_model_and_tokenizer(seed=seed)
     trainer = create_llm_trainer(
         model, tokenizer, train_set, selection_set, config,
         plan=plan, checks=checks, fixed=kept is not None, shape=shape, seed=seed, work=work,
