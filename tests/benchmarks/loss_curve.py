@@ -26,9 +26,9 @@ from yoyak.config.loading import load_config  # noqa: E402
 from yoyak.data.llm_dataset import LLMSummarizationDataset  # noqa: E402
 from yoyak.models.lora_loader import LoRALoader  # noqa: E402
 from yoyak.run.execution import Plan  # noqa: E402
-from yoyak.training.arguments import quiet_libraries  # noqa: E402
-from yoyak.training.llm_trainer import LLMTrainer  # noqa: E402
+from yoyak.training.arguments import quiet_libraries, training_arguments  # noqa: E402
 from yoyak.training.order import SeededOrder  # noqa: E402
+from yoyak.training.packed_trainer import PackedTrainer  # noqa: E402
 
 BATCH, SEED = 8, 7
 SCRATCH = Path(tempfile.gettempdir()) / "yoyak-curve"  # nothing is kept there
@@ -46,7 +46,7 @@ class Plain(Trainer):
         return SeededOrder(len(self.train_dataset), SEED)
 
 
-class Engine(LLMTrainer):
+class Engine(PackedTrainer):
     def _save_checkpoint(self, model, trial):
         pass
 
@@ -93,8 +93,8 @@ def engine_curve(config, dataset, steps, rate, plan: Plan, work: Path) -> list[f
     }  # fmt: skip
     training = config.training.model_copy(update=changes)
     trainer = Engine(
-        model, None, training=training, plan=plan, train_dataset=dataset,
-        selection_dataset=dataset, seed=SEED, work=work, evaluate_every=10**6,
+        model, None, plan=plan, train_dataset=dataset, selection_dataset=dataset,
+        args=training_arguments(training, plan, SEED, work, evaluate_every=10**6),
     )  # fmt: skip
     trainer.train()
     return losses(trainer)

@@ -16,13 +16,9 @@ from yoyak.models.lora_loader import LoRALoader
 from yoyak.models.saving import save_trained
 from yoyak.training.checkpointing import newest_whole_checkpoint, read_facts
 from yoyak.training.interruption import Interrupted
-from yoyak.training.session import (
-    create_llm_trainer,
-    merge_by_step,
-    steps_between_evaluations,
-    summary,
-    write_outputs,
-)
+from yoyak.training.llm_trainer import create_llm_trainer
+from yoyak.training.outputs import merge_by_step, summary, write_outputs
+from yoyak.training.plans import steps_between_evaluations
 
 LENGTHS = (23, 7, 61, 12, 38, 5, 19, 44, 30, 9, 27, 15, 33)
 
@@ -75,10 +71,10 @@ def trainer(checkpoint, work: Path, *, minutes=1e-9, **training):
     model, tokenizer = LoRALoader(config, base_weights="dequantized").load_model_and_tokenizer(
         seed=7
     )
-    made = create_llm_trainer(
-        model, tokenizer, dataset(LENGTHS), dataset(LENGTHS[:3]), config, work=work, seed=7
-    )
-    return made
+    sets = (dataset(LENGTHS), dataset(LENGTHS[:3]))
+    made = create_llm_trainer(config, model, tokenizer, *sets, seed=7)
+    made.work = work
+    return made._create_trainer()
 
 
 def finish(made, folder: Path) -> bytes:

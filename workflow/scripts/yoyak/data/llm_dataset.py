@@ -1,5 +1,6 @@
 """Tokenised examples: prompt, summary and stop token, the loss on summary and stop token only."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -131,6 +132,11 @@ class LLMSummarizationDataset(Dataset):
     def supervised_tokens(self) -> int:
         """Tokens that carry a loss, over all examples."""
         return int(self.lengths.sum() - self.prompt_lengths.sum())
+
+    def digest(self) -> str:
+        """SHA-256 of all tokens and what of them carries a loss, hexadecimal."""
+        parts = (getattr(self, name).contiguous().numpy().tobytes() for name in _TENSORS)
+        return hashlib.sha256(b"".join(parts)).hexdigest()
 
     def save(self, path: Path) -> None:
         """Write the flat tensors as safetensors; equal examples give equal bytes."""

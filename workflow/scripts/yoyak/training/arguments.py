@@ -5,6 +5,7 @@ import importlib.util
 import warnings
 from pathlib import Path
 
+import torch
 import transformers
 from transformers import TrainingArguments
 
@@ -18,8 +19,8 @@ def training_arguments(
     plan: Plan,
     seed: int,
     work: Path,
-    evaluate_every: int | None,
-    wandb: bool,
+    evaluate_every: int | None = None,
+    wandb: bool = False,
 ) -> TrainingArguments:
     """The Trainer's own arguments; one of its batches is one optimiser step.
 
@@ -32,7 +33,7 @@ def training_arguments(
     cuda = plan.device.startswith("cuda")
     strategy = "steps" if evaluate_every else "epoch"
     every = {"eval_steps": evaluate_every, "save_steps": evaluate_every} if evaluate_every else {}
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(work),
         per_device_train_batch_size=training.batch_size * training.gradient_accumulation_steps,
         gradient_accumulation_steps=1,
@@ -62,6 +63,17 @@ def training_arguments(
         dataloader_pin_memory=cuda,
         report_to=["wandb"] if wandb else "none",
     )
+    if arguments.n_gpu > 1:  # a library's process sees GPUs that are not the model's
+        _keep_to(arguments, plan.device)
+    return arguments
+
+
+def _keep_to(arguments: TrainingArguments, device: str) -> None:
+    """Keep the Trainer on one GPU: it would take the first, and spread the model over all."""
+    only = torch.device(device)
+    torch.cuda.set_device(only)
+    arguments.distributed_state.device = only  # what accelerate goes by
+    arguments.__dict__["_setup_devices"], arguments._n_gpu = only, 1  # what the Trainer goes by
 
 
 def _recompute(enabled: bool) -> dict:
