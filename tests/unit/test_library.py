@@ -1,14 +1,42 @@
 """The library, by the names and the program of the project's description."""
 
+import os
+import re
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 import torch
 
+import yoyak
 from yoyak.errors import PROJECT_ROOT
 from yoyak.models.attention import PACKED
 
 EMBEDDED = PROJECT_ROOT / "workflow/resources/dialogues/train.csv"
 FEW = {"max_steps": 12, "batch_size": 4, "gradient_accumulation_steps": 2, "learning_rate": 5e-3}
+
+
+def test_its_names_are_handed_out_without_loading_torch():
+    program = (
+        "import sys, yoyak; yoyak.load_config('tiny_llama'); assert 'torch' not in sys.modules"
+    )
+    path = {"PYTHONPATH": str(PROJECT_ROOT / "workflow/scripts")}
+    subprocess.run([sys.executable, "-c", program], env=os.environ | path, check=True)
+    assert all(callable(getattr(yoyak, name)) for name in yoyak.__all__) and len(yoyak.__all__) == 8
+    with pytest.raises(AttributeError, match="no attribute 'LoraLoader'"):
+        yoyak.LoraLoader  # noqa: B018
+
+
+def test_the_readmes_program(tmp_path, monkeypatch):
+    text = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"## As a library\n\n```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "workflow").symlink_to(PROJECT_ROOT / "workflow")
+    names: dict = {}
+    exec(program, names)  # noqa: S102
+    assert (tmp_path / "my_run/final_model/adapter_model.safetensors").is_file()
+    assert names["results"]["eval_loss"] > 0
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +51,7 @@ def raw(tmp_path_factory):
 
 
 @pytest.mark.parametrize("prompt_format", ["chat", "instruction"])
-def test_the_programme_of_the_description(raw, tmp_path, monkeypatch, prompt_format):
+def test_the_program_of_the_description(raw, tmp_path, monkeypatch, prompt_format):
     from yoyak.config import load_config
     from yoyak.data.llm_dataset import create_llm_dataset
     from yoyak.models.lora_loader import load_lora_model_and_tokenizer
