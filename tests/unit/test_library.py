@@ -18,9 +18,7 @@ FEW = {"max_steps": 12, "batch_size": 4, "gradient_accumulation_steps": 2, "lear
 
 
 def test_its_names_are_handed_out_without_loading_torch():
-    program = (
-        "import sys, yoyak; yoyak.load_config('tiny_llama'); assert 'torch' not in sys.modules"
-    )
+    program = "import sys, yoyak; yoyak.load_config; assert 'torch' not in sys.modules"
     path = {"PYTHONPATH": str(PROJECT_ROOT / "workflow/scripts")}
     subprocess.run([sys.executable, "-c", program], env=os.environ | path, check=True)
     assert all(callable(getattr(yoyak, name)) for name in yoyak.__all__) and len(yoyak.__all__) == 8
