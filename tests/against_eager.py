@@ -96,18 +96,18 @@ def training_losses(
 
     It is that of a batch in which only this row's tokens carry any.
     """
-    from yoyak.training.arguments import quiet_libraries
     from yoyak.training.session import resume_or_start
 
     work.mkdir()
     train_set, selection_set = as_dataset(examples(seed=4), work), as_dataset(rows, work)
-    with quiet_libraries():
-        trainer = resume_or_start(config, "cpu", train_set, selection_set, seed=1, work=work)
-        losses = []
+    output = work / "out"
+    trainer = resume_or_start(config, "cpu", train_set, selection_set, 1, work, output)
+    losses = []
+    with trainer._in_place() as packed:
         for chosen in range(len(rows)):
             alone = [row if i == chosen else _unsupervised(row) for i, row in enumerate(rows)]
             numbered = [{**row, "number": i} for i, row in enumerate(alone)]
-            losses.append(trainer.evaluate(numbered)["eval_loss"])
+            losses.append(packed.evaluate(numbered)["eval_loss"])
     plan = trainer.plan
     tried = sum(check["engine"].startswith("plain") for check in trainer.checks)
     special = {

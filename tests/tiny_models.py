@@ -112,7 +112,7 @@ def load_adapted(folder: Path, base_weights: str = "nf4", dropout: float = 0.0, 
 @functools.cache
 def _load_once(folder: Path, base_weights: str, dropout: float):
     loader = LoRALoader(tiny_config(folder, dropout), base_weights=base_weights)
-    model, _ = loader.load_for_training(seed=5)
+    model, _ = loader.load_model_and_tokenizer(seed=5)
     generator = torch.Generator().manual_seed(9)
     with torch.no_grad():
         for _, parameter in sorted(adapters(model).items()):

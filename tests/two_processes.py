@@ -8,8 +8,8 @@ from tiny_models import adapters, examples, load_adapted
 
 from yoyak.config.model_config import TrainingSettings
 from yoyak.run.execution import Plan
-from yoyak.training.arguments import quiet_libraries
-from yoyak.training.llm_trainer import LLMTrainer
+from yoyak.training.arguments import quiet_libraries, training_arguments
+from yoyak.training.packed_trainer import PackedTrainer
 from yoyak.training.parallel import Ranks, joined
 
 PLAN = Plan(
@@ -30,7 +30,7 @@ CASES = {
 }
 
 
-class WithoutFiles(LLMTrainer):
+class WithoutFiles(PackedTrainer):
     def _save_checkpoint(self, model, trial):
         pass
 
@@ -40,9 +40,10 @@ def make_trainer(folder, work, plan, lengths, ranks, steps=4, dropout=0.0):
     training = TrainingSettings(**sizes, learning_rate=1e-2)
     with quiet_libraries():
         return WithoutFiles(
-            load_adapted(folder, plan.base_weights, dropout), None, training=training, plan=plan,
+            load_adapted(folder, plan.base_weights, dropout), None,
+            args=training_arguments(training, plan, 3, work), plan=plan,
             train_dataset=examples(lengths), selection_dataset=examples((9, 14, 33)),
-            seed=3, work=work, ranks=ranks,
+            ranks=ranks,
         )  # fmt: skip
 
 

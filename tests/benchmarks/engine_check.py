@@ -41,9 +41,8 @@ from yoyak.training import check as training_check  # noqa: E402
 from yoyak.training.arguments import quiet_libraries  # noqa: E402
 from yoyak.training.check import check_engine, make_reference  # noqa: E402
 from yoyak.training.engine import put_in_place  # noqa: E402
+from yoyak.training.llm_trainer import create_llm_trainer  # noqa: E402
 from yoyak.training.overflow import NonFiniteLoss  # noqa: E402
-from yoyak.training.progress import show_progress  # noqa: E402
-from yoyak.training.session import create_llm_trainer  # noqa: E402
 
 DEVICE = "cuda:0"
 LENGTHS = (300, 700, 90, 510)
@@ -283,18 +282,19 @@ def trained(model, vocabulary: int, dtype: str, steps: int, lengths, batch: int 
     torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as work, quiet_libraries():
         try:
-            trainer = create_llm_trainer(model, None, data, held_out, config, work=Path(work))
-            trainer._save_checkpoint = lambda *_: None
-            show_progress(trainer, silent=True)
-            trainer.train()
+            trainer = create_llm_trainer(config, model, None, data, held_out)
+            trainer.work = Path(work)
+            packed = trainer._create_trainer()
+            packed._save_checkpoint = lambda *_: None
+            packed.train()
         except (UserError, NonFiniteLoss) as stopped:
             return f"stopped: {stopped}"
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    rates = [e["tokens_per_second"] for e in trainer.state.log_history if "loss" in e][2:]
+    losses = [entry["loss"] for entry in packed.state.log_history if "loss" in entry]
+    rates = [e["tokens_per_second"] for e in packed.state.log_history if "loss" in e][2:]
     peak = torch.cuda.max_memory_allocated() / 1e9
     check = trainer.checks[-1]
     return (
-        f"{trainer.plan.runs()}; loss {losses[0]:.3f} → {losses[-1]:.3f}, {trainer.watch.skipped} "
+        f"{trainer.plan.runs()}; loss {losses[0]:.3f} → {losses[-1]:.3f}, {packed.watch.skipped} "
         f"of {steps} steps skipped, {sorted(rates)[len(rates) // 2]:,.0f} tokens/s, {peak:.1f} GB; "
         f"check {check['seconds']} s, loss {check['loss_difference']:.1e}, logits "
         f"{check['logits_difference']:.1e}"

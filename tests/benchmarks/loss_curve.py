@@ -26,9 +26,9 @@ from yoyak.config.loading import load_config  # noqa: E402
 from yoyak.data.llm_dataset import LLMSummarizationDataset  # noqa: E402
 from yoyak.models.lora_loader import LoRALoader  # noqa: E402
 from yoyak.run.execution import Plan  # noqa: E402
-from yoyak.training.arguments import quiet_libraries  # noqa: E402
-from yoyak.training.llm_trainer import LLMTrainer  # noqa: E402
+from yoyak.training.arguments import quiet_libraries, training_arguments  # noqa: E402
 from yoyak.training.order import SeededOrder  # noqa: E402
+from yoyak.training.packed_trainer import PackedTrainer  # noqa: E402
 
 BATCH, SEED = 8, 7
 SCRATCH = Path(tempfile.gettempdir()) / "yoyak-curve"  # nothing is kept there
@@ -46,7 +46,7 @@ class Plain(Trainer):
         return SeededOrder(len(self.train_dataset), SEED)
 
 
-class Engine(LLMTrainer):
+class Engine(PackedTrainer):
     def _save_checkpoint(self, model, trial):
         pass
 
@@ -67,7 +67,9 @@ def pad(rows: list[dict]) -> dict:
 
 
 def plain_curve(config, dataset, steps, rate) -> list[float]:
-    model, _ = LoRALoader(config, DEVICE, BASE, DTYPE).load_for_training(SEED)
+    model, _ = LoRALoader(
+        config, device=DEVICE, base_weights=BASE, compute_dtype=DTYPE
+    ).load_model_and_tokenizer(seed=SEED)
     model.get_base_model().set_attn_implementation("sdpa")
     arguments = TrainingArguments(
         output_dir=str(SCRATCH), per_device_train_batch_size=BATCH, max_steps=steps,
@@ -82,15 +84,17 @@ def plain_curve(config, dataset, steps, rate) -> list[float]:
 
 
 def engine_curve(config, dataset, steps, rate, plan: Plan, work: Path) -> list[float]:
-    model, _ = LoRALoader(config, DEVICE, plan.base_weights, DTYPE).load_for_training(SEED)
+    model, _ = LoRALoader(
+        config, device=DEVICE, base_weights=plan.base_weights, compute_dtype=DTYPE
+    ).load_model_and_tokenizer(seed=SEED)
     changes = {
         "batch_size": BATCH, "gradient_accumulation_steps": 1, "max_steps": steps,
         "learning_rate": rate,
     }  # fmt: skip
     training = config.training.model_copy(update=changes)
     trainer = Engine(
-        model, None, training=training, plan=plan, train_dataset=dataset,
-        selection_dataset=dataset, seed=SEED, work=work, evaluate_every=10**6,
+        model, None, plan=plan, train_dataset=dataset, selection_dataset=dataset,
+        args=training_arguments(training, plan, SEED, work, evaluate_every=10**6),
     )  # fmt: skip
     trainer.train()
     return losses(trainer)

@@ -37,8 +37,8 @@ from yoyak.config.loading import load_config  # noqa: E402
 from yoyak.models.attention import PACKED  # noqa: E402
 from yoyak.run.execution import Plan  # noqa: E402
 from yoyak.run.memory import ModelShape, operations, predict_bytes  # noqa: E402
-from yoyak.training.arguments import quiet_libraries  # noqa: E402
-from yoyak.training.llm_trainer import LLMTrainer  # noqa: E402
+from yoyak.training.arguments import quiet_libraries, training_arguments  # noqa: E402
+from yoyak.training.packed_trainer import PackedTrainer  # noqa: E402
 
 SCRATCH = Path(tempfile.gettempdir()) / "yoyak-benchmark"  # nothing is kept there
 TERAFLOPS = 790e12  # bf16 products on an H200, measured on random data
@@ -152,8 +152,8 @@ class Clock(TrainerCallback):
         return self.ends[-1] - self.ends[warm - 1]
 
 
-class Engine(LLMTrainer):
-    """LLMTrainer that counts tokens a step and keeps no checkpoint."""
+class Engine(PackedTrainer):
+    """PackedTrainer that counts tokens a step and keeps no checkpoint."""
 
     def _save_checkpoint(self, model, trial):
         pass
@@ -183,10 +183,10 @@ def run_engine(name, base_weights, recompute, budget, cap, steps=6, warm=2, prof
     training = config.training.model_copy(update={"max_steps": steps})
     batch = training.batch_size * training.gradient_accumulation_steps
     trainer = Engine(
-        model, None, training=training, plan=plan,
+        model, None, plan=plan,
+        args=training_arguments(training, plan, 1, SCRATCH, evaluate_every=10**6),
         train_dataset=rows(batch * steps, SHAPES[name].vocab_size),
         selection_dataset=rows(2, SHAPES[name].vocab_size),
-        seed=1, work=SCRATCH, evaluate_every=10**6,
     )  # fmt: skip
     clock = Clock()
     trainer.add_callback(clock)

@@ -113,10 +113,11 @@ def train(job: Job, seat: Seat, ranks, budget: int, dropout: float, steps: int):
 
     from yoyak.config.loading import load_config
     from yoyak.run.execution import Plan
-    from yoyak.training.llm_trainer import LLMTrainer
+    from yoyak.training.arguments import training_arguments
+    from yoyak.training.packed_trainer import PackedTrainer
     from yoyak.training.progress import show_progress
 
-    class Measured(LLMTrainer):
+    class Measured(PackedTrainer):
         """Keeps the first gradients, tokens and times of each step, and no checkpoint."""
 
         first, counts, ends = None, (), ()
@@ -151,9 +152,10 @@ def train(job: Job, seat: Seat, ranks, budget: int, dropout: float, steps: int):
     training = load_config("llama_3.2_3b").training.model_copy(update=few)
     vocabulary = SIZES[job.shape][-1]
     trainer = Measured(
-        model, None, training=training, plan=plan, train_dataset=rows(BATCH * steps, vocabulary),
-        selection_dataset=rows(2, vocabulary), seed=1, work=job.folder / "work",
-        evaluate_every=10**6, ranks=ranks,
+        model, None, plan=plan,
+        args=training_arguments(training, plan, 1, job.folder / "work", evaluate_every=10**6),
+        train_dataset=rows(BATCH * steps, vocabulary),
+        selection_dataset=rows(2, vocabulary), ranks=ranks,
     )  # fmt: skip
     show_progress(trainer, silent=True)
     trainer.add_callback(Clock())

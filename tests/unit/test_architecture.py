@@ -19,7 +19,8 @@ from transformers import AutoConfig, AutoModelForImageTextToText, BertConfig, Be
 
 from yoyak.errors import UserError
 from yoyak.models.architecture import find_targets
-from yoyak.models.lora_loader import LoRALoader, adapted_modules, save_trained
+from yoyak.models.lora_loader import LoRALoader
+from yoyak.models.saving import adapted_modules, save_trained
 from yoyak.run.memory import ModelShape
 from yoyak.run.needs import read_shape
 
@@ -80,7 +81,7 @@ def distance(found, expected) -> float:
 
 def adapted(config):
     """A model whose adapters are random: fresh ones are zero."""
-    model, tokenizer = LoRALoader(config).load_for_training(seed=1)
+    model, tokenizer = LoRALoader(config).load_model_and_tokenizer(seed=1)
     model.get_base_model().set_attn_implementation("eager")
     with torch.no_grad():
         for _, part in sorted(adapters(model).items()):
@@ -112,7 +113,7 @@ def test_auto_is_the_seven_names_of_a_llama_to_the_byte(tmp_path):
     for targets in ("auto", sorted(PROJECTIONS)):
         config = auto(folder)
         config.lora.target_modules = targets
-        model, tokenizer = LoRALoader(config).load_for_training(seed=1)
+        model, tokenizer = LoRALoader(config).load_model_and_tokenizer(seed=1)
         save_trained(model, tokenizer, tmp_path / str(len(targets)))
     first, second = (
         {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()} for name in "47"
@@ -142,7 +143,7 @@ def test_names_outside_the_decoder_layers_are_not_meant():
 def test_what_cannot_be_held_in_four_bits_is_refused_before_it_loads(tmp_path):
     folder = write_other(tmp_path, "falcon", **WIDTH)
     with pytest.raises(UserError, match="no weight of a falcon .* set lora.use_qlora: false"):
-        LoRALoader(auto(folder)).load_for_training(seed=1)
+        LoRALoader(auto(folder)).load_model_and_tokenizer(seed=1)
 
 
 # ---- what a checkpoint holds ----

@@ -2,12 +2,13 @@
 
 import pytest
 from real_tokenizers import made_tokenizer
+from row_datasets import dataset_of
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.chat_frames import OWN_MESSAGE, USER_MESSAGE
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.encoding import build_prompts
-from yoyak.data.llm_dataset import IGNORED, create_llm_dataset
+from yoyak.data.llm_dataset import IGNORED
 from yoyak.data.prompts import REQUESTS, SYSTEM, prompt_frames, stop_token_ids, supervised_stop_id
 from yoyak.errors import UserError
 
@@ -54,7 +55,7 @@ def tokenizer_with(template: str, **traits):
 def texts(tokenizer) -> tuple[str, str, str]:
     """The generation prompt, the prompt in the training example, and what is supervised."""
     prompt = build_prompts(ROWS, tokenizer, CONFIG, "chat", "ko")[0][0]
-    item = create_llm_dataset(ROWS, tokenizer, CONFIG, "chat")[0]
+    item = dataset_of(ROWS, tokenizer, CONFIG, "chat")[0]
     masked = item["labels"] == IGNORED
     parts = (prompt, item["input_ids"][masked], item["input_ids"][~masked])
     return tuple(tokenizer.decode(part) for part in parts)

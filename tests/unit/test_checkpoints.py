@@ -191,7 +191,7 @@ def test_a_file_is_no_folder(broken):
 
 
 def load(folder, **model) -> None:
-    LoRALoader(tiny_config(folder, **model)).load_for_training(seed=1)
+    LoRALoader(tiny_config(folder, **model)).load_model_and_tokenizer(seed=1)
 
 
 def test_a_weight_that_the_config_wants_and_no_file_has(broken):

@@ -4,6 +4,7 @@ import random
 
 import pytest
 from real_tokenizers import NAMES, load_tokenizer, made_tokenizer
+from row_datasets import dataset_of
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.control_tokens import (
@@ -13,7 +14,6 @@ from yoyak.data.control_tokens import (
     defuse,
 )
 from yoyak.data.dialogues import Dialogue
-from yoyak.data.llm_dataset import create_llm_dataset
 
 CONFIG = ModelConfig(model={"checkpoint": "a/b"})
 TEMPLATE = (
@@ -73,7 +73,7 @@ def test_tags_that_are_special_tokens_stand_in_prompts_answers_and_summaries(pro
     tokenizer.add_special_tokens({"extra_special_tokens": tags})
     summary = "#Person1#은 <NAME>에게 [이름]을 묻는다."
     rows = [Dialogue("a", f"#Person1#: <NAME> [이름] <fin>\n{summary}", (summary,))]
-    item = create_llm_dataset(rows, tokenizer, CONFIG, prompt_format)[0]
+    item = dataset_of(rows, tokenizer, CONFIG, prompt_format)[0]
     for tag in tokenizer.convert_tokens_to_ids(tags):
         assert item["input_ids"].tolist().count(tag) == 3
     answer = item["input_ids"][item["labels"] >= 0].tolist()

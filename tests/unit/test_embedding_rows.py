@@ -10,7 +10,8 @@ from tiny_models import SIZES, VOCABULARY, changed, tiny_config, write_checkpoin
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig, OPTConfig, PhiConfig
 
 from yoyak.models.embedding_rows import trained_tokens
-from yoyak.models.lora_loader import LoRALoader, save_trained
+from yoyak.models.lora_loader import LoRALoader
+from yoyak.models.saving import save_trained
 
 TAGS = ["#Person1#", "#Person2#", "<|spoken|>"]
 IDS = torch.tensor([[160, 5, 6, 161, 9, 162, 7, 160]])
@@ -50,7 +51,7 @@ def logits(model) -> torch.Tensor:
 
 def test_a_merged_model_is_the_one_that_was_trained(config):
     """A head's bias, too: PEFT leaves it out of a head whose rows are trained."""
-    model, _ = LoRALoader(config, base_weights="dequantized").load_for_training(seed=1)
+    model, _ = LoRALoader(config, base_weights="dequantized").load_model_and_tokenizer(seed=1)
     head = model.get_base_model().get_output_embeddings()
     bias = getattr(getattr(head, "base_layer", head), "bias", None)
     if bias is not None:
@@ -63,7 +64,7 @@ def test_they_are_trained_saved_and_read_again(config, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         model, tokenizer = LoRALoader(
             config, base_weights="dequantized"
-        ).load_for_training(seed=1)  # fmt: skip
+        ).load_model_and_tokenizer(seed=1)  # fmt: skip
     said = "3 tokens have no row in the checkpoint's embedding (#Person1#, #Person2#, <|spoken|>)"
     assert caplog.text.count(said) == 1
     assert trained_tokens(model, tokenizer) == TAGS
@@ -99,7 +100,7 @@ def test_untrained_rows_are_the_same_in_every_run_and_said(config, caplog):
 
 def test_with_all_weights_trained_nothing_else_is_needed(config, tmp_path):
     whole = changed(config, lora={"use_lora": False, "use_qlora": False})
-    model, tokenizer = LoRALoader(whole).load_for_training(seed=1)
+    model, tokenizer = LoRALoader(whole).load_model_and_tokenizer(seed=1)
     assert trained_tokens(model, tokenizer) == []
     assert model.get_input_embeddings().num_embeddings == VOCABULARY + 3
     assert model.get_input_embeddings().weight.requires_grad
@@ -116,7 +117,7 @@ def test_rows_beyond_the_tokenizer_and_tokens_of_other_senses_need_nothing(tmp_p
     settings["image_token"] = "<image_soft_token>"
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     loader = LoRALoader(tiny_config(folder, use_qlora=False, chat_template=None))
-    model, tokenizer = loader.load_for_training(seed=1)
+    model, tokenizer = loader.load_model_and_tokenizer(seed=1)
     assert len(tokenizer) == 169 and model.get_input_embeddings().num_embeddings == 168
     assert trained_tokens(model, tokenizer) == [] == loader.new_token_ids
     assert model.peft_config["default"].trainable_token_indices is None

@@ -16,7 +16,8 @@ from yoyak.errors import UserError
 from yoyak.models import end_tokens
 from yoyak.models.checkpoints import Checkpoint
 from yoyak.models.end_tokens import named_end_ids
-from yoyak.models.lora_loader import LoRALoader, save_trained
+from yoyak.models.lora_loader import LoRALoader
+from yoyak.models.saving import save_trained
 
 END = 159  # "</s>", the tokenizer's own
 PLACES = ("tokenizer", "chat template", "generation_config.json", "config.json")
@@ -80,7 +81,7 @@ def test_they_are_known_without_weights_and_with_an_adapter(folders, tmp_path):
     shutil.copytree(folders["qwen3"], folder)
     edit(folder / "generation_config.json", eos_token_id=[7, END])
     config = tiny_config(folder, chat_template="qwen", use_qlora=False)
-    model, tokenizer = LoRALoader(config).load_for_training(seed=1)
+    model, tokenizer = LoRALoader(config).load_model_and_tokenizer(seed=1)
     save_trained(model, tokenizer, tmp_path / "adapter")
     _, adapted = LoRALoader(config).load_for_generation(tmp_path / "adapter")
     loader = LoRALoader(config)

@@ -11,8 +11,8 @@ from tiny_models import tiny_config
 
 from yoyak.errors import UserError
 from yoyak.run.execution import next_smaller
-from yoyak.training import session
 from yoyak.training.out_of_memory import forced_plan, note_plan, step_down
+from yoyak.training.packed_trainer import PackedTrainer
 
 
 def test_each_failure_steps_down_once(tmp_path):
@@ -52,7 +52,7 @@ def test_train_llm_leaves_with_75_and_goes_on_with_the_smaller_plan(tmp_path, mo
         return replace(found, token_budget=found.token_budget // 3)
 
     monkeypatch.setattr("yoyak.training.out_of_memory.next_smaller", smaller_on_a_cpu)
-    fit = session.LLMTrainer.fit
+    fit = PackedTrainer.fit
     plans = []
 
     def failing_once(trainer):
@@ -61,7 +61,7 @@ def test_train_llm_leaves_with_75_and_goes_on_with_the_smaller_plan(tmp_path, mo
             raise torch.OutOfMemoryError("CUDA out of memory")
         return fit(trainer)
 
-    monkeypatch.setattr(session.LLMTrainer, "fit", failing_once)
+    monkeypatch.setattr(PackedTrainer, "fit", failing_once)
     with pytest.raises(SystemExit) as left:
         train_llm.main()
     assert left.value.code == 75

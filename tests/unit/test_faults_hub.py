@@ -22,7 +22,7 @@ LOAD = """
     def main():
         config = load_config("tiny_llama")
         config.model.checkpoint, config.model.revision = "owner/tiny", "%s"
-        model, _ = LoRALoader(config).load_for_training(1)
+        model, _ = LoRALoader(config).load_model_and_tokenizer(seed=1)
         print("loaded", sum(p.numel() for p in model.parameters()))
 
     run_script(main)

@@ -14,7 +14,7 @@ import train_llm
 from small_disk import ended, on_small_disk
 
 from yoyak.errors import PROJECT_ROOT, is_out_of_memory, machine_fault, run_script
-from yoyak.training import llm_trainer
+from yoyak.training import packed_trainer
 from yoyak.training.interruption import EXIT_CODE
 
 CELL = ["--experiment", "tiny_llama", "--debug", "--output-dir", "out"]
@@ -47,7 +47,7 @@ def undisturbed(tmp_path_factory):
 
 
 def fail_in_the_forward(monkeypatch, error: Exception, at_call: int) -> None:
-    forward, calls = llm_trainer.batch_loss, []
+    forward, calls = packed_trainer.batch_loss, []
 
     def failing(*arguments, **options):
         calls.append(1)
@@ -55,7 +55,7 @@ def fail_in_the_forward(monkeypatch, error: Exception, at_call: int) -> None:
             raise error
         return forward(*arguments, **options)
 
-    monkeypatch.setattr(llm_trainer, "batch_loss", failing)
+    monkeypatch.setattr(packed_trainer, "batch_loss", failing)
 
 
 def leave(capsys) -> tuple[int, str]:
@@ -118,8 +118,10 @@ def test_memory_that_runs_out_in_the_forward_leaves_a_smaller_plan(
 
 
 def test_a_loss_that_is_no_number_leaves_nothing(training, monkeypatch, capsys):
-    forward = llm_trainer.batch_loss
-    monkeypatch.setattr(llm_trainer, "batch_loss", lambda *a, **k: forward(*a, **k) * float("nan"))
+    forward = packed_trainer.batch_loss
+    monkeypatch.setattr(
+        packed_trainer, "batch_loss", lambda *a, **k: forward(*a, **k) * float("nan")
+    )
     code, said = leave(capsys)
     (line,) = (line for line in said.splitlines() if line.startswith("error:"))
     assert code == 2 and "the loss became nan at step 1" in line and "lower training." in line

@@ -17,7 +17,8 @@ from yoyak.data.dialogues import read_dialogues
 from yoyak.data.encoding import build_prompts
 from yoyak.errors import UserError
 from yoyak.evaluation.loading import plan_loading
-from yoyak.models.lora_loader import LoRALoader, save_trained
+from yoyak.models.lora_loader import LoRALoader
+from yoyak.models.saving import save_trained
 
 WORDS = [f"w{number}" for number in range(150)]
 
@@ -30,7 +31,7 @@ def place(tmp_path_factory):
     config = tiny_config(write_checkpoint(folder / "base", "qwen3"))
     lengths = {"encoder_max_len": 256, "decoder_max_len": 12}
     config = changed(config, tokenizer=lengths, execution={"threads": 1, "device": "cpu"})
-    model, tokenizer = LoRALoader(config).load_for_training(seed=1)
+    model, tokenizer = LoRALoader(config).load_model_and_tokenizer(seed=1)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for _, weights in sorted(adapters(model).items()):

@@ -124,7 +124,7 @@ def test_the_values_are_the_files_own(file_and_values):
 def test_it_is_quantised_to_nf4_and_trains(file_and_values):
     from bitsandbytes.nn import Linear4bit
 
-    model, _ = LoRALoader(tiny_config(file_and_values[0])).load_for_training(seed=1)
+    model, _ = LoRALoader(tiny_config(file_and_values[0])).load_model_and_tokenizer(seed=1)
     four_bit = [part for part in model.modules() if isinstance(part, Linear4bit)]
     assert len(four_bit) == 7 * SIZES["num_hidden_layers"]
     assert all(part.weight.quant_type == "nf4" for part in four_bit)

@@ -3,9 +3,11 @@
 import random
 import time
 
+import pandas
 import pytest
 import torch
 from real_tokenizers import load_tokenizer, made_tokenizer
+from row_datasets import dataset_of
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.dialogues import Dialogue
@@ -29,7 +31,7 @@ def same(a, b):
 
 
 def test_items_are_long_tensors_with_the_prompt_masked_by_length():
-    dataset = LLMSummarizationDataset(ROWS, made_tokenizer(), CONFIG)
+    dataset = dataset_of(ROWS, made_tokenizer(), CONFIG)
     assert len(dataset) == 7
     for index in range(7):
         item = dataset[index]
@@ -44,8 +46,8 @@ def test_items_are_long_tensors_with_the_prompt_masked_by_length():
 
 def test_five_examples_a_dialogue_side_by_side():
     tokenizer = made_tokenizer()
-    plain = LLMSummarizationDataset(ROWS, tokenizer, CONFIG)
-    augmented = InstructionAugmentedDataset(ROWS, tokenizer, CONFIG)
+    plain = dataset_of(ROWS, tokenizer, CONFIG)
+    augmented = dataset_of(ROWS, tokenizer, CONFIG, augmentation="templates")
     assert isinstance(augmented, LLMSummarizationDataset) and len(augmented) == 35
     assert augmented.dialogue_index.tolist() == [index for index in range(7) for _ in range(5)]
     for index in range(7):
@@ -58,14 +60,12 @@ def test_five_examples_a_dialogue_side_by_side():
 
 def test_building_twice_gives_the_same_bytes(tmp_path):
     for name in ("a", "b"):
-        create_llm_dataset(ROWS, made_tokenizer(), CONFIG, "instruction", "templates").save(
-            tmp_path / name
-        )
+        dataset_of(ROWS, made_tokenizer(), CONFIG, "instruction", "templates").save(tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_saved_and_loaded(tmp_path):
-    dataset = create_llm_dataset(ROWS, made_tokenizer(), CONFIG, "instruction", "templates")
+    dataset = dataset_of(ROWS, made_tokenizer(), CONFIG, "instruction", "templates")
     dataset.save(tmp_path / "train.safetensors")
     loaded = LLMSummarizationDataset.load(tmp_path / "train.safetensors")
     assert len(loaded) == 35 and all(same(loaded[i], dataset[i]) for i in range(35))
@@ -77,7 +77,7 @@ def test_what_is_no_examples_file_is_refused(tmp_path):
     path = tmp_path / "train.safetensors"
     with pytest.raises(UserError, match="cannot be read"):
         LLMSummarizationDataset.load(path)
-    create_llm_dataset(ROWS, made_tokenizer(), CONFIG).save(path)
+    dataset_of(ROWS, made_tokenizer(), CONFIG).save(path)
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(UserError, match="train.safetensors: cannot be read"):
         LLMSummarizationDataset.load(path)
@@ -89,7 +89,7 @@ def test_what_is_no_examples_file_is_refused(tmp_path):
 
 
 def test_statistics_count_what_is_stored():
-    dataset = create_llm_dataset(ROWS, made_tokenizer(), CONFIG, "instruction", "templates")
+    dataset = dataset_of(ROWS, made_tokenizer(), CONFIG, "instruction", "templates")
     counted = dataset.statistics
     labels = torch.cat([item["labels"] for item in dataset])
     assert counted["examples"] == 35 and counted["dialogues"] == 7
@@ -101,9 +101,42 @@ def test_statistics_count_what_is_stored():
     assert len(counted["requests"]) == 5
 
 
-def test_an_unknown_augmentation():
-    with pytest.raises(UserError, match="augmentation: found 'noise', allowed are none, templates"):
-        create_llm_dataset(ROWS, made_tokenizer(), CONFIG, augmentation="noise")
+@pytest.mark.parametrize("prompt_format", ["instruction", "chat"])
+def test_lists_from_pandas_and_the_text_of_an_example(prompt_format):
+    """The names, order and defaults are those of the project's description."""
+    table = pandas.DataFrame(
+        {"dialogue": ["#A#: 안녕", "#B#: 네\n#A#: 응"], "summary": ["가", "나"]}
+    )
+    texts = {key: table[key].tolist() for key in ("dialogue", "summary")}
+    tokenizer = load_tokenizer("qwen3")
+    arguments = (texts["dialogue"], texts["summary"], tokenizer, 1024, 200, prompt_format)
+    made = LLMSummarizationDataset(*arguments)
+    for row, item in zip(table.itertuples(), made, strict=True):
+        write = made._format_chat if prompt_format == "chat" else made._format_instruction
+        assert tokenizer.decode(item["input_ids"][:-1]) == write(row.dialogue, row.summary)
+    again = create_llm_dataset(
+        dialogues=texts["dialogue"], summaries=texts["summary"], tokenizer=tokenizer,
+        encoder_max_len=1024, decoder_max_len=200, format_type=prompt_format,
+    )  # fmt: skip
+    assert torch.equal(again.input_ids, made.input_ids)
+    five = InstructionAugmentedDataset(*arguments)
+    assert isinstance(five, LLMSummarizationDataset) and len(five) == 10
+
+
+@pytest.mark.parametrize(
+    ("dialogues", "summaries", "told"),
+    [
+        (["가", float("nan")], ["가", "나"], "row 2: its dialogue is nan, no text"),
+        (["가", "나"], ["가", None], "row 2: its summary is None, no text"),
+        ([" \n"], ["가"], "row 1: its dialogue is no text"),
+        (["가"], [""], "row 1: its summary is no text"),
+        (["가", "나"], ["가"], "2 dialogues and 1 summaries"),
+        ("가나", ["가", "나"], "dialogue: one text, where a list"),
+    ],
+)
+def test_a_row_without_text_is_named(dialogues, summaries, told):
+    with pytest.raises(UserError, match=told):
+        create_llm_dataset(dialogues, summaries, made_tokenizer(), format_type="instruction")
 
 
 def full_size_rows():
@@ -134,7 +167,7 @@ def full_size_rows():
 def test_full_size_times_five_takes_less_than_a_minute(name, prompt_format):
     tokenizer, rows = load_tokenizer(name), full_size_rows()
     started, cpu_started = time.perf_counter(), time.process_time()
-    dataset = create_llm_dataset(rows, tokenizer, CONFIG, prompt_format, "templates")
+    dataset = dataset_of(rows, tokenizer, CONFIG, prompt_format, "templates")
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
     tokens = dataset.statistics["tokens"]
     print(f"{name} {prompt_format}: {tokens:,} tokens, {seconds:.1f} s, {cpu_seconds:.1f} CPU s")

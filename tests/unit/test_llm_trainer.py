@@ -12,17 +12,14 @@ from transformers import TrainerCallback
 
 from yoyak.config.model_config import TrainingSettings
 from yoyak.data.llm_dataset import LLMSummarizationDataset
-from yoyak.models.lora_loader import LoRALoader, save_trained
-from yoyak.training import llm_trainer
+from yoyak.errors import UserError
+from yoyak.models.lora_loader import LoRALoader
+from yoyak.models.saving import save_trained
 from yoyak.training.checkpointing import newest_whole_checkpoint, read_facts
 from yoyak.training.interruption import Interrupted
-from yoyak.training.session import (
-    create_llm_trainer,
-    merge_by_step,
-    steps_between_evaluations,
-    summary,
-    write_outputs,
-)
+from yoyak.training.llm_trainer import create_llm_trainer
+from yoyak.training.outputs import merge_by_step, summary, write_outputs
+from yoyak.training.plans import steps_between_evaluations
 from yoyak.training.tracking import Unfailing
 
 LENGTHS = (23, 7, 61, 12, 38, 5, 19, 44, 30, 9, 27, 15, 33)
@@ -67,18 +64,25 @@ def dataset(lengths, per_dialogue=1) -> LLMSummarizationDataset:
     return made
 
 
-def trainer(checkpoint, work: Path, *, minutes=1e-9, wandb=False, **training):
+def trainer(checkpoint, work: Path, **settings):
+    """The Trainer that LLMTrainer holds, its checkpoints in `work`."""
+    made = llm_trainer(checkpoint, **settings)
+    made.work = work
+    return made._create_trainer()
+
+
+def llm_trainer(checkpoint, output_dir=None, *, minutes=1e-9, wandb=False, **training):
     """Two passes of 13 examples in batches of 4, with dropout, saving at every step."""
     config = tiny_config(checkpoint, dropout=0.05)
     config.tracking.wandb = wandb
     values = {"epochs": 2, "batch_size": 2, "gradient_accumulation_steps": 2, "learning_rate": 1e-2}
     execution = {"token_budget": 70, "threads": 1, "checkpoint_minutes": minutes}
     config = changed(config, training=values | training, execution=execution)
-    model, tokenizer = LoRALoader(config, base_weights="dequantized").load_for_training(7)
-    made = create_llm_trainer(
-        model, tokenizer, dataset(LENGTHS), dataset(LENGTHS[:3]), config, work=work, seed=7
+    model, tokenizer = LoRALoader(config, base_weights="dequantized").load_model_and_tokenizer(
+        seed=7
     )
-    return made
+    sets = (dataset(LENGTHS), dataset(LENGTHS[:3]))
+    return create_llm_trainer(config, model, tokenizer, *sets, output_dir=output_dir, seed=7)
 
 
 def finish(made, folder: Path) -> bytes:
@@ -133,6 +137,39 @@ def test_sigterm_saves_and_leaves(checkpoint, tmp_path, undisturbed, step):
     assert resumed.fit() == step
     assert finish(resumed, tmp_path / "final") == expected
     assert len(resumed.state.log_history) == len(state.log_history)
+
+
+def test_train_goes_on_and_leaves_only_results(checkpoint, tmp_path, undisturbed):
+    """Of checkpoints in its output folder, those of this very training."""
+    state, expected = undisturbed
+    for rate in (1e-2, 2e-2):
+        broken = llm_trainer(checkpoint, tmp_path, learning_rate=rate)
+        create = broken._create_trainer
+
+        def failing(create=create):
+            made = create()
+            made.add_callback(FailAfter(5))
+            return made
+
+        broken._create_trainer = failing
+        with pytest.raises(Fault):
+            broken.train()
+        assert broken.resumed_from == 0  # the checkpoints of another rate are not its own
+    resumed = llm_trainer(checkpoint, tmp_path)
+    results = resumed.train()
+    assert resumed.resumed_from == 4
+    assert (results["final_model"] / "adapter_model.safetensors").read_bytes() == expected
+    assert (results["eval_loss"], results["best_step"]) == (
+        state.best_metric,
+        state.best_global_step,
+    )
+    assert not list((tmp_path / ".work").rglob("checkpoint-*"))
+
+
+def test_what_are_no_examples_is_refused(checkpoint):
+    config = tiny_config(checkpoint)
+    with pytest.raises(UserError, match="eval_dataset: found NoneType, wanted examples of"):
+        create_llm_trainer(config, None, None, dataset(LENGTHS), None)
 
 
 def test_finished_but_not_written(checkpoint, tmp_path, undisturbed):

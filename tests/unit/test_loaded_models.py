@@ -1,6 +1,7 @@
 """LoRALoader with tiny real models: NF4, adapters, added tokens, saving and reading again."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from safetensors.torch import load_file
 from tiny_models import PROJECTIONS, load_adapted, tiny_config, write_checkpoint
 
 from yoyak.errors import PROJECT_ROOT, UserError
-from yoyak.models.lora_loader import LoRALoader, load_lora_model_and_tokenizer, save_trained
+from yoyak.models.lora_loader import LoadedAs, LoRALoader, load_lora_model_and_tokenizer
+from yoyak.models.saving import save_trained
 
 IDS = torch.arange(3, 40).unsqueeze(0)
 NEW = torch.tensor([[160, 5, 6, 161, 9, 162, 7]])  # the three tokens that chat_template: llama adds
@@ -125,9 +127,27 @@ def test_adapters_sit_where_the_config_says(plain_folder):
     assert (tokenizer.padding_side, tokenizer.truncation_side) == ("left", "left")
 
 
+def test_arguments_win_over_the_config_and_none_leaves_it_to_it(plain_folder, caplog):
+    config, logger = tiny_config(plain_folder, chat_template=None), logging.getLogger("mine")
+    caplog.set_level(logging.INFO, "mine")
+    loader = LoRALoader(config, logger)
+    model, _ = loader.load_model_and_tokenizer(use_lora=True, use_qlora=False)
+    assert hasattr(model, "peft_config") and not getattr(model, "is_loaded_in_4bit", False)
+    assert not model.loaded_as.lora.use_qlora and config.lora.use_qlora
+    assert any("adapters on" in record.message for record in caplog.records)
+    whole, _ = load_lora_model_and_tokenizer(config, use_lora=False, device="cpu")
+    assert all(part.requires_grad for part in whole.parameters())
+    four_bit, _ = load_lora_model_and_tokenizer(config, device="cpu")
+    assert four_bit.loaded_as == LoadedAs(config.lora, "dequantized", torch.float32)
+    with pytest.raises(UserError, match="lora.use_qlora needs lora.use_lora"):
+        load_lora_model_and_tokenizer(config, use_lora=False, use_qlora=True)
+    with pytest.raises(UserError, match="'cuda:77': this process sees no such GPU"):
+        load_lora_model_and_tokenizer(config, device="cuda:77")
+
+
 def test_the_seed_decides_the_adapters(plain_folder):
     def start(seed):
-        model, _ = LoRALoader(tiny_config(plain_folder)).load_for_training(seed)
+        model, _ = LoRALoader(tiny_config(plain_folder)).load_model_and_tokenizer(seed=seed)
         return torch.cat([p.flatten() for p in model.parameters() if p.requires_grad])
 
     one = start(1)
@@ -139,7 +159,7 @@ def test_the_seed_decides_the_adapters(plain_folder):
 def test_targets_that_exist(plain_folder, targets):
     config = tiny_config(plain_folder, chat_template=None)
     config.lora.target_modules = targets
-    model, _ = LoRALoader(config).load_for_training(seed=1)
+    model, _ = LoRALoader(config).load_model_and_tokenizer(seed=1)
     adapted = {name.split(".lora_")[0].split(".")[-1] for name, part in model.named_parameters()
                if part.requires_grad}  # fmt: skip
     assert adapted == (set(PROJECTIONS) if targets == "all-linear" else {targets[0][-6:]})
@@ -150,7 +170,7 @@ def test_targets_that_do_not_exist_list_those_that_do(plain_folder, targets):
     config = tiny_config(plain_folder)
     config.lora.target_modules = targets
     with pytest.raises(UserError) as caught:
-        LoRALoader(config).load_for_training(seed=1)
+        LoRALoader(config).load_model_and_tokenizer(seed=1)
     text = str(caught.value)
     assert text.isprintable() and f"'{targets[-1]}'" in text
     assert all(name in text for name in (*PROJECTIONS, "write auto"))
@@ -172,7 +192,7 @@ def test_merged_and_unmerged_are_equal(folder, tmp_path):
 
 def test_without_4_bits_the_adapter_merges_into_the_full_base(folder, tmp_path):
     config = tiny_config(folder, use_qlora=False)
-    model, tokenizer = LoRALoader(config).load_for_training(seed=1)
+    model, tokenizer = LoRALoader(config).load_model_and_tokenizer(seed=1)
     assert not any(isinstance(part, Linear4bit) for part in model.modules())
     train_a_little(model, IDS)
     expected = logits(model)
@@ -183,7 +203,7 @@ def test_without_4_bits_the_adapter_merges_into_the_full_base(folder, tmp_path):
 
 def test_without_lora_every_weight_trains_and_is_saved(folder, tmp_path):
     config = tiny_config(folder, use_lora=False, use_qlora=False)
-    model, tokenizer = LoRALoader(config).load_for_training(seed=1)
+    model, tokenizer = LoRALoader(config).load_model_and_tokenizer(seed=1)
     assert all(part.requires_grad for part in model.parameters())
     with torch.no_grad():
         model.model.layers[0].mlp.up_proj.weight.mul_(2)
@@ -213,7 +233,8 @@ def test_only_lacking_tokens_are_added_and_rows_are_the_same_in_every_run(folder
 NEW_PROCESS = """
     import json, sys, torch
     from tiny_models import tiny_config
-    from yoyak.models.lora_loader import LoRALoader, save_trained
+    from yoyak.models.lora_loader import LoRALoader
+    from yoyak.models.saving import save_trained
     place, folders = sys.argv[1], json.loads(sys.argv[2])
     torch.rand(11)
     for name, base_weights in (("tied", "dequantized"), ("untied", "nf4")):
@@ -226,7 +247,7 @@ NEW_PROCESS = """
         torch.save({"logits": logits, "ids": ids, "template": tokenizer.chat_template},
                    f"{place}/{name}.pt")
     config = tiny_config(folders["tied"], chat_template="llama")
-    save_trained(*LoRALoader(config).load_for_training(seed=3), f"{place}/fresh_there")
+    save_trained(*LoRALoader(config).load_model_and_tokenizer(seed=3), f"{place}/fresh_there")
 """
 
 
@@ -240,12 +261,12 @@ def new_process(folders, tmp_path_factory):
     place = tmp_path_factory.mktemp("process")
     for name, folder in folders.items():
         loader = LoRALoader(tiny_config(folder, chat_template="llama"), base_weights="dequantized")
-        model, tokenizer = loader.load_for_training(seed=1)
+        model, tokenizer = loader.load_model_and_tokenizer(seed=1)
         train_a_little(model, NEW)
         torch.save(logits(model, NEW), place / f"{name}.expected.pt")
         save_trained(model, tokenizer, place / name)
     config = tiny_config(folders["tied"], chat_template="llama")
-    save_trained(*LoRALoader(config).load_for_training(seed=3), place / "fresh_here")
+    save_trained(*LoRALoader(config).load_model_and_tokenizer(seed=3), place / "fresh_here")
     paths = [PROJECT_ROOT / "workflow" / "scripts", PROJECT_ROOT / "tests"]
     other = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
     done = subprocess.run(
@@ -282,7 +303,9 @@ def test_saving_is_byte_stable_under_any_hash_seed(new_process, plain_folder):
 
 
 def test_added_rows_train_and_the_others_stay(folder):
-    model, _ = LoRALoader(tiny_config(folder, chat_template="llama")).load_for_training(seed=1)
+    model, _ = LoRALoader(tiny_config(folder, chat_template="llama")).load_model_and_tokenizer(
+        seed=1
+    )
     rows = {n: p for n, p in model.named_parameters() if p.requires_grad and "token" in n}
     before = {name: part.detach().clone() for name, part in rows.items()}
     old_rows = model.get_input_embeddings().weight[:160].detach().clone()
@@ -298,7 +321,7 @@ def test_packed_loss_sees_the_added_rows(folder):
     from yoyak.training.loss import batch_loss
 
     loader = LoRALoader(tiny_config(folder, chat_template="llama"))
-    model, _ = loader.load_for_training(seed=1)
+    model, _ = loader.load_model_and_tokenizer(seed=1)
     model.train()
     labels = NEW[0].clone()
     labels[:2] = -100
@@ -323,7 +346,7 @@ def test_packed_loss_sees_the_added_rows(folder):
 
 @pytest.fixture
 def adapter(plain_folder, tmp_path):
-    model, tokenizer = LoRALoader(tiny_config(plain_folder)).load_for_training(seed=1)
+    model, tokenizer = LoRALoader(tiny_config(plain_folder)).load_model_and_tokenizer(seed=1)
     save_trained(model, tokenizer, tmp_path / "adapter")
     return tmp_path / "adapter"
 

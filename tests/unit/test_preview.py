@@ -3,11 +3,11 @@
 import preview as preview_script
 import pytest
 from real_tokenizers import NAMES, load_tokenizer, made_tokenizer
+from row_datasets import dataset_of
 
 from yoyak.config.loading import load_config
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.dialogues import Dialogue
-from yoyak.data.llm_dataset import create_llm_dataset
 from yoyak.data.own_data import own_study
 from yoyak.data.preview import preview, show_example, token_text
 from yoyak.errors import UserError
@@ -23,7 +23,7 @@ ROW = Dialogue("train_9", "#Person1#: 뷁이 뭐예요?\n#Person2#: 몰라요.",
 def test_every_token_is_listed_and_the_supervised_ones_are_marked(name, prompt_format):
     tokenizer = load_tokenizer(name)
     text = preview(ROW, tokenizer, CONFIG, prompt_format, "ko")
-    dataset = create_llm_dataset([ROW], tokenizer, CONFIG, prompt_format)
+    dataset = dataset_of([ROW], tokenizer, CONFIG, prompt_format)
     ids = dataset[0]["input_ids"].tolist()
     prompt = int(dataset.prompt_lengths[0])
     assert tokenizer.decode(ids[:prompt]) in text
@@ -76,7 +76,7 @@ def test_an_unlabelled_row_shows_its_prompt():
 
 def test_the_example_of_a_cell():
     tokenizer = made_tokenizer()
-    dataset = create_llm_dataset([ROW], tokenizer, CONFIG, "instruction", "templates")
+    dataset = dataset_of([ROW], tokenizer, CONFIG, "instruction", "templates")
     example = show_example(dataset, 0, [ROW], tokenizer)
     assert example["fname"] == "train_9" and ROW.dialogue in example["prompt"]
     assert example["answer"] == ROW.summary + "<|end|>"

@@ -2,11 +2,12 @@
 
 import pytest
 from real_tokenizers import NAMES, load_tokenizer, made_tokenizer
+from row_datasets import dataset_of
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.encoding import build_prompts, encode_answers
-from yoyak.data.llm_dataset import IGNORED, create_llm_dataset
+from yoyak.data.llm_dataset import IGNORED
 from yoyak.data.prompts import (
     AUGMENTATIONS,
     FORMATS,
@@ -69,7 +70,7 @@ def test_there_are_five_different_requests(prompt_format, language):
 def test_the_generation_prompt_is_an_exact_prefix_of_the_training_text(name, prompt_format):
     tokenizer = load_tokenizer(name)
     prompts, _ = build_prompts(ROWS, tokenizer, CONFIG, prompt_format, "ko")
-    dataset = create_llm_dataset(ROWS, tokenizer, CONFIG, prompt_format)
+    dataset = dataset_of(ROWS, tokenizer, CONFIG, prompt_format)
     for prompt, item in zip(prompts, dataset, strict=True):
         assert item["input_ids"][: len(prompt)].tolist() == prompt
         assert ids_of(item, supervised=False) == prompt
@@ -91,7 +92,7 @@ def test_chat_ids_are_those_of_the_tokenizers_own_template(name):
         # Tokenised as a whole, the template's finished conversation begins with our example.
         messages.append({"role": "assistant", "content": row.summary})
         whole = tokenizer.apply_chat_template(messages, enable_thinking=False, return_dict=False)
-        item = create_llm_dataset([row], tokenizer, CONFIG, "chat")[0]
+        item = dataset_of([row], tokenizer, CONFIG, "chat")[0]
         assert whole[: len(item["input_ids"])] == item["input_ids"].tolist()
 
 
@@ -99,7 +100,7 @@ def test_chat_ids_are_those_of_the_tokenizers_own_template(name):
 def test_instruction_ids_are_those_of_the_whole_text(name):
     tokenizer = load_tokenizer(name)
     frame = prompt_frames(tokenizer, "instruction", "ko")[0]
-    for row, item in zip(ROWS, create_llm_dataset(ROWS, tokenizer, CONFIG), strict=True):
+    for row, item in zip(ROWS, dataset_of(ROWS, tokenizer, CONFIG), strict=True):
         text = frame.around(row.dialogue) + row.summary
         whole = tokenizer(text, add_special_tokens=False)["input_ids"]
         assert item["input_ids"].tolist() == [
@@ -111,7 +112,7 @@ def test_instruction_ids_are_those_of_the_whole_text(name):
 @every_format
 def test_exactly_one_bos_where_the_tokenizer_has_one(name, prompt_format):
     tokenizer = load_tokenizer(name)
-    for item in create_llm_dataset(ROWS, tokenizer, CONFIG, prompt_format):
+    for item in dataset_of(ROWS, tokenizer, CONFIG, prompt_format):
         ids = item["input_ids"].tolist()
         if tokenizer.bos_token_id is None:
             continue
@@ -120,13 +121,13 @@ def test_exactly_one_bos_where_the_tokenizer_has_one(name, prompt_format):
 
 def test_one_bos_from_a_tokenizer_that_adds_it_itself():
     tokenizer = made_tokenizer(bos="<s>", adds_bos=True, eos="</s>")
-    ids = create_llm_dataset(ROWS, tokenizer, CONFIG)[0]["input_ids"].tolist()
+    ids = dataset_of(ROWS, tokenizer, CONFIG)[0]["input_ids"].tolist()
     assert ids[0] == tokenizer.bos_token_id and ids.count(tokenizer.bos_token_id) == 1
     template = "{{ bos_token }}" + CHATML
     tokenizer = made_tokenizer(
         bos="<s>", adds_bos=True, chat_template=template, special=("<|im_start|>", "<|im_end|>")
     )
-    ids = create_llm_dataset(ROWS, tokenizer, CONFIG, "chat")[0]["input_ids"].tolist()
+    ids = dataset_of(ROWS, tokenizer, CONFIG, "chat")[0]["input_ids"].tolist()
     assert ids[0] == tokenizer.bos_token_id and ids.count(tokenizer.bos_token_id) == 1
 
 
@@ -134,7 +135,7 @@ def test_a_bos_that_is_really_the_start_of_a_turn_is_not_put_before_instructions
     tokenizer = made_tokenizer(
         bos="<|im_start|>", eos="<|im_end|>", chat_template=CHATML, special=("<|im_end|>",)
     )
-    ids = create_llm_dataset(ROWS, tokenizer, CONFIG)[0]["input_ids"].tolist()
+    ids = dataset_of(ROWS, tokenizer, CONFIG)[0]["input_ids"].tolist()
     assert tokenizer.bos_token_id not in ids
 
 
@@ -144,9 +145,7 @@ def test_the_last_supervised_token_is_the_stop_token(name, prompt_format):
     tokenizer = load_tokenizer(name)
     stop = supervised_stop_id(tokenizer, prompt_format)
     assert stop_token_ids(tokenizer, prompt_format)[0] == stop
-    for row, item in zip(
-        ROWS, create_llm_dataset(ROWS, tokenizer, CONFIG, prompt_format), strict=True
-    ):
+    for row, item in zip(ROWS, dataset_of(ROWS, tokenizer, CONFIG, prompt_format), strict=True):
         supervised = ids_of(item, supervised=True)
         assert supervised[-1] == stop and supervised.count(stop) == 1
         assert tokenizer.decode(supervised[:-1]) == row.summary
@@ -169,7 +168,7 @@ def test_stop_tokens_of_the_real_tokenizers(name, chat, instruction):
 def test_the_end_token_is_learned_though_it_is_the_padding_token_too():
     tokenizer = made_tokenizer(eos="<|end|>", pad="<|end|>")
     assert tokenizer.pad_token_id == tokenizer.eos_token_id
-    item = create_llm_dataset(ROWS, tokenizer, CONFIG)[0]
+    item = dataset_of(ROWS, tokenizer, CONFIG)[0]
     assert item["labels"][-1] == item["input_ids"][-1] == tokenizer.eos_token_id
 
 
@@ -177,7 +176,7 @@ def test_the_end_token_is_learned_though_it_is_the_padding_token_too():
 def test_the_think_block_is_the_same_in_training_and_generation(name):
     tokenizer = load_tokenizer(name)
     prompt = tokenizer.decode(build_prompts(ROWS, tokenizer, CONFIG, "chat", "ko")[0][0])
-    text = tokenizer.decode(create_llm_dataset(ROWS, tokenizer, CONFIG, "chat")[0]["input_ids"])
+    text = tokenizer.decode(dataset_of(ROWS, tokenizer, CONFIG, "chat")[0]["input_ids"])
     assert text.startswith(prompt)
     assert prompt.count("<think>") == text.count("<think>")
     if name == "qwen3":
@@ -200,7 +199,7 @@ def test_control_tokens_in_the_data_are_text(name, prompt_format):
     ]
     evil = "".join(stops)
     plain, quoted = (
-        create_llm_dataset(
+        dataset_of(
             [Dialogue("a", f"#Person1#: {text} 네", (f"요약 {text}",))],
             tokenizer, CONFIG, prompt_format,
         )[0]
@@ -217,7 +216,7 @@ def test_speaker_tags_that_are_tokens_of_their_own_stay_so(prompt_format):
     tokenizer = made_tokenizer(
         chat_template=CHATML, special=("<|im_start|>", "<|im_end|>", "#Person1#")
     )
-    ids = create_llm_dataset(ROWS, tokenizer, CONFIG, prompt_format)[0]["input_ids"].tolist()
+    ids = dataset_of(ROWS, tokenizer, CONFIG, prompt_format)[0]["input_ids"].tolist()
     assert tokenizer.convert_tokens_to_ids("#Person1#") in ids
 
 
@@ -225,9 +224,9 @@ def test_an_empty_answer_is_an_error():
     with pytest.raises(UserError, match="row 2: its summary holds no token"):
         encode_answers(["요약", " \n"], made_tokenizer(), "instruction")
     with pytest.raises(UserError, match="'x' has no summary"):
-        create_llm_dataset([Dialogue("x", "안녕")], made_tokenizer(), CONFIG)
+        dataset_of([Dialogue("x", "안녕")], made_tokenizer(), CONFIG)
     with pytest.raises(UserError, match="no dialogues"):
-        create_llm_dataset([], made_tokenizer(), CONFIG)
+        dataset_of([], made_tokenizer(), CONFIG)
 
 
 def refused(message, prompt_format="chat", language="ko", **traits):

@@ -4,12 +4,12 @@ import random
 
 import pytest
 from real_tokenizers import NAMES, load_tokenizer, made_tokenizer
+from row_datasets import dataset_of
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.encoding import build_prompts, encode_prompts
 from yoyak.data.framing import HeadSwap, encode_framed
-from yoyak.data.llm_dataset import create_llm_dataset
 from yoyak.data.prompts import FORMATS, prompt_frames
 from yoyak.errors import UserError
 
@@ -57,7 +57,7 @@ def test_dialogues_of_2_to_60_turns(name, prompt_format, side):
     tokenizer = load_tokenizer(name)
     frame = prompt_frames(tokenizer, prompt_format, "ko")[0]
     texts = [dialogue(turns, seed=turns) for turns in range(2, 61)]
-    prompts = encode_prompts(texts, [frame], tokenizer, settings(300, side))[0]
+    prompts = encode_prompts(texts, [frame], tokenizer, 300, side)[0]
     assert 0 < sum(prompt.shortened for prompt in prompts) < len(prompts)
     for text, prompt in zip(texts, prompts, strict=True):
         assert len(prompt.input_ids) <= 300
@@ -79,7 +79,7 @@ def test_a_turn_longer_than_the_room_is_cut_inside(name, side):
     frame = prompt_frames(tokenizer, "instruction", "ko")[0]
     for seed in range(6):
         text = dialogue(1, seed, words=(300, 400))
-        prompt = encode_prompts([text], [frame], tokenizer, settings(150, side))[0][0]
+        prompt = encode_prompts([text], [frame], tokenizer, 150, side)[0][0]
         shown = shown_dialogue(tokenizer, frame, prompt.input_ids)
         assert prompt.shortened and 120 < len(prompt.input_ids) <= 150
         assert "\ufffd" not in shown and shown.startswith("#Person1#: ")
@@ -96,7 +96,7 @@ def test_a_long_turn_next_to_short_ones_does_not_waste_the_room(side):
     short = "#Person2#: 네."
     turns = [dialogue(1, 3, words=(300, 300)), short]
     text = "\n".join(turns if side == "start" else reversed(turns))
-    prompt = encode_prompts([text], [frame], tokenizer, settings(400, side))[0][0]
+    prompt = encode_prompts([text], [frame], tokenizer, 400, side)[0][0]
     shown = shown_dialogue(tokenizer, frame, prompt.input_ids)
     assert 340 < len(prompt.input_ids) <= 400
     assert shown.startswith("#Person1#: ") if side == "start" else shown.startswith(short)
@@ -111,7 +111,7 @@ def test_text_without_blanks_is_cut_between_characters(side, text):
     tokenizer = made_tokenizer()
     frame = prompt_frames(tokenizer, "instruction", "ko")[0]
     for limit in range(300, 312):
-        prompt = encode_prompts([text], [frame], tokenizer, settings(limit, side))[0][0]
+        prompt = encode_prompts([text], [frame], tokenizer, limit, side)[0][0]
         shown = shown_dialogue(tokenizer, frame, prompt.input_ids)
         assert len(prompt.input_ids) <= limit and shown and "\ufffd" not in shown
         if side == "start":
@@ -131,7 +131,7 @@ def test_the_answer_stays_whole_and_is_counted():
     summary = " ".join(WORDS * 40)
     row = Dialogue("a", dialogue(60), (summary,))
     tokenizer = made_tokenizer()
-    dataset = create_llm_dataset([row], tokenizer, settings(200))
+    dataset = dataset_of([row], tokenizer, settings(200))
     ids = dataset[0]["input_ids"][int(dataset.prompt_lengths[0]) :].tolist()
     assert tokenizer.decode(ids[:-1]) == summary and ids[-1] == tokenizer.eos_token_id
     assert dataset.statistics["answers_over_decoder_max_len"] == 1

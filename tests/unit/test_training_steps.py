@@ -1,4 +1,4 @@
-"""LLMTrainer on a tiny real NF4 model: what stops it, what it counts, what any plan learns."""
+"""PackedTrainer on a tiny real NF4 model: what stops it, what it counts, what any plan learns."""
 
 from dataclasses import replace
 
@@ -8,9 +8,9 @@ from tiny_models import adapters, examples, load_adapted, write_checkpoint
 
 from yoyak.config.model_config import TrainingSettings
 from yoyak.run.execution import Plan
-from yoyak.training.arguments import quiet_libraries
-from yoyak.training.llm_trainer import LLMTrainer
+from yoyak.training.arguments import quiet_libraries, training_arguments
 from yoyak.training.overflow import NonFiniteLoss, OverflowWatch
+from yoyak.training.packed_trainer import PackedTrainer
 
 PLAN = Plan(
     device="cpu", threads=1, compute_dtype="float32", base_weights="nf4", token_budget=2048,
@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
     return write_checkpoint(tmp_path_factory.mktemp("model"), "llama")
 
 
-class WithoutFiles(LLMTrainer):
+class WithoutFiles(PackedTrainer):
     """The trainer without its checkpoints, which have tests of their own."""
 
     def _save_checkpoint(self, model, trial):
@@ -38,9 +38,8 @@ def make_trainer(folder, work, plan=PLAN, steps=3, rate=1e-3):
     with quiet_libraries():
         return WithoutFiles(
             load_adapted(folder, plan.base_weights, attention=attention), None,
-            training=training, plan=plan,
+            args=training_arguments(training, plan, 3, work), plan=plan,
             train_dataset=examples(tuple(range(6, 50, 4))), selection_dataset=examples((9, 14)),
-            seed=3, work=work,
         )  # fmt: skip
 
 
@@ -121,10 +120,10 @@ def test_batches_fetched_ahead_are_the_same_batches(folder, tmp_path, monkeypatc
         trainer = make_trainer(folder, tmp_path, steps=7)
         if ahead:
             monkeypatch.setattr(
-                LLMTrainer, "_fetch_ahead",
+                PackedTrainer, "_fetch_ahead",
                 lambda self: setattr(
                     self, "_ahead",
-                    (self._fetch[0], super(LLMTrainer, self).get_batch_samples(*self._fetch)),
+                    (self._fetch[0], super(PackedTrainer, self).get_batch_samples(*self._fetch)),
                 ),
             )  # fmt: skip
         seen = []

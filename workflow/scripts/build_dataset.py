@@ -88,10 +88,17 @@ def build_dataset(
     loader = LoRALoader(config)
     tokenizer = loader.load_tokenizer()
     language = study.language
-    augmentations = {"train": augmentation, "selection": "none"}
     datasets = {
         split: create_llm_dataset(
-            rows[split], tokenizer, config, prompt_format, augmentations[split], language
+            dialogues=[row.dialogue for row in rows[split]],
+            summaries=[row.summary for row in rows[split]],
+            tokenizer=tokenizer,
+            encoder_max_len=config.tokenizer.encoder_max_len,
+            decoder_max_len=config.tokenizer.decoder_max_len,
+            format_type=prompt_format,
+            use_instruction_augmentation=split == "train" and augmentation == "templates",
+            language=language,
+            truncate_dialogue=config.dataset.truncate_dialogue,
         )
         for split in files
     }

@@ -223,16 +223,15 @@ def train_on(device: str, job: Job, ranks=None) -> None:
     from yoyak.training.checkpointing import remove_old
     from yoyak.training.interruption import EXIT_CODE, Interrupted
     from yoyak.training.overflow import NonFiniteLoss
-    from yoyak.training.progress import peak_memory_gb
 
     ranks = ranks or session.ALONE
     sets = [LLMSummarizationDataset.load(file) for file in job.examples]
     with quiet_libraries():
         try:
             trainer = session.resume_or_start(
-                job.config, device, *sets, job.cell.seed, job.work, ranks
+                job.config, device, *sets, job.cell.seed, job.work, job.output, ranks
             )
-            resumed = trainer.fit()
+            trainer.train()
         except NonFiniteLoss as error:
             raise UserError(str(error)) from error
         except Interrupted as notice:
@@ -244,17 +243,13 @@ def train_on(device: str, job: Job, ranks=None) -> None:
                 raise
             log.warning("%s", session.leave_a_smaller_plan(job.config, job.work))
             sys.exit(EXIT_CODE)
-        peak = ranks.largest(peak_memory_gb())
         if ranks.first:
-            trainer.load_best()
-            session.write_outputs(trainer, job.output)
-            write_record(job, trainer, resumed, peak)
+            write_record(job, trainer)
             remove_old(job.work, newest=1)
 
 
-def write_record(job: Job, trainer, resumed: int, peak: float) -> None:
-    from yoyak.models.lora_loader import adapted_modules
-    from yoyak.training import session
+def write_record(job: Job, trainer) -> None:
+    from yoyak.models.saving import adapted_modules
 
     write_run_record(
         job.output / "run.json",
@@ -269,10 +264,10 @@ def write_record(job: Job, trainer, resumed: int, peak: float) -> None:
         execution=trainer.plan.record(),
         engine=trainer.plan.runs(),
         engine_checks=trainer.checks,
-        resumed_from_step=resumed,
-        peak_memory_gb=round(peak, 3),
+        resumed_from_step=trainer.resumed_from,
+        peak_memory_gb=round(trainer.peak_memory_gb, 3),
         **({} if job.data is None else {"data": job.data}),
-        **session.summary(trainer),
+        **trainer.summary(),
     )
 
 

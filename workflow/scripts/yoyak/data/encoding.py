@@ -43,18 +43,20 @@ def build_prompts(
     """
     frame = prompt_frames(tokenizer, prompt_format, language)[0]
     texts = [row.dialogue for row in dialogues]
-    prompts = encode_prompts(texts, [frame], tokenizer, config)[0]
+    limit, side = config.tokenizer.encoder_max_len, config.dataset.truncate_dialogue
+    prompts = encode_prompts(texts, [frame], tokenizer, limit, side)[0]
     return [prompt.input_ids for prompt in prompts], [prompt.shortened for prompt in prompts]
 
 
 def encode_prompts(
-    dialogues: Sequence[str], frames: Sequence[PromptFrame], tokenizer, config: ModelConfig
+    dialogues: Sequence[str], frames: Sequence[PromptFrame], tokenizer, limit: int, side: str
 ) -> list[list[Prompt]]:
-    """For each frame, one prompt per dialogue text of at most `encoder_max_len` tokens.
+    """For each frame, one prompt per dialogue text of at most `limit` tokens.
+
+    side: the end at which a dialogue that is too long loses turns, "start" or "end".
 
     Raises UserError when a frame leaves less than 16 tokens for the dialogue.
     """
-    limit, side = config.tokenizer.encoder_max_len, config.dataset.truncate_dialogue
     control_tokens = control_token_pattern(tokenizer)
     fitters = [_Fitter(tokenizer, frame, limit, side) for frame in frames]
     swaps = [HeadSwap(tokenizer, frames[0], frame) for frame in frames[1:]]

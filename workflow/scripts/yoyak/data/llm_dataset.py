@@ -1,5 +1,6 @@
 """Tokenised examples: prompt, summary and stop token, the loss on summary and stop token only."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +9,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from yoyak.config.model_config import ModelConfig
-from yoyak.data.dialogues import Dialogue
 from yoyak.data.encoding import encode_answers, encode_prompts
-from yoyak.data.prompts import AUGMENTATIONS, prompt_frames
-from yoyak.errors import UserError, display
+from yoyak.data.prompts import check_choice, prompt_frames
+from yoyak.errors import UserError, display, one_line
 
 IGNORED = -100  # label of a position that carries no loss
 _TENSORS = {
@@ -38,35 +37,45 @@ class LLMSummarizationDataset(Dataset):
         statistics: dict of counts, JSON-ready.
 
     Args:
-        dialogues: rows with at least one summary; the first is the answer.
-        config: effective model config; its sections `tokenizer` and `dataset` are read.
-        prompt_format: "instruction" or "chat". language: "ko" or "en".
+        dialogues, summaries: texts, as many of one as of the other; turns are lines.
+        encoder_max_len: tokens of the longest prompt; only the dialogue in it is shortened.
+        decoder_max_len: tokens of the longest generated summary; longer ones are counted and kept.
+        format_type: "instruction" or "chat". language: of the request, "ko" or "en".
+        truncate_dialogue: the end at which a long dialogue loses turns, "start" or "end".
 
     Raises:
-        UserError: no rows, a row without summary, or what `prompt_frames` and `encode_prompts`
-            refuse.
+        UserError: no rows, a row without text, or what `prompt_frames` and `encode_prompts` refuse.
     """
 
     augmentation = "none"
 
     def __init__(
         self,
-        dialogues: Sequence[Dialogue],
+        dialogues: Sequence[str],
+        summaries: Sequence[str],
         tokenizer,
-        config: ModelConfig,
-        prompt_format: str = "instruction",
+        encoder_max_len: int = 1024,
+        decoder_max_len: int = 200,
+        format_type: str = "instruction",
+        *,
         language: str = "ko",
+        truncate_dialogue: str = "start",
     ) -> None:
-        if not dialogues:
+        texts, summaries = _texts(dialogues, "dialogue"), _texts(summaries, "summary")
+        if len(texts) != len(summaries):
+            raise UserError(f"{len(texts)} dialogues and {len(summaries)} summaries: not as many")
+        if not texts:
             raise UserError("no dialogues to build examples from")
-        frames = prompt_frames(tokenizer, prompt_format, language, self.augmentation)
-        answers = encode_answers([row.summary for row in dialogues], tokenizer, prompt_format)
-        texts = [row.dialogue for row in dialogues]
+        check_choice("truncate_dialogue", truncate_dialogue, ("start", "end"))
+        self.tokenizer, self.language = tokenizer, language
+        frames = prompt_frames(tokenizer, format_type, language, self.augmentation)
+        answers = encode_answers(summaries, tokenizer, format_type)
+        encoded = encode_prompts(texts, frames, tokenizer, encoder_max_len, truncate_dialogue)
         count = len(frames)
         examples: list = [None] * (count * len(texts))
         prompt_lengths = np.zeros(len(examples), dtype=np.int32)
         shortened = np.zeros(len(examples), dtype=bool)
-        for number, prompts in enumerate(encode_prompts(texts, frames, tokenizer, config)):
+        for number, prompts in enumerate(encoded):
             for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
                 place = index * count + number
                 examples[place] = np.array(prompt.input_ids + answer, dtype=np.int32)
@@ -80,16 +89,28 @@ class LLMSummarizationDataset(Dataset):
             np.repeat(np.arange(len(texts), dtype=np.int32), count)
         )
         self.statistics = {
-            "format": prompt_format,
+            "format": format_type,
             "language": language,
             "augmentation": self.augmentation,
-            "decoder_max_len": config.tokenizer.decoder_max_len,
-            "encoder_max_len": config.tokenizer.encoder_max_len,
-            "truncate_dialogue": config.dataset.truncate_dialogue,
+            "decoder_max_len": decoder_max_len,
+            "encoder_max_len": encoder_max_len,
+            "truncate_dialogue": truncate_dialogue,
             "requests": [frame.request for frame in frames],
             "dialogues": len(texts),
-            **_count(lengths, prompt_lengths, shortened, config.tokenizer.decoder_max_len),
+            **_count(lengths, prompt_lengths, shortened, decoder_max_len),
         }
+
+    def _format_instruction(self, dialogue: str, summary: str) -> str:
+        """The text of an example in instruction format, without BOS and stop token."""
+        return self._format("instruction", dialogue, summary)
+
+    def _format_chat(self, dialogue: str, summary: str) -> str:
+        """The text of an example in the tokenizer's own chat format, without the stop token."""
+        return self._format("chat", dialogue, summary)
+
+    def _format(self, format_type: str, dialogue: str, summary: str) -> str:
+        frame = prompt_frames(self.tokenizer, format_type, self.language)[0]
+        return frame.around(dialogue) + summary
 
     def __len__(self) -> int:
         return len(self.prompt_lengths)
@@ -111,6 +132,11 @@ class LLMSummarizationDataset(Dataset):
     def supervised_tokens(self) -> int:
         """Tokens that carry a loss, over all examples."""
         return int(self.lengths.sum() - self.prompt_lengths.sum())
+
+    def digest(self) -> str:
+        """SHA-256 of all tokens and what of them carries a loss, hexadecimal."""
+        parts = (getattr(self, name).contiguous().numpy().tobytes() for name in _TENSORS)
+        return hashlib.sha256(b"".join(parts)).hexdigest()
 
     def save(self, path: Path) -> None:
         """Write the flat tensors as safetensors; equal examples give equal bytes."""
@@ -153,24 +179,39 @@ class InstructionAugmentedDataset(LLMSummarizationDataset):
 
 
 def create_llm_dataset(
-    dialogues: Sequence[Dialogue],
+    dialogues: Sequence[str],
+    summaries: Sequence[str],
     tokenizer,
-    config: ModelConfig,
-    prompt_format: str = "instruction",
-    augmentation: str = "none",
+    encoder_max_len: int = 1024,
+    decoder_max_len: int = 200,
+    format_type: str = "chat",
+    *,
+    use_instruction_augmentation: bool = False,
     language: str = "ko",
+    truncate_dialogue: str = "start",
 ) -> LLMSummarizationDataset:
-    """The dataset class for an augmentation ("none" or "templates"), built.
+    """The examples of these texts; with the augmentation, five for each dialogue.
 
-    Raises UserError for an unknown augmentation, and as LLMSummarizationDataset does.
+    Arguments and errors as LLMSummarizationDataset's.
     """
-    parts = (LLMSummarizationDataset, InstructionAugmentedDataset)
-    classes = {part.augmentation: part for part in parts}
-    if augmentation not in classes:
-        raise UserError(
-            f"augmentation: found '{augmentation}', allowed are {', '.join(AUGMENTATIONS)}"
-        )
-    return classes[augmentation](dialogues, tokenizer, config, prompt_format, language)
+    augmented = use_instruction_augmentation
+    kind = InstructionAugmentedDataset if augmented else LLMSummarizationDataset
+    return kind(
+        dialogues, summaries, tokenizer, encoder_max_len, decoder_max_len, format_type,
+        language=language, truncate_dialogue=truncate_dialogue,
+    )  # fmt: skip
+
+
+def _texts(column: Sequence[str], name: str) -> list[str]:
+    """A column's texts; UserError naming the first row that holds none."""
+    if isinstance(column, str):
+        raise UserError(f"{name}: one text, where a list of texts is wanted")
+    texts = list(column)
+    for number, text in enumerate(texts, start=1):
+        if not isinstance(text, str) or not text.strip():
+            found = "no text" if isinstance(text, str) else f"{one_line(repr(text))[:40]}, no text"
+            raise UserError(f"row {number}: its {name} is {found}; fill the cell or drop the row")
+    return texts
 
 
 def _count(lengths, prompt_lengths, shortened, decoder_max_len: int) -> dict:

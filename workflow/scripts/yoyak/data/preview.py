@@ -33,7 +33,11 @@ def preview(
     if not row.summaries:
         lines.append("no summary in this split: tokens of the prompt, none supervised")
         return "\n".join([*lines, *_token_lines(tokenizer, prompts[0], len(prompts[0]))])
-    dataset = LLMSummarizationDataset([row], tokenizer, config, prompt_format, language)
+    dataset = LLMSummarizationDataset(
+        [row.dialogue], [row.summary], tokenizer,
+        config.tokenizer.encoder_max_len, config.tokenizer.decoder_max_len, prompt_format,
+        language=language, truncate_dialogue=config.dataset.truncate_dialogue,
+    )  # fmt: skip
     input_ids = dataset[0]["input_ids"].tolist()
     labels = dataset[0]["labels"].tolist()
     supervised = sum(label != IGNORED for label in labels)

@@ -77,9 +77,9 @@ def prompt_frames(
         UserError: unknown format, language or augmentation; in chat format, a tokenizer without
             chat template or with one that cannot carry a summary (see `stop_token_ids`).
     """
-    _check_choice("format", prompt_format, FORMATS)
-    _check_choice("language", language, LANGUAGES)
-    _check_choice("augmentation", augmentation, tuple(AUGMENTATIONS))
+    check_choice("format", prompt_format, FORMATS)
+    check_choice("language", language, LANGUAGES)
+    check_choice("augmentation", augmentation, tuple(AUGMENTATIONS))
     requests = request_sentences(prompt_format, language)[: AUGMENTATIONS[augmentation]]
     if prompt_format == "instruction":
         prefix = _instruction_bos(tokenizer)
@@ -108,7 +108,7 @@ def supervised_stop_id(tokenizer, prompt_format: str) -> int:
 
     Raises UserError when the tokenizer has no end token and its template writes none either.
     """
-    _check_choice("format", prompt_format, FORMATS)
+    check_choice("format", prompt_format, FORMATS)
     ends = _template_ends(tokenizer) if prompt_format == "chat" else []
     ends = [*ends, *_known_ids([tokenizer.eos_token_id])]
     if not ends:
@@ -200,6 +200,7 @@ def _warn_unused_template(why: str) -> None:
     log.warning("the chat template is left out of account: %s", why)
 
 
-def _check_choice(what: str, found: str, allowed: tuple[str, ...]) -> None:
+def check_choice(what: str, found: str, allowed: tuple[str, ...]) -> None:
+    """Raise UserError for a value that is none of those allowed."""
     if found not in allowed:
         raise UserError(f"{what}: found '{found}', allowed are {', '.join(allowed)}")

@@ -1,15 +1,16 @@
 """LoRALoader: tokenizer and causal language model, in 4 bits with LoRA adapters or without."""
 
 import copy
-import json
 import logging
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from yoyak.config.model_config import ModelConfig
+from yoyak.config.loading import given, overridden
+from yoyak.config.model_config import LoraSettings, ModelConfig
 from yoyak.errors import UserError, one_line
 from yoyak.models.architecture import Decoder, check_targets, find_decoder, find_targets
 from yoyak.models.chat_tokens import add_chat_tokens, set_padding
@@ -18,17 +19,20 @@ from yoyak.models.embedding_rows import keep_head_bias, make_room, said, trained
 from yoyak.models.end_tokens import named_end_ids
 from yoyak.models.gguf import plain_checkpoint
 from yoyak.models.nf4 import keep_cpu_weights_unpacked, nf4_config, plain_weights
+from yoyak.models.saving import adapted_modules, saved_tokenizer, with_adapter
+from yoyak.run.devices import visible_device
+from yoyak.run.execution import plan_training
 
 log = logging.getLogger(__name__)
 DTYPES = {name: getattr(torch, name) for name in ("bfloat16", "float16", "float32")}
-LOADED_HOW = ("is_local", "local_files_only")
 
 
 class LoRALoader:
     """Loads what a model config (yoyak.config.load_config) describes.
 
     Args:
-        config: effective model config; the keys `model` and `lora` are read.
+        config: effective model config; the sections `model` and `lora` are read.
+        logger: takes what is said while loading; None: this module's.
         device: where the weights go.
         base_weights: "nf4" keeps the 4-bit weights and dequantises in every product;
             "dequantized" does it once at load. Both compute with the same NF4-rounded values.
@@ -38,12 +42,16 @@ class LoRALoader:
     def __init__(
         self,
         config: ModelConfig,
+        logger: logging.Logger | None = None,
+        *,
         device: str = "cpu",
         base_weights: str = "nf4",
         compute_dtype: str | None = None,
     ):
+        self.config = config
         self.model_config = config.model
         self.lora_config = config.lora
+        self.log = logger or log
         self.device = torch.device(device)
         self.base_weights = base_weights
         self.dtype = DTYPES[compute_dtype or self.model_config.compute_dtype]
@@ -78,38 +86,52 @@ class LoRALoader:
         Its `named_end_ids` are the end tokens that the checkpoint's own files name.
         Raises UserError when it cannot be had or read.
         """
+        tokenizer = self._load_tokenizer(self.checkpoint)
+        self.new_token_ids = add_chat_tokens(tokenizer, self.model_config.chat_template)
+        return self._configure_tokenizer(tokenizer)
+
+    def _load_tokenizer(self, checkpoint: Checkpoint):
+        """A checkpoint's tokenizer as it is; UserError when it cannot be had or read."""
         try:
-            tokenizer = AutoTokenizer.from_pretrained(
-                self.checkpoint.name, trust_remote_code=False, **self.checkpoint.kwargs
+            return AutoTokenizer.from_pretrained(
+                checkpoint.name, trust_remote_code=False, **checkpoint.kwargs
             )
         except Exception as error:
             raise hub_error(self.model_config, error) from error
-        self.new_token_ids = add_chat_tokens(tokenizer, self.model_config.chat_template)
-        return self._ready(tokenizer)
 
-    def _ready(self, tokenizer):
+    def _configure_tokenizer(self, tokenizer):
+        """Left padding and truncation, and the end tokens that the checkpoint's files name."""
         set_padding(tokenizer)
         tokenizer.named_end_ids = named_end_ids(self.checkpoint, self.model_config, tokenizer)
         return tokenizer
 
-    def load_for_training(self, seed: int):
+    def load_model_and_tokenizer(
+        self, use_lora: bool | None = None, use_qlora: bool | None = None, *, seed: int = 42
+    ):
         """Base model with fresh adapters (or, without LoRA, all weights trainable).
 
+        use_lora, use_qlora: win over the config's; None leaves it to the config.
+
         Returns:
-            (model, tokenizer); the model has transformers' own attention.
+            (model, tokenizer); the model has transformers' own attention, and notes in `loaded_as`
+            how it was loaded.
         """
+        self.config = chosen_adapters(self.config, use_lora, use_qlora)
+        self.lora_config = self.config.lora
         tokenizer = self.load_tokenizer()
-        targets = self.target_modules() if self.lora_config.use_lora else None
+        if self.lora_config.use_lora:
+            self.target_modules()  # a wrong name is told before any weights are loaded
         model = self._load_base(tokenizer)
         model.config.use_cache = False
         if self.rowless:
-            log.info("%s: they are trained and saved with the model", said(self.rowless))
+            self.log.info("%s: they are trained and saved with the model", said(self.rowless))
         torch.manual_seed(seed)  # the adapters, whatever was drawn while loading
-        if targets:
-            model = self._add_adapters(model, targets)
-            log.info("adapters on %s", ", ".join(adapted_modules(model)))
+        if self.lora_config.use_lora:
+            model = self._apply_lora(model)
+            self.log.info("adapters on %s", ", ".join(adapted_modules(model)))
         if self.decoder.loading:
-            log.info("%s is multimodal: only its text model is used", self.checkpoint.name)
+            self.log.info("%s is multimodal: only its text model is used", self.checkpoint.name)
+        model.loaded_as = LoadedAs(self.lora_config, self.base_weights, self.dtype)
         return model, tokenizer
 
     def load_for_generation(self, adapter: Path | None = None):
@@ -123,13 +145,15 @@ class LoRALoader:
             tokenizer = self.load_tokenizer()
             model = self._load_base(tokenizer).eval()
             if self.rowless:
-                log.warning("%s: untrained, they mean nothing to the model yet", said(self.rowless))
+                self.log.warning(
+                    "%s: untrained, they mean nothing to the model yet", said(self.rowless)
+                )
             return model, tokenizer
         adapter = Path(adapter)
         if not (adapter / "adapter_config.json").is_file():
             return self._load_whole(adapter)
-        tokenizer = self._ready(_saved_tokenizer(adapter))
-        model = _with_adapter(self._load_base(tokenizer), adapter)
+        tokenizer = self._configure_tokenizer(saved_tokenizer(adapter))
+        model = with_adapter(self._load_base(tokenizer), adapter)
         if self._dequantized or not self.lora_config.use_qlora:
             model = model.merge_and_unload().to(self.dtype)
         return model.eval(), tokenizer
@@ -137,8 +161,9 @@ class LoRALoader:
     def _load_whole(self, folder: Path):
         if not (folder / "config.json").is_file():
             raise UserError(f"{folder}: holds neither an adapter nor a model; name a final_model/")
-        whole = self.model_config.model_copy(update={"checkpoint": str(folder), "use_qlora": False})
-        loader = LoRALoader(ModelConfig(model=whole, lora=self.lora_config), str(self.device))
+        sections = {"model": {"checkpoint": str(folder)}, "lora": {"use_qlora": False}}
+        config = overridden(self.config, sections, folder)
+        loader = LoRALoader(config, self.log, device=str(self.device))
         loader.dtype = self.dtype
         return loader.load_for_generation()
 
@@ -147,20 +172,32 @@ class LoRALoader:
         return self.lora_config.use_qlora and self.base_weights == "dequantized"
 
     def _load_base(self, tokenizer):
-        decoder, quantization = self.decoder, {}
-        if self.lora_config.use_qlora:
-            quantization["quantization_config"] = nf4_config(
-                decoder.empty, self.dtype, self.lora_config.double_quant
-            )
+        model = self._load_causal_lm(self.checkpoint, self._create_bnb_config())
+        self._add_chat_tokens(model, tokenizer)
+        if self._dequantized:
+            model = plain_weights(model.dequantize(dtype=self.dtype))
+        keep_cpu_weights_unpacked(model)
+        return model
+
+    def _create_bnb_config(self) -> BitsAndBytesConfig | None:
+        """NF4 with the products in the model's dtype; None where the weights stay as they are."""
+        if not self.lora_config.use_qlora:
+            return None
+        return nf4_config(self.decoder.empty, self.dtype, self.lora_config.double_quant)
+
+    def _load_causal_lm(self, checkpoint: Checkpoint, bnb_config: BitsAndBytesConfig | None):
+        """A checkpoint's weights on the device; UserError when any is missing or unreadable."""
+        decoder = self.decoder
+        quantization = {} if bnb_config is None else {"quantization_config": bnb_config}
         try:
             model, info = AutoModelForCausalLM.from_pretrained(
-                self.checkpoint.name,
+                checkpoint.name,
                 dtype=self.dtype,
                 device_map={"": self.device},
                 trust_remote_code=False,
                 use_safetensors=True,
                 output_loading_info=True,
-                **self.checkpoint.kwargs,
+                **checkpoint.kwargs,
                 **copy.deepcopy(decoder.loading),
                 **quantization,
             )
@@ -174,14 +211,15 @@ class LoRALoader:
                 f"{sorted(info['missing_keys'])[0]} ({len(info['missing_keys'])} in all); is it a "
                 "whole causal language model?"
             )
-        self.rowless = make_room(model, tokenizer)
-        self.new_token_ids = sorted({*self.new_token_ids, *self.rowless})
-        if self._dequantized:
-            model = plain_weights(model.dequantize(dtype=self.dtype))
-        keep_cpu_weights_unpacked(model)
         return model
 
-    def _add_adapters(self, model, targets: list[str] | str):
+    def _add_chat_tokens(self, model, tokenizer) -> None:
+        """Rows in the model for the chat tokens that its tokenizer got, and any other without."""
+        self.rowless = make_room(model, tokenizer)
+        self.new_token_ids = sorted({*self.new_token_ids, *self.rowless})
+
+    def _apply_lora(self, model):
+        """The model, frozen, with fresh adapters beside its weights."""
         from peft import LoraConfig, get_peft_model
 
         for parameter in model.parameters():
@@ -190,7 +228,7 @@ class LoRALoader:
             r=self.lora_config.r,
             lora_alpha=self.lora_config.alpha,
             lora_dropout=self.lora_config.dropout,
-            target_modules=targets,
+            target_modules=self.target_modules(),
             bias="none",
             task_type="CAUSAL_LM",
             trainable_token_indices=trained_rows(model, self.new_token_ids),
@@ -205,69 +243,60 @@ class LoRALoader:
         return adapted
 
 
-def adapted_modules(model) -> list[str] | None:
-    """The projections that have adapters, as PEFT names them; None without adapters."""
-    if not hasattr(model, "peft_config"):
-        return None
-    return sorted(model.peft_config["default"].target_modules)
+@dataclass(frozen=True)
+class LoadedAs:
+    """How a model was loaded: what the plan of its training has to keep to."""
+
+    lora: LoraSettings
+    base_weights: str
+    dtype: torch.dtype
 
 
-def load_lora_model_and_tokenizer(config: ModelConfig, seed: int = 42, device: str = "cpu"):
-    """Model with adapters and its tokenizer, ready for `create_llm_trainer`."""
-    return LoRALoader(config, device=device).load_for_training(seed)
+def chosen_adapters(
+    config: ModelConfig, use_lora: bool | None = None, use_qlora: bool | None = None
+) -> ModelConfig:
+    """The config with what was said beside it; without adapters no 4-bit weights either."""
+    if use_lora is False and use_qlora is None:
+        use_qlora = False
+    flags = given({"lora": {"use_lora": use_lora, "use_qlora": use_qlora}})
+    return overridden(config, flags, "the arguments") if flags else config
 
 
-def save_trained(model, tokenizer, folder: Path) -> None:
-    """Save adapter (or whole model) and tokenizer, byte-stable across runs.
+def load_lora_model_and_tokenizer(
+    config: ModelConfig,
+    use_lora: bool | None = None,
+    use_qlora: bool | None = None,
+    *,
+    device: str | None = None,
+    seed: int = 42,
+    logger: logging.Logger | None = None,
+):
+    """Model with adapters and its tokenizer, ready for `create_llm_trainer`.
 
-    PEFT keeps `target_modules` in a set, whose order changes from process to process; the tokenizer
-    notes how it was loaded; safetensors writes files that only their owner may read.
+    The free memory decides how the base weights are kept.
+
+    Args:
+        config: effective model config. use_lora, use_qlora: win over it; None leaves it to it.
+        device: "cpu" or "cuda:N"; None: `execution.device`, and for auto the emptiest GPU that
+            this process sees, else the CPU.
+        seed: of the adapters. logger: takes what is said while loading.
+
+    Raises UserError when the checkpoint cannot be had or does not fit.
     """
-    # The rows of added tokens are the adapter's own (trainable_token_indices): no whole embedding.
-    rows_only = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
-    model.save_pretrained(folder, **rows_only)
-    tokenizer.save_pretrained(folder)
-    for file in Path(folder).glob("adapter_config.json"):
-        content = json.loads(file.read_text(encoding="utf-8"))
-        for key, value in content.items():
-            if isinstance(value, list) and all(isinstance(item, str) for item in value):
-                content[key] = sorted(value)
-        file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    for file in Path(folder).glob("tokenizer_config.json"):
-        content = json.loads(file.read_text(encoding="utf-8"))
-        kept = {key: value for key, value in content.items() if key not in LOADED_HOW}
-        text = json.dumps(kept, indent=2, sort_keys=True, ensure_ascii=False)
-        file.write_text(text + "\n", encoding="utf-8")
-    for file in Path(folder).glob("*.safetensors"):
-        file.chmod(0o644)
-    (Path(folder) / "README.md").unlink(missing_ok=True)  # PEFT's empty card; ours comes later
-
-
-def _saved_tokenizer(adapter: Path):
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(adapter, trust_remote_code=False)
-    except Exception as error:
-        raise UserError(
-            f"{adapter}: its tokenizer cannot be read ({one_line(error)[:200]})"
-        ) from error
-    return tokenizer
-
-
-def _with_adapter(model, adapter: Path):
-    """The model with a saved adapter beside it; UserError for pickled, damaged, foreign weights."""
-    from peft import PeftModel
-
-    if not (adapter / "adapter_model.safetensors").is_file():
-        raise UserError(
-            f"{adapter}: has no adapter_model.safetensors (pickled weights can run code when read "
-            "and are refused); train it again or convert it"
-        )
-    try:
-        adapted = PeftModel.from_pretrained(model, adapter)
-    except Exception as error:
-        raise UserError(
-            f"{adapter}: the adapter is damaged or belongs to another model "
-            f"({one_line(error)[:200]}); train it again"
-        ) from error
-    keep_head_bias(adapted)
-    return adapted
+    config = chosen_adapters(config, use_lora, use_qlora)
+    device = visible_device(device or config.execution.device)
+    loader = LoRALoader(config, logger, device=device)
+    training, lengths = config.training, config.tokenizer
+    longest = lengths.encoder_max_len + lengths.decoder_max_len
+    plan = plan_training(
+        config,
+        loader.decoder.shape,
+        device=device,
+        free_bytes=torch.cuda.mem_get_info(device)[0] if device != "cpu" else 0,
+        supports_bf16=device == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False),
+        longest=longest,
+        batch_tokens=longest * training.batch_size * training.gradient_accumulation_steps,
+        steps=training.max_steps or 1000,  # the length of the data is not known yet
+    )
+    loader.base_weights, loader.dtype = plan.base_weights, DTYPES[plan.compute_dtype]
+    return loader.load_model_and_tokenizer(seed=seed)

@@ -88,6 +88,26 @@ def claim_devices(wanted: str = "auto", count: int = 1) -> Iterator[Claim]:
         yield Claim([f"cuda:{i}" for i in range(count)], tuple(lock.fileno() for lock in locks))
 
 
+def visible_device(wanted: str) -> str:
+    """A device by `execution.device`, made the current one: of several GPUs the emptiest.
+
+    Nothing is claimed. Raises UserError for a GPU that this process does not see.
+    """
+    import torch
+
+    count = 0 if wanted == "cpu" else torch.cuda.device_count()
+    names = [f"cuda:{number}" for number in range(count)]
+    if wanted.startswith("cuda:"):
+        names = [name for name in names if name == wanted]
+    if not names:
+        if wanted.startswith("cuda"):
+            raise UserError(f"device '{wanted}': this process sees no such GPU; name another")
+        return "cpu"
+    device = max(names, key=lambda name: torch.cuda.mem_get_info(name)[0])
+    torch.cuda.set_device(device)
+    return device
+
+
 def count_gpus() -> int:
     """GPUs or MIG slices that this process may claim. Raises UserError where nvidia-smi fails."""
     return len(_visible_gpus())

@@ -4,6 +4,7 @@ import contextlib
 import warnings
 from pathlib import Path
 
+import torch
 import transformers
 from transformers import TrainingArguments
 
@@ -12,7 +13,11 @@ from yoyak.run.execution import Plan
 
 
 def training_arguments(
-    training: TrainingSettings, plan: Plan, seed: int, work: Path, evaluate_every: int | None
+    training: TrainingSettings,
+    plan: Plan,
+    seed: int,
+    work: Path,
+    evaluate_every: int | None = None,
 ) -> TrainingArguments:
     """The Trainer's own arguments; one of its batches is one optimiser step.
 
@@ -23,7 +28,7 @@ def training_arguments(
     cuda = plan.device.startswith("cuda")
     strategy = "steps" if evaluate_every else "epoch"
     every = {"eval_steps": evaluate_every, "save_steps": evaluate_every} if evaluate_every else {}
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(work),
         per_device_train_batch_size=training.batch_size * training.gradient_accumulation_steps,
         gradient_accumulation_steps=1,
@@ -53,6 +58,17 @@ def training_arguments(
         dataloader_pin_memory=cuda,
         report_to="none",  # see yoyak.training.tracking
     )
+    if arguments.n_gpu > 1:  # a library's process sees GPUs that are not the model's
+        _keep_to(arguments, plan.device)
+    return arguments
+
+
+def _keep_to(arguments: TrainingArguments, device: str) -> None:
+    """Keep the Trainer on one GPU: it would take the first, and spread the model over all."""
+    only = torch.device(device)
+    torch.cuda.set_device(only)
+    arguments.distributed_state.device = only  # what accelerate goes by
+    arguments.__dict__["_setup_devices"], arguments._n_gpu = only, 1  # what the Trainer goes by
 
 
 def _recompute(enabled: bool) -> dict:

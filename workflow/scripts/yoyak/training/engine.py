@@ -45,6 +45,12 @@ def put_in_place(model, plan: Plan, own_attention: str | None = None) -> None:
         fuse_decoder_layers(model, recompute=plan.gradient_checkpointing)
 
 
+def take_out(model, own_attention: str) -> None:
+    """Give a model back as transformers made it, with its own layers and attention."""
+    separate_decoder_layers(model)
+    causal_lm(model).set_attn_implementation(own_attention)
+
+
 def choose_engine(
     model, rows: list[dict], choice: str, make_plan: Callable[[Engine], Plan]
 ) -> tuple[Plan, list[Check]]:

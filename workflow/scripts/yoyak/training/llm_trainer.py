@@ -1,290 +1,223 @@
-"""LLMTrainer: a Hugging Face Trainer whose optimiser step is one padding-free global batch."""
+"""LLMTrainer: trains a loaded model on tokenised dialogues and keeps its best state."""
 
-import logging
-import shutil
-import time
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch.utils.data import Dataset, Sampler
-from transformers import Trainer, TrainerCallback, TrainerState, set_seed
+from transformers import TrainingArguments
 
-from yoyak.config.model_config import TrainingSettings
-from yoyak.data.packing import count_supervised, pack_batch
-from yoyak.data.padding import pad_batch
-from yoyak.models.lora_loader import save_trained
-from yoyak.run.execution import Plan
-from yoyak.training import checkpointing
-from yoyak.training.arguments import training_arguments
-from yoyak.training.engine import put_in_place
-from yoyak.training.interruption import Interrupted, LeaveOnSignal
-from yoyak.training.loss import batch_loss
-from yoyak.training.order import Numbered, SeededOrder
-from yoyak.training.overflow import OverflowWatch
-from yoyak.training.parallel import LeaveTogether, Ranks
+from yoyak.config.model_config import ModelConfig
+from yoyak.config.section import canonical
+from yoyak.config.study import training_science
+from yoyak.data.llm_dataset import LLMSummarizationDataset
+from yoyak.errors import UserError
+from yoyak.models.checkpoints import resolve_checkpoint
+from yoyak.models.reference import causal_lm
+from yoyak.run.execution import Engine, ModelShape, Plan
+from yoyak.run.provenance import package_versions
+from yoyak.run.workspace import discard, hash_file, hash_text, work_folder
+from yoyak.training import plans
+from yoyak.training.arguments import quiet_libraries, training_arguments
+from yoyak.training.check import pick_examples
+from yoyak.training.engine import choose_engine, take_out
+from yoyak.training.out_of_memory import note_plan
+from yoyak.training.outputs import summary, write_outputs
+from yoyak.training.packed_trainer import PackedTrainer
+from yoyak.training.parallel import Ranks
+from yoyak.training.progress import peak_memory_gb, show_progress
 from yoyak.training.tracking import wandb_tracker
 
-log = logging.getLogger(__name__)
+MANUAL = Path("results/manual")
 
 
-class LLMTrainer(Trainer):
-    """Trains on global batches of exactly batch_size × gradient_accumulation_steps examples.
+class LLMTrainer:
+    """Holds a Trainer that runs on packed batches wherever that is right for the model.
 
-    A batch is cut into micro-batches of at most `plan.token_budget` tokens, packs or, on the plain
-    path, padded ones; the gradient is that of the
-    mean loss over all of the batch's supervised tokens, whatever the cut. The last batch of an
-    epoch holds what is left. Callbacks, schedulers and resuming are the Trainer's own.
+    The engine is the fastest that equals transformers' own forward on some of these examples.
+    Between its methods the model has transformers' own layers and attention.
 
     Args:
-        model, tokenizer: from LoRALoader.load_for_training.
-        training: the config's section of that name. plan: see yoyak.run.execution.
-        train_dataset, selection_dataset: items {"input_ids", "labels"}, 1-D tensors.
-        work: folder for checkpoints. checkpoint_minutes: also save after this time.
-        ranks: this process's place among those that share the training.
-        checks: records of the engine's checks, kept with every checkpoint.
+        config: effective model config; how the model was loaded wins over it.
+        model, tokenizer: from load_lora_model_and_tokenizer.
+        train_dataset, eval_dataset: from create_llm_dataset.
+        output_dir: for final_model/ and training_log.csv; None: results/manual/{experiment.name}.
+        seed: of the order of the examples and of dropout.
+        work: folder for checkpoints; None: one of its own in `output_dir` until all is trained.
+        plan: how the model was loaded; None: made from the free memory, for the model as it is.
+        checks: records of the checks that `plan` passed in an earlier process: it is kept.
+        fixed: `plan` is to be kept to, all but its engine where that was not checked yet.
+        shape: the checkpoint's; None: read from the model.
+        ranks: of several processes that share the training, this one.
+
+    Raises UserError when no engine is right for this model, or not even the smallest plan fits.
     """
 
     def __init__(
         self,
+        config: ModelConfig,
         model,
         tokenizer,
+        train_dataset: LLMSummarizationDataset,
+        eval_dataset: LLMSummarizationDataset,
         *,
-        training: TrainingSettings,
-        plan: Plan,
-        train_dataset: Dataset,
-        selection_dataset: Dataset,
-        seed: int,
-        work: Path,
-        checkpoint_minutes: float = 15,
-        evaluate_every: int | None = None,
-        wandb: bool = False,
-        ranks: Ranks | None = None,
+        output_dir: Path | str | None = None,
+        seed: int = 42,
+        work: Path | None = None,
+        plan: Plan | None = None,
         checks: list[dict] | None = None,
+        fixed: bool = False,
+        shape: ModelShape | None = None,
+        ranks: Ranks = plans.ALONE,
     ):
-        self.plan = plan
-        self.checks = checks or []
-        self.ranks = ranks or Ranks()
-        self.work = Path(work)
-        self.global_batch = training.batch_size * training.gradient_accumulation_steps
-        self.supervised_tokens = 0
-        self.tokens = 0
-        self.watch = OverflowWatch(plan.compute_dtype)
-        self.seconds_before = 0.0
-        self._started = self._last_log = time.monotonic()
-        self._tokens_at_log = 0
-        self._trained: list[int] = []  # numbers of the examples of the last step
-        self._fetch = None
-        self._ahead = (None, None)
-        put_in_place(model, plan)
-        super().__init__(
-            model=model,
-            args=training_arguments(training, plan, seed, self.work, evaluate_every),
-            train_dataset=Numbered(train_dataset),
-            eval_dataset=Numbered(selection_dataset),
-            processing_class=tokenizer,
-            data_collator=self._collate,
-            callbacks=[_SaveByTime(checkpoint_minutes, self.ranks)],
-        )
-        if wandb and self.ranks.first:
-            self.add_callback(wandb_tracker())
-        if not self.ranks.first:  # the Trainer gave all of them the same
-            set_seed(self.ranks.seed(seed))
-        self._leave = LeaveOnSignal() if self.ranks.count == 1 else LeaveTogether(self.ranks)
-        self.add_callback(self._leave)
-        self.can_return_loss = True
+        for name, part in (("train_dataset", train_dataset), ("eval_dataset", eval_dataset)):
+            if not hasattr(part, "dialogue_index"):
+                raise UserError(
+                    f"{name}: found {type(part).__name__}, wanted examples of create_llm_dataset"
+                )
+        self.config = plans.as_loaded(config, model)
+        self.model, self.tokenizer = model, tokenizer
+        self.train_dataset, self.eval_dataset = train_dataset, eval_dataset
+        self.output_dir = Path(output_dir or MANUAL / (config.experiment.name or "unnamed"))
+        self.seed, self.ranks = seed, ranks
+        self._given_work = work
+        self.work = work or self.output_dir / ".work"
+        self.own_attention = causal_lm(model).config._attn_implementation
+        self.packed: PackedTrainer | None = None  # of the last training
+        self.resumed_from, self.peak_memory_gb = 0, 0.0
+        self.plan, self.checks = self._choose(plan, checks, fixed, shape)
 
-    # ---- one optimiser step ----
+    def train(self) -> dict:
+        """Train to the end, from the newest whole checkpoint if there is one; keep the best.
 
-    def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
-        """Backward through this process's part of a global batch; returns its mean loss (scalar).
-
-        The gradients left behind are those of the whole batch, whoever computed them.
-        """
-        model.train()
-        supervised = inputs["supervised"]
-        total = torch.zeros((), device=self.args.device)
-        for batch in inputs["batches"]:
-            batch = batch.to(self.args.device)
-            with self.compute_loss_context_manager():
-                loss = batch_loss(model, batch, self.plan.head) / supervised
-            self.accelerator.backward(loss)
-            total = total + loss.detach()
-        self.ranks.sum_gradients(model)
-        self.supervised_tokens += supervised
-        self.tokens += inputs["tokens"]
-        self._trained = inputs["numbers"]
-        self._fetch_ahead()
-        return self.ranks.sum(total)
-
-    def get_batch_samples(self, epoch_iterator, num_batches, device):
-        """The next batch, packed while the GPU was still busy with the last one."""
-        iterator, ahead = self._ahead
-        self._ahead = (None, None)
-        if iterator is not epoch_iterator:
-            ahead = super().get_batch_samples(epoch_iterator, num_batches, device)
-        self._fetch = (epoch_iterator, num_batches, device)
-        return ahead
-
-    def _fetch_ahead(self) -> None:
-        if self._fetch is not None and self.args.device.type == "cuda":
-            self._ahead = (self._fetch[0], super().get_batch_samples(*self._fetch))
-
-    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval") -> dict:
-        """Mean loss over a set's supervised tokens by the same engine; logits are never kept."""
-        dataset = eval_dataset if eval_dataset is not None else self.eval_dataset
-        self.model.eval()
-        total, supervised = 0.0, 0
-        for start in range(0, len(dataset), self.global_batch):
-            rows = [dataset[i] for i in range(start, min(start + self.global_batch, len(dataset)))]
-            batch = self._collate(rows)
-            for part in batch["batches"]:
-                part = part.to(self.args.device)
-                with torch.no_grad(), self.compute_loss_context_manager():
-                    total += batch_loss(self.model, part, self.plan.head).item()
-            supervised += batch["supervised"]
-        total = self.ranks.sum(torch.tensor(total, dtype=torch.float64)).item()
-        metrics = {f"{metric_key_prefix}_loss": total / supervised}
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(
-            self.args, self.state, self.control, metrics
-        )
-        return metrics
-
-    def _collate(self, rows: list[dict]) -> dict:
-        """This process's micro-batches of a batch, and numbers of the whole batch."""
-        numbers = [row["number"] for row in rows]
-        share = (self.plan.token_budget, self.ranks.rank, self.ranks.count)
-        if self.plan.engine == "plain":
-            batches = pad_batch(rows, numbers, *share, one_row=self.plan.one_row)
-        else:
-            batches = pack_batch(rows, numbers, *share)
-        return {
-            "batches": batches,
-            "numbers": numbers,
-            "tokens": sum(len(row["input_ids"]) for row in rows),
-            "supervised": sum(count_supervised(row) for row in rows),
-        }
-
-    # ---- what the Trainer asks for ----
-
-    def _get_train_sampler(self, train_dataset=None) -> Sampler:
-        return SeededOrder(len(self.train_dataset), self.args.data_seed)
-
-    def floating_point_ops(self, inputs) -> int:
-        return 0  # counted in tokens, see `log`
-
-    def log(self, logs: dict, start_time: float | None = None) -> None:
-        if "loss" in logs:
-            # Read here, where the Trainer has waited for it anyway, and before it saves anything.
-            self.watch.look(logs, self.state.global_step, self._trained)
-            if self.watch.half:
-                logs["skipped_steps"] = self.watch.skipped
-            now = time.monotonic()
-            logs["tokens_per_second"] = round(
-                (self.tokens - self._tokens_at_log) / max(now - self._last_log, 1e-9), 1
-            )
-            logs["supervised_tokens"] = self.supervised_tokens
-            self._last_log, self._tokens_at_log = now, self.tokens
-        super().log(logs)
-        if "eval_loss" in logs:
-            self._last_log = time.monotonic()
-
-    # ---- checkpoints ----
-
-    @property
-    def seconds(self) -> float:
-        """Wall time of the training so far, interrupted runs included."""
-        return self.seconds_before + time.monotonic() - self._started
-
-    def _save_checkpoint(self, model, trial) -> None:
-        """Write everything that a resume needs aside, then make it a checkpoint in one move."""
-        step = self.state.global_step
-        aside = self.work / f"{checkpointing.ASIDE}{step}"
-        if self.ranks.first:
-            shutil.rmtree(aside, ignore_errors=True)
-            save_trained(self.accelerator.unwrap_model(self.model), self.processing_class, aside)
-            self._save_optimizer_and_scheduler(str(aside))
-            self._save_scaler(str(aside))
-            self.state.save_to_json(str(aside / "trainer_state.json"))
-        self.ranks.wait()
-        self._save_rng_state(str(self.ranks.folder(aside)))
-        self.ranks.wait()
-        if self.ranks.first:
-            self._seal(aside, step)
-        self.ranks.wait()
-
-    def _seal(self, aside: Path, step: int) -> None:
-        facts = {
-            "plan": self.plan.record(),
-            "checks": self.checks,
-            "seconds": self.seconds,
-            "tokens": self.tokens,
-            "supervised_tokens": self.supervised_tokens,
-            "skipped_steps": self.watch.skipped,
-        }
-        checkpointing.seal(aside, self.work / f"checkpoint-{step}", facts)
-        checkpointing.remove_old(self.work)
-
-    def _load_rng_state(self, checkpoint: str | None) -> None:
-        if checkpoint is not None:
-            super()._load_rng_state(str(self.ranks.folder(checkpoint)))
-
-    def fit(self) -> int:
-        """Train to the end, from the newest whole checkpoint if there is one.
-
-        Returns: the step it resumed from, 0 for a fresh start.
+        Returns:
+            train_loss: mean over the steps. eval_loss: the lowest, at step `best_step`.
+            final_model: the folder that was written.
 
         Raises:
             NonFiniteLoss: at the first loss that is not a number.
             Interrupted: a signal asked to leave; the checkpoint is saved.
         """
-        checkpoint = self.ranks.from_first(lambda: checkpointing.newest_whole_checkpoint(self.work))
-        if checkpoint is None:
-            self._train()
-            return 0
-        facts = checkpointing.read_facts(checkpoint)
-        self.seconds_before = facts["seconds"]
-        self.tokens = self._tokens_at_log = facts["tokens"]
-        self.supervised_tokens = facts["supervised_tokens"]
-        self.watch.skipped = facts.get("skipped_steps", 0)
-        step = checkpointing.step_of(checkpoint)
-        log.info("resuming from step %d (%s)", step, checkpoint.name)
-        state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-        if step >= state.max_steps:  # all was trained and only the end was cut off
-            self.state = state
-        else:
-            self._train(str(checkpoint))
-        return step
+        with self._work_folder() as self.work, self._in_place() as packed:
+            self.packed = packed
+            self.resumed_from = packed.fit()
+            self.peak_memory_gb = self.ranks.largest(peak_memory_gb())
+            if self.ranks.first:
+                packed.load_best()
+                write_outputs(packed, self.output_dir)
+        found = self.summary()
+        return {
+            "train_loss": found["train_loss"],
+            "eval_loss": found["best_eval_loss"],
+            "best_step": found["best_step"],
+            "final_model": self.output_dir / "final_model",
+        }
 
-    def _train(self, checkpoint: str | None = None) -> None:
-        self.train(resume_from_checkpoint=checkpoint)
-        step, last = self.state.global_step, self.state.max_steps
-        if self._leave.received is not None and step < last:
-            raise Interrupted(
-                f"stopped by {self._leave.received.name} at step {step} of {last}, which is saved; "
-                "the same command goes on from there"
-            )
+    def evaluate(self) -> float:
+        """Mean loss over the supervised tokens of `eval_dataset`."""
+        with tempfile.TemporaryDirectory() as self.work, self._in_place() as packed:
+            return packed.evaluate()["eval_loss"]
 
-    def load_best(self) -> int:
-        """Load the weights with the lowest selection loss; returns their step."""
-        best = self.state.best_global_step
-        self._load_from_checkpoint(str(self.work / f"checkpoint-{best}"))
-        return best
+    def summary(self) -> dict:
+        """Numbers of the finished training, for its record."""
+        return summary(self.packed)
+
+    def _create_training_args(self) -> TrainingArguments:
+        """The Trainer's own arguments, from the config's section `training` and the plan."""
+        return training_arguments(
+            self.config.training,
+            self.plan,
+            self.seed,
+            self.work,
+            plans.steps_between_evaluations(self.config.training, self.train_dataset),
+        )
+
+    def _create_trainer(self) -> PackedTrainer:
+        """The Trainer that does the work; it puts the plan's engine into the model."""
+        trainer = PackedTrainer(
+            self.model,
+            self.tokenizer,
+            args=self._create_training_args(),
+            plan=self.plan,
+            train_dataset=self.train_dataset,
+            selection_dataset=self.eval_dataset,
+            checkpoint_minutes=self.config.execution.checkpoint_minutes,
+            ranks=self.ranks,
+            checks=self.checks,
+        )
+        if self.config.tracking.wandb and self.ranks.first:
+            trainer.add_callback(wandb_tracker())
+        show_progress(trainer, silent=not self.ranks.first)
+        return trainer
+
+    def _choose(self, plan, checks, fixed: bool, shape) -> tuple[Plan, list[dict]]:
+        """The plan to train by, and records of the checks that it passed."""
+        config, model, data = self.config, self.model, self.train_dataset
+        shape = shape or ModelShape.from_config(model.config)
+        if plan is None:
+            device, room = str(model.device), plans.room(model)
+            plan = plans.make_plan(config, shape, device, data, free_bytes=room)
+        if checks is not None:
+            return plan, checks
+
+        def plan_for(engine: Engine) -> Plan:
+            if fixed:
+                return plans.on_engine(plan, engine)
+            return plans.replan(plan, config, shape, data, engine)
+
+        def choose() -> tuple[Plan, list[dict]]:
+            rows = pick_examples(data, self.eval_dataset)
+            try:
+                chosen, made = choose_engine(model, rows, config.execution.engine, plan_for)
+            finally:
+                take_out(model, self.own_attention)
+            return chosen, [check.record() for check in made]
+
+        with quiet_libraries():
+            return self.ranks.from_first(choose)
+
+    @contextlib.contextmanager
+    def _in_place(self) -> Iterator[PackedTrainer]:
+        """Run the block with the plan's engine in the model; then it is as transformers made it."""
+        torch.set_num_threads(self.plan.threads)
+        with quiet_libraries():
+            try:
+                yield self._create_trainer()
+            finally:
+                take_out(self.model, self.own_attention)
+                self.model.eval()
+
+    @contextlib.contextmanager
+    def _work_folder(self) -> Iterator[Path]:
+        """A folder for checkpoints of just this training, which goes when all is written."""
+        if self._given_work is not None:
+            self.ranks.from_first(lambda: note_plan(self._given_work, self.plan))
+            yield self._given_work
+            return
+        with work_folder(self.output_dir, "train", self._key()) as work:
+            yield work
+        discard(self.output_dir, "train")
+
+    def _key(self) -> str:
+        """Equal only if a checkpoint is one of this very training."""
+        files = resolve_checkpoint(self.config.model).weight_files()
+        parts = {
+            "science": training_science(self.config) | {"seed": self.seed},
+            "data": [self.train_dataset.digest(), self.eval_dataset.digest()],
+            "checkpoint": [hash_file(file) for file in files if file.is_file()],
+            "packages": package_versions(),
+        }
+        return hash_text(canonical(parts))[:16]
 
 
-class _SaveByTime(TrainerCallback):
-    """Asks for a checkpoint when the last one is older than `minutes`."""
-
-    def __init__(self, minutes: float, ranks: Ranks):
-        self.seconds = minutes * 60
-        self.ranks = ranks
-        self.last = time.monotonic()
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if self.ranks.from_first(lambda: time.monotonic() - self.last >= self.seconds):
-            control.should_save = True
-        return control
-
-    def on_save(self, args, state, control, **kwargs):
-        self.last = time.monotonic()
-        return control
+def create_llm_trainer(
+    config: ModelConfig,
+    model,
+    tokenizer,
+    train_dataset: LLMSummarizationDataset,
+    eval_dataset: LLMSummarizationDataset,
+    **options,
+) -> LLMTrainer:
+    """LLMTrainer; `options` are its keyword-only arguments, such as `output_dir` and `seed`."""
+    return LLMTrainer(config, model, tokenizer, train_dataset, eval_dataset, **options)

@@ -1,0 +1,282 @@
+"""PackedTrainer: a Hugging Face Trainer whose optimiser step is one padding-free global batch."""
+
+import logging
+import shutil
+import time
+from pathlib import Path
+
+import torch
+from torch.utils.data import Dataset, Sampler
+from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments, set_seed
+
+from yoyak.data.packing import count_supervised, pack_batch
+from yoyak.data.padding import pad_batch
+from yoyak.models.saving import save_trained
+from yoyak.run.execution import Plan
+from yoyak.training import checkpointing
+from yoyak.training.engine import put_in_place
+from yoyak.training.interruption import Interrupted, LeaveOnSignal
+from yoyak.training.loss import batch_loss
+from yoyak.training.order import Numbered, SeededOrder
+from yoyak.training.overflow import OverflowWatch
+from yoyak.training.parallel import LeaveTogether, Ranks
+
+log = logging.getLogger(__name__)
+
+
+class PackedTrainer(Trainer):
+    """Trains on global batches of exactly batch_size × gradient_accumulation_steps examples.
+
+    A batch is cut into micro-batches of at most `plan.token_budget` tokens, packs or, on the plain
+    path, padded ones; the gradient is that of the
+    mean loss over all of the batch's supervised tokens, whatever the cut. The last batch of an
+    epoch holds what is left. Callbacks, schedulers and resuming are the Trainer's own.
+
+    Args:
+        model, tokenizer: from LoRALoader.load_model_and_tokenizer.
+        args: see yoyak.training.arguments; a batch is a whole step, checkpoints go to `output_dir`.
+        plan: see yoyak.run.execution.
+        train_dataset, selection_dataset: items {"input_ids", "labels"}, 1-D tensors.
+        checkpoint_minutes: also save after this time.
+        ranks: this process's place among those that share the training.
+        checks: records of the engine's checks, kept with every checkpoint.
+    """
+
+    def __init__(
+        self,
+        model,
+        tokenizer,
+        *,
+        args: TrainingArguments,
+        plan: Plan,
+        train_dataset: Dataset,
+        selection_dataset: Dataset,
+        checkpoint_minutes: float = 15,
+        ranks: Ranks | None = None,
+        checks: list[dict] | None = None,
+    ):
+        self.plan = plan
+        self.checks = checks or []
+        self.ranks = ranks or Ranks()
+        self.work = Path(args.output_dir)
+        self.global_batch = args.per_device_train_batch_size
+        self.supervised_tokens = 0
+        self.tokens = 0
+        self.watch = OverflowWatch(plan.compute_dtype)
+        self.seconds_before = 0.0
+        self._started = self._last_log = time.monotonic()
+        self._tokens_at_log = 0
+        self._trained: list[int] = []  # numbers of the examples of the last step
+        self._fetch = None
+        self._ahead = (None, None)
+        put_in_place(model, plan)
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=Numbered(train_dataset),
+            eval_dataset=Numbered(selection_dataset),
+            processing_class=tokenizer,
+            data_collator=self._collate,
+            callbacks=[_SaveByTime(checkpoint_minutes, self.ranks)],
+        )
+        if not self.ranks.first:  # the Trainer gave all of them the same
+            set_seed(self.ranks.seed(args.seed))
+        self._leave = LeaveOnSignal() if self.ranks.count == 1 else LeaveTogether(self.ranks)
+        self.add_callback(self._leave)
+        self.can_return_loss = True
+
+    # ---- one optimiser step ----
+
+    def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
+        """Backward through this process's part of a global batch; returns its mean loss (scalar).
+
+        The gradients left behind are those of the whole batch, whoever computed them.
+        """
+        model.train()
+        supervised = inputs["supervised"]
+        total = torch.zeros((), device=self.args.device)
+        for batch in inputs["batches"]:
+            batch = batch.to(self.args.device)
+            with self.compute_loss_context_manager():
+                loss = batch_loss(model, batch, self.plan.head) / supervised
+            self.accelerator.backward(loss)
+            total = total + loss.detach()
+        self.ranks.sum_gradients(model)
+        self.supervised_tokens += supervised
+        self.tokens += inputs["tokens"]
+        self._trained = inputs["numbers"]
+        self._fetch_ahead()
+        return self.ranks.sum(total)
+
+    def get_batch_samples(self, epoch_iterator, num_batches, device):
+        """The next batch, packed while the GPU was still busy with the last one."""
+        iterator, ahead = self._ahead
+        self._ahead = (None, None)
+        if iterator is not epoch_iterator:
+            ahead = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self._fetch = (epoch_iterator, num_batches, device)
+        return ahead
+
+    def _fetch_ahead(self) -> None:
+        if self._fetch is not None and self.args.device.type == "cuda":
+            self._ahead = (self._fetch[0], super().get_batch_samples(*self._fetch))
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval") -> dict:
+        """Mean loss over a set's supervised tokens by the same engine; logits are never kept."""
+        dataset = eval_dataset if eval_dataset is not None else self.eval_dataset
+        self.model.eval()
+        total, supervised = 0.0, 0
+        for start in range(0, len(dataset), self.global_batch):
+            rows = [dataset[i] for i in range(start, min(start + self.global_batch, len(dataset)))]
+            batch = self._collate(rows)
+            for part in batch["batches"]:
+                part = part.to(self.args.device)
+                with torch.no_grad(), self.compute_loss_context_manager():
+                    total += batch_loss(self.model, part, self.plan.head).item()
+            supervised += batch["supervised"]
+        total = self.ranks.sum(torch.tensor(total, dtype=torch.float64)).item()
+        metrics = {f"{metric_key_prefix}_loss": total / supervised}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    def _collate(self, rows: list[dict]) -> dict:
+        """This process's micro-batches of a batch, and numbers of the whole batch."""
+        numbers = [row["number"] for row in rows]
+        share = (self.plan.token_budget, self.ranks.rank, self.ranks.count)
+        if self.plan.engine == "plain":
+            batches = pad_batch(rows, numbers, *share, one_row=self.plan.one_row)
+        else:
+            batches = pack_batch(rows, numbers, *share)
+        return {
+            "batches": batches,
+            "numbers": numbers,
+            "tokens": sum(len(row["input_ids"]) for row in rows),
+            "supervised": sum(count_supervised(row) for row in rows),
+        }
+
+    # ---- what the Trainer asks for ----
+
+    def _get_train_sampler(self, train_dataset=None) -> Sampler:
+        return SeededOrder(len(self.train_dataset), self.args.data_seed)
+
+    def floating_point_ops(self, inputs) -> int:
+        return 0  # counted in tokens, see `log`
+
+    def log(self, logs: dict, start_time: float | None = None) -> None:
+        if "loss" in logs:
+            # Read here, where the Trainer has waited for it anyway, and before it saves anything.
+            self.watch.look(logs, self.state.global_step, self._trained)
+            if self.watch.half:
+                logs["skipped_steps"] = self.watch.skipped
+            now = time.monotonic()
+            logs["tokens_per_second"] = round(
+                (self.tokens - self._tokens_at_log) / max(now - self._last_log, 1e-9), 1
+            )
+            logs["supervised_tokens"] = self.supervised_tokens
+            self._last_log, self._tokens_at_log = now, self.tokens
+        super().log(logs)
+        if "eval_loss" in logs:
+            self._last_log = time.monotonic()
+
+    # ---- checkpoints ----
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the training so far, interrupted runs included."""
+        return self.seconds_before + time.monotonic() - self._started
+
+    def _save_checkpoint(self, model, trial) -> None:
+        """Write everything that a resume needs aside, then make it a checkpoint in one move."""
+        step = self.state.global_step
+        aside = self.work / f"{checkpointing.ASIDE}{step}"
+        if self.ranks.first:
+            shutil.rmtree(aside, ignore_errors=True)
+            save_trained(self.accelerator.unwrap_model(self.model), self.processing_class, aside)
+            self._save_optimizer_and_scheduler(str(aside))
+            self._save_scaler(str(aside))
+            self.state.save_to_json(str(aside / "trainer_state.json"))
+        self.ranks.wait()
+        self._save_rng_state(str(self.ranks.folder(aside)))
+        self.ranks.wait()
+        if self.ranks.first:
+            self._seal(aside, step)
+        self.ranks.wait()
+
+    def _seal(self, aside: Path, step: int) -> None:
+        facts = {
+            "plan": self.plan.record(),
+            "checks": self.checks,
+            "seconds": self.seconds,
+            "tokens": self.tokens,
+            "supervised_tokens": self.supervised_tokens,
+            "skipped_steps": self.watch.skipped,
+        }
+        checkpointing.seal(aside, self.work / f"checkpoint-{step}", facts)
+        checkpointing.remove_old(self.work)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            super()._load_rng_state(str(self.ranks.folder(checkpoint)))
+
+    def fit(self) -> int:
+        """Train to the end, from the newest whole checkpoint if there is one.
+
+        Returns: the step it resumed from, 0 for a fresh start.
+
+        Raises:
+            NonFiniteLoss: at the first loss that is not a number.
+            Interrupted: a signal asked to leave; the checkpoint is saved.
+        """
+        checkpoint = self.ranks.from_first(lambda: checkpointing.newest_whole_checkpoint(self.work))
+        if checkpoint is None:
+            self._train()
+            return 0
+        facts = checkpointing.read_facts(checkpoint)
+        self.seconds_before = facts["seconds"]
+        self.tokens = self._tokens_at_log = facts["tokens"]
+        self.supervised_tokens = facts["supervised_tokens"]
+        self.watch.skipped = facts.get("skipped_steps", 0)
+        step = checkpointing.step_of(checkpoint)
+        log.info("resuming from step %d (%s)", step, checkpoint.name)
+        state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        if step >= state.max_steps:  # all was trained and only the end was cut off
+            self.state = state
+        else:
+            self._train(str(checkpoint))
+        return step
+
+    def _train(self, checkpoint: str | None = None) -> None:
+        self.train(resume_from_checkpoint=checkpoint)
+        step, last = self.state.global_step, self.state.max_steps
+        if self._leave.received is not None and step < last:
+            raise Interrupted(
+                f"stopped by {self._leave.received.name} at step {step} of {last}, which is saved; "
+                "the same command goes on from there"
+            )
+
+    def load_best(self) -> int:
+        """Load the weights with the lowest selection loss; returns their step."""
+        best = self.state.best_global_step
+        self._load_from_checkpoint(str(self.work / f"checkpoint-{best}"))
+        return best
+
+
+class _SaveByTime(TrainerCallback):
+    """Asks for a checkpoint when the last one is older than `minutes`."""
+
+    def __init__(self, minutes: float, ranks: Ranks):
+        self.seconds = minutes * 60
+        self.ranks = ranks
+        self.last = time.monotonic()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if self.ranks.from_first(lambda: time.monotonic() - self.last >= self.seconds):
+            control.should_save = True
+        return control
+
+    def on_save(self, args, state, control, **kwargs):
+        self.last = time.monotonic()
+        return control

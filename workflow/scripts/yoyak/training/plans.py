@@ -1,0 +1,114 @@
+"""The plan of a training: for the real lengths of its examples, and for a model as it is loaded."""
+
+from dataclasses import replace
+
+import torch
+
+from yoyak.config.model_config import ModelConfig, TrainingSettings
+from yoyak.data.llm_dataset import LLMSummarizationDataset
+from yoyak.run.execution import Engine, ModelShape, Plan, plan_training
+from yoyak.training.parallel import Ranks
+
+ALONE = Ranks()
+
+
+def make_plan(
+    config: ModelConfig,
+    shape: ModelShape,
+    device: str,
+    train_set: LLMSummarizationDataset,
+    ranks: Ranks = ALONE,
+    *,
+    engine: Engine = Engine(),  # noqa: B008 (frozen)
+    free_bytes: int | None = None,
+) -> Plan:
+    """The execution plan for training on `train_set`, from the model's shape and free memory.
+
+    Of several devices the fullest one decides: all run the same plan.
+
+    Args:
+        free_bytes: memory for the training, its weights included; None: what is free now.
+    """
+    cuda = device.startswith("cuda")
+    if free_bytes is None:
+        free_bytes = ranks.smallest(torch.cuda.mem_get_info(device)[0] if cuda else 0)
+    training = config.training
+    batch = training.batch_size * training.gradient_accumulation_steps
+    lengths = train_set.lengths
+    return plan_training(
+        config,
+        shape,
+        device=device,
+        devices=ranks.count,
+        free_bytes=free_bytes,
+        supports_bf16=not cuda or torch.cuda.is_bf16_supported(including_emulation=False),
+        longest=int(lengths.max()),
+        batch_tokens=int(lengths.double().mean() * batch),
+        steps=planned_steps(training, len(train_set)),
+        engine=engine,
+        supervised_share=train_set.supervised_tokens / int(lengths.sum()),
+    )
+
+
+def planned_steps(training: TrainingSettings, examples: int) -> int:
+    """Optimiser steps of a whole training."""
+    batch = training.batch_size * training.gradient_accumulation_steps
+    return training.max_steps or -(-examples // batch) * training.epochs
+
+
+def steps_between_evaluations(
+    training: TrainingSettings, train_set: LLMSummarizationDataset
+) -> int | None:
+    """None: evaluate at the end of each epoch, the usual case.
+
+    With `max_steps` the arms of a study see the same number of optimiser steps, so they are
+    evaluated equally often too: after each pass over the dialogues, however many examples an
+    augmentation makes of one.
+    """
+    if training.max_steps is None:
+        return None
+    batch = training.batch_size * training.gradient_accumulation_steps
+    dialogues = len(torch.unique(train_set.dialogue_index))
+    return min(-(-dialogues // batch), training.max_steps)
+
+
+def as_loaded(config: ModelConfig, model) -> ModelConfig:
+    """The config with what was decided when the model was loaded, where the model notes it."""
+    loaded = getattr(model, "loaded_as", None)
+    if loaded is None:
+        return config
+    sections = {"lora": loaded.lora}
+    if loaded.lora.use_qlora:
+        held = {"base_weights": loaded.base_weights}
+        sections["execution"] = config.execution.model_copy(update=held)
+    return config.model_copy(update=sections)
+
+
+def on_engine(plan: Plan, engine: Engine) -> Plan:
+    """A plan that memory forced, before any engine was checked: the same sizes on this engine."""
+    return replace(
+        plan,
+        engine=engine.path,
+        head=engine.head,
+        one_row=engine.one_row,
+        eager=engine.eager,
+        compile=plan.compile and engine.fused,
+    )
+
+
+def replan(plan: Plan, config: ModelConfig, shape, train_set, engine: Engine) -> Plan:
+    """The plan of a loaded model for another engine: base weights and memory are as they were."""
+    execution = config.execution.model_copy(update={"base_weights": plan.base_weights})
+    config = config.model_copy(update={"execution": execution})
+    fresh = make_plan(
+        config, shape, plan.device, train_set, engine=engine, free_bytes=plan.available_bytes
+    )
+    return replace(fresh, devices=plan.devices, threads=plan.threads)
+
+
+def room(model) -> int:
+    """Memory that a loaded model may fill: what is free now and what its weights already take."""
+    if model.device.type != "cuda":
+        return 0
+    weights = sum(part.numel() * part.element_size() for part in model.parameters())
+    return torch.cuda.mem_get_info(model.device)[0] + weights
