@@ -101,7 +101,7 @@ def undisturbed(checkpoint, tmp_path_factory):
 
 def test_a_tracker_that_fails_is_dropped(checkpoint, tmp_path, undisturbed, monkeypatch, caplog):
     failing = Unfailing(FailAfter(3))
-    monkeypatch.setattr(llm_trainer, "wandb_tracker", lambda: failing)
+    monkeypatch.setattr("yoyak.training.llm_trainer.wandb_tracker", lambda: failing)
     made = trainer(checkpoint, tmp_path / "work", minutes=1000, wandb=True)
     made.fit()
     assert finish(made, tmp_path / "final") == undisturbed[1]
