@@ -93,6 +93,7 @@ def main() -> None:
     hours = in_words(sum(trainings.values()))
     print(f"\n{machine['words']}; all trainings together about {hours}.")
     print("Times are estimates from the model's shape; generation and scoring come on top.")
+    print(f"{engines_in_words(study)}.")
     for note in [*notes, *map(in_place_of, absent_splits(study).items())]:
         print(note)
     if args.gpus and trainings:
@@ -101,6 +102,16 @@ def main() -> None:
         generations = {name: generation_seconds(study, name, machine) for name in study.models}
         tasks = study_tasks(study, trainings, generations, card)
         print_schedule(tasks, args.gpus, args.price_per_hour)
+
+
+def engines_in_words(study: Study) -> str:
+    """By which engine the cells would run; only a start can tell whether it is right."""
+    chosen = {name: config.execution.engine for name, config in study.models.items()}
+    words = ", ".join(f"{name} {engine}" for name, engine in chosen.items())
+    return (
+        f"Planned for the packed engine where execution.engine allows it ({words}); a start that "
+        "finds it different from transformers' own forward runs plain, slower and in more memory"
+    )
 
 
 def print_schedule(tasks: list[Task], numbers: list[int], price: float | None) -> None:
