@@ -61,7 +61,7 @@ def content(path: Path) -> object:
 def _untimed(value: object) -> object:
     if isinstance(value, dict):
         return {key: _untimed(part) for key, part in value.items() if key not in TIMED_KEYS}
-    return value
+    return [_untimed(part) for part in value] if isinstance(value, list) else value
 
 
 class Reference:
