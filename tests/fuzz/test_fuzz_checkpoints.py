@@ -9,6 +9,7 @@ import pytest
 from fuzzing import fuzz, json_values, mutated, read_or_refused
 from hypothesis import strategies as st
 
+from yoyak.config.model_config import ModelSettings
 from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.models.weight_files import GGUF_BLOCKS, check_gguf
@@ -72,7 +73,7 @@ def folder(tmp_path):
 
 
 def resolved(folder):
-    return read_or_refused(resolve_checkpoint, {"checkpoint": str(folder), "revision": None})
+    return read_or_refused(resolve_checkpoint, ModelSettings(checkpoint=str(folder)))
 
 
 def test_config_json(folder):
@@ -200,7 +201,8 @@ def test_names_of_checkpoints(tmp_path, monkeypatch):
     names = st.lists(st.sampled_from(parts) | st.text(max_size=5), max_size=6).map("".join)
 
     def check(name):
-        found = read_or_refused(resolve_checkpoint, {"checkpoint": name, "revision": None})
+        settings = ModelSettings.model_construct(checkpoint=name, revision=None)
+        found = read_or_refused(resolve_checkpoint, settings)
         if found is not None and name.startswith("package:"):
             assert "json" in Path(found.name).parts
         assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ import pytest
 from fuzzing import fuzz, json_values, mutated, read_or_refused
 from hypothesis import strategies as st
 
+from yoyak.config.model_config import ModelConfig
 from yoyak.evaluation.prediction_files import match_predictions, read_cell, read_predictions
 from yoyak.reporting import cells, tables
 from yoyak.reporting.results import read_csv
@@ -99,7 +100,7 @@ def test_run_records(tmp_path):
         if rows is not None:
             read_or_refused(tables.write_table, tmp_path, "resources", rows, "note")
         if trained is not None:
-            assert isinstance(trained[0], dict) and trained[1] in ("instruction", "chat")
+            assert isinstance(trained[0], ModelConfig) and trained[1] in ("instruction", "chat")
 
     samples = [json.dumps(RECORD, indent=1).encode(), json.dumps(RECORD).encode()]
     fuzz(edited(RECORD) | mutated(samples, TOKENS), check, known=KNOWN_RECORDS)
