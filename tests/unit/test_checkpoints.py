@@ -204,12 +204,13 @@ def test_a_weight_that_the_config_wants_and_no_file_has(broken):
     one_line(caught.value, "lacks the weights model.layers.2.")
 
 
-def test_weights_of_another_shape(broken):
+@pytest.mark.parametrize("use_qlora", (False, True))
+def test_weights_of_another_shape(broken, use_qlora):
     config = json.loads((broken / "config.json").read_text())
     config["intermediate_size"] = 96
     (broken / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError) as caught:
-        load(broken, use_qlora=False)
+        load(broken, use_qlora=use_qlora)
     one_line(caught.value, "cannot be loaded")
 
 

@@ -18,7 +18,7 @@ from yoyak.models.checkpoints import Checkpoint, hub_error, reach, resolve_check
 from yoyak.models.embedding_rows import keep_head_bias, make_room, said, trained_rows
 from yoyak.models.end_tokens import named_end_ids
 from yoyak.models.gguf import plain_checkpoint
-from yoyak.models.nf4 import keep_cpu_weights_unpacked, nf4_config, plain_weights
+from yoyak.models.nf4 import check_shapes, keep_cpu_weights_unpacked, nf4_config, plain_weights
 from yoyak.models.saving import adapted_modules, saved_tokenizer, with_adapter
 from yoyak.run.devices import visible_device
 from yoyak.run.execution import plan_training
@@ -211,6 +211,7 @@ class LoRALoader:
                 f"{sorted(info['missing_keys'])[0]} ({len(info['missing_keys'])} in all); is it a "
                 "whole causal language model?"
             )
+        check_shapes(model, f"model.checkpoint '{self.model_config.checkpoint}'")
         return model
 
     def _add_chat_tokens(self, model, tokenizer) -> None:

@@ -39,6 +39,18 @@ def _not_quantised(model) -> list[str] | None:
     return head + read if read else None
 
 
+def check_shapes(model, where: str) -> None:
+    """UserError for 4-bit weights of another shape than the config says: nobody else compares."""
+    for name, module in model.named_modules():
+        state = getattr(getattr(module, "weight", None), "quant_state", None)
+        if state is not None and tuple(state.shape) != (module.out_features, module.in_features):
+            raise UserError(
+                f"{where}: cannot be loaded: its weights {name} have the shape "
+                f"{tuple(state.shape)}, its config.json says "
+                f"{(module.out_features, module.in_features)}; fetch both again"
+            )
+
+
 def plain_weights(model):
     """Forget that the weights were once 4-bit, so that merging and saving treat them as plain."""
     for name in ("is_loaded_in_4bit", "is_quantized"):
