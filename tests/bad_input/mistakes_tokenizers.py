@@ -59,19 +59,11 @@ TOKENIZERS = {
         without("chat_template.jinja"), "has no chat template", cure="model.chat_template: llama"
     ),
     "chat template that is no Jinja": heavy(
-        file("chat_template.jinja", "{% if %}"), "chat_template.jinja", "no valid Jinja",
+        file("chat_template.jinja", "{% if %}"), "chat_template.jinja", "TemplateSyntaxError",
         cure="use the instruction format",
     ),
     "chat template that refuses": heavy(
         file("chat_template.jinja", "{{ raise_exception('no system') }}"), "no system",
-        cure="use the instruction format",
-    ),
-    "chat template without end": heavy(
-        file("chat_template.jinja", "{{ 9 ** (9 ** 9) }}"), "chat_template.jinja", "more than 5 s",
-        cure="use the instruction format",
-    ),
-    "chat template of gigabytes": heavy(
-        file("chat_template.jinja", "{{ 'a' * 10**10 }}"), "chat_template.jinja", "512 MB",
         cure="use the instruction format",
     ),
     "chat template that leaves the dialogue out": heavy(
