@@ -11,7 +11,6 @@ from pathlib import Path
 
 from yoyak.config.model_config import ModelSettings
 from yoyak.errors import PROJECT_ROOT, UserError, one_line
-from yoyak.models.weight_files import check_gguf, check_shards
 
 log = logging.getLogger(__name__)
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
@@ -229,13 +228,63 @@ def _in_package(text: str) -> Path:
 def _local(path: Path, text: str) -> Checkpoint:
     where = f"model.checkpoint '{one_line(text)[:200]}'"
     if path.is_file():
-        check_gguf(path, where)
+        _check_gguf(path, where)
         return Checkpoint(name=str(path.parent), kwargs={"gguf_file": path.name}, local=True)
     if not (path / "config.json").is_file():
         raise UserError(f"{where}: the folder has no config.json; {_what_else(path)}")
     _check_config(path / "config.json", where)
-    check_shards(path, where)
+    check_weights(path, where)
     return Checkpoint(name=str(path), kwargs={}, local=True)
+
+
+def _check_gguf(file: Path, where: str) -> None:
+    """Refuse what is no GGUF file at all; the package gguf reads the rest when it is converted."""
+    if file.suffix != ".gguf":
+        raise UserError(f"{where}: is a file; name its folder, or a .gguf file")
+    with open(file, "rb") as opened:
+        if opened.read(4) != b"GGUF":
+            raise UserError(f"{where}: is not a GGUF file (it does not begin so); fetch it again")
+
+
+def check_weights(folder: Path, where: str) -> None:
+    """Refuse a folder whose weights are not whole safetensors files. Only headers are read.
+
+    where: what an error begins with.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    files = {file.name: file for file in sorted(folder.glob("*.safetensors"))}
+    if not files:
+        raise UserError(
+            f"{where}: has no *.safetensors weights; pickled ones can run code when read and are "
+            "refused: convert them first (save_pretrained writes safetensors), or fetch it again"
+        )
+    for name, file in files.items():
+        try:
+            with safe_open(file, framework="numpy"):  # the header tells how long the file must be
+                pass
+        except (SafetensorError, OSError, UnicodeError) as error:
+            said = one_line(error)[:120]
+            raise UserError(
+                f"{where}: {name} is damaged or is not safetensors ({said}); fetch it again"
+            ) from None
+    index = folder / "model.safetensors.index.json"
+    if "model.safetensors" in files:
+        return
+    if not index.is_file():
+        raise UserError(f"{where}: has neither model.safetensors nor {index.name}; fetch it again")
+    try:
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        if not shards:
+            raise ValueError("it names no file")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        raise UserError(f"{where}: {index.name} is not a readable index; fetch it again") from None
+    missing = sorted(one_line(shard)[:80] for shard in shards - set(files))
+    if missing:
+        raise UserError(
+            f"{where}: {missing[0]} is missing, which {index.name} names ({len(missing)} of "
+            f"{len(shards)} files); fetch it again"
+        )
 
 
 def _what_else(path: Path) -> str:
