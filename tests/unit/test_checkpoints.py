@@ -1,5 +1,6 @@
 """Where checkpoints come from: each way to be broken, with a real broken artefact, in one line."""
 
+import errno
 import json
 import logging
 import os
@@ -16,7 +17,7 @@ import torch
 from tiny_models import tiny_config, write_checkpoint
 
 from yoyak.config.model_config import ModelSettings
-from yoyak.errors import PROJECT_ROOT, UserError
+from yoyak.errors import PROJECT_ROOT, UserError, disk_fault
 from yoyak.models import checkpoints
 from yoyak.models.checkpoints import hub_error, resolve_checkpoint
 from yoyak.models.gguf import _reads_words
@@ -254,13 +255,13 @@ def test_a_broken_tokenizer(broken, text):
 
 LOOK_UP = """
     import sys
-    from yoyak.models.checkpoints import reach, resolve_checkpoint
+    from yoyak.models.checkpoints import fetch, resolve_checkpoint
     from yoyak.config.model_config import ModelSettings
     from yoyak.errors import UserError
     for name in sys.argv[1:]:
         model = ModelSettings(checkpoint=name, revision="v9")
         try:
-            print(reach(resolve_checkpoint(model), model).kwargs)
+            print(fetch(resolve_checkpoint(model), model, weights=False).name)
         except UserError as error:
             print(error)
 """
@@ -293,18 +294,15 @@ class Hub(BaseHTTPRequestHandler):
         "private": (401, "RepoNotFound", "no such repository, or it is private"),
         "typo": (404, "RepoNotFound", "no such repository, or it is private"),
         "moved": (404, "RevisionNotFound", "it has no revision 'v9'"),
-        "dataset": (404, "EntryNotFound", "the repository has no config.json"),
     }
 
-    def do_HEAD(self):
-        name = self.path.split("/")[2]  # /owner/name/resolve/…
-        code, reason, _ = self.ANSWERS.get(name, (404, "", ""))  # the client asks for more
+    def do_GET(self):
+        name = self.path.split("/")[4]  # /api/models/owner/name/revision/v9
+        code, reason, _ = self.ANSWERS[name]
         self.send_response(code)
         self.send_header("X-Error-Code", reason)
         self.send_header("Content-Length", "0")
         self.end_headers()
-
-    do_GET = do_HEAD
 
     def log_message(self, *arguments):
         pass
@@ -349,7 +347,19 @@ def test_the_cache_serves_when_the_hub_is_away(tmp_path):
     (cached / "snapshots" / "c0ffee").mkdir(parents=True)
     (cached / "snapshots" / "c0ffee" / "config.json").write_text("{}")
     lines = look_up("owner/name", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
-    assert lines == ["{'revision': 'v9', 'local_files_only': True}"]
+    assert lines == [str(cached / "snapshots" / "c0ffee")]
+
+
+def test_a_full_disk_is_no_fault_of_the_checkpoint(monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", full)
+    monkeypatch.setattr(checkpoints, "_hub_answers", lambda *asked: True)
+    model = model_section("owner/name")
+    with pytest.raises(OSError) as caught:
+        checkpoints.fetch(resolve_checkpoint(model), model)
+    assert "free some space" in disk_fault(caught.value)
 
 
 def test_an_unknown_error_is_quoted_in_one_line():

@@ -128,8 +128,8 @@ def build_dataset(
                 "language": language,
                 **{key: getattr(config.model, key) for key in CHECKPOINT_KEYS},
             },
-            inputs=[*files.values(), *_tokenizer_files(loader.checkpoint)],
-            checkpoint_commit=loader.checkpoint.commit(),
+            inputs=[*files.values(), *_tokenizer_files(loader.source)],
+            checkpoint_commit=loader.source.commit(),
             template_hash=statistics["template_hash"],
             wall_seconds=round(time.perf_counter() - started, 3),
         )

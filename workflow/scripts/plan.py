@@ -229,9 +229,10 @@ def read_shape(config: ModelConfig) -> ModelShape:
     Raises UserError where it cannot be had, which says what to do.
     """
     from yoyak.models.architecture import find_decoder
-    from yoyak.models.checkpoints import resolve_checkpoint
+    from yoyak.models.checkpoints import fetch, resolve_checkpoint
 
-    return find_decoder(resolve_checkpoint(config.model), config.model).shape
+    found = fetch(resolve_checkpoint(config.model), config.model, weights=False)
+    return find_decoder(found, config.model).shape
 
 
 def in_words(seconds: float) -> str:

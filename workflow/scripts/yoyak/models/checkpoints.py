@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yoyak.config.model_config import ModelSettings
-from yoyak.errors import PROJECT_ROOT, UserError, one_line
+from yoyak.errors import PROJECT_ROOT, UserError, disk_fault, one_line
 
 log = logging.getLogger(__name__)
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
-INPUTS = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
+SMALL_FILES = ("*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
+INPUTS = ("*.safetensors", *SMALL_FILES)
 LONGEST_CONFIG = 10_000_000  # bytes of a config.json; real ones have some thousands
 
 
@@ -90,57 +91,69 @@ def _warn_unpinned(name: str) -> None:
     )
 
 
-def reach(checkpoint: Checkpoint, model: ModelSettings) -> Checkpoint:
-    """Ask the Hub for the checkpoint once, so that a Hub that is away or refuses is known at once.
+def fetch(checkpoint: Checkpoint, model: ModelSettings, weights: bool = True) -> Checkpoint:
+    """The checkpoint as a local folder, downloaded into the Hub's cache as far as it is not there.
 
-    transformers asks for one file after the other, each with retries: minutes, when none answers.
-    With the Hub away a checkpoint in the cache is used as it lies there.
+    Without `weights` only what config and tokenizer need. With the Hub away a checkpoint in the
+    cache is used as it lies there.
 
-    Raises UserError: gated, private, no such repository or revision, neither Hub nor cache.
+    Raises UserError: gated, private, no such repository or revision, neither Hub nor cache, or what
+    is there is not whole.
     """
     if checkpoint.local:
         return checkpoint
+    from huggingface_hub import snapshot_download
+
+    patterns = [*SMALL_FILES, *(["model*.safetensors"] if weights else [])]
+    revision = checkpoint.kwargs.get("revision")
     try:
-        away = _ask_hub(checkpoint.name, checkpoint.kwargs.get("revision"))
+        folder = snapshot_download(
+            checkpoint.name,
+            revision=revision,
+            allow_patterns=patterns,
+            local_files_only=not _hub_answers(checkpoint.name, revision),
+        )
     except Exception as error:
+        if disk_fault(error):
+            raise  # no fault of the checkpoint: run_script says what to do
         raise hub_error(model, error) from error
-    if away is None:
-        return checkpoint
-    if checkpoint.commit() is None:
-        raise hub_error(model, away) from away
-    return Checkpoint(checkpoint.name, {**checkpoint.kwargs, "local_files_only": True}, local=False)
+    where = f"model.checkpoint '{checkpoint.name}'"
+    if not (Path(folder) / "config.json").is_file():
+        raise UserError(f"{where}: has no config.json; is it a model for transformers?")
+    _check_config(Path(folder) / "config.json", where)
+    if weights:
+        check_weights(Path(folder), where)
+    return Checkpoint(name=folder, kwargs={}, local=True)
 
 
 @functools.cache
-def _ask_hub(name: str, revision: str | None) -> Exception | None:
-    """None if the Hub answers, the error if it cannot be reached; its refusals are raised."""
-    from huggingface_hub import constants, errors, get_hf_file_metadata, hf_hub_url
+def _hub_answers(name: str, revision: str | None) -> bool:
+    """Whether the Hub answers, be it with a refusal; snapshot_download itself has no time-out."""
+    from huggingface_hub import HfApi, constants, errors
 
-    url = hf_hub_url(name, "config.json", revision=revision)
     try:
-        get_hf_file_metadata(url, timeout=constants.HF_HUB_ETAG_TIMEOUT)
-    except (errors.HfHubHTTPError, errors.EntryNotFoundError):
-        raise
+        HfApi().model_info(name, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    except errors.HfHubHTTPError:
+        return True  # snapshot_download says so again
     except Exception as error:  # of the network: its class depends on the version of the client
         log.warning("the Hub cannot be reached (%s)", one_line(error)[:200])
-        return error
-    return None
+        return False
+    return True
 
 
 def hub_error(model: ModelSettings, error: Exception) -> UserError:
     """Say in words why a checkpoint or its tokenizer could not be had or read."""
-    names = {kind.__name__ for part in _chain(error) for kind in type(part).__mro__}
     text = one_line(error)
-    by_class = [cure for faults, _, cure in _CURES if names & set(faults)]
-    by_text = [cure for _, said, cure in _CURES if any(part in text.lower() for part in said)]
+    kinds = {kind.__name__ for part in _chain(error) for kind in type(part).__mro__}
+    said = " ".join([*kinds, text]).lower()
     otherwise = f"it cannot be loaded ({type(error).__name__}: {{text}})"
-    cure = [*by_class, *by_text, otherwise][0]
+    cure = next((cure for marks, cure in _CURES if any(m in said for m in marks)), otherwise)
     cure = cure.format(revision=model.revision, text=text[:300])
     return UserError(f"model.checkpoint '{model.checkpoint}': {cure}")
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
-    """The error and what caused it: transformers wraps the Hub's errors in an OSError."""
+    """The error and what caused it: libraries wrap each other's."""
     found = []
     while error is not None and error not in found:
         found.append(error)
@@ -148,64 +161,38 @@ def _chain(error: BaseException | None) -> list[BaseException]:
     return found
 
 
-# (names of exceptions, phrases of their text in lower case, what to say): the first match wins,
-# a class before a phrase.
+# (names of exceptions or phrases of their texts in lower case, what to say): the first match wins.
 _CURES = (
     (
-        ("GatedRepoError",),
-        ("gated repo",),
+        ("gatedrepoerror",),
         "it is gated: accept its licence on its page and run `hf auth login` (or set HF_TOKEN)",
     ),
+    (("revisionnotfounderror",), "it has no revision '{revision}': correct model.revision"),
     (
-        ("RevisionNotFoundError",),
-        ("is not a valid git identifier",),
-        "it has no revision '{revision}': correct model.revision",
-    ),
-    (
-        ("RepositoryNotFoundError",),
-        ("is not a valid model identifier",),
+        ("repositorynotfounderror",),
         "no such repository, or it is private: check the name, or set HF_TOKEN",
     ),
     (
-        (
-            *("LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "TransportError"),
-            *("TimeoutException", "ConnectionError"),
-        ),
-        ("couldn't connect", "offline mode", "cannot find the requested files"),
+        ("localentrynotfounderror", "transporterror", "connectionerror", "hfhubhttperror"),
         "the Hub cannot be reached and the cache lacks it: connect once to download it and run the "
         "same command again (what broke off goes on), or set model.checkpoint to a local folder",
     ),
     (
-        ("EntryNotFoundError",),
-        (),
-        "the repository has no config.json: is it a model for transformers?",
-    ),
-    (
-        (),
         ("trust_remote_code", "custom code"),
         "it asks to run Python code of its own, which is refused: choose a checkpoint whose "
         "architecture transformers knows",
     ),
     (
-        (),
         ("does not recognize this architecture", "unrecognized model", "model_type"),
         "transformers does not know its architecture ({text}): choose a causal language model",
     ),
     (
-        (),
         ("unrecognized configuration class",),
         "it is no causal language model: choose one that generates text",
     ),
     (
-        ("OutOfMemoryError", "MemoryError"),
-        ("can't allocate memory",),
+        ("outofmemoryerror", "memoryerror", "can't allocate memory"),
         "the memory ran out while it was loaded: free some of the device's, or use a smaller model",
-    ),
-    (
-        (),
-        ("does not appear to have a file named model.safetensors", "no file named model.safetens"),
-        "has no safetensors weights (pickled ones can run code when read and are refused): choose "
-        "a revision or a copy in safetensors",
     ),
 )
 

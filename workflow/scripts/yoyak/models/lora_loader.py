@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from yoyak.config.model_config import LoraSettings, ModelConfig
 from yoyak.errors import UserError, one_line
 from yoyak.models.architecture import Decoder, check_targets, find_decoder, find_targets
 from yoyak.models.chat_tokens import add_chat_tokens, set_padding
-from yoyak.models.checkpoints import Checkpoint, hub_error, reach, resolve_checkpoint
+from yoyak.models.checkpoints import Checkpoint, fetch, hub_error, resolve_checkpoint
 from yoyak.models.embedding_rows import keep_head_bias, make_room, said, trained_rows
 from yoyak.models.end_tokens import named_end_ids
 from yoyak.models.gguf import plain_checkpoint
@@ -55,7 +55,8 @@ class LoRALoader:
         self.device = torch.device(device)
         self.base_weights = base_weights
         self.dtype = DTYPES[compute_dtype or self.model_config.compute_dtype]
-        found = reach(resolve_checkpoint(self.model_config), self.model_config)
+        self.source = resolve_checkpoint(self.model_config)
+        found = fetch(self.source, self.model_config, weights=False)
         self.checkpoint: Checkpoint = plain_checkpoint(found, self.model_config)
         self.new_token_ids: list[int] = []  # added or without a row: they have to be trained
         self.rowless: dict[int, str] = {}
@@ -102,7 +103,7 @@ class LoRALoader:
     def _configure_tokenizer(self, tokenizer):
         """Left padding and truncation, and the end tokens that the checkpoint's files name."""
         set_padding(tokenizer)
-        tokenizer.named_end_ids = named_end_ids(self.checkpoint, self.model_config, tokenizer)
+        tokenizer.named_end_ids = named_end_ids(self.checkpoint, tokenizer)
         return tokenizer
 
     def load_model_and_tokenizer(
@@ -130,7 +131,7 @@ class LoRALoader:
             model = self._apply_lora(model)
             self.log.info("adapters on %s", ", ".join(adapted_modules(model)))
         if self.decoder.loading:
-            self.log.info("%s is multimodal: only its text model is used", self.checkpoint.name)
+            self.log.info("%s is multimodal: only its text model is used", self.source.name)
         model.loaded_as = LoadedAs(self.lora_config, self.base_weights, self.dtype)
         return model, tokenizer
 
@@ -172,6 +173,9 @@ class LoRALoader:
         return self.lora_config.use_qlora and self.base_weights == "dequantized"
 
     def _load_base(self, tokenizer):
+        if not self.source.local:  # the weights of the very commit whose config was read
+            commit = {"revision": Path(self.checkpoint.name).name}
+            fetch(replace(self.source, kwargs=commit), self.model_config)
         model = self._load_causal_lm(self.checkpoint, self._create_bnb_config())
         self._add_chat_tokens(model, tokenizer)
         if self._dequantized:
