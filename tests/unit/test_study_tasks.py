@@ -84,11 +84,11 @@ def test_generations_follow_their_trainings(study):
 
 
 def test_measured_times_take_the_place_of_predicted_ones(study):
-    run = study.trainings()[0].run
+    run = study.trainings()[0].folder
     write_record(study, run, 40.0, bench=55.0)
-    write_record(study, study.trainings()[1].run, 70.0, gpu=None)
-    (study.results / study.trainings()[2].run).mkdir(parents=True)
-    (study.results / study.trainings()[2].run / "run.json").write_text("{cut")
+    write_record(study, study.trainings()[1].folder, 70.0, gpu=None)
+    (study.results / study.trainings()[2].folder).mkdir(parents=True)
+    (study.results / study.trainings()[2].folder / "run.json").write_text("{cut")
     tasks = {task.name: task for task in study_tasks(study, *predicted(study))}
     measured = {name: task.seconds for name, task in tasks.items() if task.measured}
     assert measured == {
