@@ -30,6 +30,8 @@ wildcard_constraints:
     model=one_of(STUDY.models),
     format=one_of(STUDY.formats),
     augmentation=one_of(STUDY.augmentations),
+    condition=one_of(STUDY.trained_conditions),
+    variant="default",
     seed=one_of(STUDY.seeds),
 
 

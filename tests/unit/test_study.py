@@ -6,7 +6,7 @@ import textwrap
 import pytest
 
 from yoyak.config import study as studies
-from yoyak.config.study import Cell, load_study
+from yoyak.config.study import Run, load_study
 from yoyak.errors import UserError
 
 STUDY_FILES = sorted(file.stem for file in studies.STUDIES.glob("*.yaml"))
@@ -53,7 +53,7 @@ def science(study, step):
 @pytest.mark.parametrize("debug", [False, True])
 def test_every_study_file_is_valid(name, debug):
     study = load_study(name, debug)
-    assert study.cells() and study.results.name == (f"{name}-debug" if debug else name)
+    assert study.trainings() and study.results.name == (f"{name}-debug" if debug else name)
     for step in STEPS:
         for model in study.models:
             json.loads(study.science(step, model))
@@ -62,29 +62,29 @@ def test_every_study_file_is_valid(name, debug):
 def test_a_study_says_what_debug_changes(write):
     debug = "{models: [tiny_qwen3], seeds: [7], overrides: {training: {max_steps: 3, epochs: 2}}}"
     study = write(debug=debug, in_debug=True)
-    assert study.cells()[0] == Cell("tiny_qwen3", "instruction", "none", 7)
+    assert study.trainings()[0] == Run("tiny_qwen3", "instruction", "fine_tuned", 7)
     training = study.model("tiny_qwen3").training
     assert (training.max_steps, training.epochs, training.batch_size) == (3, 2, 2)
-    assert len(write(debug=debug).cells()) == 16
+    assert len(write(debug=debug).trainings()) == 16
     assert write(debug=debug).model("tiny_llama").training.max_steps == 12
     assert write(in_debug=True).model("tiny_llama").training.max_steps is None
 
 
-def test_the_embedded_grid_has_eight_cells():
-    cells = load_study("embedded").cells()
-    assert len(cells) == len(set(cells)) == 8
-    assert cells[0] == Cell("tiny_llama", "instruction", "none", 42)
-    assert cells[0].run == "runs/tiny_llama/instruction/none/seed42"
-    assert cells[0].record() == {
+def test_the_embedded_grid_has_eight_trainings():
+    trainings = load_study("embedded").trainings()
+    assert len(trainings) == len(set(trainings)) == 8
+    assert trainings[0] == Run("tiny_llama", "instruction", "fine_tuned", 42)
+    assert trainings[0].folder == "runs/tiny_llama/default/instruction/fine_tuned/seed42"
+    assert trainings[0].record() == {
         **{"model": "tiny_llama", "format": "instruction"},
-        **{"condition": "none", "seed": 42},
+        **{"condition": "fine_tuned", "seed": 42},
     }
 
 
 def test_grid_conditions_and_overrides(write):
     study = write()
-    assert len(study.cells()) == 2 * 2 * 2 * 2
-    assert study.conditions == ["zero_shot", "none", "templates"]
+    assert len(study.trainings()) == 2 * 2 * 2 * 2
+    assert study.conditions == ["zero_shot", "fine_tuned", "fine_tuned_templates"]
     assert study.model("tiny_qwen3").training.max_steps == 12
     with pytest.raises(UserError, match="not in study 'mine'"):
         study.model("qwen3_4b")

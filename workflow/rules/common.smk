@@ -14,12 +14,16 @@ from yoyak.data.splits import raw_file
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.clock import check_clock
 from yoyak.run.code_digest import step_digest
-from yoyak.config.study import load_study
+from yoyak.config.study import Run, load_study
 from yoyak.config.study_settings import RunSettings
+from yoyak.reporting.results import loss_stem
 from yoyak.errors import UserError, speak_utf8
 
 speak_utf8()
 
+# Of one training: below runs/, logs/train/, benchmarks/train/, …
+TRAINING = "{model}/{variant}/{format}/{condition}/seed{seed}"
+TRAINED = f"<results>/runs/{TRAINING}"
 TABLES = ("rouge groups differences group_differences context diagnostics resources quoted").split()
 
 # `python` in a shell command is the Python that runs Snakemake, even where no environment is
@@ -63,13 +67,20 @@ def check_target(study, target):
         )
     allowed = {
         "model": list(study.models),
+        "variant": ["default"],
         "format": study.formats,
         "augmentation": study.augmentations,
+        "condition": study.trained_conditions,
         "seed": [f"seed{seed}" for seed in study.seeds],
     }
-    if parts[2] in ("runs", "zero_shot", "examples"):
-        levels = {"runs": 4, "examples": 3, "zero_shot": 2}[parts[2]]
-        for (level, known), part in zip(list(allowed.items())[:levels], parts[3:]):
+    levels = {
+        "runs": ("model", "variant", "format", "condition", "seed"),
+        "examples": ("model", "format", "augmentation"),
+        "zero_shot": ("model", "format"),
+    }
+    if parts[2] in levels:
+        for level, part in zip(levels[parts[2]], parts[3:]):
+            known = allowed[level]
             if part not in known:
                 raise UserError(
                     f"{target}: {level} '{part}' is not in study '{study.name}' "
@@ -160,47 +171,50 @@ def data_files(*names):
     return [f"<results>/data/{splits[name]}" for name in names if name in splits]
 
 
-def scored_runs(study):
-    """Folder of every prediction set below results/{study}/, by the name that its files carry."""
-    runs = {}
-    for model in study.models:
-        for prompt_format in study.formats:
-            runs[f"{model}-{prompt_format}-zero_shot"] = f"zero_shot/{model}/{prompt_format}"
-    for cell in study.cells():
-        name = f"{cell.model}-{cell.format}-{cell.augmentation}-seed{cell.seed}"
-        runs[name] = cell.run
-    return runs
-
-
 def submission_files(study):
     """One CSV for each prediction set, where the study has a test split."""
     if not study.settings.data.test:
         return []
-    return [f"<results>/submission/{name}.csv" for name in scored_runs(study)]
+    return [f"<results>/submission/{run.name}.csv" for run in study.runs()]
 
 
 def submitted_predictions(wildcards):
-    return f"{STUDY.results}/{scored_runs(STUDY)[wildcards.name]}/predictions/test.jsonl"
+    run = next(run for run in STUDY.runs() if run.name == wildcards.name)
+    return f"{STUDY.results}/{run.folder}/predictions/test.jsonl"
 
 
 def in_every_run(study, *files):
     """Paths of these files in the folder of every prediction set."""
-    return [f"<results>/{run}/{file}" for run in scored_runs(study).values() for file in files]
+    return [f"<results>/{run.folder}/{file}" for run in study.runs() for file in files]
 
 
 def in_every_training(study, *files):
-    return [f"<results>/{cell.run}/{file}" for cell in study.cells() for file in files]
+    return [f"<results>/{run.folder}/{file}" for run in study.trainings() for file in files]
 
 
 def example_files(study, *files):
     """Paths of these files in the examples of every model, format and augmentation."""
-    return [
-        f"<results>/examples/{model}/{prompt_format}/{augmentation}/{file}"
-        for model in study.models
-        for prompt_format in study.formats
-        for augmentation in study.augmentations
-        for file in files
-    ]
+    folders = dict.fromkeys(run.examples for run in study.trainings())
+    return [f"<results>/{folder}/{file}" for folder in folders for file in files]
+
+
+def examples(*files):
+    """These files of what a training learns from."""
+
+    def paths(wildcards):
+        return [f"{STUDY.results}/{run_of(wildcards).examples}/{file}" for file in files]
+
+    return paths
+
+
+def run_of(wildcards):
+    return Run(
+        wildcards.model,
+        wildcards.format,
+        wildcards.condition,
+        int(wildcards.seed),
+        wildcards.variant,
+    )
 
 
 def predictions(run):
@@ -248,38 +262,24 @@ def closing_words(study, logs):
 # --- Labels of `snakemake --report`
 
 
-def cell_labels(result):
-    return {
-        "result": result,
-        "model": "{model}",
-        "format": "{format}",
-        "condition": "{augmentation}",
-        "seed": "{seed}",
-    }
+def training_labels(result):
+    keys = ("model", "format", "condition", "seed")
+    return {"result": result, **{key: f"{{{key}}}" for key in keys}}
 
 
 def run_labels(result):
     def labels(wildcards):
-        kind, model, prompt_format, *training = wildcards.run.split("/")
-        condition, seed = training or ("zero_shot", "seed")
-        return {
-            "result": result,
-            "model": model,
-            "format": prompt_format,
-            "condition": condition,
-            "seed": seed.removeprefix("seed"),
-        }
+        run = next(run for run in STUDY.runs() if run.folder == wildcards.run)
+        return {"result": result, **{key: str(value) for key, value in run.record().items()}}
 
     return labels
 
 
 def figure_labels(wildcards):
-    """A loss curve is labelled by its cell, any other figure by its name."""
-    name, *cell = wildcards.figure.split("-")
-    model, prompt_format, condition = cell if len(cell) == 3 else ("all", "all", "all")
-    return {
-        "figure": name.replace("_", " "),
-        "model": model,
-        "format": prompt_format,
-        "condition": condition,
-    }
+    """A loss curve is labelled by its training, any other figure by its name."""
+    for run in STUDY.trainings():
+        if wildcards.figure == loss_stem(run.model, run.format, run.condition):
+            keys = {"model": run.model, "format": run.format, "condition": run.condition}
+            return {"figure": "loss", **keys}
+    keys = dict.fromkeys(("model", "format", "condition"), "all")
+    return {"figure": wildcards.figure.replace("_", " "), **keys}

@@ -37,9 +37,9 @@ rule build_dataset:
         statistics="<results>/examples/{model}/{format}/{augmentation}/statistics.json",
         record="<results>/examples/{model}/{format}/{augmentation}/run.json",
     log:
-        "<logs>/build_dataset/{model}-{format}-{augmentation}.log",
+        "<logs>/build_dataset/{model}/{format}/{augmentation}.log",
     benchmark:
-        "<results>/benchmarks/build_dataset/{model}-{format}-{augmentation}.tsv"
+        "<results>/benchmarks/build_dataset/{model}/{format}/{augmentation}.tsv"
     conda:
         "../../envs/training.yaml"
     resources:

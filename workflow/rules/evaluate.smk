@@ -10,9 +10,9 @@ rule generate_zero_shot:
         predictions=predictions("<results>/zero_shot/{model}/{format}"),
         record="<results>/zero_shot/{model}/{format}/predictions/run.json",
     log:
-        "<logs>/generate/{model}-{format}-zero_shot.log",
+        "<logs>/generate/zero_shot/{model}/{format}.log",
     benchmark:
-        "<results>/benchmarks/generate/{model}-{format}-zero_shot.tsv"
+        "<results>/benchmarks/generate/zero_shot/{model}/{format}.tsv"
     conda:
         "../../envs/training.yaml"
     threads: 4
@@ -40,14 +40,15 @@ rule generate:
         weights=checkpoint_files,
         dev="<results>/data/dev.csv",
         test=data_files("test"),
-        adapter="<results>/runs/{model}/{format}/{augmentation}/seed{seed}/final_model",
+        adapter=f"{TRAINED}/final_model",
+        training=f"{TRAINED}/run.json",
     output:
-        predictions=predictions("<results>/runs/{model}/{format}/{augmentation}/seed{seed}"),
-        record="<results>/runs/{model}/{format}/{augmentation}/seed{seed}/predictions/run.json",
+        predictions=predictions(TRAINED),
+        record=f"{TRAINED}/predictions/run.json",
     log:
-        "<logs>/generate/{model}-{format}-{augmentation}-seed{seed}.log",
+        f"<logs>/generate/runs/{TRAINING}.log",
     benchmark:
-        "<results>/benchmarks/generate/{model}-{format}-{augmentation}-seed{seed}.tsv"
+        f"<results>/benchmarks/generate/runs/{TRAINING}.tsv"
     conda:
         "../../envs/training.yaml"
     threads: 4
@@ -63,11 +64,9 @@ rule generate:
         data=folder_of_input("dev"),
         folder=folder_of("record"),
     message:
-        "Summarising with {wildcards.model} · {wildcards.format} · {wildcards.augmentation} · seed {wildcards.seed}"
+        "Summarising with {wildcards.model} · {wildcards.format} · {wildcards.condition} · seed {wildcards.seed}"
     shell:
-        "python {params.script:q} {params.study} --experiment {wildcards.model:q}"
-        " --format {wildcards.format} --adapter {input.adapter:q}"
-        " --condition {wildcards.augmentation} --seed {wildcards.seed}"
+        "python {params.script:q} {params.study} --adapter {input.adapter:q}"
         " --data {params.data:q} --output-dir {params.folder:q} > {log:q} 2>&1"
 
 
@@ -90,7 +89,7 @@ rule score:
     benchmark:
         "<results>/benchmarks/score/{run}.tsv"
     wildcard_constraints:
-        run=one_of(scored_runs(STUDY).values()),
+        run=one_of(run.folder for run in STUDY.runs()),
     conda:
         "../../envs/reporting.yaml"
     params:
@@ -119,7 +118,7 @@ rule submission:
     benchmark:
         "<results>/benchmarks/submission/{name}.tsv"
     wildcard_constraints:
-        name=one_of(scored_runs(STUDY)),
+        name=one_of(run.name for run in STUDY.runs()),
     conda:
         "../../envs/reporting.yaml"
     params:

@@ -119,23 +119,23 @@ rule report:
 
 rule model_card:
     input:
-        # A new cell in the tables leaves the cards of the others as they are: their own scores count.
+        # A new run in the tables leaves the cards of the others as they are: their own scores count.
         tables=ancient(table_files(STUDY, "csv")),
         zero_shot="<results>/zero_shot/{model}/{format}/scores/summary.json",
-        scores="<results>/runs/{model}/{format}/{augmentation}/seed{seed}/scores/summary.json",
-        training="<results>/runs/{model}/{format}/{augmentation}/seed{seed}/run.json",
-        statistics="<results>/examples/{model}/{format}/{augmentation}/statistics.json",
+        scores=f"{TRAINED}/scores/summary.json",
+        training=f"{TRAINED}/run.json",
+        statistics=examples("statistics.json"),
     output:
         report(
-            "<results>/runs/{model}/{format}/{augmentation}/seed{seed}/README.md",
+            f"{TRAINED}/README.md",
             caption="../report/model_card.rst",
             category="Trainings",
-            labels=cell_labels("model card"),
+            labels=training_labels("model card"),
         ),
     log:
-        "<logs>/model_card/{model}-{format}-{augmentation}-seed{seed}.log",
+        f"<logs>/model_card/{TRAINING}.log",
     benchmark:
-        "<results>/benchmarks/model_card/{model}-{format}-{augmentation}-seed{seed}.tsv"
+        f"<results>/benchmarks/model_card/{TRAINING}.tsv"
     conda:
         "../../envs/reporting.yaml"
     params:
@@ -144,10 +144,11 @@ rule model_card:
         settings=settings("model_card"),
         study=study_flags(),
         results=results_folder,
+        augmentation=lambda wildcards: run_of(wildcards).augmentation,
     message:
-        "Model card of {wildcards.model} · {wildcards.format} · {wildcards.augmentation} · seed {wildcards.seed}"
+        "Model card of {wildcards.model} · {wildcards.format} · {wildcards.condition} · seed {wildcards.seed}"
     shell:
         "python {params.script:q} {params.study} --experiment {wildcards.model:q}"
-        " --format {wildcards.format} --augmentation {wildcards.augmentation}"
+        " --format {wildcards.format} --augmentation {params.augmentation}"
         " --seed {wildcards.seed} --results {params.results:q} --output {output:q}"
         " > {log:q} 2>&1"

@@ -69,7 +69,7 @@ def build_dataset(
     data: Path,
     output: Path,
 ) -> dict:
-    """Write the examples of one cell, all or nothing; returns statistics.json's content.
+    """Write the examples of one training, all or nothing; returns statistics.json's content.
 
     Raises UserError when the data folder lacks a split or the tokenizer cannot carry the format.
     """

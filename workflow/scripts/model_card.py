@@ -3,13 +3,13 @@
 Example:
   python workflow/scripts/model_card.py --study embedded --experiment tiny_llama --format chat \\
       --augmentation none --seed 42 --results results/embedded \\
-      --output results/embedded/runs/tiny_llama/chat/none/seed42/README.md
+      --output results/embedded/runs/tiny_llama/default/chat/fine_tuned/seed42/README.md
 """
 
 import argparse
 from pathlib import Path
 
-from yoyak.config.study import Cell, load_study
+from yoyak.config.study import CONDITIONS, Run, load_study
 from yoyak.errors import UserError, run_script
 from yoyak.run.workspace import atomic_write_text
 
@@ -32,17 +32,17 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     args = parse_arguments()
     study = load_study(args.study, debug=args.debug)
-    cell = Cell(args.experiment, args.format, args.augmentation, args.seed)
-    if cell not in study.cells():
+    run = Run(args.experiment, args.format, CONDITIONS[args.augmentation], args.seed)
+    if run not in study.trainings():
         raise UserError(
-            f"study '{study.source}' has no training {cell.run}; "
+            f"study '{study.source}' has no training {run.folder}; "
             "see its models, formats, augmentations and seeds"
         )
     results = args.results or study.results
-    output = args.output or results / cell.run / "README.md"
+    output = args.output or results / run.folder / "README.md"
     from yoyak.reporting.model_card import model_card
 
-    atomic_write_text(output, model_card(study, results, cell))
+    atomic_write_text(output, model_card(study, results, run))
     print(f"wrote {output}")
 
 

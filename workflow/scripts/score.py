@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Score one cell's predictions on dev: ROUGE with intervals, and diagnostics.
+"""Score one run's predictions on dev: ROUGE with intervals, and diagnostics.
 
 Reads  {predictions}/dev.jsonl, {predictions}/run.json and {data}/dev.csv
 Writes {output-dir}/dialogues.csv, diagnostics.csv, summary.json and run.json
@@ -18,8 +18,8 @@ from yoyak.config.study import load_study
 from yoyak.config.study_settings import Metric
 from yoyak.data.dialogues import read_dialogues
 from yoyak.errors import run_script
-from yoyak.evaluation.prediction_files import match_predictions, read_cell, read_predictions
-from yoyak.evaluation.scoring import score_cell, write_scores
+from yoyak.evaluation.prediction_files import match_predictions, read_predictions, read_run
+from yoyak.evaluation.scoring import score_run, write_scores
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory, discard, task_of
 
@@ -47,11 +47,11 @@ def score(metric: Metric, predictions: Path, data: Path, output: Path) -> None:
     """Score the predictions in a folder with a study's metric settings."""
     started = time.perf_counter()
     predicted, dev, record = predictions / "dev.jsonl", data / "dev.csv", predictions / "run.json"
-    cell = read_cell(record)
+    run = read_run(record)
     dialogues = read_dialogues(dev)
     fnames = [dialogue.fname for dialogue in dialogues]
     rows = match_predictions(read_predictions(predicted), fnames, predicted, dev)
-    scores = score_cell(rows, dialogues, metric, cell)
+    scores = score_run(rows, dialogues, metric, run)
     with atomic_directory(output) as folder:
         write_scores(folder, scores)
         write_run_record(
@@ -59,7 +59,7 @@ def score(metric: Metric, predictions: Path, data: Path, output: Path) -> None:
             step="score",
             settings={"metric": metric.model_dump()},
             inputs=[predicted, dev],
-            cell=cell,
+            run=run,
             seed=metric.seed,
             signatures={
                 name: of_tokenizer["signature"]
@@ -71,8 +71,8 @@ def score(metric: Metric, predictions: Path, data: Path, output: Path) -> None:
 
 
 def print_summary(summary: dict) -> None:
-    cell = summary["cell"]
-    name = "/".join(str(value) for value in cell.values() if value is not None)
+    run = summary["run"]
+    name = "/".join(str(value) for value in run.values() if value is not None)
     print(f"{name}: {summary['n']} dialogues, {summary['empty']} empty predictions")
     for tokenizer, of_tokenizer in summary["tokenizers"].items():
         found = of_tokenizer["all"]

@@ -232,7 +232,7 @@ class TrackingSettings(Section):
     wandb: bool = Field(
         False,
         description="report the training to Weights & Biases: project named after the study, run "
-        "after the cell (`WANDB_PROJECT` and `WANDB_NAME` go before them). Checked before "
+        "after the training (`WANDB_PROJECT` and `WANDB_NAME` go before them). Checked before "
         "anything loads; what fails later ends the tracking alone",
     )
 

@@ -19,28 +19,60 @@ from yoyak.errors import PROJECT_ROOT, UserError, display
 STUDIES = PROJECT_ROOT / "config" / "studies"
 DEBUG_ROWS = {"train": 50, "dev": 10, "test": 10}
 ZERO_SHOT = "zero_shot"
+CONDITIONS = {"none": "fine_tuned", "templates": "fine_tuned_templates"}  # by augmentation
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One training of the grid."""
+class Run:
+    """One row of the tables: a model that summarises as it comes, or after one training.
+
+    Its paths, labels, record and table keys all come from here.
+    """
 
     model: str
     format: str
-    augmentation: str
-    seed: int
+    condition: str = ZERO_SHOT
+    seed: int | None = None  # of the training
+    variant: str = "default"  # of the model's settings
 
     @property
-    def run(self) -> str:
-        """Folder of the training below results/{study}/."""
-        return f"runs/{self.model}/{self.format}/{self.augmentation}/seed{self.seed}"
+    def trained(self) -> bool:
+        return self.condition != ZERO_SHOT
+
+    @property
+    def augmentation(self) -> str:
+        """What the study file and the scripts' flag call the training's examples."""
+        return next(name for name, condition in CONDITIONS.items() if condition == self.condition)
+
+    @property
+    def folder(self) -> str:
+        """Folder of its predictions/, scores/ and final_model/ below results/{study}/."""
+        if not self.trained:
+            return f"zero_shot/{self.model}/{self.format}"
+        return f"runs/{self.model}/{self.variant}/{self.format}/{self.condition}/seed{self.seed}"
+
+    @property
+    def examples(self) -> str:
+        """Folder of what it is trained on, below results/{study}/."""
+        return f"examples/{self.model}/{self.format}/{self.augmentation}"
+
+    @property
+    def name(self) -> str:
+        """For a file that leaves its folder, such as a submission."""
+        seed = f"-seed{self.seed}" if self.trained else ""
+        return f"{self.model}-{self.format}-{self.condition}{seed}"
+
+    @property
+    def zero_shot(self) -> "Run":
+        """The same model and format before any training."""
+        return Run(self.model, self.format)
 
     def record(self) -> dict:
-        """The cell as run.json and the tables name it."""
+        """The run as run.json and the tables name it."""
         return {
             "model": self.model,
             "format": self.format,
-            "condition": self.augmentation,
+            "condition": self.condition,
             "seed": self.seed,
         }
 
@@ -74,7 +106,11 @@ class Study:
 
     @property
     def conditions(self) -> list[str]:
-        return [ZERO_SHOT, *self.augmentations]
+        return [ZERO_SHOT, *self.trained_conditions]
+
+    @property
+    def trained_conditions(self) -> list[str]:
+        return [CONDITIONS[augmentation] for augmentation in self.augmentations]
 
     @property
     def seeds(self) -> list[int]:
@@ -89,14 +125,21 @@ class Study:
         """Rows a split may have at most: none outside debug."""
         return DEBUG_ROWS if self.debug else None
 
-    def cells(self) -> list[Cell]:
+    def trainings(self) -> list[Run]:
         return [
-            Cell(model, prompt_format, augmentation, seed)
+            Run(model, prompt_format, condition, seed)
             for model in self.models
             for prompt_format in self.formats
-            for augmentation in self.augmentations
+            for condition in self.trained_conditions
             for seed in self.seeds
         ]
+
+    def runs(self) -> list[Run]:
+        """Every row in the order of the tables: each model and format, zero-shot first."""
+        runs = []
+        for run in self.trainings():
+            runs += [run] if run.zero_shot in runs else [run.zero_shot, run]
+        return runs
 
     def model(self, name: str) -> ModelConfig:
         """Effective config of one of the study's models; UserError if the study lacks it."""

@@ -34,7 +34,7 @@ def write_run_record(
         step: name of the script's step, such as "train".
         settings: the effective settings that the step used.
         inputs: files whose SHA-256 is recorded (folders: every file below them).
-        extras: what the step has to add: cell, seed, execution, wall_seconds, tokens_per_second,
+        extras: what the step has to add: run, seed, execution, wall_seconds, tokens_per_second,
             peak_memory_gb and so on.
     """
     record = {
