@@ -1,4 +1,4 @@
-"""The readers of settings: strict YAML, model files with their bases, studies."""
+"""The readers of settings: YAML, model files with their bases, studies."""
 
 import copy
 import json
@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from yoyak.config import loading
 from yoyak.config import study as studies
-from yoyak.config.loading import load_config
+from yoyak.config.loading import load_config, load_yaml
 from yoyak.config.section import canonical
-from yoyak.config.strict_yaml import load_yaml
 from yoyak.config.study import load_study
 from yoyak.data.splits import raw_file
 from yoyak.errors import PROJECT_ROOT
@@ -70,7 +69,7 @@ def with_one_value_changed(draw, content: dict) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def test_strict_yaml(folder):
+def test_any_yaml(folder):
     file = folder / "any.yaml"
 
     def check(raw):
@@ -78,8 +77,7 @@ def test_strict_yaml(folder):
         content = read_or_refused(load_yaml, file)
         if content is not None:
             assert isinstance(content, dict)
-            json.dumps(content, allow_nan=False)  # finite plain values, text keys
-            assert canonical(content) == canonical(json.loads(json.dumps(content)))
+            assert all(isinstance(key, str) for key in content)
 
     samples = SAMPLES["models"] + SAMPLES["studies"]
     fuzz(mutated(samples, TOKENS), check, known=KNOWN_YAML, examples=80)
@@ -124,7 +122,7 @@ def test_study_files(folder):
             for step in MODEL_STEPS:
                 json.loads(read.science(step, model))
         for cell in read.trainings()[:20]:
-            assert re.fullmatch(r"runs/[\w.]+/\w+/\w+/seed[0-9]+", cell.folder)
+            assert re.fullmatch(r"runs/[\w.]+/\w+/\w+/\w+/seed[0-9]+", cell.folder)
             assert ".." not in cell.folder.split("/")
         for split in ("train", "dev", "test"):
             if getattr(read.settings.data, split):

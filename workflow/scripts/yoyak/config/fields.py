@@ -8,7 +8,7 @@ Number = int | float
 PathText = Annotated[
     str,
     Field(
-        pattern=r"^[^\n\t{}<>]{1,1000}$",
+        pattern=r"^[^\x00-\x1f\x7f{}<>]{1,1000}$",
         json_schema_extra={"form": "one line of at most 1,000 characters, without { } < >"},
     ),
 ]

@@ -20,7 +20,7 @@ class Section(BaseModel):
     A whole number may be written as 16.0 or 1e3; a number keeps the form in which it is written.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
     renamed: ClassVar[dict[str, str]] = {}  # keys of earlier versions: what they are called now
 
     @field_validator("*", mode="before")

@@ -10,7 +10,7 @@ from yoyak.config.section import Section
 ColumnName = Annotated[
     str,
     Field(
-        pattern=r"^[^\n\t]{1,200}$",
+        pattern=r"^[^\x00-\x1f\x7f]{1,200}$",
         json_schema_extra={"form": "one line of at most 200 characters"},
     ),
 ]
