@@ -40,6 +40,9 @@ class SettingsLoader(yaml.SafeLoader):
             )
         return super().compose_node(parent, index)
 
+    def construct_scalar(self, node):
+        return super().construct_scalar(node).encode().decode()  # ValueError: half a surrogate pair
+
     def construct_mapping(self, node, deep=False):
         seen = set()
         for key, _ in node.value:
