@@ -3,7 +3,7 @@
 
 rule generate_zero_shot:
     input:
-        weights=checkpoint_files,
+        weights=ancient(checkpoint_files),
         dev="<results>/data/dev.csv",
         test=data_files("test"),
     output:
@@ -24,20 +24,20 @@ rule generate_zero_shot:
         script=script("generate.py"),
         code=digest("generate"),
         settings=settings("generate"),
-        study=study_flags(),
+        weights=weights,
         data=folder_of_input("dev"),
         folder=folder_of("record"),
     message:
         "Summarising with {wildcards.model} · {wildcards.format} · zero-shot"
     shell:
-        "python {params.script:q} {params.study} --experiment {wildcards.model:q}"
+        "python {params.script:q} --settings {params.settings:q} --experiment {wildcards.model:q}"
         " --format {wildcards.format} --data {params.data:q}"
         " --output-dir {params.folder:q} > {log:q} 2>&1"
 
 
 rule generate:
     input:
-        weights=checkpoint_files,
+        weights=ancient(checkpoint_files),
         dev="<results>/data/dev.csv",
         test=data_files("test"),
         adapter=f"{TRAINED}/final_model",
@@ -60,13 +60,13 @@ rule generate:
         script=script("generate.py"),
         code=digest("generate"),
         settings=settings("generate"),
-        study=study_flags(),
+        weights=weights,
         data=folder_of_input("dev"),
         folder=folder_of("record"),
     message:
         "Summarising with {wildcards.model} · {wildcards.format} · {wildcards.condition} · seed {wildcards.seed}"
     shell:
-        "python {params.script:q} {params.study} --adapter {input.adapter:q}"
+        "python {params.script:q} --settings {params.settings:q} --adapter {input.adapter:q}"
         " --data {params.data:q} --output-dir {params.folder:q} > {log:q} 2>&1"
 
 
@@ -74,6 +74,7 @@ rule score:
     input:
         dev="<results>/data/dev.csv",
         predictions="<results>/{run}/predictions/dev.jsonl",
+        record="<results>/{run}/predictions/run.json",
     output:
         dialogues=report(
             "<results>/{run}/scores/dialogues.csv",
@@ -96,14 +97,13 @@ rule score:
         script=script("score.py"),
         code=digest("score"),
         settings=settings("score"),
-        study=study_flags(),
         data=folder_of_input("dev"),
         predictions=folder_of_input("predictions"),
         folder=folder_of("record"),
     message:
         "Scoring {wildcards.run}"
     shell:
-        "python {params.script:q} {params.study} --predictions {params.predictions:q}"
+        "python {params.script:q} --settings {params.settings:q} --predictions {params.predictions:q}"
         " --data {params.data:q} --output-dir {params.folder:q} > {log:q} 2>&1"
 
 

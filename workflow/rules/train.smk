@@ -3,8 +3,10 @@
 
 rule train:
     input:
-        weights=checkpoint_files,
-        examples=examples("train.safetensors", "selection.safetensors"),
+        weights=ancient(checkpoint_files),
+        examples=examples(
+            "train.safetensors", "selection.safetensors", "statistics.json", "run.json"
+        ),
     output:
         adapter=directory(f"{TRAINED}/final_model"),
         log=report(
@@ -29,14 +31,14 @@ rule train:
         script=script("train_llm.py"),
         code=digest("train"),
         settings=settings("train"),
-        study=study_flags(),
-        examples=lambda wildcards, input: str(Path(input.examples[0]).parent),
-        augmentation=lambda wildcards: run_of(wildcards).augmentation,
+        weights=weights,
+        examples=folder_of_input("examples"),
+        augmentation=augmentation,
         folder=folder_of("record"),
     message:
         "Training {wildcards.model} · {wildcards.format} · {wildcards.condition} · seed {wildcards.seed}"
     shell:
-        "python {params.script:q} {params.study} --experiment {wildcards.model:q}"
+        "python {params.script:q} --settings {params.settings:q} --experiment {wildcards.model:q}"
         " --format {wildcards.format} --augmentation {params.augmentation}"
         " --seed {wildcards.seed} --examples {params.examples:q}"
         " --output-dir {params.folder:q} > {log:q} 2>&1"

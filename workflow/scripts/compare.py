@@ -13,13 +13,15 @@ import argparse
 import time
 from pathlib import Path
 
-from yoyak.config.study import Run, Study, load_study
+from yoyak.config.arguments import add_study_arguments, open_study, script_parser
+from yoyak.config.study import Run, Study
 from yoyak.config.study_settings import Metric
 from yoyak.data.dialogues import Dialogue, read_dialogues
 from yoyak.errors import UserError, display, run_script
 from yoyak.evaluation.comparison import FLIPS, difference_rows, seed_rows
 from yoyak.evaluation.context import context_rows
 from yoyak.evaluation.scoring import read_scores
+from yoyak.reporting.alike import refuse_mixtures
 from yoyak.reporting.notes import table_notes
 from yoyak.reporting.run_rows import quoted_rows, resource_rows, rouge_rows, training_cost
 from yoyak.reporting.tables import RUN, write_table
@@ -30,11 +32,8 @@ READ = ("dialogues.csv", "summary.json")
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--study", required=True, help="name of a file in config/studies/")
-    parser.add_argument("--debug", action="store_true", help="the study's debug variant")
+    parser = script_parser(__doc__)
+    add_study_arguments(parser)
     parser.add_argument("--results", type=Path, required=True, help="folder of the study's results")
     parser.add_argument("--output-dir", type=Path, required=True)
     return parser.parse_args(arguments)
@@ -42,7 +41,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
-    study = load_study(options.study, debug=options.debug)
+    study = open_study(options)
     compare(study, options.results, options.output_dir)
 
 
@@ -53,6 +52,7 @@ def compare(study: Study, results: Path, output: Path) -> None:
     dev = results / "data" / "dev.csv"
     dialogues = read_dialogues(dev)
     runs = study.runs()
+    refuse_mixtures(study, results)
     summaries, scores = read_runs(runs, results, dialogues, metric)
     tables = build_tables(study, results, dialogues, summaries, scores)
     notes = table_notes(metric, summaries[0], len(tables["differences"]), FLIPS)

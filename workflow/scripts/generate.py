@@ -19,9 +19,11 @@ import sys
 import time
 from pathlib import Path
 
+from yoyak.config.arguments import add_study_arguments, open_study, script_parser
+from yoyak.config.frozen import BASE_WEIGHTS, CHECKPOINT, freeze
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.section import canonical
-from yoyak.config.study import BASE_KEYS, CHECKPOINT_KEYS, CONDITIONS, Run, Study, load_study
+from yoyak.config.study import CONDITIONS, Run, Study
 from yoyak.errors import UserError, run_script
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.devices import claim_device
@@ -34,10 +36,8 @@ RUN_FLAGS = {"model": "experiment", "format": "format", "condition": "condition"
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--study", default="embedded", help="a file of config/studies/")
+    parser = script_parser(__doc__)
+    add_study_arguments(parser)
     parser.add_argument("--experiment", help="one of the study's models; default: the adapter's")
     parser.add_argument(
         "--format",
@@ -49,7 +49,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--condition", choices=CONDITIONS.values(), help="of an adapter without its run.json"
     )
     parser.add_argument("--seed", type=int, help="of an adapter without its run.json")
-    parser.add_argument("--debug", action="store_true", help="the study's debug variant")
     parser.add_argument("--data", type=Path, help="default: results/{study}/data")
     parser.add_argument("--output-dir", type=Path, required=True, help="the predictions folder")
     return parser.parse_args(arguments)
@@ -57,7 +56,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
-    study = load_study(args.study, debug=args.debug)
+    study = open_study(args)
     if args.adapter is not None and not args.adapter.is_dir():
         raise UserError(f"{args.adapter}: no such folder; train this model first (train_llm.py)")
     run, config = run_and_config(args, study)
@@ -69,7 +68,7 @@ def main() -> None:
     checkpoint = resolve_checkpoint(config.model)
     inputs = [*files.values(), *checkpoint.weight_files()]
     inputs += [args.adapter] if args.adapter is not None else []
-    science = canonical([study.science("generate", run.model), run.format])
+    science = canonical([freeze(study, "generate", run.model), run.format])
     key = fingerprint("generate", science, inputs)
     task = task_of("generate", args.output_dir)
     if args.adapter is not None:
@@ -157,15 +156,16 @@ def training_record(adapter: Path | None) -> dict:
 
 def check_base(adapter: Path | None, record: dict, config: ModelConfig) -> None:
     """Raise UserError where an adapter was trained on other base weights than the config's."""
-    for section, keys in (("model", CHECKPOINT_KEYS), ("lora", BASE_KEYS)):
-        trained, now = record.get("settings", {}).get(section, {}), getattr(config, section)
-        for key in keys:
-            if key in trained and trained[key] != getattr(now, key):
-                raise UserError(
-                    f"{adapter}: was trained with {section}.{key} {trained[key]} (its run.json), "
-                    f"and the study has {getattr(now, key)}; make them equal in the model file, or "
-                    "summarise with summarize.py, which takes the adapter's own"
-                )
+    for key in (*CHECKPOINT, *BASE_WEIGHTS):
+        section, name = key.split(".")
+        trained = record.get("settings", {}).get(section, {})
+        now = getattr(getattr(config, section), name)
+        if name in trained and trained[name] != now:
+            raise UserError(
+                f"{adapter}: was trained with {key} {trained[name]} (its run.json), and the study "
+                f"has {now}; make them equal in the model file, or summarise with summarize.py, "
+                "which takes the adapter's own"
+            )
 
 
 def generate_splits(

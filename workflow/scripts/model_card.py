@@ -9,21 +9,19 @@ Example:
 import argparse
 from pathlib import Path
 
-from yoyak.config.study import CONDITIONS, Run, load_study
+from yoyak.config.arguments import add_study_arguments, open_study, script_parser
+from yoyak.config.study import CONDITIONS, Run
 from yoyak.errors import UserError, run_script
 from yoyak.run.workspace import atomic_write_text
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--study", default="embedded", help="a file of config/studies/")
+    parser = script_parser(__doc__)
+    add_study_arguments(parser)
     parser.add_argument("--experiment", required=True, help="a model of the study")
     parser.add_argument("--format", required=True, choices=["instruction", "chat"])
     parser.add_argument("--augmentation", default="none", choices=["none", "templates"])
     parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--debug", action="store_true", help="the study's small debug run")
     parser.add_argument("--results", type=Path, help="default: results/STUDY")
     parser.add_argument("--output", type=Path, help="default: README.md beside final_model/")
     return parser.parse_args(arguments)
@@ -31,7 +29,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
-    study = load_study(args.study, debug=args.debug)
+    study = open_study(args)
     run = Run(args.experiment, args.format, CONDITIONS[args.augmentation], args.seed)
     if run not in study.trainings():
         raise UserError(

@@ -14,7 +14,7 @@ import argparse
 import time
 from pathlib import Path
 
-from yoyak.config.study import load_study
+from yoyak.config.arguments import add_study_arguments, open_study, script_parser
 from yoyak.config.study_settings import Metric
 from yoyak.data.dialogues import read_dialogues
 from yoyak.errors import run_script
@@ -25,11 +25,8 @@ from yoyak.run.workspace import atomic_directory, discard, task_of
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--study", required=True, help="name of a file in config/studies/")
-    parser.add_argument("--debug", action="store_true", help="the study's debug variant")
+    parser = script_parser(__doc__)
+    add_study_arguments(parser)
     parser.add_argument("--predictions", type=Path, required=True, help="folder of dev.jsonl")
     parser.add_argument("--data", type=Path, required=True, help="folder of dev.csv")
     parser.add_argument("--output-dir", type=Path, required=True)
@@ -38,7 +35,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
-    study = load_study(options.study, debug=options.debug)
+    study = open_study(options)
     discard(study.results, task_of("generate", options.predictions))
     score(study.settings.metric, options.predictions, options.data, options.output_dir)
 

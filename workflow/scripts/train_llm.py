@@ -20,11 +20,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from yoyak.config.arguments import add_study_arguments, open_study, script_parser
+from yoyak.config.frozen import add_sections, training_science
 from yoyak.config.loading import given, load_config, overridden
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.section import canonical
-from yoyak.config.study import CONDITIONS, Run, Study, load_study, training_science
-from yoyak.data.own_data import check_own_data, own_study, said_of_data
+from yoyak.config.study import CONDITIONS, Run, Study
+from yoyak.data.own_data import check_own_data, example_record, own_study, said_of_data
 from yoyak.data.splits import raw_file
 from yoyak.errors import UserError, is_out_of_memory, run_script
 from yoyak.models.checkpoints import resolve_checkpoint
@@ -40,13 +42,11 @@ log = logging.getLogger("train_llm")
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
+    add_study_arguments(parser, default=None, otherwise="the model's own data")
     parser.add_argument(
         "--experiment", required=True, help="a file of config/models/, without .yaml"
     )
-    parser.add_argument("--study", help="a file of config/studies/; default: the model's own data")
     parser.add_argument(
         "--format", choices=["instruction", "chat"], help="default: the model file's format_type"
     )
@@ -66,9 +66,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--devices", type=int, metavar="N", help="share every batch between N devices of this host"
     )
     parser.add_argument(
-        "--debug", action="store_true", help="50 train rows, 10 dev, 1 epoch, batch 2"
-    )
-    parser.add_argument(
         "--examples", type=Path, help="folder of build_dataset.py, with --study; default: built now"
     )
     parser.add_argument("--output-dir", type=Path, help="default: results/manual/…")
@@ -80,14 +77,16 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
-    own, by_hand = args.study is None, args.examples is None
+    own, by_hand = not (args.study or args.settings), args.examples is None
     if own and not by_hand:
         raise UserError("--examples belong to a study: name it with --study")
     if own:
         study = own_study(args.experiment, load_config(args.experiment, args.debug), args.debug)
     else:
-        study = load_study(args.study, debug=args.debug)
+        study = open_study(args)
     config = effective_config(study, args)
+    if not by_hand:
+        add_sections(config, example_record(args.examples)["settings"])
     run = Run(
         args.experiment,
         args.format or config.dataset.format_type,
@@ -135,7 +134,8 @@ def effective_config(study: Study, args: argparse.Namespace) -> ModelConfig:
     if args.use_lora is False and args.use_qlora is None:
         adapters["use_qlora"] = False
     flags = {"lora": adapters, "execution": {"devices": args.devices}}
-    return overridden(config, given(flags), "the command line")
+    flags = given(flags)
+    return overridden(config, flags, "the command line") if flags else config
 
 
 def build_examples(study: Study, config: ModelConfig, run: Run, output: Path) -> Path:
@@ -187,7 +187,7 @@ def train(
     for file in files:
         if not file.is_file():
             raise UserError(f"{file}: no such file; build the examples first (build_dataset.py)")
-    log.info("%s", said_of_data(study, examples))
+    log.info("%s", said_of_data(examples))
     inputs = [*files, *resolve_checkpoint(config.model).weight_files()]
     science = canonical({**training_science(config), "seed": run.seed})
     key = fingerprint("train", science, inputs)

@@ -65,11 +65,12 @@ Revision = Annotated[
     str, Form(r"^[A-Za-z0-9][A-Za-z0-9_-]*([./][A-Za-z0-9_-]+)*$", "a commit, tag or branch")
 ]
 Label = Annotated[str, Form(r"^[\w.-]{1,50}$", "at most 50 letters, digits, dots, hyphens")]
-ExperimentName = Annotated[
+FileName = Annotated[
     str,
     Form(
-        r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
-        "at most 100 of A-Z a-z 0-9 _ . -, a letter or digit first",
+        r"^\w[\w.\-]{0,99}$",
+        "the name of a file without .yaml: at most 100 letters of any script, digits, `_`, `.` and "
+        "`-`, a letter or digit first",
     ),
 ]
 ModuleName = Annotated[str, Form(r"^[A-Za-z0-9_.]+$", "a module's name")]
@@ -77,3 +78,15 @@ UNIQUE = (
     Field(min_length=1, json_schema_extra={"uniqueItems": True}),
     AfterValidator(_no_value_twice),
 )
+
+
+def name_fault(name: str) -> str | None:
+    """Why a model or a study cannot have this name, which becomes a folder's; None where it can."""
+    odd = re.search(r"[^\w.\-]", name)
+    if not name or not re.match(r"\w", name):
+        return "a name starts with a letter or a digit"
+    if odd:
+        return f"a name may not hold {odd[0]!r}: letters of any script, digits, _ . and - only"
+    if len(name) > 100:
+        return f"a name has at most 100 characters, this one has {len(name)}"
+    return None

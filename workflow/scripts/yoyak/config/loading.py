@@ -1,17 +1,17 @@
 """Model files: YAML with `_base_` inheritance, merged and checked."""
 
 import copy
-import re
+import unicodedata
 from pathlib import Path
 
-import yaml
-
+from yoyak.config.fields import name_fault
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.section import did_you_mean
+from yoyak.config.yaml_reader import load_yaml
 from yoyak.errors import PROJECT_ROOT, UserError, display, one_line
 
-MODELS = PROJECT_ROOT / "config" / "models"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]{0,99}")  # no separator: it becomes a folder's name
+CONFIG = PROJECT_ROOT / "config"
+FOLDERS = {"model": "models", "study": "studies"}
 
 DEBUG_VALUES = {
     "training": {
@@ -24,64 +24,6 @@ DEBUG_VALUES = {
 }
 
 
-class SettingsLoader(yaml.SafeLoader):
-    """Plain YAML, no key twice. Keys are texts, `2e-5` is a number, a date and `1:30` are none."""
-
-    yaml_implicit_resolvers = {
-        first: [pair for pair in pairs if not pair[0].endswith((":int", ":float", ":timestamp"))]
-        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def compose_node(self, parent, index):
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.MarkedYAMLError(
-                problem="no aliases (*name): write the value", problem_mark=mark
-            )
-        return super().compose_node(parent, index)
-
-    def construct_scalar(self, node):
-        return super().construct_scalar(node).encode().decode()  # ValueError: half a surrogate pair
-
-    def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key, _ in node.value:
-            twice = f"key '{key.value}' stands twice" if str(key.value) in seen else None
-            problem = twice if key.tag.endswith(":str") else "a key must be a text, in quotes"
-            if problem:
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-INT = re.compile(r"[-+]?(0|[1-9][0-9]*)$")
-FLOAT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$|[-+]?\.inf$|\.nan$")
-SettingsLoader.add_implicit_resolver("tag:yaml.org,2002:int", INT, list("-+0123456789"))
-SettingsLoader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
-
-
-def load_yaml(path: Path) -> dict:
-    """Read one YAML mapping; UserError with file and line where it is none."""
-    shown = display(path)
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8-sig"), SettingsLoader)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{shown}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
-    except OSError as error:
-        raise UserError(f"{shown}: cannot be read ({error.strerror})") from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1
-        problem = one_line(f"{error.context or ''} {error.problem}")[:200]
-        cure = " (indent with spaces, not tabs)" if "\\t" in problem else ""
-        raise UserError(f"{shown}: not valid YAML: line {line}: {problem}{cure}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{shown}: not valid YAML: {one_line(error)[:200]}") from None
-    if not isinstance(content, dict):
-        found = "nothing" if content is None else f"a {type(content).__name__}"
-        raise UserError(f"{shown}: holds {found}; must be a mapping of keys to values")
-    return content
-
-
 def load_config(experiment: str, debug: bool = False) -> ModelConfig:
     """The effective config of config/models/{experiment}.yaml, its bases merged in.
 
@@ -92,24 +34,35 @@ def load_config(experiment: str, debug: bool = False) -> ModelConfig:
     Raises:
         UserError: unknown experiment, unknown key, bad value, `_base_` circle.
     """
-    path = settings_file("model", MODELS, experiment)
+    path = settings_file("model", experiment)
     config = read_config(_merge_bases(path, ()), path)
     if config.experiment.name is None:
         config.experiment.name = experiment
     return overridden(config, DEBUG_VALUES, path) if debug else config
 
 
-def settings_file(kind: str, folder: Path, name: str) -> Path:
-    """The file {folder}/{name}.yaml; UserError listing those that exist when it is none of them."""
-    path = folder / f"{name}.yaml"
-    if not NAME.fullmatch(name) or not path.is_file():
-        known = sorted(file.stem for file in folder.glob("*.yaml"))
-        shown = one_line(name)[:80]
+def settings_file(kind: str, name: str) -> Path:
+    """A file of config/models or config/studies of the working directory, else of the project.
+
+    Raises UserError for a name that cannot be one, and, listing those that exist, where no file
+    has it.
+    """
+    fault = name_fault(name)
+    if fault:
+        raise UserError(f"{kind} '{one_line(name)[:80]}': {fault}")
+    folders = [root / FOLDERS[kind] for root in (Path.cwd() / "config", CONFIG)]
+    known = {
+        unicodedata.normalize("NFC", file.stem): file
+        for folder in reversed(folders)
+        for file in sorted(folder.glob("*.yaml"))
+    }
+    found = known.get(unicodedata.normalize("NFC", name))
+    if found is None:
         raise UserError(
-            f"{kind} '{shown}': no such file {display(folder)}/{shown}.yaml"
-            f"{did_you_mean(shown, known)} (there are: {', '.join(known)})"
+            f"{kind} '{name}': no such file {display(folders[-1])}/{name}.yaml"
+            f"{did_you_mean(name, list(known))} (there are: {', '.join(sorted(known))})"
         )
-    return path
+    return found
 
 
 def read_config(content: dict, source: Path | str) -> ModelConfig:
@@ -162,13 +115,14 @@ def _merge_bases(path: Path, seen: tuple[Path, ...]) -> dict:
     if not isinstance(base, str):
         raise UserError(f"{display(path)}: `_base_` must be the path of one YAML file")
     shown = one_line(base)[:200]
+    here = path.parent.parent  # config/, of the working directory or of the project
     try:
-        base_path = (path.parent / base).resolve()
-        is_file = base_path.is_file()
+        places = [(root / path.parent.name / base).resolve() for root in (here, CONFIG)]
+        base_path = next((place for place in places if place.is_file()), None)
     except (OSError, ValueError):  # too long, or a NUL byte
         raise UserError(f"{display(path)}: `_base_: {shown}` is no path") from None
-    if not base_path.is_relative_to(PROJECT_ROOT / "config"):
+    if not any(places[0].is_relative_to(root.resolve()) for root in (here, CONFIG)):
         raise UserError(f"{display(path)}: `_base_: {shown}` lies outside config/")
-    if not is_file:
+    if base_path is None:
         raise UserError(f"{display(path)}: `_base_: {shown}` is no file")
     return deep_merge(_merge_bases(base_path, (*seen, path)), content)

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from yoyak.config.fields import (
     UNIQUE,
-    ExperimentName,
+    FileName,
     Form,
     Label,
     ModuleName,
@@ -245,7 +245,7 @@ class TrackingSettings(Section):
 class ExperimentSettings(Section):
     """What a training is called."""
 
-    name: ExperimentName | None = Field(
+    name: FileName | None = Field(
         None,
         description="folder of a training by hand, below `results/manual/`; flags add to its name. "
         "`null` is the name of the model file",

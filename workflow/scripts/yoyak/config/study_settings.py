@@ -4,18 +4,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from yoyak.config.fields import UNIQUE, Form, Number, PathText, Seed, Whole
+from yoyak.config.fields import UNIQUE, FileName, Form, Number, PathText, Seed, Whole
 from yoyak.config.section import Section
 
 ColumnName = Annotated[
     str, Form(r"^[^\x00-\x1f\x7f]{1,200}$", "one line of at most 200 characters")
-]
-FileName = Annotated[
-    str,
-    Form(
-        r"^[A-Za-z0-9][A-Za-z0-9_.]*$",
-        "the name of a file there, without .yaml",
-    ),
 ]
 Tokenizer = Literal["morphemes", "morphemes_no_tags", "characters", "words", "english"]
 Models = Annotated[list[FileName], *UNIQUE]

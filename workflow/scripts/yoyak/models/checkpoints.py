@@ -14,8 +14,12 @@ from yoyak.errors import PROJECT_ROOT, UserError, disk_fault, one_line
 
 log = logging.getLogger(__name__)
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
-SMALL_FILES = ("*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
-INPUTS = ("*.safetensors", *SMALL_FILES)
+SMALL_FILES = (
+    *("*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer.json"),
+    *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json"),
+    *("vocab.txt", "merges.txt", "*.model", "*.jinja", "chat_template.json"),
+)
+INPUTS = ("*.safetensors", *SMALL_FILES)  # what transformers reads; other files do not count
 LONGEST_CONFIG = 10_000_000  # bytes of a config.json; real ones have some thousands
 
 
