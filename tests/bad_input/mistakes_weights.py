@@ -82,9 +82,6 @@ CHECKPOINTS = {
     "config.json without end": weights(
         file("config.json", "[" * 200_000), "config.json", cure="fetch it again"
     ),
-    "config.json of megabytes": weights(
-        file("config.json", " " * 11_000_000 + "{}"), "config.json", cure="fetch it again"
-    ),
     "quantised already": weights(
         config(quantization_config={"quant_method": "gptq"}), "gptq", cure="16-bit checkpoint"
     ),

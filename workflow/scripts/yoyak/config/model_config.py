@@ -294,14 +294,3 @@ class ModelConfig(Section):
     def lora_rank(self) -> int:
         """Of the adapters; 0 where all weights are trained."""
         return self.lora.r if self.lora.use_lora else 0
-
-    def science(self, *sections: str) -> dict[str, dict]:
-        """What decides a result in these sections: all keys but those of NO_SCIENCE."""
-        return {
-            name: {
-                key: value
-                for key, value in getattr(self, name)
-                if f"{name}.{key}" not in NO_SCIENCE
-            }
-            for name in sections
-        }

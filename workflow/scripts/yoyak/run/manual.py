@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from yoyak.config.frozen import chosen
 from yoyak.config.loading import read_config
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import Run
@@ -65,7 +66,7 @@ def refuse_to_replace(output: Path, config: ModelConfig, run: Run, data: dict) -
 
 def _settings(config: ModelConfig, run: dict, data: dict) -> dict:
     """Everything that decides what is learned, by the name that a person knows it under."""
-    sections = config.science("model", "lora", "tokenizer", "dataset", "training")
+    sections = chosen(config, ("model", "lora", "tokenizer", "dataset", "training"))
     keys = {
         f"{name}.{key}": value for name, part in sections.items() for key, value in part.items()
     }
