@@ -10,10 +10,11 @@ from fuzzing import fuzz, json_values, mutated, read_or_refused
 from hypothesis import strategies as st
 
 from yoyak.config import loading
-from yoyak.config.frozen import STEPS, freeze
-from yoyak.config.loading import load_config, load_yaml
+from yoyak.config.frozen import STEPS, freeze, thaw
+from yoyak.config.loading import load_config
 from yoyak.config.section import canonical
 from yoyak.config.study import load_study
+from yoyak.config.yaml_reader import load_yaml
 from yoyak.data.splits import raw_file
 from yoyak.errors import PROJECT_ROOT
 from yoyak.models.checkpoints import resolve_checkpoint
@@ -112,11 +113,11 @@ def test_study_files(folder):
         read = read_or_refused(load_study, "mine")
         if read is None:
             return
-        for step in STEPS:
-            for model in read.models:
-                json.loads(freeze(read, step, model))
+        for step, (_, of_model) in STEPS.items():
+            for model in read.models if of_model else [None]:
+                thaw(freeze(read, step, model))
         for cell in read.trainings()[:20]:
-            assert re.fullmatch(r"runs/[\w.]+/\w+/\w+/\w+/seed[0-9]+", cell.folder)
+            assert re.fullmatch(r"runs/[\w.-]+/default/\w+/\w+/seed[0-9]+", cell.folder)
             assert ".." not in cell.folder.split("/")
         for split in ("train", "dev", "test"):
             if getattr(read.settings.data, split):

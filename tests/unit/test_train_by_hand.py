@@ -43,12 +43,11 @@ def checkpoint(tmp_path_factory) -> Path:
 def place(checkpoint, tmp_path, monkeypatch) -> Path:
     """A working directory without data, in which llama_3.2_3b is that checkpoint."""
     monkeypatch.chdir(tmp_path)
-    models = tmp_path / "models"
-    models.mkdir()
+    models = tmp_path / "config" / "models"
+    models.mkdir(parents=True)
     base = PROJECT_ROOT / "config" / "models" / "llama_3.2_3b.yaml"
     text = f"_base_: {base}\nmodel: {{checkpoint: {checkpoint}, dtype: fp32}}\n"
     (models / "llama_3.2_3b.yaml").write_text(text)
-    monkeypatch.setattr("yoyak.config.loading.MODELS", models)
     return tmp_path
 
 
