@@ -21,7 +21,7 @@ from yoyak.errors import run_script
 from yoyak.evaluation.prediction_files import match_predictions, read_cell, read_predictions
 from yoyak.evaluation.scoring import score_cell, write_scores
 from yoyak.run.provenance import write_run_record
-from yoyak.run.workspace import atomic_directory, discard, task_of
+from yoyak.run.workspace import atomic_directory
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -39,7 +39,6 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     study = load_study(options.study, debug=options.debug)
-    discard(study.results, task_of("generate", options.predictions))
     score(study.settings.metric, options.predictions, options.data, options.output_dir)
 
 
