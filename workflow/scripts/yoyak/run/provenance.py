@@ -101,8 +101,8 @@ def git_state() -> dict:
 
 def hardware() -> dict:
     """Processor, cores and memory; the GPU too where this process has torch loaded."""
-    found = {"cpu": _cpu_model(), "cores": os.cpu_count(), "gpu": None}
-    found["memory_gb"] = round(psutil.virtual_memory().total / 1e9, 1)
+    memory = round(psutil.virtual_memory().total / 1e9, 1)
+    found = {"cpu": _cpu_model(), "cores": os.cpu_count(), "memory_gb": memory, "gpu": None}
     torch = sys.modules.get("torch")  # importing it here would cost a light script a second
     if torch is not None and torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(torch.cuda.current_device())
