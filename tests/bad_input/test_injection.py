@@ -117,28 +117,18 @@ def model_with(changes: dict) -> dict:
 
 def accepted(monkeypatch, tmp_path, kind: str, content: dict, load) -> bool:
     """Whether the real reader takes these settings; a refusal is one clear line."""
-    from yoyak.config import loading, study
-
-    for part in ("base", "models"):
-        target = tmp_path / "config" / part
-        if not target.is_dir():
-            target.parent.mkdir(exist_ok=True)
-            target.symlink_to(ROOT / "config" / part)
-    (tmp_path / "mine").mkdir(exist_ok=True)
+    folder = tmp_path / "config" / kind
+    folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(content, ensure_ascii=False)
-    (tmp_path / "mine" / "hostile.yaml").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(loading if kind == "models" else study, KINDS[kind], tmp_path / "mine")
-    try:
-        load("hostile")
-    except UserError as error:
-        assert str(error).isprintable()
-        return False
-    finally:
-        monkeypatch.undo()
+    (folder / "hostile.yaml").write_text(text, encoding="utf-8")
+    with monkeypatch.context() as there:
+        there.chdir(tmp_path)
+        try:
+            load("hostile")
+        except UserError as error:
+            assert str(error).isprintable()
+            return False
     return True
-
-
-KINDS = {"models": "MODELS", "studies": "STUDIES"}
 
 
 def taken(monkeypatch, tmp_path, kind: str) -> list[tuple]:
@@ -249,10 +239,10 @@ def test_a_whole_study_of_hostile_texts(project):
 
 
 WILDCARDS = (
-    "results/small-debug/runs/{0}/chat/none/seed42/run.json",
-    "results/small-debug/runs/tiny_llama/{0}/none/seed42/run.json",
-    "results/small-debug/runs/tiny_llama/chat/{0}/seed42/run.json",
-    "results/small-debug/runs/tiny_llama/chat/none/seed{0}/run.json",
+    "results/small-debug/runs/{0}/default/chat/fine_tuned/seed42/run.json",
+    "results/small-debug/runs/tiny_llama/default/{0}/fine_tuned/seed42/run.json",
+    "results/small-debug/runs/tiny_llama/default/chat/{0}/seed42/run.json",
+    "results/small-debug/runs/tiny_llama/default/chat/fine_tuned/seed{0}/run.json",
     "results/small-debug/zero_shot/{0}/chat/scores/run.json",
     "results/small-debug/submission/{0}.csv",
     "results/small-debug/{0}/scores/run.json",
@@ -348,7 +338,7 @@ def test_formulas_stay_text_in_every_csv(project, server):
         )  # fmt: skip
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     cell = {"model": "tiny_llama", "format": "chat", "condition": "zero_shot", "seed": None}
-    (folder / "run.json").write_text(json.dumps({"cell": cell}))
+    (folder / "run.json").write_text(json.dumps({"run": cell}))
     done = server.run(
         *("score.py", "--study", "small", "--data", "formulas", "--predictions", "formulas"),
         *("--output-dir", "results/formulas"),

@@ -10,7 +10,7 @@ from fuzzing import fuzz, json_values, mutated, read_or_refused
 from hypothesis import strategies as st
 
 from yoyak.config import loading
-from yoyak.config import study as studies
+from yoyak.config.frozen import STEPS, freeze, thaw
 from yoyak.config.loading import load_config
 from yoyak.config.section import canonical
 from yoyak.config.strict_yaml import load_yaml
@@ -31,8 +31,6 @@ TOKENS = (
     "|\u2028|_base_: |../|causal_lm.yaml|model:|model: |lora:\n  r: |[[|{{|  |\r\n|>-\n|@|`|&|*"
 ).encode().split(b"|")  # fmt: skip
 TOKENS += [b"|", b"|\n  ", "한국어: ".encode(), b"\xff", b"9" * 400]
-STEPS = ("prepare_data", "score", "compare", "plot", "report")
-MODEL_STEPS = ("build_dataset", "train", "generate")
 
 
 @pytest.fixture
@@ -44,9 +42,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "config" / "models" / "tiny_llama.yaml").write_bytes(
         (CONFIG / "models" / "tiny_llama.yaml").read_bytes()
     )
-    monkeypatch.setattr(loading, "MODELS", tmp_path / "config" / "models")
-    monkeypatch.setattr(studies, "STUDIES", tmp_path / "config" / "studies")
-    monkeypatch.setattr(loading, "PROJECT_ROOT", tmp_path)
+    monkeypatch.setattr(loading, "CONFIG", tmp_path / "config")
     monkeypatch.chdir(tmp_path)
     return tmp_path / "config"
 
@@ -118,14 +114,12 @@ def test_study_files(folder):
         read = read_or_refused(load_study, "mine")
         if read is None:
             return
-        for step in STEPS:
-            json.loads(read.science(step))
-        for model in read.models:
-            for step in MODEL_STEPS:
-                json.loads(read.science(step, model))
-        for cell in read.cells()[:20]:
-            assert re.fullmatch(r"runs/[\w.]+/\w+/\w+/seed[0-9]+", cell.run)
-            assert ".." not in cell.run.split("/")
+        for step, (_, of_model) in STEPS.items():
+            for model in read.models if of_model else [None]:
+                thaw(freeze(read, step, model))
+        for cell in read.trainings()[:20]:
+            assert re.fullmatch(r"runs/[\w.-]+/default/\w+/\w+/seed[0-9]+", cell.folder)
+            assert ".." not in cell.folder.split("/")
         for split in ("train", "dev", "test"):
             if getattr(read.settings.data, split):
                 read_or_refused(raw_file, "mine", read.settings.data, split)

@@ -1,7 +1,7 @@
 """plan.py: every cell of a study in one table, and in words where one cannot be planned."""
 
 import pytest
-from plan import count_tokens, in_words, main, plan_cell
+from plan import count_tokens, in_words, main, plan_run
 from tiny_models import write_checkpoint
 
 from yoyak.config.study import load_study
@@ -19,8 +19,8 @@ def test_every_cell_has_a_row(checkpoints, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["plan.py", "--study", "embedded"])
     main()
     shown = capsys.readouterr().out
-    for cell in load_study("embedded").cells():
-        assert cell.run.removeprefix("runs/") in shown
+    for cell in load_study("embedded").trainings():
+        assert cell.folder.removeprefix("runs/") in shown
     assert "all trainings together about" in shown and "cannot" not in shown
 
 
@@ -44,8 +44,8 @@ def test_a_missing_checkpoint_is_said_once(checkpoints, monkeypatch, capsys):
 def test_templates_are_five_examples_a_dialogue(checkpoints):
     study = load_study("embedded")
     config = study.models["tiny_llama"]
-    cells = {cell.augmentation: cell for cell in study.cells() if cell.model == "tiny_llama"}
-    none, templates = (count_tokens(study, cells[name], config) for name in ("none", "templates"))
+    runs = {run.augmentation: run for run in study.trainings() if run.model == "tiny_llama"}
+    none, templates = (count_tokens(study, runs[name], config) for name in ("none", "templates"))
     assert templates[0] == 5 * none[0] and templates[1] == 5 * none[1]
 
 
@@ -55,7 +55,7 @@ def test_too_small_a_card_is_an_error_of_that_cell(checkpoints):
     study = load_study("embedded")
     machine = {"device": "cuda:0", "free_bytes": 10, "supports_bf16": True, "rate": 1e14}
     with pytest.raises(UserError, match="smallest plan needs"):
-        plan_cell(study, study.cells()[0], machine)
+        plan_run(study, study.trainings()[0], machine)
 
 
 def test_durations_in_words():

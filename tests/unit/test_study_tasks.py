@@ -24,7 +24,7 @@ def study(tmp_path, monkeypatch):
 
 
 def predicted(study):
-    return {cell.run: 100.0 for cell in study.cells()}, dict.fromkeys(study.models, 10.0)
+    return {cell.folder: 100.0 for cell in study.trainings()}, dict.fromkeys(study.models, 10.0)
 
 
 def write_record(study, folder, seconds, gpu="NVIDIA H200", devices=None, bench=None):
@@ -76,7 +76,7 @@ def test_one_number_shows_what_runs_when_and_where(study, monkeypatch, capsys):
 def test_generations_follow_their_trainings(study):
     tasks = {task.name: task for task in study_tasks(study, *predicted(study))}
     assert len(tasks) == 20
-    name = "llama_3.2_3b-chat-none-seed42"
+    name = "llama_3.2_3b-chat-fine_tuned-seed42"
     assert tasks[f"generate {name}"].after == (f"train {name}",)
     assert tasks["generate qwen3_4b-chat-zero_shot"].after == ()
     assert busy_seconds(tasks.values()) == 8 * 100 + 12 * 10
@@ -84,16 +84,16 @@ def test_generations_follow_their_trainings(study):
 
 
 def test_measured_times_take_the_place_of_predicted_ones(study):
-    run = study.cells()[0].run
+    run = study.trainings()[0].folder
     write_record(study, run, 40.0, bench=55.0)
-    write_record(study, study.cells()[1].run, 70.0, gpu=None)
-    (study.results / study.cells()[2].run).mkdir(parents=True)
-    (study.results / study.cells()[2].run / "run.json").write_text("{cut")
+    write_record(study, study.trainings()[1].folder, 70.0, gpu=None)
+    (study.results / study.trainings()[2].folder).mkdir(parents=True)
+    (study.results / study.trainings()[2].folder / "run.json").write_text("{cut")
     tasks = {task.name: task for task in study_tasks(study, *predicted(study))}
     measured = {name: task.seconds for name, task in tasks.items() if task.measured}
     assert measured == {
-        "train llama_3.2_3b-instruction-none-seed42": 55.0,
-        "train llama_3.2_3b-instruction-templates-seed42": 70.0,
+        "train llama_3.2_3b-instruction-fine_tuned-seed42": 55.0,
+        "train llama_3.2_3b-instruction-fine_tuned_templates-seed42": 70.0,
     }
     for_card = study_tasks(study, *predicted(study), card="H200")
     assert [task.seconds for task in for_card if task.measured] == [55.0]
@@ -101,13 +101,13 @@ def test_measured_times_take_the_place_of_predicted_ones(study):
 
 
 def test_a_time_measured_on_more_devices_is_scaled(study):
-    cell = study.cells()[0]
-    write_record(study, cell.run, 40.0, devices=4)
+    cell = study.trainings()[0]
+    write_record(study, cell.folder, 40.0, devices=4)
     config = copy.deepcopy(study.models[cell.model])
     config.execution.devices = 2
     study.models[cell.model] = config
     tasks = {task.name: task for task in study_tasks(study, *predicted(study))}
-    task = tasks["train llama_3.2_3b-instruction-none-seed42"]
+    task = tasks["train llama_3.2_3b-instruction-fine_tuned-seed42"]
     assert (task.seconds, task.gpus) == (80.0, 2)
 
 

@@ -49,14 +49,14 @@ def model_shape(model):
 
 def training(wildcards):
     """Needs of a training: as measured before in this study, else as planned."""
-    like = f"{wildcards.model}-*-{wildcards.augmentation}-seed*.tsv"
+    like = f"{wildcards.model}/*/*/{wildcards.condition}/seed*.tsv"
     known = measured(STUDY.results / "benchmarks" / "train", like)
     if known:
         return known
-    times = TEMPLATES if wildcards.augmentation == "templates" else 1
-    examples = STUDY.results / "examples" / wildcards.model / wildcards.format
+    run = run_of(wildcards)
+    times = TEMPLATES if run.augmentation == "templates" else 1
     counts = count_examples(
-        examples / wildcards.augmentation / "statistics.json",
+        STUDY.results / run.examples / "statistics.json",
         [STUDY.results / "data" / "train.csv", *map(Path, raw_files(wildcards)[:1])],
         times,
     )
@@ -71,12 +71,12 @@ def training(wildcards):
 
 def generation(wildcards):
     """Needs of a generation: as measured before for the same model, else a usual time."""
-    known = measured(STUDY.results / "benchmarks" / "generate", f"{wildcards.model}-*.tsv")
+    known = measured(STUDY.results / "benchmarks" / "generate", f"**/{wildcards.model}/**/*.tsv")
     return known or Needs(loading_mb(model_shape(wildcards.model)), GENERATION_SECONDS)
 
 
 def tokenising(wildcards):
-    known = measured(STUDY.results / "benchmarks" / "build_dataset", f"{wildcards.model}-*.tsv")
+    known = measured(STUDY.results / "benchmarks" / "build_dataset", f"{wildcards.model}/*/*.tsv")
     return known or Needs(memory_mb=6000, seconds=1200)
 
 

@@ -1,4 +1,4 @@
-"""Print how every cell of a study would be trained, in what memory and time, before anything runs.
+"""Print how every training of a study would run, in what memory and time, before anything runs.
 
 Examples:
   python workflow/scripts/plan.py --study korean_dialogsum
@@ -17,7 +17,7 @@ import argparse
 
 from yoyak.config.loading import given, overridden
 from yoyak.config.model_config import ModelConfig
-from yoyak.config.study import Cell, Study, load_study
+from yoyak.config.study import Run, Study, load_study
 from yoyak.data.counts import absent_splits, count_rows, count_tokens
 from yoyak.errors import UserError, run_script
 from yoyak.run.cards import SHAPES, card_named, generation_rate, training_rate
@@ -30,7 +30,7 @@ from yoyak.run.study_tasks import study_tasks
 NEW_TOKENS = 60  # of a summary
 START_SECONDS = 60  # of a job: imports, loading, quantising, first kernels; assumed, not measured
 COLUMNS = (
-    *("cell", "steps", "tokens", "device", "base", "budget", "recompute", "fused", "dtype"),
+    *("training", "steps", "tokens", "device", "base", "budget", "recompute", "fused", "dtype"),
     *("memory", "expected", "time"),
 )
 
@@ -82,12 +82,12 @@ def main() -> None:
     else:
         machine = find_machine(args.gpu_memory, args.rate)
     rows, notes, trainings = [], {}, {}
-    for cell in study.cells():
+    for run in study.trainings():
         try:
-            row, trainings[cell.run] = plan_cell(study, cell, machine)
+            row, trainings[run.folder] = plan_run(study, run, machine)
         except UserError as error:
-            row = [cell.run.removeprefix("runs/"), "cannot be planned: see below"]
-            notes[str(error)] = None  # once, however many cells it stops
+            row = [run.folder.removeprefix("runs/"), "cannot be planned: see below"]
+            notes[str(error)] = None  # once, however many trainings it stops
         rows.append(row)
     print_columns([list(COLUMNS), *rows])
     hours = in_words(sum(trainings.values()))
@@ -105,7 +105,7 @@ def main() -> None:
 
 
 def engines_in_words(study: Study) -> str:
-    """By which engine the cells would run; only a start can tell whether it is right."""
+    """By which engine the trainings would run; only a start can tell whether it is right."""
     chosen = {name: config.execution.engine for name, config in study.models.items()}
     words = ", ".join(f"{name} {engine}" for name, engine in chosen.items())
     return (
@@ -150,13 +150,13 @@ def in_place_of(absent: tuple[str, int]) -> str:
     return f"{file} is not there: planned for {rows:,} rows, as in the Korean DialogSum data."
 
 
-def plan_cell(study: Study, cell: Cell, machine: dict) -> tuple[list[str], float]:
+def plan_run(study: Study, run: Run, machine: dict) -> tuple[list[str], float]:
     """A row of the table and the seconds that the training would take."""
-    config = study.models[cell.model]
+    config = study.models[run.model]
     training = config.training
     shape = known_shape(config, machine)
     devices = config.execution.devices
-    examples, tokens, longest = count_tokens(study, cell, config)
+    examples, tokens, longest = count_tokens(study, run, config)
     batch = training.batch_size * training.gradient_accumulation_steps
     steps = training.max_steps or -(-examples // batch) * training.epochs
     batch_tokens = int(tokens / examples * min(batch, examples))
@@ -186,7 +186,7 @@ def plan_cell(study: Study, cell: Cell, machine: dict) -> tuple[list[str], float
             compile=plan.compile,
         )
     seconds = START_SECONDS + seconds / devices
-    return _row(cell, config, plan, steps, steps * batch_tokens, seconds), seconds
+    return _row(run, config, plan, steps, steps * batch_tokens, seconds), seconds
 
 
 def generation_seconds(study: Study, model: str, machine: dict) -> float:
@@ -199,10 +199,10 @@ def generation_seconds(study: Study, model: str, machine: dict) -> float:
     return START_SECONDS + tokens / generation_rate(machine["card"], shape, machine["rate"], cuda)
 
 
-def _row(cell: Cell, config: ModelConfig, plan: Plan, steps: int, tokens: int, seconds: float):
+def _row(run: Run, config: ModelConfig, plan: Plan, steps: int, tokens: int, seconds: float):
     expected = config.resources.expected_gpu_memory_gb
     return [
-        cell.run.removeprefix("runs/"),
+        run.folder.removeprefix("runs/"),
         f"{steps:,}",
         f"{tokens / 1e6:.1f} M",
         plan.device if plan.devices == 1 else f"{plan.devices} × {plan.device.split(':')[0]}",

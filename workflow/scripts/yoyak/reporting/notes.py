@@ -13,7 +13,7 @@ def table_notes(metric: Metric, summary: dict, comparisons: int, flips: int) -> 
 
     Args:
         metric: the study's metric settings.
-        summary: any cell's scores/summary.json; all have the same signatures.
+        summary: any run's scores/summary.json; all have the same signatures.
         comparisons: rows of the table of differences.
         flips: random sign changes of the paired test.
     """

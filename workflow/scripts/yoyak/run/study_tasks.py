@@ -17,7 +17,7 @@ def study_tasks(
     """Every training, the generation that follows each, and the zero-shot generations.
 
     Args:
-        training: predicted seconds by the cell's run, generation: by model. What is in neither is
+        training: predicted seconds by the run's folder, generation: by model. What is in neither is
             left out: it could not be planned.
         card: count only times measured on a GPU whose name holds this text; None: all of them.
     """
@@ -27,16 +27,16 @@ def study_tasks(
             run = f"zero_shot/{model}/{prompt_format}"
             name = f"{model}-{prompt_format}-zero_shot"
             tasks.append(_generation(study, run, name, generation[model], card))
-    for cell in study.cells():
-        if cell.run not in training:
+    for run in study.trainings():
+        if run.folder not in training:
             continue
-        name = f"{cell.model}-{cell.format}-{cell.augmentation}-seed{cell.seed}"
-        gpus = study.models[cell.model].execution.devices
-        seconds = measured_seconds(study.results, cell.run, "train", name, card, gpus)
+        name = run.name
+        gpus = study.models[run.model].execution.devices
+        seconds = measured_seconds(study.results, run.folder, "train", name, card, gpus)
         train = Task(
-            f"train {name}", seconds or training[cell.run], gpus, measured=seconds is not None
+            f"train {name}", seconds or training[run.folder], gpus, measured=seconds is not None
         )
-        after = _generation(study, cell.run, name, generation[cell.model], card, (train.name,))
+        after = _generation(study, run.folder, name, generation[run.model], card, (train.name,))
         tasks += [train, after]
     return tasks
 
