@@ -9,6 +9,7 @@ from workflow_project import environment, wait_for
 from yoyak.config.run_settings import keep_settings
 
 MODEL = "config/models/tiny_llama.yaml"
+RATE = "learning_rate: 8.0e-3"
 FIRST = "logs/small-debug/train/tiny_llama/default/chat/{}/seed42.log"
 TABLE = "results/small-debug/tables/rouge.csv"
 
@@ -34,7 +35,7 @@ def test_an_edit_between_two_jobs_ends_in_the_planned_settings(bare, tmp_path):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     wait_for(lambda: started(project) or run.poll() is not None, 300, "the first training")
-    project.path(MODEL).write_text(before + "\ntraining: {learning_rate: 0.77}\n")
+    project.replace(MODEL, RATE, "learning_rate: 0.77")
     shown = run.communicate(timeout=600)[0]
     assert run.returncode == 0, shown[-3000:]
     assert len(rates(project)) == 1 and 0.77 not in rates(project)
@@ -47,7 +48,7 @@ def test_a_job_of_a_cluster_that_finds_other_settings_ends_in_one_line(finished,
     """Its Snakemake reads the settings again; the variable says what the run was planned with."""
     project = finished.copy(tmp_path / "study")
     name, planned = planned_hash(project)
-    project.replace(MODEL, "_base_:", "training: {learning_rate: 0.5}\n_base_:")
+    project.replace(MODEL, RATE, "learning_rate: 0.5")
     done = subprocess.run(
         project.command("-n"), cwd=project.folder, env={**environment(), name: planned},
         capture_output=True, text=True,

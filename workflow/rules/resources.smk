@@ -15,7 +15,7 @@ from yoyak.run.needs import (
 )
 
 TEMPLATES = 5  # examples that a dialogue becomes under `templates`
-GENERATION_SECONDS = 2700  # where none was measured; finished rows are kept, a retry goes on
+GENERATION_SECONDS = 2700  # where none was measured
 
 
 def gpus(wildcards):

@@ -1,7 +1,7 @@
 """What a job asks a cluster for: host memory and time, measured where such a job has run before.
 
 Everything here is cheap: small files are read, no library of models is imported. A request that
-turns out too small is no loss: trainings and generations resume, and a retry asks for more.
+turns out too small is no loss: a training resumes, a generation is short, a retry asks for more.
 """
 
 import csv

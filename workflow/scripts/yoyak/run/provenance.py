@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+import psutil
+
 from yoyak.config.section import canonical
 from yoyak.errors import PROJECT_ROOT
 from yoyak.run.clock import settle_times
@@ -106,7 +108,8 @@ def git_state() -> dict:
 
 def hardware() -> dict:
     """Processor, cores and memory; the GPU too where this process has torch loaded."""
-    found = {"cpu": _cpu_model(), "cores": os.cpu_count(), "memory_gb": _memory_gb(), "gpu": None}
+    memory = round(psutil.virtual_memory().total / 1e9, 1)
+    found = {"cpu": _cpu_model(), "cores": os.cpu_count(), "memory_gb": memory, "gpu": None}
     torch = sys.modules.get("torch")  # importing it here would cost a light script a second
     if torch is not None and torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(torch.cuda.current_device())
@@ -131,13 +134,6 @@ def _cpu_model() -> str:
         return platform.processor()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
-
-
-def _memory_gb() -> float | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
-    except (ValueError, OSError):
-        return None
 
 
 def _hashed(inputs: list[Path]) -> list[Path]:
