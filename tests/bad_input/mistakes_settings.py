@@ -64,7 +64,7 @@ SETTINGS = {
     "NUL byte": settings(model(MODEL + "\0"), MINE, "not valid YAML", cure="not allowed"),
     "empty file": settings(model(""), MINE, "holds nothing", cure="must be a mapping"),
     "endless nesting": settings(model("a: " + "[" * 20_000), MINE, cure="recursion depth"),
-    "folder for a file": settings(folder_for_a_file, "model 'mine'", cure="there are:"),
+    "folder for a file": settings(folder_for_a_file, MINE, "cannot be read", cure="directory"),
     "circle of bases": settings(circle, "_base_", "other.yaml", cure="in a circle: "),
     "base outside config": settings(
         model("_base_: ../../outside.yaml\n"), MINE, "_base_", cure="outside config/"
@@ -86,11 +86,11 @@ SETTINGS = {
         command=("prepare_data.py", "--study", "mien"),
     ),
     "study that climbs out": settings(
-        study(), "study '../models/mine'", cure="there are:",
+        study(), "study '../models/mine'", cure="a name starts with a letter",
         command=("prepare_data.py", "--study", "../models/mine"),
     ),
     "experiment that climbs out": settings(
-        study(), "model '../base/causal_lm'", cure="there are:",
+        study(), "model '../base/causal_lm'", cure="a name starts with a letter",
         command=("train_llm.py", "--experiment", "../base/causal_lm", "--study", "mine"),
     ),
     "model that is not in the study": settings(
