@@ -61,6 +61,7 @@ def dataset(lengths, per_dialogue=1) -> LLMSummarizationDataset:
     supervised = torch.tensor([int((row["labels"] != -100).sum()) for row in rows])
     made.prompt_lengths = (sizes - supervised).int()
     made.dialogue_index = torch.arange(len(rows)).int() // per_dialogue
+    made.statistics = {}
     return made
 
 
