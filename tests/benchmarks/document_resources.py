@@ -232,10 +232,8 @@ def in_its_own_process(name: str, tiny: bool, timeout: int) -> dict:
             code = subprocess.run(command, timeout=timeout).returncode
         except subprocess.TimeoutExpired:
             return {"failed": f"not done after {timeout} s"}
-        file = Path(folder) / "figures.json"
-        if not file.is_file():
-            return {"failed": f"the process ended with {code}"}
-        return json.loads(file.read_text(encoding="utf-8"))
+        file, failed = Path(folder) / "figures.json", {"failed": f"the process ended with {code}"}
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else failed
 
 
 def one(name: str, tiny: bool, folder: Path) -> None:
@@ -277,7 +275,7 @@ def main() -> None:
     names = [*CASES, "planned"]
     parser.add_argument("cases", nargs="*", help=f"of: {', '.join(names)}; default: all")
     parser.add_argument("--tiny", action="store_true", help="small shapes and two steps")
-    parser.add_argument("--timeout", type=int, default=280, help="seconds of a case")
+    parser.add_argument("--timeout", type=int, default=280, help="seconds")
     parser.add_argument("--output", type=Path, help="also write the figures there, as JSON")
     parser.add_argument("--in", dest="folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
