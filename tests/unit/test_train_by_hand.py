@@ -108,7 +108,7 @@ def test_a_model_file_trains_on_its_own_data_and_nothing_finished_is_lost(
     with pytest.raises(UserError, match=r"data/raw/train.csv is SHA-256 \w+… there.*--overwrite"):
         run(monkeypatch)
     write_data(place)
-    file = place / "models" / "llama_3.2_3b.yaml"
+    file = place / "config/models/llama_3.2_3b.yaml"
     file.write_text(file.read_text() + "training: {learning_rate: 0.001}\n")
     with pytest.raises(UserError) as refused:
         run(monkeypatch)

@@ -156,28 +156,16 @@ def summarize(
     language: str,
 ) -> list[str]:
     """One summary a dialogue, just as generate.py would write it."""
-    from yoyak.data.control_tokens import decode_summaries
     from yoyak.data.encoding import build_prompts
-    from yoyak.data.prompts import stop_token_ids
-    from yoyak.evaluation.decoding import DecodingSettings
-    from yoyak.evaluation.generation import generate
     from yoyak.evaluation.loading import load_model, plan_loading
+    from yoyak.evaluation.summaries import write_summaries
 
     model, tokenizer = load_model(config, plan_loading(config, device), adapter)
     prompts, shortened = build_prompts(rows, tokenizer, config, prompt_format, language)
     for row, short in zip(rows, shortened, strict=True):
         if short:
             print(f"note: {row.fname}: shortened to fit tokenizer.encoder_max_len", file=sys.stderr)
-    results = generate(
-        model,
-        prompts,
-        stop_token_ids=stop_token_ids(tokenizer, prompt_format),
-        decoding=DecodingSettings.from_config(config),
-        batch=config.execution.generation_batch,
-        engine=config.execution.engine,
-    )
-    texts = decode_summaries(tokenizer, [row.tokens for row in results])
-    return [text.strip() for text in texts]
+    return write_summaries(model, tokenizer, prompts, config, prompt_format)
 
 
 def as_csv(rows: list[Dialogue], summaries: list[str]) -> str:

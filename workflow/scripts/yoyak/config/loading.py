@@ -84,6 +84,22 @@ def overridden(config: ModelConfig, overrides: dict, source: Path | str) -> Mode
     return read_config(deep_merge(config.model_dump(), overrides), source)
 
 
+def chosen_adapters(
+    config: ModelConfig,
+    use_lora: bool | None = None,
+    use_qlora: bool | None = None,
+    source: str = "the arguments",
+) -> ModelConfig:
+    """The config with what was said beside it; without adapters no 4-bit weights either.
+
+    use_lora, use_qlora: None leaves it to the config. source: as `read_config` has it.
+    """
+    if use_lora is False and use_qlora is None:
+        use_qlora = False
+    flags = given({"lora": {"use_lora": use_lora, "use_qlora": use_qlora}})
+    return overridden(config, flags, source) if flags else config
+
+
 def given(flags: dict) -> dict:
     """The flags of a command that were given: the others, which are None, leave it to the file."""
     sections = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from yoyak.config.loading import given, overridden
+from yoyak.config.loading import chosen_adapters, overridden
 from yoyak.config.model_config import LoraSettings, ModelConfig
 from yoyak.errors import UserError, one_line
 from yoyak.models.architecture import Decoder, check_targets, find_decoder, find_targets
@@ -20,7 +20,7 @@ from yoyak.models.end_tokens import named_end_ids
 from yoyak.models.gguf import plain_checkpoint
 from yoyak.models.nf4 import check_shapes, keep_cpu_weights_unpacked, nf4_config, plain_weights
 from yoyak.models.saving import adapted_modules, saved_tokenizer, with_adapter
-from yoyak.run.devices import visible_device
+from yoyak.run.devices import refuse_to_share, visible_device
 from yoyak.run.execution import plan_training
 
 log = logging.getLogger(__name__)
@@ -264,16 +264,6 @@ class LoadedAs:
     dtype: torch.dtype
 
 
-def chosen_adapters(
-    config: ModelConfig, use_lora: bool | None = None, use_qlora: bool | None = None
-) -> ModelConfig:
-    """The config with what was said beside it; without adapters no 4-bit weights either."""
-    if use_lora is False and use_qlora is None:
-        use_qlora = False
-    flags = given({"lora": {"use_lora": use_lora, "use_qlora": use_qlora}})
-    return overridden(config, flags, "the arguments") if flags else config
-
-
 def load_lora_model_and_tokenizer(
     config: ModelConfig,
     use_lora: bool | None = None,
@@ -295,6 +285,7 @@ def load_lora_model_and_tokenizer(
 
     Raises UserError when the checkpoint cannot be had or does not fit.
     """
+    refuse_to_share(config.execution)
     config = chosen_adapters(config, use_lora, use_qlora)
     device = visible_device(device or config.execution.device)
     loader = LoRALoader(config, logger, device=device)

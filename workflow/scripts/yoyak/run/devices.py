@@ -12,6 +12,7 @@ from typing import IO
 
 import pynvml
 
+from yoyak.config.model_config import ExecutionSettings
 from yoyak.errors import UserError
 
 DEVICES = Path("/dev")
@@ -111,6 +112,16 @@ def visible_device(wanted: str) -> str:
     device = max(names, key=lambda name: torch.cuda.mem_get_info(name)[0])
     torch.cuda.set_device(device)
     return device
+
+
+def refuse_to_share(execution: ExecutionSettings) -> None:
+    """Raise UserError where settings for several processes are handed to a single one."""
+    if execution.devices > 1:
+        raise UserError(
+            f"execution.devices: {execution.devices} processes would share the training, and a "
+            "program that calls the library is one; set execution.devices: 1, or train with "
+            f"train_llm.py --devices {execution.devices}"
+        )
 
 
 def count_gpus() -> int:

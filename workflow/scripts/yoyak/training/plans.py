@@ -107,8 +107,13 @@ def replan(plan: Plan, config: ModelConfig, shape, train_set, engine: Engine) ->
 
 
 def room(model) -> int:
-    """Memory that a loaded model may fill: what is free now and what its weights already take."""
-    if model.device.type != "cuda":
+    """Memory that a loaded model may fill: what is free now and what its weights already take.
+
+    Free is, too, what torch keeps for later of what loading took in passing.
+    """
+    device = model.device
+    if device.type != "cuda":
         return 0
     weights = sum(part.numel() * part.element_size() for part in model.parameters())
-    return torch.cuda.mem_get_info(model.device)[0] + weights
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept + weights
