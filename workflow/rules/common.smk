@@ -12,7 +12,6 @@ sys.path.append(str(PROJECT / "workflow" / "scripts"))
 
 from yoyak.data.splits import raw_file
 from yoyak.models.checkpoints import resolve_checkpoint
-from yoyak.run.clock import check_clock
 from yoyak.run.code_digest import step_digest
 from yoyak.config.study import load_study
 from yoyak.config.study_settings import RunSettings
@@ -42,7 +41,6 @@ def open_study(config):
     try:
         chosen = RunSettings.checked(config, PROJECT / "config" / "config.yaml")
         study = load_study(chosen.study, debug=chosen.debug)
-        check_clock([study.results, PROJECT / "workflow"])
         for before, target in zip(sys.argv, sys.argv[1:]):
             if not before.startswith("--"):  # else it is the value of an option
                 check_target(study, target)
