@@ -3,14 +3,12 @@
 Examples:
   python workflow/scripts/plan.py --study korean_dialogsum
   python workflow/scripts/plan.py --study korean_dialogsum --gpu_memory 23.5 --rate 140
-  python workflow/scripts/plan.py --study korean_dialogsum --device H200 --gpus 1 4 16 \\
-      --price-per-hour 3.5
+  python workflow/scripts/plan.py --study korean_dialogsum --device H200
 
 Nothing is loaded but each checkpoint's config.json. Token counts come from examples that are
 already built, else from the data and its usual lengths. On a machine with a GPU the free memory
 and the rate of a large product are measured; `--device` plans for a card whose figures are known,
-`--gpu_memory` for any other. `--gpus` schedules all trainings and generations of the study on so
-many devices, by times measured in its results where there are some.
+`--gpu_memory` for any other.
 """
 
 import argparse
@@ -18,16 +16,13 @@ import argparse
 from yoyak.config.loading import given, overridden
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import Cell, Study, load_study
-from yoyak.data.counts import absent_splits, count_rows, count_tokens
+from yoyak.data.counts import absent_splits, count_tokens
 from yoyak.errors import UserError, run_script
-from yoyak.run.cards import SHAPES, card_named, generation_rate, training_rate
+from yoyak.run.cards import SHAPES, card_named, training_rate
 from yoyak.run.execution import Plan, plan_training
 from yoyak.run.machine import find_machine, known_machine
 from yoyak.run.memory import ModelShape, expected_seconds
-from yoyak.run.schedule import Task, busy_seconds, list_schedule, lower_bound, makespan
-from yoyak.run.study_tasks import study_tasks
 
-NEW_TOKENS = 60  # of a summary
 START_SECONDS = 60  # of a job: imports, loading, quantising, first kernels; assumed, not measured
 COLUMNS = (
     *("cell", "steps", "tokens", "device", "base", "budget", "recompute", "fused", "dtype"),
@@ -51,23 +46,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--device", help="plan for an empty card of this name, whose figures are known: H200"
     )
     parser.add_argument(
-        "--gpus", type=int, nargs="+", metavar="N", help="schedule the study on N devices"
-    )
-    parser.add_argument(
         "--devices", type=int, metavar="N", help="devices of one training, as execution.devices"
-    )
-    parser.add_argument(
-        "--price-per-hour", type=float, metavar="P", help="of one device, for the cost"
     )
     args = parser.parse_args(arguments)
     if args.device and (args.gpu_memory is not None or args.rate is not None):
         parser.error("--device names a known card; --gpu_memory and --rate describe another one")
-    if any(number < 1 or number > 10_000 for number in args.gpus or ()):
-        parser.error("--gpus: must be whole numbers from 1 to 10,000")
-    if args.price_per_hour is not None and not 0 <= args.price_per_hour < float("inf"):
-        parser.error("--price-per-hour: must be 0 or more")
-    if args.price_per_hour is not None and not args.gpus:
-        parser.error("--price-per-hour: needs --gpus N, the number of devices")
     return args
 
 
@@ -96,12 +79,6 @@ def main() -> None:
     print(f"{engines_in_words(study)}.")
     for note in [*notes, *map(in_place_of, absent_splits(study).items())]:
         print(note)
-    if args.gpus and trainings:
-        another = args.device or args.gpu_memory is not None or args.rate is not None
-        card = (args.device.upper() if args.device else "another card") if another else None
-        generations = {name: generation_seconds(study, name, machine) for name in study.models}
-        tasks = study_tasks(study, trainings, generations, card)
-        print_schedule(tasks, args.gpus, args.price_per_hour)
 
 
 def engines_in_words(study: Study) -> str:
@@ -112,37 +89,6 @@ def engines_in_words(study: Study) -> str:
         f"Planned for the packed engine where execution.engine allows it ({words}); a start that "
         "finds it different from transformers' own forward runs plain, slower and in more memory"
     )
-
-
-def print_schedule(tasks: list[Task], numbers: list[int], price: float | None) -> None:
-    """What N devices take for all tasks; for a single N, also what runs when and where."""
-    measured = sum(task.measured for task in tasks)
-    print(
-        f"\n{len(tasks)} trainings and generations, {measured} of them measured in this study, "
-        f"{len(tasks) - measured} predicted (with {START_SECONDS} s to start each, assumed)."
-    )
-    if len(numbers) == 1:
-        for slot in list_schedule(tasks, numbers[0]):
-            where = ",".join(map(str, slot.devices))
-            basis = "measured" if slot.task.measured else "predicted"
-            print(
-                f"  {in_words(slot.start):>8} – {in_words(slot.end):<8}  device {where:<5}  "
-                f"{slot.task.name} ({basis})"
-            )
-    head = ["GPUs", "makespan", "not below", "GPU-hours busy", "GPU-hours held"]
-    table = [head + (["cost"] if price is not None else [])]
-    for number in numbers:
-        span = makespan(list_schedule(tasks, number))
-        held = number * span / 3600
-        row = [
-            str(number), in_words(span), in_words(lower_bound(tasks, number)),
-            f"{busy_seconds(tasks) / 3600:.1f}", f"{held:.1f}",
-        ]  # fmt: skip
-        table.append(row + ([f"{held * price:.2f}"] if price is not None else []))
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    for row in table:
-        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
-    print("Planned, not measured: scoring and the queue come on top. Held: all devices to the end.")
 
 
 def in_place_of(absent: tuple[str, int]) -> str:
@@ -187,16 +133,6 @@ def plan_cell(study: Study, cell: Cell, machine: dict) -> tuple[list[str], float
         )
     seconds = START_SECONDS + seconds / devices
     return _row(cell, config, plan, steps, steps * batch_tokens, seconds), seconds
-
-
-def generation_seconds(study: Study, model: str, machine: dict) -> float:
-    """Seconds of one generation: every dialogue of dev and test, each summary of usual length."""
-    config = study.models[model]
-    splits = [split for split in ("dev", "test") if getattr(study.settings.data, split)]
-    tokens = sum(count_rows(study, split) for split in splits) * NEW_TOKENS
-    cuda = machine["device"] != "cpu"
-    shape = known_shape(config, machine)
-    return START_SECONDS + tokens / generation_rate(machine["card"], shape, machine["rate"], cuda)
 
 
 def _row(cell: Cell, config: ModelConfig, plan: Plan, steps: int, tokens: int, seconds: float):

@@ -26,15 +26,13 @@ class Card:
     """A kind of GPU.
 
     free_gib: memory of an empty card. rate: operations a second of a large bf16 product.
-    training: useful tokens a second with all memory free, by shape. generation: new tokens a
-    second, prompts included, of rows that stop by themselves, kernels compiled, by shape.
+    training: useful tokens a second with all memory free, by shape.
     """
 
     name: str
     free_gib: float
     rate: float
     training: dict[ModelShape, float] = field(default_factory=dict)
-    generation: dict[ModelShape, float] = field(default_factory=dict)
 
 
 CARDS = {
@@ -43,13 +41,8 @@ CARDS = {
         free_gib=139,
         rate=790e12,
         training={LLAMA_3B: 39_506, QWEN_4B: 28_618},
-        generation={LLAMA_3B: 10_650},
     ),
 }
-# A new token of a 3B model on an H200, to estimate other shapes and cards: time grows with the
-# weights and falls with the product rate. Rough: see `generation_rate`.
-REFERENCE = (LLAMA_3B, CARDS["H200"])
-CPU_SHARE = 0.02  # of the product rate that one-token steps of tiny models reach on a CPU
 
 
 def card_named(name: str) -> Card:
@@ -65,19 +58,3 @@ def card_named(name: str) -> Card:
 def training_rate(card: Card | None, shape: ModelShape) -> float | None:
     """Tokens a second measured on that card with that shape; None where it was not."""
     return card.training.get(shape) if card else None
-
-
-def generation_rate(card: Card | None, shape: ModelShape, rate: float, cuda: bool) -> float:
-    """New tokens a second: measured on that card with that shape, else estimated from weights.
-
-    Args:
-        rate: operations a second of a large product on the device.
-    """
-    if card and shape in card.generation:
-        return card.generation[shape]
-    weights = shape.linear_parameters + shape.embedding_parameters
-    if not cuda:
-        return CPU_SHARE * rate / (2 * weights)
-    known, on = REFERENCE
-    size = known.linear_parameters + known.embedding_parameters
-    return on.generation[known] * size / weights * rate / on.rate
