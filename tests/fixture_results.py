@@ -131,7 +131,7 @@ def write_cell(cell: ResultCell, dialogues: list[Dialogue], number: int) -> None
     if trained:
         (cell.folder / "final_model").mkdir()
         _write_training_log(cell.folder / "training_log.csv", generator)
-        losses = {"train_loss": 1.2, "best_eval_loss": 1.4, "best_step": STEPS}
+        losses = {"train_loss": 1.2, "best_eval_loss": 1.4, "best_step": STEPS, "loss_fall": 0.8}
         counts = {"steps": STEPS, "supervised_tokens": 40_000 + number, "examples": 900}
         extras = {**losses, **counts, "resumed_from_step": None, "plan": {}, "seed": cell.seed}
         _write_json(cell.folder / "run.json", _record("train", cell.label, **extras))

@@ -19,21 +19,26 @@ from yoyak.data.dialogues import Dialogue, read_dialogues
 from yoyak.errors import UserError, display, run_script
 from yoyak.evaluation.comparison import FLIPS, CellKey, difference_rows, seed_rows
 from yoyak.evaluation.context import context_rows
+from yoyak.evaluation.diagnostics import unchanged_rate
+from yoyak.evaluation.prediction_files import read_predictions
 from yoyak.evaluation.scoring import read_scores
 from yoyak.reporting.cells import (
+    ZERO_SHOT,
     ResultCell,
+    loss_fall,
     quoted_rows,
     resource_rows,
     result_cells,
     rouge_rows,
     training_cost,
+    warned_trainings,
 )
 from yoyak.reporting.notes import table_notes
 from yoyak.reporting.tables import write_table
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
 
-READ = ("dialogues.csv", "summary.json")
+READ = ("scores/dialogues.csv", "scores/summary.json", "predictions/dev.jsonl")
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -62,7 +67,9 @@ def compare(study: Study, results: Path, output: Path) -> None:
     cells = result_cells(study, results)
     summaries, scores = read_cells(cells, dialogues, metric)
     tables = build_tables(study, cells, dialogues, summaries, scores)
-    notes = table_notes(metric, summaries[0], len(tables["differences"]), FLIPS)
+    notes = table_notes(
+        metric, summaries[0], len(tables["differences"]), FLIPS, warned_trainings(cells)
+    )
     with atomic_directory(output) as folder:
         for name, rows in tables.items():
             write_table(folder, name, rows, notes[name])
@@ -70,7 +77,7 @@ def compare(study: Study, results: Path, output: Path) -> None:
             folder / "run.json",
             step="compare",
             settings={"metric": metric.model_dump()},
-            inputs=[dev, *(cell.folder / "scores" / name for cell in cells for name in READ)],
+            inputs=[dev, *(cell.folder / name for cell in cells for name in READ)],
             seed=metric.seed,
             notes=notes,
             wall_seconds=round(time.perf_counter() - started, 2),
@@ -129,7 +136,9 @@ def build_tables(
         rows, of_groups = rouge_rows(cell, summary, costs[CellKey(**cell.label)])
         tables["rouge"] += rows
         tables["groups"] += of_groups
-        tables["diagnostics"].append({**cell.label, **summary["diagnostics"]})
+        tables["diagnostics"].append(
+            {**cell.label, **summary["diagnostics"], **effect(cell, cells)}
+        )
         expected = study.model(cell.model).resources.expected_gpu_memory_gb
         tables["resources"] += resource_rows(cell, expected)
     for name, by_group in (("differences", False), ("group_differences", True)):
@@ -142,6 +151,21 @@ def build_tables(
     if len(study.seeds) > 1:
         tables["seeds"] = seed_rows(scores, metric)
     return tables
+
+
+def effect(cell: ResultCell, cells: list[ResultCell]) -> dict:
+    """Whether the training did anything: predictions that stayed as they were, fall of the loss."""
+    if cell.condition == ZERO_SHOT:
+        return {}
+    start = next(
+        other
+        for other in cells
+        if (other.model, other.format, other.condition) == (cell.model, cell.format, ZERO_SHOT)
+    )
+    after, before = (
+        read_predictions(each.folder / "predictions" / "dev.jsonl") for each in (cell, start)
+    )
+    return {"unchanged_rate": unchanged_rate(after, before), "loss_fall": loss_fall(cell)}
 
 
 if __name__ == "__main__":

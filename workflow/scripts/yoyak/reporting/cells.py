@@ -82,6 +82,26 @@ def training_cost(cell: ResultCell) -> dict:
     return numbers(read_json(path, cure), ("steps", "supervised_tokens"), path, cure)
 
 
+def loss_fall(cell: ResultCell) -> float | None:
+    """By which share the loss of the cell's training fell; None for zero-shot or where unknown."""
+    if cell.condition == ZERO_SHOT:
+        return None
+    path, cure = cell.folder / "run.json", "train this cell first"
+    return numbers(read_json(path, cure), ("loss_fall",), path, cure)["loss_fall"]
+
+
+def warned_trainings(cells: Sequence[ResultCell]) -> dict[str, int]:
+    """What trainings were warned of when they began, and how many of them."""
+    found: dict[str, int] = {}
+    for cell in cells:
+        if cell.condition != ZERO_SHOT:
+            record = read_json(cell.folder / "run.json", "train this cell first")
+            warnings = record.get("warnings")
+            for text in warnings if isinstance(warnings, list) else ():
+                found[str(text)] = found.get(str(text), 0) + 1
+    return found
+
+
 def rouge_rows(cell: ResultCell, summary: dict, cost: dict) -> tuple[list[dict], list[dict]]:
     """The cell's rows of rouge.csv and of groups.csv, from its scores/summary.json."""
     rows, of_groups = [], []
