@@ -40,8 +40,10 @@ def test_every_table_has_its_columns_and_rows(results):
         assert (results / "tables" / f"{name}.md").read_text(encoding="utf-8").startswith("# ")
 
 
-def test_what_trainings_were_warned_of_stands_below_the_first_table(results, tmp_path):
-    study, copied = fixture_study(), shutil.copytree(results, tmp_path / "copied")
+def test_what_trainings_were_warned_of_stands_below_the_first_table(
+    results, scored_study, tmp_path
+):
+    study, copied = scored_study, shutil.copytree(results, tmp_path / "copied")
     for model in study.models:
         file = copied / f"runs/{model}/chat/none/seed42/run.json"
         record = json.loads(file.read_text(encoding="utf-8"))

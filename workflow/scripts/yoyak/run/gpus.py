@@ -59,8 +59,7 @@ GPUS = {
         name not in WITHOUT_BF16,
     )
     for name, (memory, rate) in SHEET.items()
-}
-GPUS["H200"] = Device("H200", "cuda:0", 139 * GIB, 790e12, BENCHMARKS)
+} | {"H200": Device("H200", "cuda:0", 139 * GIB, 790e12, BENCHMARKS)}
 
 
 def gpu_named(name: str) -> Device:
