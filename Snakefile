@@ -1,11 +1,9 @@
 # Yoyak: how much does QLoRA fine-tuning help a language model summarise dialogues?
 #
-#   snakemake --cores 1 --resources gpu=1                          the embedded study
-#   snakemake --cores 1 --resources gpu=1 --config study=NAME      config/studies/NAME.yaml
+#   snakemake --cores all --resources gpu=1                          the embedded study
+#   snakemake --cores all --resources gpu=1 --config study=NAME      config/studies/NAME.yaml
 #
 # Everything that a study makes lies under results/{study}/.
-
-import os
 
 from snakemake.utils import min_version
 
@@ -15,10 +13,14 @@ min_version("9.19")
 include: "workflow/rules/common.smk"
 
 
-configfile: os.path.join(workflow.basedir, "config", "config.yaml")
+configfile: str(PROJECT / "config" / "config.yaml")
 
 
-STUDY = open_study(config)
+STUDY, SETTINGS_HASH = open_study(config)
+
+
+envvars:
+    SETTINGS_HASH,
 
 
 pathvars:
@@ -30,15 +32,21 @@ wildcard_constraints:
     model=one_of(STUDY.models),
     format=one_of(STUDY.formats),
     augmentation=one_of(STUDY.augmentations),
+    condition=one_of(STUDY.trained_conditions),
+    variant="default",
     seed=one_of(STUDY.seeds),
+
+
+include: "workflow/rules/inputs.smk"
+include: "workflow/rules/labels.smk"
 
 
 rule all:
     default_target: True
     input:
         "<results>/report.html",
-        submission_files(STUDY),
-        in_every_training(STUDY, "README.md"),
+        submission_files(),
+        in_every_training("README.md"),
 
 
 # On a cluster these run where Snakemake runs: they take seconds and need no GPU.
@@ -66,7 +74,3 @@ onstart:
 
 onsuccess:
     print(f"Done: {STUDY.results}. Its report.html opens in any browser, without a network.")
-
-
-onerror:
-    print(closing_words(STUDY, log))

@@ -16,7 +16,6 @@ from safetensors.numpy import save_file
 from yoyak.config.model_config import TokenizerSettings
 from yoyak.config.study import Study
 from yoyak.config.study_settings import Report
-from yoyak.reporting.cells import result_cells
 
 EXAMPLES = 120  # of one dialogue each
 HOSTILE = "</script><img src=x onerror=\"document.title='hacked'\"><script>document.title='hacked'"
@@ -40,12 +39,12 @@ def build_report_results(folder: Path, study: Study | None = None, **options) ->
             for augmentation in study.augmentations:
                 place = results / "examples" / model / form / augmentation
                 write_examples(place, study.models[model].tokenizer, augmentation, generator)
-    for cell in result_cells(study, results):
-        make_hostile(cell.folder / "predictions" / "dev.jsonl")
-        if cell.condition != "zero_shot":
-            record = json.loads((cell.folder / "run.json").read_text(encoding="utf-8"))
-            record["settings"] = study.models[cell.model].model_dump()
-            (cell.folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    for run in study.runs():
+        make_hostile(results / run.folder / "predictions" / "dev.jsonl")
+        if run.trained:
+            record = json.loads((results / run.folder / "run.json").read_text(encoding="utf-8"))
+            record["settings"] = study.models[run.model].model_dump()
+            (results / run.folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
     return study, results
 
 

@@ -29,10 +29,9 @@ import submission
 from fixture_dialogues import DIALOGUES
 
 from yoyak.config.loading import load_config
-from yoyak.config.study import Study
+from yoyak.config.study import Run, Study
 from yoyak.config.study_settings import StudySettings
 from yoyak.data.dialogues import Dialogue, to_csv
-from yoyak.reporting.cells import ResultCell, result_cells
 
 LOG_COLUMNS = ("step", "epoch", "loss", "eval_loss", "learning_rate", "grad_norm")
 LOG_COLUMNS += ("tokens_per_second", "supervised_tokens")
@@ -90,13 +89,12 @@ def build_results(
     folder = Path(folder)
     dialogues = fixture_dialogues(rows, references)
     write_data(folder / "data", dialogues)
-    for number, cell in enumerate(result_cells(study, folder)):
-        write_cell(cell, dialogues, number)
-        predictions = cell.folder / "predictions"
-        score.score(study.settings.metric, predictions, folder / "data", cell.folder / "scores")
-        name = "-".join((cell.model, cell.format, cell.condition))
-        name += "" if cell.seed is None else f"-seed{cell.seed}"
-        output = folder / "submission" / f"{name}.csv"
+    for number, run in enumerate(study.runs()):
+        place = folder / run.folder
+        write_run(run, place, dialogues, number)
+        predictions = place / "predictions"
+        score.score(study.settings.metric, predictions, folder / "data", place / "scores")
+        output = folder / "submission" / f"{run.name}.csv"
         submission.main(["--predictions", str(predictions), "--output", str(output)])
     compare.compare(study, folder, folder / "tables")
     return folder
@@ -115,26 +113,27 @@ def write_data(folder: Path, dialogues: list[Dialogue]) -> None:
     _write_json(folder / "run.json", _record("prepare_data", None, seed=42))
 
 
-def write_cell(cell: ResultCell, dialogues: list[Dialogue], number: int) -> None:
-    """Predictions of one cell and, if it was trained, its log and run.json."""
-    generator = random.Random(f"{cell.label}")
-    trained = cell.condition != "zero_shot"
-    kept = 0.6 + 0.03 * (number % 4) if trained else 0.0
+def write_run(run: Run, place: Path, dialogues: list[Dialogue], number: int) -> None:
+    """Predictions of one run and, if it was trained, its log and run.json."""
+    generator = random.Random(f"{run.record()}")
+    kept = 0.6 + 0.03 * (number % 4) if run.trained else 0.0
     for split in ("dev", "test"):
         rows = [_prediction(row, split, generator, kept) for row in dialogues]
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        (cell.folder / "predictions").mkdir(parents=True, exist_ok=True)
-        (cell.folder / "predictions" / f"{split}.jsonl").write_text(text, encoding="utf-8")
-    generated = _record("generate", cell.label, new_tokens=40 * len(dialogues), rows=len(dialogues))
+        (place / "predictions").mkdir(parents=True, exist_ok=True)
+        (place / "predictions" / f"{split}.jsonl").write_text(text, encoding="utf-8")
+    generated = _record(
+        "generate", run.record(), new_tokens=40 * len(dialogues), rows=len(dialogues)
+    )
     generated["decoding"] = {"num_beams": 1, "do_sample": False, "max_new_tokens": 200}
-    _write_json(cell.folder / "predictions" / "run.json", generated)
-    if trained:
-        (cell.folder / "final_model").mkdir()
-        _write_training_log(cell.folder / "training_log.csv", generator)
+    _write_json(place / "predictions" / "run.json", generated)
+    if run.trained:
+        (place / "final_model").mkdir()
+        _write_training_log(place / "training_log.csv", generator)
         losses = {"train_loss": 1.2, "best_eval_loss": 1.4, "best_step": STEPS, "loss_fall": 0.8}
         counts = {"steps": STEPS, "supervised_tokens": 40_000 + number, "examples": 900}
-        extras = {**losses, **counts, "resumed_from_step": None, "plan": {}, "seed": cell.seed}
-        _write_json(cell.folder / "run.json", _record("train", cell.label, **extras))
+        extras = {**losses, **counts, "resumed_from_step": None, "plan": {}, "seed": run.seed}
+        _write_json(place / "run.json", _record("train", run.record(), **extras))
 
 
 def _prediction(row: Dialogue, split: str, generator: random.Random, kept: float) -> dict:
@@ -184,7 +183,7 @@ def _record(step: str, cell: dict | None, **extras) -> dict:
         "wall_seconds": 12.5,
         "tokens_per_second": 5123.4,
         "peak_memory_gb": 0.61,
-        **({"cell": cell} if cell else {}),
+        **({"run": cell} if cell else {}),
         **extras,
     }
 

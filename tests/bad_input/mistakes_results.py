@@ -17,7 +17,7 @@ def predictions(change, *words, cure):
         text = "".join(json.dumps(line) + "\n" for line in lines)
         place.write("data/predictions/dev.jsonl", text)
         cell = {"model": "mine", "format": "chat", "condition": "zero_shot", "seed": None}
-        place.write("data/predictions/run.json", json.dumps({"cell": cell}))
+        place.write("data/predictions/run.json", json.dumps({"run": cell}))
         change(place, text)
 
     return Mistake(make, SCORE, words, cure)
@@ -61,9 +61,9 @@ RESULTS = {
         *("data/predictions/run.json", "no such file"),
         cure=AGAIN,
     ),
-    "record that is a list": predictions(record("[]"), "run.json", "under 'cell'", cure=AGAIN),
+    "record that is a list": predictions(record("[]"), "run.json", "under 'run'", cure=AGAIN),
     "record with a wrong cell": predictions(
-        record('{"cell": {"model": 1, "format": 2, "condition": 3, "seed": "x"}}'), "'cell'",
+        record('{"run": {"model": 1, "format": 2, "condition": 3, "seed": "x"}}'), "'run'",
         cure=AGAIN,
     ),
     "examples that are not there": Mistake(

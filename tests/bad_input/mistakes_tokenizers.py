@@ -39,7 +39,7 @@ def adapter(change):
     return make
 
 
-ADAPTED = (*GENERATE, "--adapter", "adapter", "--condition", "none")
+ADAPTED = (*GENERATE, "--adapter", "adapter", "--condition", "fine_tuned")
 
 TOKENIZERS = {
     "tokenizer.json cut short": heavy(
@@ -107,7 +107,7 @@ TOKENIZERS = {
         cure="connect once to download it",
     ),
     "adapter that is not there": Mistake(
-        study(), ADAPTED, ("adapter: no such folder",), "train this cell first"
+        study(), ADAPTED, ("adapter: no such folder",), "train this model first"
     ),
     "adapter of pickles": heavy(
         adapter(lambda place: place.path("adapter/adapter_model.safetensors").rename(

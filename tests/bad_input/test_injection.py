@@ -249,10 +249,10 @@ def test_a_whole_study_of_hostile_texts(project):
 
 
 WILDCARDS = (
-    "results/small-debug/runs/{0}/chat/none/seed42/run.json",
-    "results/small-debug/runs/tiny_llama/{0}/none/seed42/run.json",
-    "results/small-debug/runs/tiny_llama/chat/{0}/seed42/run.json",
-    "results/small-debug/runs/tiny_llama/chat/none/seed{0}/run.json",
+    "results/small-debug/runs/{0}/default/chat/fine_tuned/seed42/run.json",
+    "results/small-debug/runs/tiny_llama/default/{0}/fine_tuned/seed42/run.json",
+    "results/small-debug/runs/tiny_llama/default/chat/{0}/seed42/run.json",
+    "results/small-debug/runs/tiny_llama/default/chat/fine_tuned/seed{0}/run.json",
     "results/small-debug/zero_shot/{0}/chat/scores/run.json",
     "results/small-debug/submission/{0}.csv",
     "results/small-debug/{0}/scores/run.json",
@@ -348,7 +348,7 @@ def test_formulas_stay_text_in_every_csv(project, server):
         )  # fmt: skip
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     cell = {"model": "tiny_llama", "format": "chat", "condition": "zero_shot", "seed": None}
-    (folder / "run.json").write_text(json.dumps({"cell": cell}))
+    (folder / "run.json").write_text(json.dumps({"run": cell}))
     done = server.run(
         *("score.py", "--study", "small", "--data", "formulas", "--predictions", "formulas"),
         *("--output-dir", "results/formulas"),

@@ -64,7 +64,7 @@ def examples(study: Study) -> list[list[tuple]]:
     """One job for each model × format × augmentation: its tokenised examples."""
     data = ["--data", study.results / "data"]
     jobs = {}
-    for cell in study.cells():
+    for cell in study.trainings():
         where = Path(cell.model) / cell.format / cell.augmentation
         options = ["--experiment", cell.model, "--format", cell.format]
         options += ["--augmentation", cell.augmentation, *data]
@@ -82,12 +82,12 @@ def cells(study: Study) -> list[list[tuple]]:
             output = study.results / "zero_shot" / model / form / "predictions"
             options = ["--experiment", model, "--format", form, *data]
             jobs.append([("generate.py", output, "run.json", *options)])
-    for cell in sorted(study.cells(), key=lambda cell: cell.augmentation):
-        run_folder = study.results / cell.run
+    for cell in sorted(study.trainings(), key=lambda cell: cell.augmentation):
+        run_folder = study.results / cell.folder
         model = ["--experiment", cell.model, "--format", cell.format, "--seed", cell.seed]
-        tokens = study.results / "examples" / cell.model / cell.format / cell.augmentation
+        tokens = study.results / cell.examples
         train = [*model, "--augmentation", cell.augmentation, "--examples", tokens]
-        adapter = ["--adapter", run_folder / "final_model", "--condition", cell.augmentation]
+        adapter = ["--adapter", run_folder / "final_model", "--condition", cell.condition]
         summaries = run_folder / "predictions"
         jobs.append(
             [

@@ -8,8 +8,9 @@ from fuzzing import fuzz, json_values, mutated, read_or_refused
 from hypothesis import strategies as st
 
 from yoyak.config.model_config import ModelConfig
-from yoyak.evaluation.prediction_files import match_predictions, read_cell, read_predictions
-from yoyak.reporting import cells, tables
+from yoyak.config.study import Run
+from yoyak.evaluation.prediction_files import match_predictions, read_predictions, read_run
+from yoyak.reporting import run_rows, tables
 from yoyak.reporting.results import read_csv
 
 LINE = {
@@ -22,7 +23,7 @@ LINE = {
 }
 RECORD = {
     "step": "train",
-    "cell": {"model": "tiny_llama", "format": "chat", "condition": "none", "seed": 42},
+    "run": {"model": "tiny_llama", "format": "chat", "condition": "fine_tuned", "seed": 42},
     "hardware": {"cpu": "x", "gpu": {"name": "H", "memory_gb": 80.0}},
     "settings": {"model": {"checkpoint": "a/b"}, "generation": {}},
     "steps": 75,
@@ -82,20 +83,21 @@ def test_run_records(tmp_path):
     """Every reader of run.json: scores, tables, resources, an adapter's own settings."""
     from summarize import trained_with
 
-    (tmp_path / "predictions").mkdir()
-    (tmp_path / "final_model").mkdir()
-    files = [tmp_path / "run.json", tmp_path / "predictions" / "run.json"]
-    cell = cells.ResultCell("tiny_llama", "chat", "none", 42, tmp_path)
+    run = Run("tiny_llama", "chat", "fine_tuned", 42)
+    place = tmp_path / run.folder
+    (place / "predictions").mkdir(parents=True)
+    (place / "final_model").mkdir()
+    files = [place / "run.json", place / "predictions" / "run.json"]
 
     def check(raw):
         for file in files:
             file.write_bytes(raw)
-        named = read_or_refused(read_cell, files[0])
-        cost = read_or_refused(cells.training_cost, cell)
-        rows = read_or_refused(cells.resource_rows, cell, 8.0)
-        trained = read_or_refused(trained_with, tmp_path / "final_model")
+        named = read_or_refused(read_run, files[0])
+        cost = read_or_refused(run_rows.training_cost, run, tmp_path)
+        rows = read_or_refused(run_rows.resource_rows, run, tmp_path, 8.0)
+        trained = read_or_refused(trained_with, place / "final_model")
         if named is not None and cost is not None:
-            row = {**cell.label, **cost, "tokenizer": "words", "n": 1}
+            row = {**run.record(), **cost, "tokenizer": "words", "n": 1}
             read_or_refused(tables.write_table, tmp_path, "rouge", [row], "note")
         if rows is not None:
             read_or_refused(tables.write_table, tmp_path, "resources", rows, "note")
@@ -143,8 +145,8 @@ KNOWN_RECORDS = [
         {"peak_memory_gb": 10**400},
         {"hardware": [1]},
         {"hardware": {"gpu": {"name": 5}}},
-        {"cell": {"model": [], "format": {}, "condition": 1, "seed": "x"}},
-        {"cell": {**RECORD["cell"], "seed": 10**400}},
+        {"run": {"model": [], "format": {}, "condition": 1, "seed": "x"}},
+        {"run": {**RECORD["run"], "seed": 10**400}},
         {"settings": None},
         {"settings": {"model": 5}},
     )

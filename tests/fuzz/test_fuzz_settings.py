@@ -123,9 +123,9 @@ def test_study_files(folder):
         for model in read.models:
             for step in MODEL_STEPS:
                 json.loads(read.science(step, model))
-        for cell in read.cells()[:20]:
-            assert re.fullmatch(r"runs/[\w.]+/\w+/\w+/seed[0-9]+", cell.run)
-            assert ".." not in cell.run.split("/")
+        for cell in read.trainings()[:20]:
+            assert re.fullmatch(r"runs/[\w.]+/\w+/\w+/seed[0-9]+", cell.folder)
+            assert ".." not in cell.folder.split("/")
         for split in ("train", "dev", "test"):
             if getattr(read.settings.data, split):
                 read_or_refused(raw_file, "mine", read.settings.data, split)

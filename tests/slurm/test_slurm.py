@@ -36,8 +36,8 @@ def processes(variable: str) -> dict[int, dict[str, str]]:
 class Trainer:
     """A training in a SLURM job, stopped in mid-epoch until it is cancelled."""
 
-    def __init__(self, project: Project, augmentation: str):
-        self.work = next((project.results / ".work").glob(f"train-*-{augmentation}-*"))
+    def __init__(self, project: Project, condition: str):
+        self.work = next((project.results / ".work").glob(f"train-*-{condition}-*"))
         self.pid = int((self.work / "lock").read_text())
         os.kill(self.pid, signal.SIGSTOP)
         raw = Path(f"/proc/{self.pid}/environ").read_bytes().decode()
@@ -50,14 +50,14 @@ class Trainer:
         os.kill(self.pid, signal.SIGCONT)
 
     @staticmethod
-    def has_checkpoint(project: Project, augmentation: str):
+    def has_checkpoint(project: Project, condition: str):
         return lambda: list(
-            (project.results / ".work").glob(f"train-*-{augmentation}-*/*/checkpoint-*")
+            (project.results / ".work").glob(f"train-*-{condition}-*/*/checkpoint-*")
         )
 
     @staticmethod
-    def has_started(project: Project, augmentation: str):
-        log = project.path(f"logs/small-debug/train/tiny_llama-chat-{augmentation}-seed42.log")
+    def has_started(project: Project, condition: str):
+        log = project.path(f"logs/small-debug/train/tiny_llama/default/chat/{condition}/seed42.log")
         return lambda: log.exists() and " step 1/" in log.read_text(encoding="utf-8")
 
 
@@ -97,10 +97,13 @@ def test_a_study_on_a_cluster_equals_the_local_one(bare, finished, tmp_path):
             wait_until(ended_or_true, 400, what, log.read_text)
 
         try:
-            wait(Trainer.has_started(project, "none"), "the first training")
-            first = Trainer(project, "none")
-            wait(Trainer.has_checkpoint(project, "templates"), "a checkpoint of the second")
-            second = Trainer(project, "templates")
+            wait(Trainer.has_started(project, "fine_tuned"), "the first training")
+            first = Trainer(project, "fine_tuned")
+            wait(
+                Trainer.has_checkpoint(project, "fine_tuned_templates"),
+                "a checkpoint of the second",
+            )
+            second = Trainer(project, "fine_tuned_templates")
 
             devices = {one.environment["CUDA_VISIBLE_DEVICES"] for one in (first, second)}
             assert devices == {"0", "1"}
@@ -115,10 +118,10 @@ def test_a_study_on_a_cluster_equals_the_local_one(bare, finished, tmp_path):
             run.wait()
         jobs = cluster.jobs()
     same(finished.results, project.results)
-    for augmentation, stopped in (("none", first), ("templates", second)):
-        record = project.results / f"runs/tiny_llama/chat/{augmentation}/seed42/run.json"
+    for condition, stopped in (("fine_tuned", first), ("fine_tuned_templates", second)):
+        record = project.results / f"runs/tiny_llama/default/chat/{condition}/seed42/run.json"
         assert json.loads(record.read_text())["resumed_from_step"] > 0
-        cell = f"rule_train_wildcards_tiny_llama_chat_{augmentation}_42"
+        cell = f"rule_train_wildcards_tiny_llama_default_chat_{condition}_42"
         attempts = [job for job in jobs if job["Comment"] == cell]
         assert [job["JobId"] for job in attempts][0] == stopped.job
         limits = [(job["TimeLimit"], job["JobState"] == "COMPLETED") for job in attempts]

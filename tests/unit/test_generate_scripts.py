@@ -12,7 +12,7 @@ import torch
 from tiny_models import adapters, changed, tiny_config, write_checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from yoyak.config.study import Cell, load_study
+from yoyak.config.study import Run, load_study
 from yoyak.data.dialogues import read_dialogues
 from yoyak.data.encoding import build_prompts
 from yoyak.errors import UserError
@@ -37,7 +37,7 @@ def place(tmp_path_factory):
         for _, weights in sorted(adapters(model).items()):
             weights.copy_(torch.randn(weights.shape, generator=generator) * 0.1)
     save_trained(model, tokenizer, folder / "final_model")
-    record = {"settings": config.model_dump(), "cell": {"format": "instruction"}}
+    record = {"settings": config.model_dump(), "run": {"format": "instruction"}}
     (folder / "run.json").write_text(json.dumps(record))
     with open(folder / "dev.csv", "w", newline="") as file:
         rows = csv.writer(file)
@@ -136,47 +136,47 @@ def test_one_text_gives_one_summary(place, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.rstrip("\n") == adapted[4]["prediction"]
 
 
-def cell_of(tmp_path, cell: dict | None, *flags: str, **settings: dict) -> dict:
-    """The cell that generate.py takes for an adapter of the embedded study with this record."""
+def run_of(tmp_path, run: dict | None, *flags: str, **settings: dict) -> dict:
+    """The run that generate.py takes for an adapter of the embedded study with this record."""
     study = load_study("embedded")
     (tmp_path / "final_model").mkdir(exist_ok=True)
-    if cell is not None:
+    if run is not None:
         config = changed(study.model("tiny_llama"), **settings).model_dump()
-        (tmp_path / "run.json").write_text(json.dumps({"settings": config, "cell": cell}))
+        (tmp_path / "run.json").write_text(json.dumps({"settings": config, "run": run}))
     arguments = ["--adapter", str(tmp_path / "final_model"), "--output-dir", "out", *flags]
-    return generate.cell_and_config(generate.parse_arguments(arguments), study)[0]
+    return generate.run_and_config(generate.parse_arguments(arguments), study)[0].record()
 
 
 def test_an_adapters_own_record_says_what_it_is(tmp_path):
-    cell = Cell("tiny_llama", "instruction", "templates", 7).record()
-    assert cell_of(tmp_path, cell) == cell
-    assert cell_of(tmp_path, cell, "--format", "instruction", "--seed", "7") == cell
+    run = Run("tiny_llama", "instruction", "fine_tuned_templates", 7).record()
+    assert run_of(tmp_path, run) == run
+    assert run_of(tmp_path, run, "--format", "instruction", "--seed", "7") == run
     for flags in (
         ("--format", "chat"),
         ("--experiment", "tiny_qwen3"),
-        ("--condition", "none"),
+        ("--condition", "fine_tuned"),
         ("--seed", "42"),
     ):
         with pytest.raises(UserError, match=f"{' '.join(flags)}: .* was trained with"):
-            cell_of(tmp_path, cell, *flags)
+            run_of(tmp_path, run, *flags)
     with pytest.raises(UserError, match="trained with lora.use_qlora False .* study has True"):
-        cell_of(tmp_path, cell, lora={"use_qlora": False})
+        run_of(tmp_path, run, lora={"use_qlora": False})
     (tmp_path / "run.json").write_text("{cut")
     for damaged in (
         None,
-        {**cell, "format": "poem"},
-        {**cell, "model": ["tiny_llama"]},
+        {**run, "format": "poem"},
+        {**run, "model": ["tiny_llama"]},
         {"seed": 7},
     ):
         with pytest.raises(UserError, match="run.json: is not the record of a training"):
-            cell_of(tmp_path, damaged)
+            run_of(tmp_path, damaged)
 
 
 def test_an_adapter_without_a_record_is_told_about_on_the_command_line(tmp_path):
     flags = ("--experiment", "tiny_llama", "--format", "chat")
     with pytest.raises(UserError, match="no run.json of its training beside it, and no --condi"):
-        cell_of(tmp_path, None, *flags)
-    assert cell_of(tmp_path, None, *flags, "--condition", "none")["seed"] is None
+        run_of(tmp_path, None, *flags)
+    assert run_of(tmp_path, None, *flags, "--condition", "fine_tuned")["seed"] is None
 
 
 @pytest.mark.parametrize(

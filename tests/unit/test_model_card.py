@@ -9,16 +9,16 @@ import sys
 import pytest
 from huggingface_hub import ModelCard
 
-from yoyak.config.study import Cell
+from yoyak.config.study import Run
 from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.reporting.model_card import model_card
 
-CELL = Cell("tiny_qwen3", "chat", "templates", 42)
+RUN = Run("tiny_qwen3", "chat", "fine_tuned_templates", 42)
 
 
 def test_metadata_reads_back_with_the_scores_of_the_table(reported_study):
     study, results = reported_study
-    card = ModelCard(model_card(study, results, CELL))
+    card = ModelCard(model_card(study, results, RUN))
     data = card.data
     assert (data.language, data.library_name, data.pipeline_tag) == (
         "ko",
@@ -32,7 +32,7 @@ def test_metadata_reads_back_with_the_scores_of_the_table(reported_study):
             row
             for row in csv.DictReader(file)
             if (row["model"], row["format"], row["condition"])
-            == (CELL.model, CELL.format, CELL.augmentation)
+            == (RUN.model, RUN.format, RUN.condition)
         ]
     expected = [
         float(row[key]) for row in rows for key in ("rouge1", "rouge2", "rougeL", "rouge_mean")
@@ -43,7 +43,7 @@ def test_metadata_reads_back_with_the_scores_of_the_table(reported_study):
 
 def test_text_shows_zero_shot_floors_use_and_command(reported_study):
     study, results = reported_study
-    text = ModelCard(model_card(study, results, CELL)).text
+    text = ModelCard(model_card(study, results, RUN)).text
     for part in (
         "zero-shot, same base and format",
         "floor: another dialogue’s reference",
@@ -62,13 +62,13 @@ def test_a_checkpoint_of_the_hub_is_the_base_model(reported_study, tmp_path):
     for name in ("tables", "examples"):
         (copied / name).parent.mkdir(exist_ok=True)
         (copied / name).symlink_to(results / name)
-    record = json.loads((results / CELL.run / "run.json").read_text(encoding="utf-8"))
+    record = json.loads((results / RUN.folder / "run.json").read_text(encoding="utf-8"))
     record = copy.deepcopy(record)
     record["settings"]["model"]["checkpoint"] = "Qwen/Qwen3-4B-Instruct-2507"
     record["settings"]["lora"] |= {"use_lora": False, "use_qlora": False}
-    (copied / CELL.run).mkdir(parents=True)
-    (copied / CELL.run / "run.json").write_text(json.dumps(record), encoding="utf-8")
-    card = ModelCard(model_card(study, copied, CELL))
+    (copied / RUN.folder).mkdir(parents=True)
+    (copied / RUN.folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    card = ModelCard(model_card(study, copied, RUN))
     assert card.data.base_model == "Qwen/Qwen3-4B-Instruct-2507"
     assert card.data.library_name == "transformers"
     assert "fully fine-tuned" in card.text and "AutoPeft" not in card.text
@@ -77,8 +77,8 @@ def test_a_checkpoint_of_the_hub_is_the_base_model(reported_study, tmp_path):
 def test_an_untrained_cell_is_named(reported_study, tmp_path):
     study, results = reported_study
     (tmp_path / "tables").symlink_to(results / "tables")
-    with pytest.raises(UserError, match="run.json: no such file; train this cell first"):
-        model_card(study, tmp_path, CELL)
+    with pytest.raises(UserError, match="run.json: no such file; train this model first"):
+        model_card(study, tmp_path, RUN)
 
 
 @pytest.mark.parametrize("script", ["plot.py", "report.py", "model_card.py"])

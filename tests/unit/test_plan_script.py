@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from plan import count_tokens, in_words, main, plan_cell
+from plan import count_tokens, in_words, main, plan_run
 from tiny_models import changed, write_checkpoint
 
 from yoyak.config.loading import load_config
@@ -30,8 +30,8 @@ def test_every_cell_has_a_row(checkpoints, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["plan.py", "--study", "embedded"])
     main()
     shown = capsys.readouterr().out
-    for cell in load_study("embedded").cells():
-        assert cell.run.removeprefix("runs/") in shown
+    for each in load_study("embedded").trainings():
+        assert each.folder.removeprefix("runs/") in shown
     assert "All trainings: about" in shown and "cannot" not in shown
     assert "takes here" in shown and "smallest that works" in shown
 
@@ -56,15 +56,15 @@ def test_a_missing_checkpoint_is_said_once(checkpoints, monkeypatch, capsys):
 def test_templates_are_five_examples_a_dialogue(checkpoints):
     study = load_study("embedded")
     config = study.models["tiny_llama"]
-    cells = {cell.augmentation: cell for cell in study.cells() if cell.model == "tiny_llama"}
-    none, templates = (count_tokens(study, cells[name], config) for name in ("none", "templates"))
+    runs = {each.augmentation: each for each in study.trainings() if each.model == "tiny_llama"}
+    none, templates = (count_tokens(study, runs[name], config) for name in ("none", "templates"))
     assert templates[0] == 5 * none[0] and templates[1] == 5 * none[1]
 
 
 def test_too_small_a_card_is_an_error_of_that_training(checkpoints):
     study = load_study("embedded")
     with pytest.raises(UserError, match="smallest plan needs"):
-        plan_cell(study, study.cells()[0], described_gpu(0.1, 100))
+        plan_run(study, study.trainings()[0], described_gpu(0.1, 100))
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess:

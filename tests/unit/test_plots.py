@@ -26,7 +26,7 @@ def captions(reported_study):
 
 def test_every_plot_is_there_as_svg_and_png(reported_study, captions):
     study, results = reported_study
-    cells = {loss_stem(cell.model, cell.format, cell.augmentation) for cell in study.cells()}
+    cells = {loss_stem(cell.model, cell.format, cell.condition) for cell in study.trainings()}
     assert set(captions) == set(STUDY_PLOTS) | cells
     found = {path.name for path in (results / "plots").iterdir()}
     assert found == {f"{s}.{end}" for s in captions for end in ("svg", "png")} | {"captions.json"}

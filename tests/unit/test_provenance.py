@@ -34,9 +34,9 @@ def record(tmp_path, inputs, **extras) -> dict:
 
 def test_the_record_has_every_field(tmp_path, inputs, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    cell = {"model": "tiny_llama", "format": "chat", "condition": "none", "seed": 7}
-    found = record(tmp_path, inputs, cell=cell, seed=7, wall_seconds=1.5, execution={"threads": 2})
-    assert (found["step"], found["seed"], found["cell"]) == ("train", 7, cell)
+    cell = {"model": "tiny_llama", "format": "chat", "condition": "fine_tuned", "seed": 7}
+    found = record(tmp_path, inputs, run=cell, seed=7, wall_seconds=1.5, execution={"threads": 2})
+    assert (found["step"], found["seed"], found["run"]) == ("train", 7, cell)
     assert found["settings"] == {"lora": {"r": 4}}
     assert found["execution"] == {"threads": 2} and found["wall_seconds"] == 1.5
     assert found["inputs"] == {

@@ -69,7 +69,7 @@ def page(html):
 
 
 @pytest.fixture(scope="module")
-def read_cell(reported_study):
+def read_run(reported_study):
     """The text of a CSV cell, by the source that a number cites."""
     files = {}
 
@@ -91,23 +91,21 @@ def shown_value(text):
     return float(plain), 0.5 * 10**-digits + 1e-6
 
 
-def test_every_number_equals_its_cell(page, read_cell):
+def test_every_number_equals_its_cell(page, read_run):
     cited = page.having("data-cell")
     assert len(cited) > 2000
     for element in cited:
         source = element["attributes"]["data-cell"]
         scale = int(element["attributes"].get("data-scale", 1))
         value, half = shown_value(element["text"])
-        assert value == pytest.approx(float(read_cell(source)) * scale, abs=half), source
+        assert value == pytest.approx(float(read_run(source)) * scale, abs=half), source
 
 
-def test_every_gain_is_the_difference_of_its_two_scores(page, read_cell):
+def test_every_gain_is_the_difference_of_its_two_scores(page, read_run):
     gains = page.having("data-gain")
     assert len(gains) == 8 * 20
     for element in gains:
-        before, after = (
-            float(read_cell(one)) for one in element["attributes"]["data-gain"].split()
-        )
+        before, after = (float(read_run(one)) for one in element["attributes"]["data-gain"].split())
         value, half = shown_value(element["text"])
         assert value == pytest.approx(100 * (after - before), abs=half)
 
@@ -160,12 +158,12 @@ class OneTable:
 
     def __init__(self, differences, effects=()):
         self.made = [
-            {"row": i, "difference": d, "p_holm": p, "condition": "none", "ci_low": d}
+            {"row": i, "difference": d, "p_holm": p, "condition": "fine_tuned", "ci_low": d}
             for i, (d, p) in enumerate(differences)
         ]
 
         self.effects = [
-            {"row": i, "condition": "none", "unchanged_rate": same, "loss_fall": fall}
+            {"row": i, "condition": "fine_tuned", "unchanged_rate": same, "loss_fall": fall}
             for i, (same, fall) in enumerate(effects)
         ]
 

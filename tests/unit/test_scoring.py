@@ -16,10 +16,10 @@ from fixture_results import fixture_dialogues, fixture_study, write_data
 from yoyak.data.dialogues import Dialogue
 from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.evaluation.prediction_files import Prediction
-from yoyak.evaluation.scoring import score_cell
+from yoyak.evaluation.scoring import score_run
 
 METRIC = fixture_study(resamples=300).settings.metric
-CELL = "runs/tiny_llama/chat/none/seed42"
+CELL = "runs/tiny_llama/default/chat/fine_tuned/seed42"
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_summary_and_record_carry_the_signature(results):
         assert f"tok:{name}" in scores["signature"]
         assert record["signatures"][name] == scores["signature"]
     assert set(record["inputs"]) and record["step"] == "score"
-    assert summary["cell"] == record["cell"]
+    assert summary["run"] == record["run"]
 
 
 def test_empty_predictions_count_and_score_zero(copied):
@@ -128,7 +128,7 @@ def test_a_line_cut_short_is_refused(copied):
         score_copy(copied)
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]", '{"cell": {"model": "m"}}'])
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"run": {"model": "m"}}'])
 def test_predictions_without_a_record_are_refused(copied, content):
     path = copied / "predictions" / "run.json"
     path.unlink()
@@ -208,5 +208,5 @@ def test_500_predictions_score_in_20_seconds_of_one_core():
     ]
     predictions = [Prediction(row.fname, text(18), 1, 1, "stop", False) for row in dialogues]
     started = time.process_time()
-    score_cell(predictions, dialogues, METRIC.model_copy(update={"resamples": 10_000}), {})
+    score_run(predictions, dialogues, METRIC.model_copy(update={"resamples": 10_000}), {})
     assert time.process_time() - started < 20

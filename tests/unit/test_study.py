@@ -1,20 +1,17 @@
 """Studies: the grid, debug, and the text that decides what a change replans."""
 
-import json
 import textwrap
+import unicodedata
 
 import pytest
 
-from yoyak.config import study as studies
-from yoyak.config.study import Cell, load_study
+from yoyak.config.frozen import STEPS, freeze, thaw
+from yoyak.config.loading import CONFIG
+from yoyak.config.study import Run, load_study
 from yoyak.errors import UserError
 
-STUDY_FILES = sorted(file.stem for file in studies.STUDIES.glob("*.yaml"))
-STEPS = (
-    *("prepare_data", "build_dataset", "train", "generate", "score", "compare", "plot", "report"),
-    "model_card",
-)
-OF_A_MODEL = ("build_dataset", "train", "generate")
+STUDY_FILES = sorted(file.stem for file in (CONFIG / "studies").glob("*.yaml"))
+OF_A_MODEL = ("build_dataset", "train", "generate", "model_card")
 PLAIN = """
     description: one
     language: ko
@@ -31,7 +28,9 @@ PLAIN = """
 @pytest.fixture
 def write(tmp_path, monkeypatch):
     """Writes config/studies/mine.yaml of a folder of its own: PLAIN with lines replaced."""
-    monkeypatch.setattr(studies, "STUDIES", tmp_path)
+    folder = tmp_path / "config" / "studies"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
 
     def write_study(text=PLAIN, in_debug=False, **replaced):
         lines = textwrap.dedent(text).strip().splitlines()
@@ -39,52 +38,53 @@ def write(tmp_path, monkeypatch):
             lines = [old for old in lines if not old.startswith(f"{key}:")]
             if line is not None:
                 lines.append(f"{key}: {line}")
-        (tmp_path / "mine.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (folder / "mine.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
         return load_study("mine", in_debug)
 
     return write_study
 
 
 def science(study, step):
-    return study.science(step, "tiny_llama" if step in OF_A_MODEL else None)
+    return freeze(study, step, "tiny_llama" if step in OF_A_MODEL else None)
 
 
 @pytest.mark.parametrize("name", STUDY_FILES)
 @pytest.mark.parametrize("debug", [False, True])
 def test_every_study_file_is_valid(name, debug):
     study = load_study(name, debug)
-    assert study.cells() and study.results.name == (f"{name}-debug" if debug else name)
+    assert study.trainings() and study.results.name == (f"{name}-debug" if debug else name)
     for step in STEPS:
         for model in study.models:
-            json.loads(study.science(step, model))
+            text = freeze(study, step, model)
+            assert freeze(thaw(text), step, model) == text
 
 
 def test_a_study_says_what_debug_changes(write):
     debug = "{models: [tiny_qwen3], seeds: [7], overrides: {training: {max_steps: 3, epochs: 2}}}"
     study = write(debug=debug, in_debug=True)
-    assert study.cells()[0] == Cell("tiny_qwen3", "instruction", "none", 7)
+    assert study.trainings()[0] == Run("tiny_qwen3", "instruction", "fine_tuned", 7)
     training = study.model("tiny_qwen3").training
     assert (training.max_steps, training.epochs, training.batch_size) == (3, 2, 2)
-    assert len(write(debug=debug).cells()) == 16
+    assert len(write(debug=debug).trainings()) == 16
     assert write(debug=debug).model("tiny_llama").training.max_steps == 12
     assert write(in_debug=True).model("tiny_llama").training.max_steps is None
 
 
-def test_the_embedded_grid_has_eight_cells():
-    cells = load_study("embedded").cells()
-    assert len(cells) == len(set(cells)) == 8
-    assert cells[0] == Cell("tiny_llama", "instruction", "none", 42)
-    assert cells[0].run == "runs/tiny_llama/instruction/none/seed42"
-    assert cells[0].record() == {
+def test_the_embedded_grid_has_eight_trainings():
+    trainings = load_study("embedded").trainings()
+    assert len(trainings) == len(set(trainings)) == 8
+    assert trainings[0] == Run("tiny_llama", "instruction", "fine_tuned", 42)
+    assert trainings[0].folder == "runs/tiny_llama/default/instruction/fine_tuned/seed42"
+    assert trainings[0].record() == {
         **{"model": "tiny_llama", "format": "instruction"},
-        **{"condition": "none", "seed": 42},
+        **{"condition": "fine_tuned", "seed": 42},
     }
 
 
 def test_grid_conditions_and_overrides(write):
     study = write()
-    assert len(study.cells()) == 2 * 2 * 2 * 2
-    assert study.conditions == ["zero_shot", "none", "templates"]
+    assert len(study.trainings()) == 2 * 2 * 2 * 2
+    assert study.conditions == ["zero_shot", "fine_tuned", "fine_tuned_templates"]
     assert study.model("tiny_qwen3").training.max_steps == 12
     with pytest.raises(UserError, match="not in study 'mine'"):
         study.model("qwen3_4b")
@@ -134,12 +134,15 @@ def test_execution_and_tracking_are_no_science(write, overrides):
 @pytest.mark.parametrize(
     "overrides, steps",
     [
-        ("{lora: {r: 4}}", {"train"}),
-        ("{training: {learning_rate: 1e-4}}", {"train"}),
-        ("{generation: {num_beams: 2}}", {"generate"}),
-        ("{tokenizer: {encoder_max_len: 300}}", {"build_dataset", "generate"}),
-        ("{model: {revision: abc}}", {"build_dataset", "train", "generate"}),
-        ("{model: {dtype: bf16}}", {"train", "generate"}),
+        ("{lora: {r: 4}}", {"train", "report"}),  # which shows every setting
+        ("{training: {learning_rate: 1e-4}}", {"train", "report"}),
+        ("{generation: {num_beams: 2}}", {"generate", "model_card", "report"}),
+        (
+            "{tokenizer: {encoder_max_len: 300}}",
+            {"build_dataset", "generate", "plot", "model_card", "report"},
+        ),
+        ("{model: {revision: abc}}", {"build_dataset", "train", "generate", "report"}),
+        ("{model: {dtype: bf16}}", {"train", "generate", "report"}),
         ("{resources: {expected_gpu_memory_gb: 3}}", {"compare"}),  # a column of a table
     ],
 )
@@ -150,9 +153,12 @@ def test_an_override_changes_only_what_depends_on_it(write, overrides, steps):
 @pytest.mark.parametrize(
     "key, value, steps",
     [
-        ("data", "{train: c.csv, dev: b.csv}", {"prepare_data", "model_card"}),
-        ("data", "{train: a.csv, dev: b.csv, selection: dev}", {"prepare_data", "model_card"}),
-        ("language", "en", {"build_dataset", "generate", "score", "compare", "model_card"}),
+        ("data", "{train: c.csv, dev: b.csv}", {"prepare_data", "model_card", "report"}),
+        (
+            *("data", "{train: a.csv, dev: b.csv, selection: dev}"),
+            {"prepare_data", "plot", "model_card", "report"},
+        ),
+        ("language", "en", set(STEPS) - {"train", "plot"}),
         ("formats", "[chat]", {"compare", "plot", "report"}),
         ("seeds", "[42]", {"compare", "plot", "report"}),
         (
@@ -218,11 +224,31 @@ def test_a_faulty_study_is_one_line(write, replaced, words):
         assert word in text, text
 
 
-@pytest.mark.parametrize("name", ["../models/tiny_llama", "no_such", "", "a/b", "/x", "embedded\n"])
-def test_unknown_study_lists_the_known_ones(name):
-    with pytest.raises(UserError, match="no such file .*embedded") as caught:
+def test_unknown_study_lists_the_known_ones():
+    with pytest.raises(UserError, match="no such file .*embedded"):
+        load_study("no_such")
+
+
+@pytest.mark.parametrize("name", ["../models/tiny_llama", "", "a/b", "/x", "embedded\n", "a b"])
+def test_a_name_that_cannot_be_is_refused_with_the_reason(name):
+    with pytest.raises(UserError, match="a name (starts with|may not hold)") as caught:
         load_study(name)
     assert str(caught.value).isprintable()
+
+
+def test_names_as_people_have_them(write, tmp_path):
+    """Hyphens, and Hangul however the file system writes it; a debug run's folder is kept free."""
+    folder = tmp_path / "config" / "models"
+    folder.mkdir()
+    for name in ("my-model", unicodedata.normalize("NFD", "한국어-모델")):
+        (folder / f"{name}.yaml").write_text("_base_: tiny_llama.yaml\n")
+    study = write(models="[my-model, 한국어-모델]")
+    assert list(study.models) == ["my-model", "한국어-모델"]
+    (tmp_path / "config/studies/mine.yaml").rename(tmp_path / "config/studies/대화-요약.yaml")
+    assert load_study("대화-요약").name == "대화-요약"
+    (tmp_path / "config/studies/대화-요약.yaml").rename(tmp_path / "config/studies/a-debug.yaml")
+    with pytest.raises(UserError, match="does not end in -debug"):
+        load_study("a-debug")
 
 
 def test_what_a_study_leaves_out_is_filled_in(write):

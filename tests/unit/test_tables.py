@@ -13,10 +13,10 @@ from fixture_results import build_results, fixture_dialogues, fixture_study, wri
 
 from yoyak.errors import UserError
 from yoyak.evaluation.scoring import summaries_by_group
-from yoyak.reporting.cells import QUOTED, device, result_cells
+from yoyak.reporting.run_rows import QUOTED, device
 from yoyak.reporting.tables import COLUMNS, TEXT, csv_cell, read_table, reading_cell
 
-CELL = "runs/tiny_llama/chat/none/seed42"
+CELL = "runs/tiny_llama/default/chat/fine_tuned/seed42"
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_what_trainings_were_warned_of_stands_below_the_first_table(
 ):
     study, copied = scored_study, shutil.copytree(results, tmp_path / "copied")
     for model in study.models:
-        file = copied / f"runs/{model}/chat/none/seed42/run.json"
+        file = copied / f"runs/{model}/default/chat/fine_tuned/seed42/run.json"
         record = json.loads(file.read_text(encoding="utf-8"))
         record |= {"warnings": ["only 9 optimiser steps"], "loss_fall": 0.0125}
         file.write_text(json.dumps(record), encoding="utf-8")
@@ -54,7 +54,7 @@ def test_what_trainings_were_warned_of_stands_below_the_first_table(
     assert "Warning for 2 of the trainings: only 9 optimiser steps." in note
     rows = read_table(copied / "tables/diagnostics.csv")
     falls = {(row["format"], row["condition"]): row["loss_fall"] for row in rows}
-    assert falls["chat", "none"] == 0.0125 and falls["chat", "zero_shot"] is None
+    assert falls["chat", "fine_tuned"] == 0.0125 and falls["chat", "zero_shot"] is None
 
 
 def test_csv_cells_are_numbers_or_names(results):
@@ -75,7 +75,7 @@ def test_rouge_rows_agree_with_themselves_and_with_the_dialogues(results):
         row
         for row in read_table(results / "tables" / "rouge.csv")
         if (row["model"], row["format"], row["condition"], row["tokenizer"])
-        == ("tiny_llama", "chat", "none", "morphemes")
+        == ("tiny_llama", "chat", "fine_tuned", "morphemes")
     )
     for measure in ("rouge1", "rouge2", "rougeL", "rouge_mean"):
         mean = 100 * sum(float(row[measure]) for row in rows) / len(rows)
@@ -101,8 +101,8 @@ def test_differences_are_the_differences_of_the_table(results):
         other = list(key)
         if row["comparison"] == "fine_tuned-zero_shot":
             other[2:4] = ["zero_shot", None]
-        elif row["comparison"] == "templates-none":
-            other[2] = "none"
+        elif row["comparison"] == "fine_tuned_templates-fine_tuned":
+            other[2] = "fine_tuned"
         else:
             other[1] = "instruction"
         expected = means[tuple(key)]["rouge_mean"] - means[tuple(other)]["rouge_mean"]
@@ -136,7 +136,7 @@ def spoil_results(results, tmp_path):
 def test_compare_names_a_cell_that_is_not_scored(results, tmp_path, scored_study):
     folder = spoil_results(results, tmp_path)
     shutil.rmtree(folder / CELL / "scores")
-    with pytest.raises(UserError, match="chat/none/seed42/scores/summary.json: no such file"):
+    with pytest.raises(UserError, match="chat/fine_tuned/seed42/scores/summary.json: no such file"):
         compare.compare(scored_study, folder, folder / "tables")
 
 
@@ -175,11 +175,11 @@ def test_several_seeds_are_taken_together(tmp_path):
     )
     results = build_results(tmp_path / "results", study, rows=12)
     rows = read_table(results / "tables" / "seeds.csv")
-    assert [row["condition"] for row in rows] == ["none", "templates"]
+    assert [row["condition"] for row in rows] == ["fine_tuned", "fine_tuned_templates"]
     of_seeds = [
         row["rouge_mean"]
         for row in read_table(results / "tables" / "rouge.csv")
-        if row["condition"] == "none"
+        if row["condition"] == "fine_tuned"
     ]
     mean = sum(of_seeds) / 3
     assert rows[0]["rouge_mean"] == pytest.approx(mean, abs=1e-3)
@@ -202,9 +202,9 @@ def test_one_reference_and_no_groups(tmp_path):
         path.write_text(
             path.read_text(encoding="utf-8").replace(",seen\n", ",\n"), encoding="utf-8"
         )
-    for cell in result_cells(study, folder):
-        metric = study.settings.metric
-        score.score(metric, cell.folder / "predictions", folder / "data", cell.folder / "scores")
+    for run in study.runs():
+        metric, place = study.settings.metric, folder / run.folder
+        score.score(metric, place / "predictions", folder / "data", place / "scores")
     compare.compare(study, folder, folder / "tables")
     assert read_table(folder / "tables" / "groups.csv") == []
     assert read_table(folder / "tables" / "group_differences.csv") == []

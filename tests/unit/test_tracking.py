@@ -106,9 +106,9 @@ def test_what_can_be_tracked_gets_its_project_and_run(
     wandb(base_url=urls[server], **settings)
     host = urls[server].removeprefix("http://")
     (tmp_path / "netrc").write_text(netrc.format(host=host, key="k" * 40), encoding="utf-8")
-    tracking.check_wandb("korean_dialogsum", "tiny_llama-chat-none-seed42")
+    tracking.check_wandb("korean_dialogsum", "tiny_llama-chat-fine_tuned-seed42")
     assert os.environ["WANDB_PROJECT"] == "korean_dialogsum"
-    assert os.environ["WANDB_NAME"] == "tiny_llama-chat-none-seed42"
+    assert os.environ["WANDB_NAME"] == "tiny_llama-chat-fine_tuned-seed42"
 
 
 def test_a_project_of_the_users_stays(wandb, monkeypatch):

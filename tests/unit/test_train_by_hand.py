@@ -13,7 +13,7 @@ from tiny_models import changed
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
 from yoyak.config.loading import load_config
-from yoyak.config.study import Cell
+from yoyak.config.study import Run
 from yoyak.data.own_data import own_study
 from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.run.logs import start_log
@@ -98,7 +98,7 @@ def test_a_model_file_trains_on_its_own_data_and_nothing_finished_is_lost(
     trained = adapter.read_bytes()
     record = json.loads((place / RESULT / "run.json").read_text(encoding="utf-8"))
     assert set(record["data"]) == {"data/raw/train.csv", "data/raw/dev.csv"}
-    assert record["cell"]["format"] == "chat" and record["steps"] == 6
+    assert record["run"]["format"] == "chat" and record["steps"] == 6
     (log,) = (place / "logs").rglob("*.log")
     assert re.fullmatch(
         r"logs/(\d{8})/train/train_llm_llama_3.2_3b_\1_\d{6}\.log", str(log.relative_to(place))
@@ -138,12 +138,12 @@ def test_the_folder_is_named_by_the_file_and_what_flags_change():
         return result_folder(file, config, cell, debug).name
 
     file = load_config("qwen3_4b")
-    plain = Cell("qwen3_4b", "chat", "none", 42)
+    plain = Run("qwen3_4b", "chat", "fine_tuned", 42)
     assert name(file, file, plain) == "qwen3_4b_qlora"
     instruction = changed(file, dataset={"format_type": "instruction"})
     assert name(instruction, instruction, plain) == "qwen3_4b_qlora_chat"
     whole = changed(file, lora={"use_lora": False, "use_qlora": False})
-    every = Cell("qwen3_4b", "instruction", "templates", 1)
+    every = Run("qwen3_4b", "instruction", "fine_tuned_templates", 1)
     assert (
         name(file, whole, every, True) == "qwen3_4b_qlora_templates_instruction_no_lora_seed1_debug"
     )

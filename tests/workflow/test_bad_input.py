@@ -39,11 +39,15 @@ MISTAKES = {
     "unknown --config key": (None, ["--config", "studdy=small"], ["studdy", "study"]),
     "debug is no word": (None, ["--config", "study=small", "debug=maybe"], ["debug", "maybe"]),
     "unknown config key": (model_file(BASE + "lora: {rank: 8}\n"), [], ["lora.rank"]),
-    "model not in the study": (None, [f"{RUNS}/nope/chat/none/x"], ["nope", "tiny_llama"]),
-    "format not in the study": (None, [f"{RUNS}/tiny_llama/poem/x"], ["poem", "chat"]),
+    "model not in the study": (
+        None,
+        [f"{RUNS}/nope/default/chat/fine_tuned/x"],
+        ["nope", "tiny_llama"],
+    ),
+    "format not in the study": (None, [f"{RUNS}/tiny_llama/default/poem/x"], ["poem", "chat"]),
     "seed not in the study": (
         None,
-        [f"{RUNS}/tiny_llama/chat/none/seed7/run.json"],
+        [f"{RUNS}/tiny_llama/default/chat/fine_tuned/seed7/run.json"],
         ["seed7", "seed42"],
     ),
     "results of another study": (None, ["results/other/report.html"], ["other", "--config study="]),
@@ -88,5 +92,5 @@ def test_every_study_is_planned_without_data_or_gpu(bare, name, debug):
     planned = bare.planned("--config", f"study={name}", f"debug={debug}")
     assert planned["prepare_data"] == planned["report"] == 1
     study = load_study(name, debug=debug == "true")
-    assert planned["train"] == len(study.cells()) > 0
+    assert planned["train"] == len(study.trainings()) > 0
     assert planned["generate_zero_shot"] == len(study.models) * len(study.formats)

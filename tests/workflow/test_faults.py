@@ -43,7 +43,7 @@ def test_a_second_snakemake_is_kept_out_and_the_first_goes_on(finished, tmp_path
 def test_an_orphan_that_ends_alone_is_not_trained_again(finished, tmp_path):
     """Snakemake is killed, its trainer goes on to the end; the rerun takes over what it trained."""
     project = finished.copy(tmp_path / "study")
-    cell = "runs/tiny_llama/chat/none/seed42"
+    cell = "runs/tiny_llama/default/chat/fine_tuned/seed42"
     forget(project, cell)
     target = f"results/small-debug/{cell}/run.json"
     work = project.results / ".work" / f"train-results-small-debug-{cell.replace('/', '-')}"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from workflow_project import environment, wait_for
 
-CELL = "runs/tiny_llama/chat/templates/seed42"
+CELL = "runs/tiny_llama/default/chat/fine_tuned_templates/seed42"
 SAME = ("tables/*.csv", "runs/**/final_model/*", "runs/**/*.jsonl", "zero_shot/**/*.jsonl")
 SAME += ("runs/**/scores/*.csv", "zero_shot/**/scores/*.csv", "submission/*.csv")
 TIMED = "resources.csv"  # wall times differ from run to run
@@ -125,7 +125,9 @@ def test_snakemake_and_trainer_killed_then_the_documented_commands(finished, bar
     assert "--unlock" in locked.stdout
     project.run("--unlock")
     project.run()
-    training_log = project.path("logs/small-debug/train/tiny_llama-chat-templates-seed42.log")
+    training_log = project.path(
+        "logs/small-debug/train/tiny_llama/default/chat/fine_tuned_templates/seed42.log"
+    )
     assert "resuming from step" in training_log.read_text(encoding="utf-8")
     same(finished.results, project.results)
     assert project.planned() == {}

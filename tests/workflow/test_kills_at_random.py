@@ -22,7 +22,12 @@ def reference(finished):
 SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY")
 
 
-LAST = ("tables", "plots", "report.html", "runs/tiny_llama/chat/templates/seed42/README.md")
+LAST = (
+    "tables",
+    "plots",
+    "report.html",
+    "runs/tiny_llama/default/chat/fine_tuned_templates/seed42/README.md",
+)
 
 
 def forget(project, *paths: str) -> None:
@@ -66,7 +71,7 @@ def test_a_partial_output_and_a_lost_one_are_found(finished, reference, tmp_path
     project = finished.copy(tmp_path / "study")
     everything = set(reference.rules)
     assert list(reference.faults(project, everything)) == []
-    adapter = project.results / "runs/tiny_llama/chat/none/seed42/final_model"
+    adapter = project.results / "runs/tiny_llama/default/chat/fine_tuned/seed42/final_model"
     (adapter / "tokenizer.json").unlink()
     rouge = project.results / "tables/rouge.csv"
     rouge.write_bytes(rouge.read_bytes()[:-1])

@@ -4,7 +4,7 @@ import json
 
 from workflow_project import SMALL
 
-CELL = "runs/sharded/chat/none/seed42"
+CELL = "runs/sharded/default/chat/fine_tuned/seed42"
 
 
 def write_sharded(project) -> None:

@@ -3,7 +3,7 @@
 import csv
 import json
 
-RUN = "runs/tiny_llama/chat/none/seed42"
+RUN = "runs/tiny_llama/default/chat/fine_tuned/seed42"
 ZERO_SHOT = "zero_shot/tiny_llama/chat"
 RECORDED = {"step", "command", "git", "packages", "hardware", "settings", "inputs"}
 
@@ -22,7 +22,11 @@ def test_rouge_table_has_a_row_for_each_cell_and_tokenizer(finished):
     cells = {(row["condition"], row["seed"], row["tokenizer"]) for row in table}
     assert cells == {
         (condition, seed, tokenizer)
-        for condition, seed in [("zero_shot", ""), ("none", "42"), ("templates", "42")]
+        for condition, seed in [
+            ("zero_shot", ""),
+            ("fine_tuned", "42"),
+            ("fine_tuned_templates", "42"),
+        ]
         for tokenizer in ("morphemes", "characters")
     }
     assert all(row["n"] == "10" for row in table)
@@ -41,7 +45,7 @@ def test_every_result_has_its_record(finished):
 
 def test_submission_lists_the_test_split(finished):
     wanted = [row["fname"] for row in rows(finished.results / "data/test.csv")]
-    for name in ("tiny_llama-chat-zero_shot", "tiny_llama-chat-templates-seed42"):
+    for name in ("tiny_llama-chat-zero_shot", "tiny_llama-chat-fine_tuned_templates-seed42"):
         table = rows(finished.results / f"submission/{name}.csv")
         assert [row["fname"] for row in table] == wanted
         assert list(table[0]) == ["fname", "summary"]

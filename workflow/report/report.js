@@ -59,7 +59,7 @@
   openTarget();
   document.querySelectorAll("button[data-open]").forEach(function (button) {
     button.addEventListener("click", function () {
-      document.querySelectorAll("details.cell").forEach((cell) => { cell.open = button.dataset.open === "all"; });
+      document.querySelectorAll("details.training").forEach((training) => { training.open = button.dataset.open === "all"; });
     });
   });
 })();

@@ -18,28 +18,27 @@ rule prepare_data:
         script=script("prepare_data.py"),
         code=digest("prepare_data"),
         settings=settings("prepare_data"),
-        study=study_flags(),
         folder=folder_of("record"),
     message:
         "Cleaning, checking and splitting the raw dialogues"
     shell:
-        "python {params.script:q} {params.study} --output-dir {params.folder:q} > {log:q} 2>&1"
+        "python {params.script:q} --settings {params.settings:q} --output-dir {params.folder:q} > {log:q} 2>&1"
 
 
 rule build_dataset:
     input:
-        weights=checkpoint_files,
-        train="<results>/data/train.csv",
-        selection="<results>/data/selection.csv",
+        weights=ancient(checkpoint_files),
+        data=data_files("train", "selection"),
+        card="<results>/data/data_card.json",
     output:
         train="<results>/examples/{model}/{format}/{augmentation}/train.safetensors",
         selection="<results>/examples/{model}/{format}/{augmentation}/selection.safetensors",
         statistics="<results>/examples/{model}/{format}/{augmentation}/statistics.json",
         record="<results>/examples/{model}/{format}/{augmentation}/run.json",
     log:
-        "<logs>/build_dataset/{model}-{format}-{augmentation}.log",
+        "<logs>/build_dataset/{model}/{format}/{augmentation}.log",
     benchmark:
-        "<results>/benchmarks/build_dataset/{model}-{format}-{augmentation}.tsv"
+        "<results>/benchmarks/build_dataset/{model}/{format}/{augmentation}.tsv"
     conda:
         "../../envs/training.yaml"
     resources:
@@ -49,12 +48,12 @@ rule build_dataset:
         script=script("build_dataset.py"),
         code=digest("build_dataset"),
         settings=settings("build_dataset"),
-        study=study_flags(),
-        data=folder_of_input("train"),
+        tokenizer=tokenizer,
+        data=folder_of_input("data"),
         folder=folder_of("record"),
     message:
         "Tokenising {wildcards.model} · {wildcards.format} · {wildcards.augmentation}"
     shell:
-        "python {params.script:q} {params.study} --experiment {wildcards.model:q}"
+        "python {params.script:q} --settings {params.settings:q} --experiment {wildcards.model:q}"
         " --format {wildcards.format} --augmentation {wildcards.augmentation}"
         " --data {params.data:q} --output-dir {params.folder:q} > {log:q} 2>&1"

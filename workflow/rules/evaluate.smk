@@ -3,16 +3,16 @@
 
 rule generate_zero_shot:
     input:
-        weights=checkpoint_files,
+        weights=ancient(checkpoint_files),
         dev="<results>/data/dev.csv",
         test=data_files("test"),
     output:
         predictions=predictions("<results>/zero_shot/{model}/{format}"),
         record="<results>/zero_shot/{model}/{format}/predictions/run.json",
     log:
-        "<logs>/generate/{model}-{format}-zero_shot.log",
+        "<logs>/generate/zero_shot/{model}/{format}.log",
     benchmark:
-        "<results>/benchmarks/generate/{model}-{format}-zero_shot.tsv"
+        "<results>/benchmarks/generate/zero_shot/{model}/{format}.tsv"
     conda:
         "../../envs/training.yaml"
     threads: 4
@@ -24,30 +24,31 @@ rule generate_zero_shot:
         script=script("generate.py"),
         code=digest("generate"),
         settings=settings("generate"),
-        study=study_flags(),
+        weights=weights,
         data=folder_of_input("dev"),
         folder=folder_of("record"),
     message:
         "Summarising with {wildcards.model} · {wildcards.format} · zero-shot"
     shell:
-        "python {params.script:q} {params.study} --experiment {wildcards.model:q}"
+        "python {params.script:q} --settings {params.settings:q} --experiment {wildcards.model:q}"
         " --format {wildcards.format} --data {params.data:q}"
         " --output-dir {params.folder:q} > {log:q} 2>&1"
 
 
 rule generate:
     input:
-        weights=checkpoint_files,
+        weights=ancient(checkpoint_files),
         dev="<results>/data/dev.csv",
         test=data_files("test"),
-        adapter="<results>/runs/{model}/{format}/{augmentation}/seed{seed}/final_model",
+        adapter=f"{TRAINED}/final_model",
+        training=f"{TRAINED}/run.json",
     output:
-        predictions=predictions("<results>/runs/{model}/{format}/{augmentation}/seed{seed}"),
-        record="<results>/runs/{model}/{format}/{augmentation}/seed{seed}/predictions/run.json",
+        predictions=predictions(TRAINED),
+        record=f"{TRAINED}/predictions/run.json",
     log:
-        "<logs>/generate/{model}-{format}-{augmentation}-seed{seed}.log",
+        f"<logs>/generate/runs/{TRAINING}.log",
     benchmark:
-        "<results>/benchmarks/generate/{model}-{format}-{augmentation}-seed{seed}.tsv"
+        f"<results>/benchmarks/generate/runs/{TRAINING}.tsv"
     conda:
         "../../envs/training.yaml"
     threads: 4
@@ -59,15 +60,13 @@ rule generate:
         script=script("generate.py"),
         code=digest("generate"),
         settings=settings("generate"),
-        study=study_flags(),
+        weights=weights,
         data=folder_of_input("dev"),
         folder=folder_of("record"),
     message:
-        "Summarising with {wildcards.model} · {wildcards.format} · {wildcards.augmentation} · seed {wildcards.seed}"
+        "Summarising with {wildcards.model} · {wildcards.format} · {wildcards.condition} · seed {wildcards.seed}"
     shell:
-        "python {params.script:q} {params.study} --experiment {wildcards.model:q}"
-        " --format {wildcards.format} --adapter {input.adapter:q}"
-        " --condition {wildcards.augmentation} --seed {wildcards.seed}"
+        "python {params.script:q} --settings {params.settings:q} --adapter {input.adapter:q}"
         " --data {params.data:q} --output-dir {params.folder:q} > {log:q} 2>&1"
 
 
@@ -75,6 +74,7 @@ rule score:
     input:
         dev="<results>/data/dev.csv",
         predictions="<results>/{run}/predictions/dev.jsonl",
+        record="<results>/{run}/predictions/run.json",
     output:
         dialogues=report(
             "<results>/{run}/scores/dialogues.csv",
@@ -90,21 +90,20 @@ rule score:
     benchmark:
         "<results>/benchmarks/score/{run}.tsv"
     wildcard_constraints:
-        run=one_of(scored_runs(STUDY).values()),
+        run=one_of(run.folder for run in STUDY.runs()),
     conda:
         "../../envs/reporting.yaml"
     params:
         script=script("score.py"),
         code=digest("score"),
         settings=settings("score"),
-        study=study_flags(),
         data=folder_of_input("dev"),
         predictions=folder_of_input("predictions"),
         folder=folder_of("record"),
     message:
         "Scoring {wildcards.run}"
     shell:
-        "python {params.script:q} {params.study} --predictions {params.predictions:q}"
+        "python {params.script:q} --settings {params.settings:q} --predictions {params.predictions:q}"
         " --data {params.data:q} --output-dir {params.folder:q} > {log:q} 2>&1"
 
 
@@ -119,7 +118,7 @@ rule submission:
     benchmark:
         "<results>/benchmarks/submission/{name}.tsv"
     wildcard_constraints:
-        name=one_of(scored_runs(STUDY)),
+        name=one_of(run.name for run in STUDY.runs()),
     conda:
         "../../envs/reporting.yaml"
     params:

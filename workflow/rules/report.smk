@@ -5,12 +5,11 @@ rule compare:
     input:
         data=data_files("train", "dev"),
         scores=in_every_run(
-            STUDY,
             "scores/dialogues.csv",
             "scores/summary.json",
             "predictions/dev.jsonl",
         ),
-        records=in_every_run(STUDY, "predictions/run.json") + in_every_training(STUDY, "run.json"),
+        records=in_every_run("predictions/run.json") + in_every_training("run.json"),
     output:
         tables=[
             report(
@@ -19,9 +18,9 @@ rule compare:
                 category="Tables",
                 labels={"table": table.replace("_", " ")},
             )
-            for table in table_names(STUDY)
+            for table in table_names()
         ],
-        markdown=table_files(STUDY, "md"),
+        markdown=table_files("md"),
         record="<results>/tables/run.json",
     log:
         "<logs>/compare.log",
@@ -33,21 +32,20 @@ rule compare:
         script=script("compare.py"),
         code=digest("compare"),
         settings=settings("compare"),
-        study=study_flags(),
-        results=results_folder,
+        results=lambda wildcards, output: str(Path(output.record).parent.parent),
         folder=folder_of("record"),
     message:
         "Comparing all scores: tables"
     shell:
-        "python {params.script:q} {params.study} --results {params.results:q}"
+        "python {params.script:q} --settings {params.settings:q} --results {params.results:q}"
         " --output-dir {params.folder:q} > {log:q} 2>&1"
 
 
 rule plot:
     input:
-        tables=table_files(STUDY, "csv"),
-        logs=in_every_training(STUDY, "training_log.csv"),
-        examples=example_files(STUDY, "statistics.json", "train.safetensors"),
+        tables=table_files("csv"),
+        logs=in_every_training("training_log.csv"),
+        examples=in_all_examples("statistics.json", "train.safetensors"),
     output:
         report(
             directory("<results>/plots"),
@@ -66,12 +64,11 @@ rule plot:
         script=script("plot.py"),
         code=digest("plot"),
         settings=settings("plot"),
-        study=study_flags(),
-        results=results_folder,
+        results=lambda wildcards, output: str(Path(output[0]).parent),
     message:
         "Drawing the plots"
     shell:
-        "python {params.script:q} {params.study} --results {params.results:q}"
+        "python {params.script:q} --settings {params.settings:q} --results {params.results:q}"
         " --output-dir {output:q} > {log:q} 2>&1"
 
 
@@ -80,14 +77,15 @@ rule report:
         template=report_parts(),
         data=data_files("train", "selection", "dev")
         + ["<results>/data/data_card.json", "<results>/data/run.json"],
-        tables=table_files(STUDY, "csv"),
+        tables=table_files("csv"),
+        comparison="<results>/tables/run.json",
         plots="<results>/plots",
-        statistics=example_files(STUDY, "statistics.json"),
-        trainings=in_every_training(STUDY, "training_log.csv", "run.json"),
+        statistics=in_all_examples("statistics.json"),
+        trainings=in_every_training("training_log.csv", "run.json"),
         predictions=in_every_run(
-            STUDY,
             "predictions/dev.jsonl",
             "predictions/run.json",
+            "scores/run.json",
             "scores/dialogues.csv",
             "scores/summary.json",
         ),
@@ -108,46 +106,44 @@ rule report:
         script=script("report.py"),
         code=digest("report"),
         settings=settings("report"),
-        study=study_flags(),
-        results=results_folder,
+        results=lambda wildcards, output: str(Path(output[0]).parent),
     message:
         "Writing the report"
     shell:
-        "python {params.script:q} {params.study} --results {params.results:q}"
+        "python {params.script:q} --settings {params.settings:q} --results {params.results:q}"
         " --output {output:q} > {log:q} 2>&1"
 
 
 rule model_card:
     input:
-        # A new cell in the tables leaves the cards of the others as they are: their own scores count.
-        tables=ancient(table_files(STUDY, "csv")),
+        tables=[f"<results>/tables/{name}.csv" for name in ("rouge", "context")],
         zero_shot="<results>/zero_shot/{model}/{format}/scores/summary.json",
-        scores="<results>/runs/{model}/{format}/{augmentation}/seed{seed}/scores/summary.json",
-        training="<results>/runs/{model}/{format}/{augmentation}/seed{seed}/run.json",
-        statistics="<results>/examples/{model}/{format}/{augmentation}/statistics.json",
+        scores=f"{TRAINED}/scores/summary.json",
+        training=f"{TRAINED}/run.json",
+        statistics=examples("statistics.json"),
     output:
         report(
-            "<results>/runs/{model}/{format}/{augmentation}/seed{seed}/README.md",
+            f"{TRAINED}/README.md",
             caption="../report/model_card.rst",
             category="Trainings",
-            labels=cell_labels("model card"),
+            labels=training_labels("model card"),
         ),
     log:
-        "<logs>/model_card/{model}-{format}-{augmentation}-seed{seed}.log",
+        f"<logs>/model_card/{TRAINING}.log",
     benchmark:
-        "<results>/benchmarks/model_card/{model}-{format}-{augmentation}-seed{seed}.tsv"
+        f"<results>/benchmarks/model_card/{TRAINING}.tsv"
     conda:
         "../../envs/reporting.yaml"
     params:
         script=script("model_card.py"),
         code=digest("model_card"),
         settings=settings("model_card"),
-        study=study_flags(),
-        results=results_folder,
+        results=lambda wildcards, input: str(Path(input.tables[0]).parent.parent),
+        augmentation=augmentation,
     message:
-        "Model card of {wildcards.model} · {wildcards.format} · {wildcards.augmentation} · seed {wildcards.seed}"
+        "Model card of {wildcards.model} · {wildcards.format} · {wildcards.condition} · seed {wildcards.seed}"
     shell:
-        "python {params.script:q} {params.study} --experiment {wildcards.model:q}"
-        " --format {wildcards.format} --augmentation {wildcards.augmentation}"
+        "python {params.script:q} --settings {params.settings:q} --experiment {wildcards.model:q}"
+        " --format {wildcards.format} --augmentation {params.augmentation}"
         " --seed {wildcards.seed} --results {params.results:q} --output {output:q}"
         " > {log:q} 2>&1"

@@ -4,7 +4,6 @@
 
 import functools
 
-from yoyak.config.study import Cell
 from yoyak.data.counts import count_tokens
 from yoyak.models.shapes import shape_at_hand
 from yoyak.run.devices import count_gpus
@@ -41,16 +40,15 @@ def measured(rule, like):
 
 def training(wildcards):
     """As such a training was measured in this study, else as estimated."""
-    like = f"{wildcards.model}-*-{wildcards.augmentation}-seed*.tsv"
-    known = measured("train", like)
-    return known or estimated(wildcards.model, wildcards.format, wildcards.augmentation)
+    known = measured("train", f"{wildcards.model}/*/*/{wildcards.condition}/seed*.tsv")
+    return known or estimated(run_of(wildcards))
 
 
 @functools.lru_cache(maxsize=None)
-def estimated(model, prompt_format, augmentation):
-    config = STUDY.model(model)
+def estimated(run):
+    config = STUDY.model(run.model)
     try:
-        counts = count_tokens(STUDY, Cell(model, prompt_format, augmentation, 0), config)
+        counts = count_tokens(STUDY, run, config)
     except (UserError, KeyError, OSError, TypeError, ValueError):
         counts = None  # its job says in full what is wrong with the data
     return training_request(config, shape_at_hand(config.model), counts)
@@ -58,12 +56,12 @@ def estimated(model, prompt_format, augmentation):
 
 def generation(wildcards):
     shape = shape_at_hand(STUDY.model(wildcards.model).model)
-    known = measured("generate", f"{wildcards.model}-*.tsv")
+    known = measured("generate", f"**/{wildcards.model}/**/*.tsv")
     return known or Request(host_megabytes(shape), GENERATION)
 
 
 def tokenising(wildcards):
-    known = measured("build_dataset", f"{wildcards.model}-*.tsv")
+    known = measured("build_dataset", f"{wildcards.model}/*/*.tsv")
     return known or Request(BASE_MB, TOKENISING)
 
 

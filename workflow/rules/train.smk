@@ -3,22 +3,23 @@
 
 rule train:
     input:
-        weights=checkpoint_files,
-        train="<results>/examples/{model}/{format}/{augmentation}/train.safetensors",
-        selection="<results>/examples/{model}/{format}/{augmentation}/selection.safetensors",
+        weights=ancient(checkpoint_files),
+        examples=examples(
+            "train.safetensors", "selection.safetensors", "statistics.json", "run.json"
+        ),
     output:
-        adapter=directory("<results>/runs/{model}/{format}/{augmentation}/seed{seed}/final_model"),
+        adapter=directory(f"{TRAINED}/final_model"),
         log=report(
-            "<results>/runs/{model}/{format}/{augmentation}/seed{seed}/training_log.csv",
+            f"{TRAINED}/training_log.csv",
             caption="../report/training_log.rst",
             category="Trainings",
-            labels=cell_labels("training log"),
+            labels=training_labels("training log"),
         ),
-        record="<results>/runs/{model}/{format}/{augmentation}/seed{seed}/run.json",
+        record=f"{TRAINED}/run.json",
     log:
-        "<logs>/train/{model}-{format}-{augmentation}-seed{seed}.log",
+        f"<logs>/train/{TRAINING}.log",
     benchmark:
-        "<results>/benchmarks/train/{model}-{format}-{augmentation}-seed{seed}.tsv"
+        f"<results>/benchmarks/train/{TRAINING}.tsv"
     conda:
         "../../envs/training.yaml"
     threads: threads_of_training
@@ -30,13 +31,14 @@ rule train:
         script=script("train_llm.py"),
         code=digest("train"),
         settings=settings("train"),
-        study=study_flags(),
-        examples=folder_of_input("train"),
+        weights=weights,
+        examples=folder_of_input("examples"),
+        augmentation=augmentation,
         folder=folder_of("record"),
     message:
-        "Training {wildcards.model} · {wildcards.format} · {wildcards.augmentation} · seed {wildcards.seed}"
+        "Training {wildcards.model} · {wildcards.format} · {wildcards.condition} · seed {wildcards.seed}"
     shell:
-        "python {params.script:q} {params.study} --experiment {wildcards.model:q}"
-        " --format {wildcards.format} --augmentation {wildcards.augmentation}"
+        "python {params.script:q} --settings {params.settings:q} --experiment {wildcards.model:q}"
+        " --format {wildcards.format} --augmentation {params.augmentation}"
         " --seed {wildcards.seed} --examples {params.examples:q}"
         " --output-dir {params.folder:q} > {log:q} 2>&1"

@@ -15,9 +15,11 @@ import json
 import time
 from pathlib import Path
 
+from yoyak.config.arguments import add_study_arguments, open_study, script_parser
+from yoyak.config.frozen import STEPS, chosen
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.section import canonical
-from yoyak.config.study import CHECKPOINT_KEYS, Study, load_study
+from yoyak.config.study import Study
 from yoyak.data.dialogues import read_dialogues
 from yoyak.errors import UserError, run_script
 from yoyak.run.provenance import write_run_record
@@ -25,14 +27,11 @@ from yoyak.run.workspace import atomic_directory, atomic_write_json
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--study", default="embedded", help="a file of config/studies/")
+    parser = script_parser(__doc__)
+    add_study_arguments(parser)
     parser.add_argument("--experiment", required=True, help="one of the study's models")
     parser.add_argument("--format", required=True, choices=["instruction", "chat"])
     parser.add_argument("--augmentation", default="none", choices=["none", "templates"])
-    parser.add_argument("--debug", action="store_true", help="the study's debug variant")
     parser.add_argument("--data", type=Path, help="default: results/{study}/data")
     parser.add_argument(
         "--output-dir",
@@ -44,7 +43,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
-    study = load_study(args.study, debug=args.debug)
+    study = open_study(args)
     config = study.model(args.experiment)
     data = args.data or study.results / "data"
     place = f"{args.experiment}/{args.format}/{args.augmentation}"
@@ -69,13 +68,14 @@ def build_dataset(
     data: Path,
     output: Path,
 ) -> dict:
-    """Write the examples of one cell, all or nothing; returns statistics.json's content.
+    """Write the examples of one training, all or nothing; returns statistics.json's content.
 
     Raises UserError when the data folder lacks a split or the tokenizer cannot carry the format.
     """
     started = time.perf_counter()
     files = {split: data / f"{split}.csv" for split in ("train", "selection")}
-    for file in files.values():
+    card = data / "data_card.json"
+    for file in [*files.values(), card]:
         if not file.is_file():
             raise UserError(f"{file}: no such file; run prepare_data.py first")
     rows = {split: read_dialogues(file) for split, file in files.items()}
@@ -122,18 +122,25 @@ def build_dataset(
             folder / "run.json",
             step="build_dataset",
             settings={
-                **config.science("tokenizer", "dataset"),
+                **chosen(config, STEPS["build_dataset"][1]),
                 "format": prompt_format,
                 "augmentation": augmentation,
                 "language": language,
-                **{key: getattr(config.model, key) for key in CHECKPOINT_KEYS},
             },
             inputs=[*files.values(), *_tokenizer_files(loader.checkpoint)],
+            data=trained_on(card),
             checkpoint_commit=loader.checkpoint.commit(),
             template_hash=statistics["template_hash"],
             wall_seconds=round(time.perf_counter() - started, 3),
         )
     return json.loads(json.dumps(statistics))
+
+
+def trained_on(card: Path) -> dict[str, str]:
+    """The raw files that train and dev came from, and which split chooses the best checkpoint."""
+    content = json.loads(card.read_text(encoding="utf-8"))
+    files = {name: content["files"][name]["path"] for name in ("train", "dev")}
+    return {**files, "selection": content["selection"]["selection"]}
 
 
 def _tokenizer_files(checkpoint) -> list[Path]:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Bring all cells' scores together: tables of ROUGE, differences, context, diagnostics and cost.
+"""Bring all runs' scores together: tables of ROUGE, differences, context, diagnostics and cost.
 
-Reads  {results}/data/dev.csv, every cell's scores/ and run.json
-Writes {output-dir}/*.csv and *.md (seeds.* only where a cell has several seeds), run.json
+Reads  {results}/data/dev.csv, every run's scores/ and run.json
+Writes {output-dir}/*.csv and *.md (seeds.* only where a training has several seeds), run.json
 
 Examples:
   python workflow/scripts/compare.py --study embedded --results results/embedded \\
@@ -13,28 +13,27 @@ import argparse
 import time
 from pathlib import Path
 
-from yoyak.config.study import Study, load_study
+from yoyak.config.arguments import add_study_arguments, open_study, script_parser
+from yoyak.config.study import Run, Study
 from yoyak.config.study_settings import Metric
 from yoyak.data.dialogues import Dialogue, read_dialogues
 from yoyak.errors import UserError, display, run_script
-from yoyak.evaluation.comparison import FLIPS, CellKey, difference_rows, seed_rows
+from yoyak.evaluation.comparison import FLIPS, difference_rows, seed_rows
 from yoyak.evaluation.context import context_rows
 from yoyak.evaluation.diagnostics import unchanged_rate
 from yoyak.evaluation.prediction_files import read_predictions
 from yoyak.evaluation.scoring import read_scores
-from yoyak.reporting.cells import (
-    ZERO_SHOT,
-    ResultCell,
+from yoyak.reporting.alike import refuse_mixtures
+from yoyak.reporting.notes import table_notes
+from yoyak.reporting.run_rows import (
     loss_fall,
     quoted_rows,
     resource_rows,
-    result_cells,
     rouge_rows,
     training_cost,
     warned_trainings,
 )
-from yoyak.reporting.notes import table_notes
-from yoyak.reporting.tables import write_table
+from yoyak.reporting.tables import RUN, write_table
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
 
@@ -42,11 +41,8 @@ READ = ("scores/dialogues.csv", "scores/summary.json", "predictions/dev.jsonl")
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--study", required=True, help="name of a file in config/studies/")
-    parser.add_argument("--debug", action="store_true", help="the study's debug variant")
+    parser = script_parser(__doc__)
+    add_study_arguments(parser)
     parser.add_argument("--results", type=Path, required=True, help="folder of the study's results")
     parser.add_argument("--output-dir", type=Path, required=True)
     return parser.parse_args(arguments)
@@ -54,22 +50,22 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
-    study = load_study(options.study, debug=options.debug)
+    study = open_study(options)
     compare(study, options.results, options.output_dir)
 
 
 def compare(study: Study, results: Path, output: Path) -> None:
-    """Write the tables of a study whose cells are all scored."""
+    """Write the tables of a study whose runs are all scored."""
     started = time.perf_counter()
     metric = study.settings.metric
     dev = results / "data" / "dev.csv"
     dialogues = read_dialogues(dev)
-    cells = result_cells(study, results)
-    summaries, scores = read_cells(cells, dialogues, metric)
-    tables = build_tables(study, cells, dialogues, summaries, scores)
-    notes = table_notes(
-        metric, summaries[0], len(tables["differences"]), FLIPS, warned_trainings(cells)
-    )
+    runs = study.runs()
+    refuse_mixtures(study, results)
+    summaries, scores = read_runs(runs, results, dialogues, metric)
+    tables = build_tables(study, results, dialogues, summaries, scores)
+    warned = warned_trainings(runs, results)
+    notes = table_notes(metric, summaries[0], len(tables["differences"]), FLIPS, warned)
     with atomic_directory(output) as folder:
         for name, rows in tables.items():
             write_table(folder, name, rows, notes[name])
@@ -77,28 +73,26 @@ def compare(study: Study, results: Path, output: Path) -> None:
             folder / "run.json",
             step="compare",
             settings={"metric": metric.model_dump()},
-            inputs=[dev, *(cell.folder / name for cell in cells for name in READ)],
+            inputs=[dev, *(results / run.folder / name for run in runs for name in READ)],
             seed=metric.seed,
             notes=notes,
             wall_seconds=round(time.perf_counter() - started, 2),
         )
-    print(
-        f"{display(output)}: {len(cells)} cells, {len(dialogues)} dialogues, {len(tables)} tables"
-    )
+    print(f"{display(output)}: {len(runs)} runs, {len(dialogues)} dialogues, {len(tables)} tables")
 
 
-def read_cells(
-    cells: list[ResultCell], dialogues: list[Dialogue], metric: Metric
+def read_runs(
+    runs: list[Run], results: Path, dialogues: list[Dialogue], metric: Metric
 ) -> tuple[list[dict], dict]:
-    """Every cell's summary and scores; UserError unless all were scored in the same way."""
+    """Every run's summary and scores; UserError unless all were scored in the same way."""
     fnames = [dialogue.fname for dialogue in dialogues]
     summaries, scores = [], {}
-    for cell in cells:
-        folder = cell.folder / "scores"
+    for run in runs:
+        folder = scores_of(run, results)
         summary, of_tokenizers = read_scores(folder, fnames)
-        if summary.get("cell") != cell.label:
+        if summary.get("run") != run.record():
             raise UserError(
-                f"{display(folder)}: holds the scores of {summary.get('cell')}; score again"
+                f"{display(folder)}: holds the scores of {summary.get('run')}; score again"
             )
         expected = (metric.tokenizers, metric.resamples, metric.seed)
         found = summary["interval"]
@@ -106,12 +100,17 @@ def read_cells(
             raise UserError(f"{display(folder)}: scored with other metric settings; score again")
         if summaries and signatures(summary) != signatures(summaries[0]):
             raise UserError(
-                f"{display(folder)}: scored with other tools than {display(cells[0].folder)} "
+                f"{display(folder)}: scored with other tools than "
+                f"{display(scores_of(runs[0], results))} "
                 "(the signatures in summary.json differ); score both again"
             )
         summaries.append(summary)
-        scores[CellKey(**cell.label)] = of_tokenizers
+        scores[run] = of_tokenizers
     return summaries, scores
+
+
+def scores_of(run: Run, results: Path) -> Path:
+    return results / run.folder / "scores"
 
 
 def signatures(summary: dict) -> dict[str, str]:
@@ -120,7 +119,7 @@ def signatures(summary: dict) -> dict[str, str]:
 
 def build_tables(
     study: Study,
-    cells: list[ResultCell],
+    results: Path,
     dialogues: list[Dialogue],
     summaries: list[dict],
     scores: dict,
@@ -128,22 +127,21 @@ def build_tables(
     """Rows of every table, in the study's order."""
     metric = study.settings.metric
     groups = [dialogue.group for dialogue in dialogues]
-    costs = {CellKey(**cell.label): training_cost(cell) for cell in cells}
+    costs = {run: training_cost(run, results) for run in study.runs()}
     tables: dict[str, list[dict]] = {
         name: [] for name in ("rouge", "groups", "diagnostics", "resources")
     }
-    for cell, summary in zip(cells, summaries, strict=True):
-        rows, of_groups = rouge_rows(cell, summary, costs[CellKey(**cell.label)])
+    for run, summary in zip(study.runs(), summaries, strict=True):
+        rows, of_groups = rouge_rows(run, summary, costs[run])
         tables["rouge"] += rows
         tables["groups"] += of_groups
-        tables["diagnostics"].append(
-            {**cell.label, **summary["diagnostics"], **effect(cell, cells)}
-        )
-        expected = study.model(cell.model).resources.expected_gpu_memory_gb
-        tables["resources"] += resource_rows(cell, expected)
+        done = effect(run, results) if run.trained else {}
+        tables["diagnostics"].append({**run.record(), **summary["diagnostics"], **done})
+        expected = study.model(run.model).resources.expected_gpu_memory_gb
+        tables["resources"] += resource_rows(run, results, expected)
     for name, by_group in (("differences", False), ("group_differences", True)):
         tables[name] = [
-            {**row, **costs[CellKey(*(row[key] for key in CellKey._fields))]}
+            {**row, **costs[Run(*(row[key] for key in RUN))]}
             for row in difference_rows(scores, groups, metric, by_group=by_group)
         ]
     tables["context"] = context_rows(dialogues, metric)
@@ -153,19 +151,16 @@ def build_tables(
     return tables
 
 
-def effect(cell: ResultCell, cells: list[ResultCell]) -> dict:
-    """Whether the training did anything: predictions that stayed as they were, fall of the loss."""
-    if cell.condition == ZERO_SHOT:
-        return {}
-    start = next(
-        other
-        for other in cells
-        if (other.model, other.format, other.condition) == (cell.model, cell.format, ZERO_SHOT)
-    )
+def effect(run: Run, results: Path) -> dict:
+    """Whether a training did anything: predictions that stayed as they were, fall of the loss."""
     after, before = (
-        read_predictions(each.folder / "predictions" / "dev.jsonl") for each in (cell, start)
+        read_predictions(results / each.folder / "predictions" / "dev.jsonl")
+        for each in (run, run.zero_shot)
     )
-    return {"unchanged_rate": unchanged_rate(after, before), "loss_fall": loss_fall(cell)}
+    return {
+        "unchanged_rate": unchanged_rate(after, before),
+        "loss_fall": loss_fall(run, results),
+    }
 
 
 if __name__ == "__main__":

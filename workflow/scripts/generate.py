@@ -4,8 +4,8 @@ Examples:
   python workflow/scripts/generate.py --study embedded --experiment tiny_llama --format chat \\
       --output-dir results/embedded/zero_shot/tiny_llama/chat/predictions
   python workflow/scripts/generate.py --study embedded \\
-      --adapter results/embedded/runs/tiny_llama/chat/none/seed42/final_model \\
-      --output-dir results/embedded/runs/tiny_llama/chat/none/seed42/predictions
+      --adapter results/embedded/runs/tiny_llama/default/chat/fine_tuned/seed42/final_model \\
+      --output-dir results/embedded/runs/tiny_llama/default/chat/fine_tuned/seed42/predictions
 
 Of an adapter the run.json beside it says model, format, condition and seed.
 
@@ -19,9 +19,11 @@ import sys
 import time
 from pathlib import Path
 
+from yoyak.config.arguments import add_study_arguments, open_study, script_parser
+from yoyak.config.frozen import BASE_WEIGHTS, CHECKPOINT, freeze
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.section import canonical
-from yoyak.config.study import BASE_KEYS, CHECKPOINT_KEYS, ZERO_SHOT, Study, load_study
+from yoyak.config.study import CONDITIONS, Run, Study
 from yoyak.errors import UserError, run_script
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.devices import claim_device
@@ -30,14 +32,12 @@ from yoyak.run.workspace import atomic_directory, discard, task_of, work_folder
 
 SPLITS = ("dev", "test")
 FORMATS = {"instruction", "chat"}
-CELL_FLAGS = {"model": "experiment", "format": "format", "condition": "condition", "seed": "seed"}
+RUN_FLAGS = {"model": "experiment", "format": "format", "condition": "condition", "seed": "seed"}
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--study", default="embedded", help="a file of config/studies/")
+    parser = script_parser(__doc__)
+    add_study_arguments(parser)
     parser.add_argument("--experiment", help="one of the study's models; default: the adapter's")
     parser.add_argument(
         "--format",
@@ -45,9 +45,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="default: the adapter's, or the model file's",
     )
     parser.add_argument("--adapter", type=Path, help="final_model/ of a training; none: zero-shot")
-    parser.add_argument("--condition", help="default: the adapter's, or zero_shot")
-    parser.add_argument("--seed", type=int, help="seed of the training; default: the adapter's")
-    parser.add_argument("--debug", action="store_true", help="the study's debug variant")
+    parser.add_argument(
+        "--condition", choices=CONDITIONS.values(), help="of an adapter without its run.json"
+    )
+    parser.add_argument("--seed", type=int, help="of an adapter without its run.json")
     parser.add_argument("--data", type=Path, help="default: results/{study}/data")
     parser.add_argument("--output-dir", type=Path, required=True, help="the predictions folder")
     return parser.parse_args(arguments)
@@ -55,10 +56,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
-    study = load_study(args.study, debug=args.debug)
+    study = open_study(args)
     if args.adapter is not None and not args.adapter.is_dir():
-        raise UserError(f"{args.adapter}: no such folder; train this cell first (train_llm.py)")
-    cell, config = cell_and_config(args, study)
+        raise UserError(f"{args.adapter}: no such folder; train this model first (train_llm.py)")
+    run, config = run_and_config(args, study)
     data = args.data or study.results / "data"
     files = {split: data / f"{split}.csv" for split in SPLITS}
     if not files["dev"].is_file():
@@ -67,7 +68,7 @@ def main() -> None:
     checkpoint = resolve_checkpoint(config.model)
     inputs = [*files.values(), *checkpoint.weight_files()]
     inputs += [args.adapter] if args.adapter is not None else []
-    science = canonical([study.science("generate", cell["model"]), cell["format"]])
+    science = canonical([freeze(study, "generate", run.model), run.format])
     key = fingerprint("generate", science, inputs)
     task = task_of("generate", args.output_dir)
     if args.adapter is not None:
@@ -77,7 +78,7 @@ def main() -> None:
         work_folder(study.results, task, key) as work,
     ):
         lines, record = generate_splits(
-            config, cell["format"], study.language, args.adapter, files, device, work
+            config, run.format, study.language, args.adapter, files, device, work
         )
         with atomic_directory(args.output_dir) as folder:
             for split, text in lines.items():
@@ -87,8 +88,8 @@ def main() -> None:
                 step="generate",
                 settings=config.model_dump(),
                 inputs=inputs,
-                cell=cell,
-                seed=cell["seed"],
+                run=run.record(),
+                seed=run.seed,
                 fingerprint=key,
                 checkpoint_commit=checkpoint.commit(),
                 **record,
@@ -98,35 +99,36 @@ def main() -> None:
     print(f"wrote {args.output_dir}")
 
 
-def cell_and_config(args: argparse.Namespace, study: Study) -> tuple[dict, ModelConfig]:
-    """Model, format, condition and seed, from an adapter's own record; and the model's config.
+def run_and_config(args: argparse.Namespace, study: Study) -> tuple[Run, ModelConfig]:
+    """What summarises, as an adapter's own record has it; and the model's config.
 
     Raises UserError where the command contradicts the record, or says too little.
     """
     record = training_record(args.adapter)
-    cell = dict(record.get("cell", {}))
-    for key, flag in CELL_FLAGS.items():
-        asked, own = getattr(args, flag), cell.get(key)
+    found = dict(record.get("run", {}))
+    for key, flag in RUN_FLAGS.items():
+        asked, own = getattr(args, flag), found.get(key)
         if asked is not None and own not in (None, asked):
             raise UserError(
                 f"--{flag} {asked}: {args.adapter} was trained with {key} {own} (its run.json); "
                 f"leave --{flag} away or name another --adapter"
             )
-        cell[key] = own if asked is None else asked
-    if cell["model"] is None:
+        found[key] = own if asked is None else asked
+    if found["model"] is None:
         raise UserError("--experiment is missing: name one of the study's models")
-    config = study.model(cell["model"])
+    config = study.model(found["model"])
     check_base(args.adapter, record, config)
     if args.adapter is None:
-        cell["format"] = cell["format"] or config.dataset.format_type
-        cell["condition"] = cell["condition"] or ZERO_SHOT
+        if args.condition or args.seed is not None:
+            raise UserError("--condition and --seed belong to an --adapter; name it, too")
+        return Run(found["model"], found["format"] or config.dataset.format_type), config
     for key in ("format", "condition"):
-        if cell[key] is None:
+        if found[key] is None:
             raise UserError(
                 f"{args.adapter}: no run.json of its training beside it, and no --{key}; say how "
                 "it was trained with --format and --condition"
             )
-    return {key: cell[key] for key in CELL_FLAGS}, config
+    return Run(**{key: found[key] for key in RUN_FLAGS}), config
 
 
 def training_record(adapter: Path | None) -> dict:
@@ -136,12 +138,12 @@ def training_record(adapter: Path | None) -> dict:
     file = adapter.absolute().parent / "run.json"
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        cell, settings = record["cell"], record["settings"]
-        names = (cell["model"], cell["format"], cell["condition"])
+        run, settings = record["run"], record["settings"]
+        names = (run["model"], run["format"], run["condition"])
         parts = (settings["model"], settings["lora"])
         if not all(isinstance(name, str) for name in names) or names[1] not in FORMATS:
-            raise ValueError("not the cell of a training")
-        if not all(isinstance(part, dict) for part in parts) or type(cell["seed"]) is not int:
+            raise ValueError("not of a training")
+        if not all(isinstance(part, dict) for part in parts) or type(run["seed"]) is not int:
             raise ValueError("not the record of a training")
     except FileNotFoundError:
         return {}
@@ -154,15 +156,16 @@ def training_record(adapter: Path | None) -> dict:
 
 def check_base(adapter: Path | None, record: dict, config: ModelConfig) -> None:
     """Raise UserError where an adapter was trained on other base weights than the config's."""
-    for section, keys in (("model", CHECKPOINT_KEYS), ("lora", BASE_KEYS)):
-        trained, now = record.get("settings", {}).get(section, {}), getattr(config, section)
-        for key in keys:
-            if key in trained and trained[key] != getattr(now, key):
-                raise UserError(
-                    f"{adapter}: was trained with {section}.{key} {trained[key]} (its run.json), "
-                    f"and the study has {getattr(now, key)}; make them equal in the model file, or "
-                    "summarise with summarize.py, which takes the adapter's own"
-                )
+    for key in (*CHECKPOINT, *BASE_WEIGHTS):
+        section, name = key.split(".")
+        trained = record.get("settings", {}).get(section, {})
+        now = getattr(getattr(config, section), name)
+        if name in trained and trained[name] != now:
+            raise UserError(
+                f"{adapter}: was trained with {key} {trained[name]} (its run.json), and the study "
+                f"has {now}; make them equal in the model file, or summarise with summarize.py, "
+                "which takes the adapter's own"
+            )
 
 
 def generate_splits(

@@ -3,27 +3,25 @@
 Example:
   python workflow/scripts/model_card.py --study embedded --experiment tiny_llama --format chat \\
       --augmentation none --seed 42 --results results/embedded \\
-      --output results/embedded/runs/tiny_llama/chat/none/seed42/README.md
+      --output results/embedded/runs/tiny_llama/default/chat/fine_tuned/seed42/README.md
 """
 
 import argparse
 from pathlib import Path
 
-from yoyak.config.study import Cell, load_study
+from yoyak.config.arguments import add_study_arguments, open_study, script_parser
+from yoyak.config.study import CONDITIONS, Run
 from yoyak.errors import UserError, run_script
 from yoyak.run.workspace import atomic_write_text
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--study", default="embedded", help="a file of config/studies/")
+    parser = script_parser(__doc__)
+    add_study_arguments(parser)
     parser.add_argument("--experiment", required=True, help="a model of the study")
     parser.add_argument("--format", required=True, choices=["instruction", "chat"])
     parser.add_argument("--augmentation", default="none", choices=["none", "templates"])
     parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--debug", action="store_true", help="the study's small debug run")
     parser.add_argument("--results", type=Path, help="default: results/STUDY")
     parser.add_argument("--output", type=Path, help="default: README.md beside final_model/")
     return parser.parse_args(arguments)
@@ -31,18 +29,18 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
-    study = load_study(args.study, debug=args.debug)
-    cell = Cell(args.experiment, args.format, args.augmentation, args.seed)
-    if cell not in study.cells():
+    study = open_study(args)
+    run = Run(args.experiment, args.format, CONDITIONS[args.augmentation], args.seed)
+    if run not in study.trainings():
         raise UserError(
-            f"study '{study.source}' has no training {cell.run}; "
+            f"study '{study.source}' has no training {run.folder}; "
             "see its models, formats, augmentations and seeds"
         )
     results = args.results or study.results
-    output = args.output or results / cell.run / "README.md"
+    output = args.output or results / run.folder / "README.md"
     from yoyak.reporting.model_card import model_card
 
-    atomic_write_text(output, model_card(study, results, cell))
+    atomic_write_text(output, model_card(study, results, run))
     print(f"wrote {output}")
 
 

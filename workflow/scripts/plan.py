@@ -17,7 +17,7 @@ import argparse
 import textwrap
 
 from yoyak.config.loading import given, overridden
-from yoyak.config.study import Cell, Study, load_study
+from yoyak.config.study import Run, Study, load_study
 from yoyak.data.counts import absent_splits, count_tokens
 from yoyak.errors import UserError, run_script
 from yoyak.models.shapes import shape_of
@@ -71,17 +71,17 @@ def main() -> None:
     else:
         device = this_device(args.rate)
     rows, seconds, notes = [], 0.0, {}  # notes: each once, however many trainings it is about
-    for cell in study.cells():
-        name = cell.run.removeprefix("runs/")
+    for run in study.trainings():
+        name = run.folder.removeprefix("runs/")
         try:
-            found = plan_cell(study, cell, device)
+            found = plan_run(study, run, device)
         except UserError as error:
             rows.append([name, "cannot be planned: see below"])
             notes[str(error)] = None
             continue
         rows.append(row(name, found))
         seconds += found.seconds
-        notes |= dict.fromkeys(f"warning: {cell.model}: {text}" for text in found.warnings)
+        notes |= dict.fromkeys(f"warning: {run.model}: {text}" for text in found.warnings)
     if not seconds:
         raise UserError(f"no training of study '{study.name}' can be planned: {'; '.join(notes)}")
     print_columns([list(COLUMNS), *rows])
@@ -99,9 +99,9 @@ def main() -> None:
         print(f"{file} is not there: planned for {count:,} rows, as in the Korean DialogSum data.")
 
 
-def plan_cell(study: Study, cell: Cell, device: Device) -> Estimate:
-    config = study.models[cell.model]
-    examples, tokens, longest = count_tokens(study, cell, config)
+def plan_run(study: Study, run: Run, device: Device) -> Estimate:
+    config = study.models[run.model]
+    examples, tokens, longest = count_tokens(study, run, config)
     shape = shape_of(config.model)
     return estimate_training(
         config, shape, device, examples=examples, tokens=tokens, longest=longest

@@ -8,17 +8,14 @@ Example:
 import argparse
 from pathlib import Path
 
-from yoyak.config.study import load_study
+from yoyak.config.arguments import add_study_arguments, open_study, script_parser
 from yoyak.errors import run_script
 from yoyak.run.workspace import atomic_directory
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--study", default="embedded", help="a file of config/studies/")
-    parser.add_argument("--debug", action="store_true", help="the study's small debug run")
+    parser = script_parser(__doc__)
+    add_study_arguments(parser)
     parser.add_argument("--results", type=Path, help="default: results/STUDY")
     parser.add_argument("--output-dir", type=Path, help="default: plots/ below --results")
     return parser.parse_args(arguments)
@@ -26,7 +23,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
-    study = load_study(args.study, debug=args.debug)
+    study = open_study(args)
     results = args.results or study.results
     from yoyak.reporting.plots import write_plots  # matplotlib loads only once the study is sound
 

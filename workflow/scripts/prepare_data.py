@@ -14,7 +14,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from yoyak.config.study import Study, load_study
+from yoyak.config.arguments import add_study_arguments, open_study, script_parser
+from yoyak.config.study import Study
 from yoyak.config.study_settings import Data
 from yoyak.data import data_card
 from yoyak.data.dialogues import Dialogue, read_dialogues, to_csv
@@ -26,18 +27,15 @@ from yoyak.run.workspace import atomic_directory, atomic_write_json, hash_file
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--study", default="embedded", help="a file of config/studies/")
-    parser.add_argument("--debug", action="store_true", help="50 train rows, 10 dev, 10 test")
+    parser = script_parser(__doc__)
+    add_study_arguments(parser)
     parser.add_argument("--output-dir", type=Path, help="default: results/{study}/data")
     return parser.parse_args(arguments)
 
 
 def main() -> None:
     args = parse_arguments()
-    study = load_study(args.study, debug=args.debug)
+    study = open_study(args)
     output = args.output_dir or study.results / "data"
     card = prepare_data(study, output)
     for split, described in card["splits"].items():

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Score one cell's predictions on dev: ROUGE with intervals, and diagnostics.
+"""Score one run's predictions on dev: ROUGE with intervals, and diagnostics.
 
 Reads  {predictions}/dev.jsonl, {predictions}/run.json and {data}/dev.csv
 Writes {output-dir}/dialogues.csv, diagnostics.csv, summary.json and run.json
@@ -14,22 +14,19 @@ import argparse
 import time
 from pathlib import Path
 
-from yoyak.config.study import load_study
+from yoyak.config.arguments import add_study_arguments, open_study, script_parser
 from yoyak.config.study_settings import Metric
 from yoyak.data.dialogues import read_dialogues
 from yoyak.errors import run_script
-from yoyak.evaluation.prediction_files import match_predictions, read_cell, read_predictions
-from yoyak.evaluation.scoring import score_cell, write_scores
+from yoyak.evaluation.prediction_files import match_predictions, read_predictions, read_run
+from yoyak.evaluation.scoring import score_run, write_scores
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory, discard, task_of
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--study", required=True, help="name of a file in config/studies/")
-    parser.add_argument("--debug", action="store_true", help="the study's debug variant")
+    parser = script_parser(__doc__)
+    add_study_arguments(parser)
     parser.add_argument("--predictions", type=Path, required=True, help="folder of dev.jsonl")
     parser.add_argument("--data", type=Path, required=True, help="folder of dev.csv")
     parser.add_argument("--output-dir", type=Path, required=True)
@@ -38,7 +35,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
-    study = load_study(options.study, debug=options.debug)
+    study = open_study(options)
     discard(study.results, task_of("generate", options.predictions))
     score(study.settings.metric, options.predictions, options.data, options.output_dir)
 
@@ -47,11 +44,11 @@ def score(metric: Metric, predictions: Path, data: Path, output: Path) -> None:
     """Score the predictions in a folder with a study's metric settings."""
     started = time.perf_counter()
     predicted, dev, record = predictions / "dev.jsonl", data / "dev.csv", predictions / "run.json"
-    cell = read_cell(record)
+    run = read_run(record)
     dialogues = read_dialogues(dev)
     fnames = [dialogue.fname for dialogue in dialogues]
     rows = match_predictions(read_predictions(predicted), fnames, predicted, dev)
-    scores = score_cell(rows, dialogues, metric, cell)
+    scores = score_run(rows, dialogues, metric, run)
     with atomic_directory(output) as folder:
         write_scores(folder, scores)
         write_run_record(
@@ -59,7 +56,7 @@ def score(metric: Metric, predictions: Path, data: Path, output: Path) -> None:
             step="score",
             settings={"metric": metric.model_dump()},
             inputs=[predicted, dev],
-            cell=cell,
+            run=run,
             seed=metric.seed,
             signatures={
                 name: of_tokenizer["signature"]
@@ -71,8 +68,8 @@ def score(metric: Metric, predictions: Path, data: Path, output: Path) -> None:
 
 
 def print_summary(summary: dict) -> None:
-    cell = summary["cell"]
-    name = "/".join(str(value) for value in cell.values() if value is not None)
+    run = summary["run"]
+    name = "/".join(str(value) for value in run.values() if value is not None)
     print(f"{name}: {summary['n']} dialogues, {summary['empty']} empty predictions")
     for tokenizer, of_tokenizer in summary["tokenizers"].items():
         found = of_tokenizer["all"]

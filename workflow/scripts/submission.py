@@ -3,8 +3,8 @@
 
 Examples:
   python workflow/scripts/submission.py \\
-      --predictions results/embedded/runs/tiny_llama/chat/none/seed42/predictions \\
-      --output results/embedded/submission/tiny_llama-chat-none-seed42.csv
+      --predictions results/embedded/runs/tiny_llama/default/chat/fine_tuned/seed42/predictions \\
+      --output results/embedded/submission/tiny_llama-chat-fine_tuned-seed42.csv
 """
 
 import argparse

@@ -118,7 +118,7 @@ def trained_with(adapter: Path) -> tuple[ModelConfig, str]:
     file = adapter.absolute().parent / "run.json"
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        config, prompt_format = record["settings"], record["cell"]["format"]
+        config, prompt_format = record["settings"], record["run"]["format"]
         if not isinstance(config, dict) or prompt_format not in ("instruction", "chat"):
             raise ValueError("not the record of a training")
         return read_config(config, file), prompt_format  # it may be older than a key

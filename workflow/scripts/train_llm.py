@@ -1,4 +1,4 @@
-"""Train one model: by hand on its own data, or one cell of a study.
+"""Train one model: by hand on its own data, or one training of a study.
 
 Examples:
   python workflow/scripts/train_llm.py --experiment llama_3.2_3b --use_qlora
@@ -20,11 +20,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from yoyak.config.arguments import add_study_arguments, open_study, script_parser
+from yoyak.config.frozen import add_sections, training_science
 from yoyak.config.loading import given, load_config, overridden
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.section import canonical
-from yoyak.config.study import Cell, Study, load_study, training_science
-from yoyak.data.own_data import check_own_data, own_study, said_of_data
+from yoyak.config.study import CONDITIONS, Run, Study
+from yoyak.data.own_data import check_own_data, example_record, own_study, said_of_data
 from yoyak.data.splits import raw_file
 from yoyak.errors import UserError, is_out_of_memory, run_script
 from yoyak.models.checkpoints import resolve_checkpoint
@@ -40,13 +42,11 @@ log = logging.getLogger("train_llm")
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
+    add_study_arguments(parser, default=None, otherwise="the model's own data")
     parser.add_argument(
         "--experiment", required=True, help="a file of config/models/, without .yaml"
     )
-    parser.add_argument("--study", help="a file of config/studies/; default: the model's own data")
     parser.add_argument(
         "--format", choices=["instruction", "chat"], help="default: the model file's format_type"
     )
@@ -66,9 +66,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--devices", type=int, metavar="N", help="share every batch between N devices of this host"
     )
     parser.add_argument(
-        "--debug", action="store_true", help="50 train rows, 10 dev, 1 epoch, batch 2"
-    )
-    parser.add_argument(
         "--examples", type=Path, help="folder of build_dataset.py, with --study; default: built now"
     )
     parser.add_argument("--output-dir", type=Path, help="default: results/manual/…")
@@ -80,21 +77,26 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
-    own, by_hand = args.study is None, args.examples is None
+    own, by_hand = not (args.study or args.settings), args.examples is None
     if own and not by_hand:
         raise UserError("--examples belong to a study: name it with --study")
     if own:
         study = own_study(args.experiment, load_config(args.experiment, args.debug), args.debug)
     else:
-        study = load_study(args.study, debug=args.debug)
+        study = open_study(args)
     config = effective_config(study, args)
-    cell = Cell(
-        args.experiment, args.format or config.dataset.format_type, args.augmentation, args.seed
+    if not by_hand:
+        add_sections(config, example_record(args.examples)["settings"])
+    run = Run(
+        args.experiment,
+        args.format or config.dataset.format_type,
+        CONDITIONS[args.augmentation],
+        args.seed,
     )
     output = args.output_dir or (
-        result_folder(study.models[args.experiment], config, cell, args.debug)
+        result_folder(study.models[args.experiment], config, run, args.debug)
         if own
-        else MANUAL / study.name / cell.run.removeprefix("runs/")
+        else MANUAL / study.name / run.folder.removeprefix("runs/")
     )
     results, data = MANUAL if by_hand else study.results, None
     if by_hand:
@@ -102,12 +104,12 @@ def main() -> None:
             check_own_data(study)
         data = raw_digests(study)
         if not args.overwrite:
-            refuse_to_replace(output, config, cell, data)
+            refuse_to_replace(output, config, run, data)
     log_file = start_log("train", f"train_llm_{args.experiment}")
     if config.tracking.wandb:
-        check_wandb(project=study.name, run=cell.run.removeprefix("runs/").replace("/", "-"))
-    examples = args.examples or build_examples(study, config, cell, output)
-    train(study, config, cell, examples, output, results, log_file, data)
+        check_wandb(project=study.name, run=run.folder.removeprefix("runs/").replace("/", "-"))
+    examples = args.examples or build_examples(study, config, run, output)
+    train(study, config, run, examples, output, results, log_file, data)
     if by_hand:
         discard(results, task_of("train", output))  # nothing will ask for it again
 
@@ -132,10 +134,11 @@ def effective_config(study: Study, args: argparse.Namespace) -> ModelConfig:
     if args.use_lora is False and args.use_qlora is None:
         adapters["use_qlora"] = False
     flags = {"lora": adapters, "execution": {"devices": args.devices}}
-    return overridden(config, given(flags), "the command line")
+    flags = given(flags)
+    return overridden(config, flags, "the command line") if flags else config
 
 
-def build_examples(study: Study, config: ModelConfig, cell: Cell, output: Path) -> Path:
+def build_examples(study: Study, config: ModelConfig, run: Run, output: Path) -> Path:
     """By hand: prepare the data and tokenise it as the workflow's own two steps do."""
     from build_dataset import build_dataset
     from prepare_data import prepare_data
@@ -147,16 +150,16 @@ def build_examples(study: Study, config: ModelConfig, cell: Cell, output: Path) 
     for split, dropped in card["leaks"]["dropped_from_train"].items():
         if dropped:
             log.info("%s rows of train stand in %s too and are not trained on", dropped, split)
-    build_dataset(study, config, cell.format, cell.augmentation, data, examples)
+    build_dataset(study, config, run.format, run.augmentation, data, examples)
     return examples
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a process needs in order to train one cell."""
+    """What a process needs in order to train one run."""
 
     config: ModelConfig
-    cell: Cell
+    run: Run
     examples: list[Path]  # of training and selection
     inputs: list[Path]
     key: str
@@ -169,7 +172,7 @@ class Job:
 def train(
     study: Study,
     config: ModelConfig,
-    cell: Cell,
+    run: Run,
     examples: Path,
     output: Path,
     results: Path,
@@ -184,9 +187,9 @@ def train(
     for file in files:
         if not file.is_file():
             raise UserError(f"{file}: no such file; build the examples first (build_dataset.py)")
-    log.info("%s", said_of_data(study, examples))
+    log.info("%s", said_of_data(examples))
     inputs = [*files, *resolve_checkpoint(config.model).weight_files()]
-    science = canonical({**training_science(config), "seed": cell.seed})
+    science = canonical({**training_science(config), "seed": run.seed})
     key = fingerprint("train", science, inputs)
     task = task_of("train", output)
     execution = config.execution
@@ -198,7 +201,7 @@ def train(
         os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
         # Threads that spin while they wait starve each other as soon as another program runs.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        job = Job(config, cell, files, inputs, key, work, output, log_file, data)
+        job = Job(config, run, files, inputs, key, work, output, log_file, data)
         if len(devices) == 1:
             train_on(devices[0], job)
         else:
@@ -229,7 +232,7 @@ def train_on(device: str, job: Job, ranks=None) -> None:
     with quiet_libraries():
         try:
             trainer = session.resume_or_start(
-                job.config, device, *sets, job.cell.seed, job.work, job.output, ranks
+                job.config, device, *sets, job.run.seed, job.work, job.output, ranks
             )
             trainer.train()
         except NonFiniteLoss as error:
@@ -256,8 +259,8 @@ def write_record(job: Job, trainer) -> None:
         step="train",
         settings=job.config.model_dump(),
         inputs=job.inputs,
-        cell=job.cell.record(),
-        seed=job.cell.seed,
+        run=job.run.record(),
+        seed=job.run.seed,
         fingerprint=job.key,
         checkpoint_commit=resolve_checkpoint(job.config.model).commit(),
         target_modules=adapted_modules(trainer.model),

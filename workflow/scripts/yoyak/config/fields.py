@@ -1,5 +1,6 @@
 """Kinds of values that several settings share."""
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -39,11 +40,26 @@ Label = Annotated[
         json_schema_extra={"form": "at most 50 letters, digits, dots, hyphens"},
     ),
 ]
-ExperimentName = Annotated[
+FileName = Annotated[
     str,
     Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
-        json_schema_extra={"form": "at most 100 of A-Z a-z 0-9 _ . -, a letter or digit first"},
+        pattern=r"^\w[\w.\-]{0,99}$",
+        json_schema_extra={
+            "form": "the name of a file without .yaml: at most 100 letters of any script, digits, "
+            "`_`, `.` and `-`, a letter or digit first"
+        },
     ),
 ]
 ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]+$")]
+
+
+def name_fault(name: str) -> str | None:
+    """Why a model or a study cannot have this name, which becomes a folder's; None where it can."""
+    odd = re.search(r"[^\w.\-]", name)
+    if not name or not re.match(r"\w", name):
+        return "a name starts with a letter or a digit"
+    if odd:
+        return f"a name may not hold {odd[0]!r}: letters of any script, digits, _ . and - only"
+    if len(name) > 100:
+        return f"a name has at most 100 characters, this one has {len(name)}"
+    return None

@@ -1,16 +1,17 @@
 """Model files: YAML with `_base_` inheritance, merged and checked."""
 
 import copy
-import re
+import unicodedata
 from pathlib import Path
 
+from yoyak.config.fields import name_fault
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.section import did_you_mean
 from yoyak.config.strict_yaml import load_yaml
 from yoyak.errors import PROJECT_ROOT, UserError, display, one_line
 
-MODELS = PROJECT_ROOT / "config" / "models"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]{0,99}")  # no separator: it becomes a folder's name
+CONFIG = PROJECT_ROOT / "config"
+FOLDERS = {"model": "models", "study": "studies"}
 
 DEBUG_VALUES = {
     "training": {
@@ -33,24 +34,35 @@ def load_config(experiment: str, debug: bool = False) -> ModelConfig:
     Raises:
         UserError: unknown experiment, unknown key, bad value, `_base_` circle.
     """
-    path = settings_file("model", MODELS, experiment)
+    path = settings_file("model", experiment)
     config = read_config(_merge_bases(path, ()), path)
     if config.experiment.name is None:
         config.experiment.name = experiment
     return overridden(config, DEBUG_VALUES, path) if debug else config
 
 
-def settings_file(kind: str, folder: Path, name: str) -> Path:
-    """The file {folder}/{name}.yaml; UserError listing those that exist when it is none of them."""
-    path = folder / f"{name}.yaml"
-    if not NAME.fullmatch(name) or not path.is_file():
-        known = sorted(file.stem for file in folder.glob("*.yaml"))
-        shown = one_line(name)[:80]
+def settings_file(kind: str, name: str) -> Path:
+    """A file of config/models or config/studies of the working directory, else of the project.
+
+    Raises UserError for a name that cannot be one, and, listing those that exist, where no file
+    has it.
+    """
+    fault = name_fault(name)
+    if fault:
+        raise UserError(f"{kind} '{one_line(name)[:80]}': {fault}")
+    folders = [root / FOLDERS[kind] for root in (Path.cwd() / "config", CONFIG)]
+    known = {
+        unicodedata.normalize("NFC", file.stem): file
+        for folder in reversed(folders)
+        for file in sorted(folder.glob("*.yaml"))
+    }
+    found = known.get(unicodedata.normalize("NFC", name))
+    if found is None:
         raise UserError(
-            f"{kind} '{shown}': no such file {display(folder)}/{shown}.yaml"
-            f"{did_you_mean(shown, known)} (there are: {', '.join(known)})"
+            f"{kind} '{name}': no such file {display(folders[-1])}/{name}.yaml"
+            f"{did_you_mean(name, list(known))} (there are: {', '.join(sorted(known))})"
         )
-    return path
+    return found
 
 
 def read_config(content: dict, source: Path | str) -> ModelConfig:
@@ -103,13 +115,14 @@ def _merge_bases(path: Path, seen: tuple[Path, ...]) -> dict:
     if not isinstance(base, str):
         raise UserError(f"{display(path)}: `_base_` must be the path of one YAML file")
     shown = one_line(base)[:200]
+    here = path.parent.parent  # config/, of the working directory or of the project
     try:
-        base_path = (path.parent / base).resolve()
-        is_file = base_path.is_file()
+        places = [(root / path.parent.name / base).resolve() for root in (here, CONFIG)]
+        base_path = next((place for place in places if place.is_file()), None)
     except (OSError, ValueError):  # too long, or a NUL byte
         raise UserError(f"{display(path)}: `_base_: {shown}` is no path") from None
-    if not base_path.is_relative_to(PROJECT_ROOT / "config"):
+    if not any(places[0].is_relative_to(root.resolve()) for root in (here, CONFIG)):
         raise UserError(f"{display(path)}: `_base_: {shown}` lies outside config/")
-    if not is_file:
+    if base_path is None:
         raise UserError(f"{display(path)}: `_base_: {shown}` is no file")
     return deep_merge(_merge_bases(base_path, (*seen, path)), content)

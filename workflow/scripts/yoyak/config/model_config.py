@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from yoyak.config.fields import (
     UNIQUE,
-    ExperimentName,
+    FileName,
     Label,
     ModuleName,
     Number,
@@ -232,7 +232,7 @@ class TrackingSettings(Section):
     wandb: bool = Field(
         False,
         description="report the training to Weights & Biases: project named after the study, run "
-        "after the cell (`WANDB_PROJECT` and `WANDB_NAME` go before them). Checked before "
+        "after the training (`WANDB_PROJECT` and `WANDB_NAME` go before them). Checked before "
         "anything loads; what fails later ends the tracking alone",
     )
 
@@ -240,7 +240,7 @@ class TrackingSettings(Section):
 class ExperimentSettings(Section):
     """What a training is called."""
 
-    name: ExperimentName | None = Field(
+    name: FileName | None = Field(
         None,
         description="folder of a training by hand, below `results/manual/`; flags add to its name. "
         "`null` is the name of the model file",

@@ -1,4 +1,4 @@
-"""A study: the grid of models × formats × augmentations × seeds, and what each step depends on."""
+"""A study: the grid of models × formats × augmentations × seeds, and the runs of it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,35 +12,65 @@ from yoyak.config.loading import (
     settings_file,
 )
 from yoyak.config.model_config import ModelConfig
-from yoyak.config.section import canonical
 from yoyak.config.study_settings import StudySettings
-from yoyak.errors import PROJECT_ROOT, UserError, display
+from yoyak.errors import UserError, display
 
-STUDIES = PROJECT_ROOT / "config" / "studies"
 DEBUG_ROWS = {"train": 50, "dev": 10, "test": 10}
 ZERO_SHOT = "zero_shot"
+CONDITIONS = {"none": "fine_tuned", "templates": "fine_tuned_templates"}  # by augmentation
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One training of the grid."""
+class Run:
+    """One row of the tables: a model that summarises as it comes, or after one training.
+
+    Its paths, labels, record and table keys all come from here.
+    """
 
     model: str
     format: str
-    augmentation: str
-    seed: int
+    condition: str = ZERO_SHOT
+    seed: int | None = None  # of the training
+    variant: str = "default"  # of the model's settings
 
     @property
-    def run(self) -> str:
-        """Folder of the training below results/{study}/."""
-        return f"runs/{self.model}/{self.format}/{self.augmentation}/seed{self.seed}"
+    def trained(self) -> bool:
+        return self.condition != ZERO_SHOT
+
+    @property
+    def augmentation(self) -> str:
+        """What the study file and the scripts' flag call the training's examples."""
+        return next(name for name, condition in CONDITIONS.items() if condition == self.condition)
+
+    @property
+    def folder(self) -> str:
+        """Folder of its predictions/, scores/ and final_model/ below results/{study}/."""
+        if not self.trained:
+            return f"zero_shot/{self.model}/{self.format}"
+        return f"runs/{self.model}/{self.variant}/{self.format}/{self.condition}/seed{self.seed}"
+
+    @property
+    def examples(self) -> str:
+        """Folder of what it is trained on, below results/{study}/."""
+        return f"examples/{self.model}/{self.format}/{self.augmentation}"
+
+    @property
+    def name(self) -> str:
+        """For a file that leaves its folder, such as a submission."""
+        seed = f"-seed{self.seed}" if self.trained else ""
+        return f"{self.model}-{self.format}-{self.condition}{seed}"
+
+    @property
+    def zero_shot(self) -> "Run":
+        """The same model and format before any training."""
+        return Run(self.model, self.format)
 
     def record(self) -> dict:
-        """The cell as run.json and the tables name it."""
+        """The run as run.json and the tables name it."""
         return {
             "model": self.model,
             "format": self.format,
-            "condition": self.augmentation,
+            "condition": self.condition,
             "seed": self.seed,
         }
 
@@ -74,7 +104,11 @@ class Study:
 
     @property
     def conditions(self) -> list[str]:
-        return [ZERO_SHOT, *self.augmentations]
+        return [ZERO_SHOT, *self.trained_conditions]
+
+    @property
+    def trained_conditions(self) -> list[str]:
+        return [CONDITIONS[augmentation] for augmentation in self.augmentations]
 
     @property
     def seeds(self) -> list[int]:
@@ -89,14 +123,21 @@ class Study:
         """Rows a split may have at most: none outside debug."""
         return DEBUG_ROWS if self.debug else None
 
-    def cells(self) -> list[Cell]:
+    def trainings(self) -> list[Run]:
         return [
-            Cell(model, prompt_format, augmentation, seed)
+            Run(model, prompt_format, condition, seed)
             for model in self.models
             for prompt_format in self.formats
-            for augmentation in self.augmentations
+            for condition in self.trained_conditions
             for seed in self.seeds
         ]
+
+    def runs(self) -> list[Run]:
+        """Every row in the order of the tables: each model and format, zero-shot first."""
+        runs = []
+        for run in self.trainings():
+            runs += [run] if run.zero_shot in runs else [run.zero_shot, run]
+        return runs
 
     def model(self, name: str) -> ModelConfig:
         """Effective config of one of the study's models; UserError if the study lacks it."""
@@ -105,75 +146,18 @@ class Study:
             raise UserError(f"model '{name}' is not in study '{self.source}' (it has: {known})")
         return self.models[name]
 
-    def science(self, step: str, model: str | None = None) -> str:
-        """Canonical text of just the settings that `step` depends on.
-
-        Steps: prepare_data, build_dataset, train, generate, score, compare, plot, report,
-        model_card.
-        Two settings with equal text give the same result; `execution` and `tracking` never enter.
-        """
-        study = self.settings
-        config = self.model(model) if model else None
-        parts = {
-            "prepare_data": lambda: {"data": study.data, "rows": self.row_limits},
-            "build_dataset": lambda: {
-                "checkpoint": {key: getattr(config.model, key) for key in CHECKPOINT_KEYS},
-                **config.science("tokenizer", "dataset"),
-                "language": self.language,
-            },
-            "train": lambda: training_science(config),
-            "generate": lambda: {
-                **config.science("model", "tokenizer", "dataset", "generation"),
-                "base": {key: getattr(config.lora, key) for key in BASE_KEYS},
-                "language": self.language,
-            },
-            "score": lambda: {"metric": study.metric, "language": self.language},
-            "compare": lambda: {
-                "metric": study.metric,
-                "language": self.language,
-                "grid": self._grid(),
-                "resources": {name: config.resources for name, config in self.models.items()},
-            },
-            "plot": lambda: {"metric": study.metric, "grid": self._grid()},
-            "report": lambda: {
-                "grid": self._grid(),
-                "description": study.description,
-                "metric": study.metric,
-                "report": study.report,
-            },
-            "model_card": lambda: {
-                "description": study.description,
-                "language": self.language,
-                "metric": study.metric,
-                "note": study.report.note,
-                "selection": study.data.selection,
-                "train": study.data.train,
-            },
-        }
-        return canonical(parts[step]())
-
-    def _grid(self) -> dict:
-        return {
-            "models": list(self.models),
-            **{key: getattr(self.settings, key) for key in ("formats", "augmentations", "seeds")},
-        }
-
-
-CHECKPOINT_KEYS = ("checkpoint", "revision", "chat_template")
-BASE_KEYS = ("use_lora", "use_qlora", "double_quant")
-
-
-def training_science(config: ModelConfig) -> dict:
-    """The settings that decide what a training learns."""
-    return config.science("model", "lora", "training")
-
 
 def load_study(name: str, debug: bool = False) -> Study:
     """Read config/studies/{name}.yaml and every model file that it names.
 
     Raises UserError for an unknown study or model, an unknown key or a bad value.
     """
-    path = settings_file("study", STUDIES, name)
+    path = settings_file("study", name)
+    if name.endswith("-debug"):
+        raise UserError(
+            f"{display(path)}: the results of a debug run lie in a folder of such a name; rename "
+            "this study so that it does not end in -debug"
+        )
     settings = StudySettings.checked(load_yaml(path), path)
     if debug:
         settings = _debug_settings(settings, path)

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from yoyak.config.fields import UNIQUE, Number, PathText, Seed
+from yoyak.config.fields import UNIQUE, FileName, Number, PathText, Seed
 from yoyak.config.section import Section
 
 ColumnName = Annotated[
@@ -14,15 +14,8 @@ ColumnName = Annotated[
         json_schema_extra={"form": "one line of at most 200 characters"},
     ),
 ]
-ModelName = Annotated[
-    str,
-    Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$",
-        json_schema_extra={"form": "the name of a file in config/models/, without .yaml"},
-    ),
-]
 Tokenizer = Literal["morphemes", "morphemes_no_tags", "characters", "words", "english"]
-Models = Annotated[list[ModelName], *UNIQUE]
+Models = Annotated[list[FileName], *UNIQUE]
 Formats = Annotated[list[Literal["instruction", "chat"]], *UNIQUE]
 Augmentations = Annotated[list[Literal["none", "templates"]], *UNIQUE]
 Seeds = Annotated[list[Seed], *UNIQUE]
@@ -150,7 +143,7 @@ class StudySettings(Section):
 class RunSettings(Section):
     """config/config.yaml, and what `snakemake --config` may say."""
 
-    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$")] = Field(
+    study: FileName = Field(
         "embedded", description="name of a file in `config/studies/`, without `.yaml`"
     )
     debug: bool = Field(

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from yoyak.config.model_config import ModelConfig
-from yoyak.config.study import Cell, Study
+from yoyak.config.study import Run, Study
 from yoyak.data.prompts import AUGMENTATIONS
 from yoyak.data.reading import read_records
 from yoyak.data.rows import wanted_columns
@@ -15,16 +15,15 @@ USUAL_TOKENS = 330  # an example of the Korean DialogSum data, prompt and answer
 USUAL_ROWS = {"train": 12_457, "dev": 499, "test": 499}  # of that data
 
 
-def count_tokens(study: Study, cell: Cell, config: ModelConfig) -> tuple[int, int, int]:
-    """(examples, their tokens, tokens of the longest) of a cell's training set."""
+def count_tokens(study: Study, run: Run, config: ModelConfig) -> tuple[int, int, int]:
+    """(examples, their tokens, tokens of the longest) of a run's training set."""
     limits = config.tokenizer
     longest = limits.encoder_max_len + limits.decoder_max_len
-    place = f"examples/{cell.model}/{cell.format}/{cell.augmentation}/statistics.json"
-    built = study.results / place
+    built = study.results / run.examples / "statistics.json"
     if built.is_file():
         counts = json.loads(built.read_text(encoding="utf-8"))["train"]
         return counts["examples"], counts["tokens"], counts["example_tokens"]["max"]
-    examples = count_dialogues(study) * AUGMENTATIONS[cell.augmentation]
+    examples = count_dialogues(study) * AUGMENTATIONS[run.augmentation]
     return examples, examples * min(USUAL_TOKENS, longest), longest
 
 

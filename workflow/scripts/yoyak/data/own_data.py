@@ -47,23 +47,32 @@ def check_own_data(study: Study) -> None:
         )
 
 
-def said_of_data(study: Study, examples: Path) -> str:
+def example_record(examples: Path) -> dict:
+    """run.json of tokenised examples; UserError when it is missing."""
+    return _read(examples / "run.json")
+
+
+def said_of_data(examples: Path) -> str:
     """What is trained on and what the best checkpoint is chosen on: files and dialogues.
 
-    Raises UserError when the examples lack their statistics.
+    Raises UserError when the examples lack their record or statistics.
     """
-    file = examples / "statistics.json"
-    if not file.is_file():
-        raise UserError(f"{file}: no such file; build the examples again (build_dataset.py)")
-    counts = json.loads(file.read_text(encoding="utf-8"))
-    data = study.settings.data
-    chosen_on = data.dev if data.selection == "dev" else f"a slice held out of {data.train}"
+    counts, data = _read(examples / "statistics.json"), example_record(examples)["data"]
+    chosen_on = (
+        data["dev"] if data["selection"] == "dev" else f"a slice held out of {data['train']}"
+    )
     train, selection = counts["train"], counts["selection"]
     return (
-        f"training on {data.train}: {train['dialogues']:,} dialogues, {train['examples']:,} "
+        f"training on {data['train']}: {train['dialogues']:,} dialogues, {train['examples']:,} "
         f"examples; the best checkpoint is chosen on {chosen_on}: {selection['dialogues']:,} "
         "dialogues"
     )
+
+
+def _read(file: Path) -> dict:
+    if not file.is_file():
+        raise UserError(f"{file}: no such file; build the examples again (build_dataset.py)")
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def _is_embedded(config: ModelConfig) -> bool:

@@ -1,10 +1,12 @@
-"""Paired differences between cells, and several seeds of one cell taken together."""
+"""Paired differences between runs, and several seeds taken together."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
+from yoyak.config.study import Run
 from yoyak.config.study_settings import Metric
 from yoyak.evaluation.scoring import tidy
 from yoyak.evaluation.statistics import (
@@ -14,49 +16,41 @@ from yoyak.evaluation.statistics import (
     sign_flip_p_values,
 )
 
-ZERO_SHOT = "zero_shot"
 FLIPS = 100_000  # the smallest p is 1 / FLIPS: Holm over a hundred rows must not drown it
-
-
-class CellKey(NamedTuple):
-    """A row of the tables: a training, or zero-shot (which has no seed)."""
-
-    model: str
-    format: str
-    condition: str
-    seed: int | None
 
 
 class Comparison(NamedTuple):
     """What is compared; the difference is `better`'s score minus `baseline`'s."""
 
     name: str
-    better: CellKey
-    baseline: CellKey
+    better: Run
+    baseline: Run
 
 
-Scores = Mapping[CellKey, Mapping[str, np.ndarray]]  # cell → tokenizer → (n, 3), 0–1
+Scores = Mapping[Run, Mapping[str, np.ndarray]]  # run → tokenizer → (n, 3), 0–1
 
 
-def comparisons(cells: Sequence[CellKey]) -> list[Comparison]:
-    """Every comparison of interest that the cells allow, cells in the study's order."""
-    known = set(cells)
-    found = []
-    for cell in cells:
-        if cell.condition != ZERO_SHOT:
-            zero_shot = CellKey(cell.model, cell.format, ZERO_SHOT, None)
-            found.append(Comparison("fine_tuned-zero_shot", cell, zero_shot))
-    for cell in cells:
-        if cell.condition == "templates":
-            found.append(Comparison("templates-none", cell, cell._replace(condition="none")))
-    for cell in cells:
-        if cell.format == "chat":
-            found.append(Comparison("chat-instruction", cell, cell._replace(format="instruction")))
-    return [comparison for comparison in found if comparison.baseline in known]
+def comparisons(runs: Sequence[Run]) -> list[Comparison]:
+    """Every comparison of interest that the runs allow, in the study's order."""
+    pairs = [
+        *(("fine_tuned-zero_shot", run, run.zero_shot) for run in runs if run.trained),
+        *(
+            ("fine_tuned_templates-fine_tuned", run, replace(run, condition="fine_tuned"))
+            for run in runs
+            if run.condition == "fine_tuned_templates"
+        ),
+        *(
+            ("chat-instruction", run, replace(run, format="instruction"))
+            for run in runs
+            if run.format == "chat"
+        ),
+    ]
+    known = set(runs)
+    return [Comparison(*pair) for pair in pairs if pair[2] in known]
 
 
 def difference_rows(
-    cells: Scores, groups: Sequence[str], metric: Metric, *, by_group: bool = False
+    runs: Scores, groups: Sequence[str], metric: Metric, *, by_group: bool = False
 ) -> list[dict]:
     """Rows of differences.csv: paired over dialogues, on the 0–100 scale of rouge_mean.
 
@@ -64,10 +58,10 @@ def difference_rows(
     too. With `by_group` there is a row for each named group in place of all dialogues.
     """
     labels, columns = [], []
-    for comparison in comparisons(list(cells)):
-        better, baseline = cells[comparison.better], cells[comparison.baseline]
+    for comparison in comparisons(list(runs)):
+        better, baseline = runs[comparison.better], runs[comparison.baseline]
         for tokenizer in better:
-            key = {"comparison": comparison.name, **comparison.better._asdict()}
+            key = {"comparison": comparison.name, **comparison.better.record()}
             labels.append({**key, "tokenizer": tokenizer})
             columns.append(100 * (better[tokenizer] - baseline[tokenizer]).mean(axis=1))
     if not columns:
@@ -83,23 +77,23 @@ def difference_rows(
     return _with_holm([row for rows in zip(*tested, strict=True) for row in rows], metric)
 
 
-def seed_rows(cells: Scores, metric: Metric) -> list[dict]:
+def seed_rows(runs: Scores, metric: Metric) -> list[dict]:
     """Rows of seeds.csv: mean ± sd over seeds, and intervals over seeds and dialogues together.
 
-    Empty unless some cell has two seeds or more.
+    Empty unless some training has two seeds or more.
     """
-    by_cell: dict[tuple[str, str, str], list[CellKey]] = {}
-    for cell in cells:
-        if cell.condition != ZERO_SHOT:
-            by_cell.setdefault(cell[:3], []).append(cell)
+    seeds: dict[Run, list[Run]] = {}
+    for run in runs:
+        if run.trained:
+            seeds.setdefault(replace(run, seed=None), []).append(run)
     rows = []
-    for (model, prompt_format, condition), keys in by_cell.items():
-        if len(keys) < 2:
+    for key, of_key in seeds.items():
+        if len(of_key) < 2:
             continue
-        for tokenizer in cells[keys[0]]:
-            scores = 100 * np.array([cells[key][tokenizer].mean(axis=1) for key in keys])
-            zero_shot = cells.get(CellKey(model, prompt_format, ZERO_SHOT, None))
-            label = {"model": model, "format": prompt_format, "condition": condition}
+        for tokenizer in runs[of_key[0]]:
+            scores = 100 * np.array([runs[run][tokenizer].mean(axis=1) for run in of_key])
+            zero_shot = runs.get(key.zero_shot)
+            label = {"model": key.model, "format": key.format, "condition": key.condition}
             rows.append({**label, "tokenizer": tokenizer, **_over_seeds(scores, metric)})
             if zero_shot is not None:
                 differences = scores - 100 * zero_shot[tokenizer].mean(axis=1)

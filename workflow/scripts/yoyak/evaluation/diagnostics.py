@@ -1,7 +1,7 @@
 """What a ROUGE score does not tell: length, repetition, copying, language, speakers.
 
 Every figure is one number a dialogue, or None where it is undefined (no bigram, no tag, …); the
-cell's figure is the mean over the dialogues that have one.
+run's figure is the mean over the dialogues that have one.
 """
 
 import unicodedata
@@ -11,7 +11,7 @@ from yoyak.evaluation.prediction_files import Prediction
 from yoyak.evaluation.rouge_tokenizers import SPEAKER_TAG, TAG
 
 REPEATED_N = 3
-RATES = {  # figure of a dialogue → figure of a cell, the mean of the former
+RATES = {  # figure of a dialogue → figure of a run, the mean of the former
     "length_ratio": "length_ratio",
     "empty": "empty_rate",
     "length_limit": "length_limit_rate",
@@ -48,7 +48,7 @@ def diagnose(
 def summarise(
     rows: Sequence[dict], predictions: Sequence[Prediction]
 ) -> dict[str, float | int | None]:
-    """Figures of a cell from those of its dialogues; prompts_shortened counts dialogues."""
+    """Figures of a run from those of its dialogues; prompts_shortened counts dialogues."""
     figures: dict[str, float | int | None] = {"n": len(rows)}
     for key, rate in RATES.items():
         defined = [row[key] for row in rows if row[key] is not None]

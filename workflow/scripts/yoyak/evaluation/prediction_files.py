@@ -83,24 +83,24 @@ def match_predictions(
     return [by_name[fname] for fname in fnames]
 
 
-def read_cell(path: Path) -> dict:
-    """Which cell of the study made the predictions: {"model", "format", "condition", "seed"}.
+def read_run(path: Path) -> dict:
+    """Which run of the study made the predictions: {"model", "format", "condition", "seed"}.
 
     Read from the run.json beside them; UserError if it is missing or does not say.
     """
     try:
-        cell = json.loads(path.read_text(encoding="utf-8"))["cell"]
-        seed = cell["seed"]
-        names = {key: cell[key] for key in ("model", "format", "condition")}
+        run = json.loads(path.read_text(encoding="utf-8"))["run"]
+        seed = run["seed"]
+        names = {key: run[key] for key in ("model", "format", "condition")}
         if all(isinstance(name, str) for name in names.values()) and (
             seed is None or (isinstance(seed, int) and 0 <= seed < 2**32)
         ):
             return {**names, "seed": seed}
-        fault = "has a 'cell' that is none: names and a seed are needed"
+        fault = "has a 'run' that is none: names and a seed are needed"
     except OSError:
         fault = "no such file"
     except (ValueError, KeyError, TypeError, RecursionError):
-        fault = "does not say under 'cell' which model, format, condition and seed it is of"
+        fault = "does not say under 'run' which model, format, condition and seed it is of"
     raise UserError(f"{display(path)}: {fault}; generate the predictions again")
 
 

@@ -1,4 +1,4 @@
-"""Scores of one cell: every prediction under every tokenizer, and their summary on disk.
+"""Scores of one run: every prediction under every tokenizer, and their summary on disk.
 
 scores/dialogues.csv     fname,group,tokenizer,rouge1,rouge2,rougeL,rouge_mean (0–1, full precision)
 scores/diagnostics.csv   fname,group and the figures of `diagnostics.RATES`
@@ -29,8 +29,8 @@ DECIMALS = 4
 
 
 @dataclass(frozen=True)
-class CellScores:
-    """Scores of one cell; the arrays have one row a dialogue, in the data's order, 0–1."""
+class RunScores:
+    """Scores of one run; the arrays have one row a dialogue, in the data's order, 0–1."""
 
     fnames: list[str]
     groups: list[str]
@@ -39,14 +39,14 @@ class CellScores:
     summary: dict
 
 
-def score_cell(
-    predictions: Sequence[Prediction], dialogues: Sequence[Dialogue], metric: Metric, cell: dict
-) -> CellScores:
+def score_run(
+    predictions: Sequence[Prediction], dialogues: Sequence[Dialogue], metric: Metric, run: dict
+) -> RunScores:
     """Score one prediction a dialogue, both in the same order.
 
     Args:
         metric: a study's settings: tokenizers, primary, references, resamples, seed.
-        cell: model, format, condition and seed, repeated in the summary.
+        run: model, format, condition and seed, repeated in the summary.
     """
     references = [dialogue.summaries for dialogue in dialogues]
     texts = [prediction.prediction for prediction in predictions]
@@ -66,7 +66,7 @@ def score_cell(
         for prediction, dialogue in zip(predictions, dialogues, strict=True)
     ]
     summary = {
-        "cell": cell,
+        "run": run,
         "n": len(texts),
         "empty": sum(not text.strip() for text in texts),
         "primary": metric.primary,
@@ -79,7 +79,7 @@ def score_cell(
         "diagnostics": {key: tidy(value) for key, value in summarise(figures, predictions).items()},
     }
     fnames = [dialogue.fname for dialogue in dialogues]
-    return CellScores(fnames, groups, scores, figures, summary)
+    return RunScores(fnames, groups, scores, figures, summary)
 
 
 def summaries_by_group(scores: np.ndarray, groups: Sequence[str], metric: Metric) -> dict:
@@ -122,20 +122,20 @@ def tidy(value: float | int | None) -> float | int | None:
     return None if math.isnan(value) else round(float(value), DECIMALS) + 0.0  # + 0.0: no -0.0
 
 
-def write_scores(directory: Path, cell: CellScores) -> None:
+def write_scores(directory: Path, scored: RunScores) -> None:
     """Write dialogues.csv, diagnostics.csv and summary.json into a folder."""
     score_rows = [
         [fname, group, tokenizer, *map(repr, map(float, row)), repr(float(row.mean()))]
-        for tokenizer, scores in cell.scores.items()
-        for fname, group, row in zip(cell.fnames, cell.groups, scores, strict=True)
+        for tokenizer, scores in scored.scores.items()
+        for fname, group, row in zip(scored.fnames, scored.groups, scores, strict=True)
     ]
     figure_rows = [
         [fname, group, *("" if row[key] is None else repr(row[key]) for key in RATES)]
-        for fname, group, row in zip(cell.fnames, cell.groups, cell.figures, strict=True)
+        for fname, group, row in zip(scored.fnames, scored.groups, scored.figures, strict=True)
     ]
     _write_csv(directory / "dialogues.csv", SCORE_COLUMNS, score_rows)
     _write_csv(directory / "diagnostics.csv", ("fname", "group", *RATES), figure_rows)
-    text = json.dumps(cell.summary, ensure_ascii=False, indent=1) + "\n"
+    text = json.dumps(scored.summary, ensure_ascii=False, indent=1) + "\n"
     (directory / "summary.json").write_text(text, encoding="utf-8")
 
 
@@ -144,7 +144,7 @@ def read_scores(directory: Path, fnames: Sequence[str]) -> tuple[dict, dict[str,
 
     Raises UserError if they are missing or are not of these dialogues.
     """
-    cure = "run score.py for this cell (again)"
+    cure = "run score.py for this run (again)"
     path = directory / "dialogues.csv"
     try:
         summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))

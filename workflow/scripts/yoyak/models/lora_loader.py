@@ -50,15 +50,23 @@ class LoRALoader:
     ):
         self.config = config
         self.model_config = config.model
-        self.lora_config = config.lora
         self.log = logger or log
         self.device = torch.device(device)
         self.base_weights = base_weights
-        self.dtype = DTYPES[compute_dtype or self.model_config.compute_dtype]
+        self._compute_dtype = compute_dtype
         found = reach(resolve_checkpoint(self.model_config), self.model_config)
         self.checkpoint: Checkpoint = plain_checkpoint(found, self.model_config)
         self.new_token_ids: list[int] = []  # added or without a row: they have to be trained
         self.rowless: dict[int, str] = {}
+
+    @property
+    def lora_config(self) -> LoraSettings:
+        return self.config.lora
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """Of the computation. A tokenizer alone needs none."""
+        return DTYPES[self._compute_dtype or self.model_config.compute_dtype]
 
     @cached_property
     def decoder(self) -> Decoder:
@@ -117,7 +125,6 @@ class LoRALoader:
             how it was loaded.
         """
         self.config = chosen_adapters(self.config, use_lora, use_qlora)
-        self.lora_config = self.config.lora
         tokenizer = self.load_tokenizer()
         if self.lora_config.use_lora:
             self.target_modules()  # a wrong name is told before any weights are loaded

@@ -87,16 +87,16 @@ def answer(study: Study, cited: CitedTables) -> Sentence:
             f"{f', and hardly trained the model in {idle}' if idle else ''}:"
         )
     spread: Sentence = [low] if found.total == 1 else [low, " to ", high]
-    above, cells = above_floors(study, cited)
+    above, trainings = above_floors(study, cited)
     ending = (
-        f" points against the same model zero-shot; {above} of {cells} fine-tuned scores lie above "
-        "both floors, intervals apart."
+        f" points against the same model zero-shot; {above} of {trainings} fine-tuned scores lie "
+        "above both floors, intervals apart."
     )
     return [opening + " ", *spread, ending]
 
 
 def details(study: Study, cited: CitedTables) -> list[Sentence]:
-    """The best cell, groups of dialogues apart, formats and augmentations: a sentence each."""
+    """The best run, groups of dialogues apart, formats and augmentations: a sentence each."""
     tokenizer = study.settings.metric.primary
     sentences = [_best(study, cited, tokenizer)]
     groups = dict.fromkeys(row["group"] for row in cited.rows("group_differences"))
@@ -110,7 +110,7 @@ def details(study: Study, cited: CitedTables) -> list[Sentence]:
         sentences.append(_of_group(cited, rows, group))
     for comparison, subject, other in (
         ("chat-instruction", "the chat format", "the instruction format"),
-        ("templates-none", "five instruction templates", "one instruction"),
+        ("fine_tuned_templates-fine_tuned", "five instruction templates", "one instruction"),
     ):
         rows = cited.rows("differences", comparison=comparison, tokenizer=tokenizer)
         rows = [row for row in rows if row["condition"] != ZERO_SHOT]

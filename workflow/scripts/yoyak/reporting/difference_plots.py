@@ -112,7 +112,7 @@ def difference_name(row: Row, study: Study) -> str:
     parts = [row["model"]]
     if row["comparison"] != "chat-instruction":
         parts.append(row["format"])
-    if row["comparison"] != "templates-none":
+    if row["comparison"] != "fine_tuned_templates-fine_tuned":
         parts.append(CONDITION_NAMES[row["condition"]])
     if len(study.seeds) > 1 and row["seed"] is not None:
         parts.append(f"seed {row['seed']}")
@@ -121,7 +121,7 @@ def difference_name(row: Row, study: Study) -> str:
 
 def _forest_line(axes, row: Row, y: float) -> None:
     value, low, high = (row[key] for key in ("difference", "ci_low", "ci_high"))
-    colour = style.CONDITION_COLOURS["templates"]
+    colour = style.CONDITION_COLOURS["fine_tuned_templates"]
     face = colour if row["p_holm"] < 0.05 else style.PAPER
     axes.plot([low, high], [y, y], color=style.INK, lw=1.2)
     axes.plot(value, y, "o", ms=6, color=colour, mfc=face, mew=1.2)

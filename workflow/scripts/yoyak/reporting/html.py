@@ -9,18 +9,17 @@ from pathlib import Path
 import jinja2
 import yaml
 
-from yoyak.config.study import ZERO_SHOT, Study
+from yoyak.config.study import ZERO_SHOT, Run, Study
 from yoyak.data.dialogues import read_dialogues
 from yoyak.errors import PROJECT_ROOT
+from yoyak.reporting import tables
 from yoyak.reporting.answer import answer, details, method, question
-from yoyak.reporting.cells import ResultCell, read_json, result_cells
 from yoyak.reporting.cited import CitedTables, Number
 from yoyak.reporting.inline_svg import inline_svg
-from yoyak.reporting.plots import loss_stem
-from yoyak.reporting.results import CONDITION_NAMES, TOKENIZER_NAMES, context_name
+from yoyak.reporting.results import CONDITION_NAMES, TOKENIZER_NAMES, context_name, loss_stem
+from yoyak.reporting.run_rows import read_json
 from yoyak.reporting.samples import choose_samples
 from yoyak.reporting.table_views import HEADINGS, view
-from yoyak.reporting.tables import FIGURES
 
 TEMPLATES = PROJECT_ROOT / "workflow" / "report"
 VENDORED = TEMPLATES / "vendor" / "datatables" / "dataTables.min.js"
@@ -63,7 +62,7 @@ def render_report(study: Study, results: Path) -> str:
         cited=cited,
         views=_views(study, cited, results),
         plots=plots,
-        cells=_cells(study, cited, results, plots),
+        trainings=_trainings(study, cited, results, plots),
         signatures=_signatures(study, results),
         data_card=_yaml(read_json(results / "data/data_card.json", "run prepare_data.py first")),
         dataset=_record(results / "data/run.json"),
@@ -78,7 +77,7 @@ def render_report(study: Study, results: Path) -> str:
         condition_names=CONDITION_NAMES,
         context_name=context_name,
         gain_text=lambda gain: f"{gain:+.1f}".replace("-", "−"),
-        diagnostic_columns=[(key, HEADINGS[key]) for key in (*FIGURES, "prompts_shortened")],
+        diagnostic_columns=[(key, HEADINGS[key]) for key in (*tables.FIGURES, "prompts_shortened")],
         library_version=library.split("DataTables ", 1)[1].split()[0],
         css=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
         scripts=[library, script],
@@ -114,14 +113,14 @@ def _plots(results: Path) -> dict[str, Plot]:
 
 
 def _main_rows(study: Study, cited: CitedTables, primary: str) -> list[dict]:
-    """Rows of the first table: a cell's scores and its difference from zero-shot."""
+    """Rows of the first table: a run's scores and its difference from zero-shot."""
     rows = []
     for row in cited.rows("rouge", tokenizer=primary):
-        cell = {key: row[key] for key in ("model", "format", "condition", "seed")}
+        run = {key: row[key] for key in tables.RUN}
         found = cited.rows(
-            "differences", comparison="fine_tuned-zero_shot", tokenizer=primary, **cell
+            "differences", comparison="fine_tuned-zero_shot", tokenizer=primary, **run
         )
-        anchor = None if row["condition"] == ZERO_SHOT else _anchor(**cell)
+        anchor = None if row["condition"] == ZERO_SHOT else _anchor(**run)
         rows.append({"scores": row, "difference": found[0] if found else None, "anchor": anchor})
     return rows
 
@@ -147,51 +146,53 @@ def _only(name: str, primary: str) -> dict:
     return {"tokenizer": primary} if name == "groups" else {}
 
 
-def _cells(study: Study, cited: CitedTables, results: Path, plots: dict[str, Plot]) -> list[dict]:
+def _trainings(
+    study: Study, cited: CitedTables, results: Path, plots: dict[str, Plot]
+) -> list[dict]:
     """What each training's own section shows."""
     dialogues = read_dialogues(results / "data" / "dev.csv")
-    cells = result_cells(study, results)
-    starts = {(cell.model, cell.format): cell for cell in cells if cell.condition == ZERO_SHOT}
     sections = []
-    for cell in cells:
-        if cell.condition == ZERO_SHOT:
-            continue
-        start = starts[cell.model, cell.format]
-        of_cell = cited.rows("diagnostics", **cell.label)
-        of_start = cited.rows("diagnostics", **start.label)
-        examples = results / "examples" / cell.model / cell.format / cell.condition
+    for run in study.trainings():
+        start = run.zero_shot
+        of_run = cited.rows("diagnostics", **run.record())
+        of_start = cited.rows("diagnostics", **start.record())
+        place = results / run.folder
         sections.append(
             {
-                "anchor": _anchor(**cell.label),
-                "title": _title(cell, study),
-                "plot": plots[loss_stem(cell.model, cell.format, cell.condition)],
-                "diagnostics": [("zero-shot", of_start[0]), ("fine-tuned", of_cell[0])],
+                "anchor": _anchor(**run.record()),
+                "title": _title(run, study),
+                "plot": plots[loss_stem(run.model, run.format, run.condition)],
+                "diagnostics": [("zero-shot", of_start[0]), ("fine-tuned", of_run[0])],
                 "total": len(dialogues),
                 "samples": choose_samples(
-                    cell,
-                    start,
+                    run,
                     dialogues,
                     results,
                     study.settings.metric.primary,
                     study.settings.report.samples,
                 ),
                 "example": read_json(
-                    examples / "statistics.json", "run build_dataset.py first"
+                    results / run.examples / "statistics.json", "run build_dataset.py first"
                 ).get("example"),
-                "records": [(step, _record(cell.folder / path)) for step, path in STEPS]
-                + [("generate, zero-shot", _record(start.folder / "predictions/run.json"))],
+                "records": [(step, _record(place / path)) for step, path in STEPS]
+                + [
+                    (
+                        "generate, zero-shot",
+                        _record(results / start.folder / "predictions/run.json"),
+                    )
+                ],
             }
         )
     return sections
 
 
-def _title(cell: ResultCell, study: Study) -> str:
-    parts = [cell.model, cell.format, CONDITION_NAMES[cell.condition]]
-    return " · ".join(parts + ([f"seed {cell.seed}"] if len(study.seeds) > 1 else []))
+def _title(run: Run, study: Study) -> str:
+    parts = [run.model, run.format, CONDITION_NAMES[run.condition]]
+    return " · ".join(parts + ([f"seed {run.seed}"] if len(study.seeds) > 1 else []))
 
 
 def _anchor(model: str, format: str, condition: str, seed: int) -> str:
-    return f"cell-{model}-{format}-{condition}-{seed}"
+    return f"run-{model}-{format}-{condition}-{seed}"
 
 
 def _record(path: Path) -> dict:
@@ -202,7 +203,7 @@ def _record(path: Path) -> dict:
 
 def _signatures(study: Study, results: Path) -> dict[str, str]:
     """Of each tokenizer: metric, analyser and reference handling in one line."""
-    first = result_cells(study, results)[0].folder / "scores" / "summary.json"
+    first = results / study.runs()[0].folder / "scores" / "summary.json"
     summary = read_json(first, "run score.py first")
     return {
         TOKENIZER_NAMES[name]: scores["signature"] for name, scores in summary["tokenizers"].items()

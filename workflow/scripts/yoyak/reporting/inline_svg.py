@@ -15,8 +15,8 @@ PAGE_COLOURS = {
     style.FLOOR: "--floor",
     style.CEILING: "--ceiling",
     style.CONDITION_COLOURS["zero_shot"]: "--zero-shot",
-    style.CONDITION_COLOURS["none"]: "--fine-tuned",
-    style.CONDITION_COLOURS["templates"]: "--templates",
+    style.CONDITION_COLOURS["fine_tuned"]: "--fine-tuned",
+    style.CONDITION_COLOURS["fine_tuned_templates"]: "--templates",
 }
 
 

@@ -4,9 +4,8 @@ import re
 from pathlib import Path
 
 from yoyak.config.model_config import ModelConfig
-from yoyak.config.study import ZERO_SHOT, Cell, Study
+from yoyak.config.study import ZERO_SHOT, Run, Study
 from yoyak.errors import PROJECT_ROOT
-from yoyak.reporting.cells import read_json
 from yoyak.reporting.cited import words
 from yoyak.reporting.results import (
     CONDITION_NAMES,
@@ -16,6 +15,7 @@ from yoyak.reporting.results import (
     read_table,
     where,
 )
+from yoyak.reporting.run_rows import read_json
 from yoyak.reporting.tables import reading_cell
 
 MEASURES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rouge_mean": "mean"}
@@ -34,42 +34,33 @@ TRAINING_KEYS = (
 )
 
 
-def model_card(study: Study, results: Path, cell: Cell) -> str:
-    """The card of a trained and compared cell, metadata block included.
+def model_card(study: Study, results: Path, run: Run) -> str:
+    """The card of a scored training, metadata block included.
 
     Raises UserError when the training record, the examples or the tables are missing.
     """
     from huggingface_hub import ModelCard
 
     results = Path(results)
-    rows = where(read_table(results, "rouge"), **_labels(cell))
-    file = results / cell.run / "run.json"
-    record = read_json(file, "train this cell first")
+    rows = where(read_table(results, "rouge"), **run.record())
+    file = results / run.folder / "run.json"
+    record = read_json(file, "train this model first")
     config = ModelConfig.checked(record["settings"], file)
-    place = results / "examples" / cell.model / cell.format / cell.augmentation
+    place = results / run.examples
     statistics = read_json(place / "statistics.json", "run build_dataset.py first")
     parts = [
-        _introduction(study, cell, config),
-        _usage(study, cell, config, statistics),
-        _scores(results, study, cell, rows),
+        _introduction(study, run, config),
+        _usage(study, run, config, statistics),
+        _scores(results, study, run, rows),
         _training(study, record, config, statistics),
         _limits(study, config),
     ]
-    metadata = _metadata(study, cell, config, rows)
+    metadata = _metadata(study, run, config, rows)
     text = "\n\n".join(parts)
     return str(ModelCard(f"---\n{metadata.to_yaml()}\n---\n\n{text}\n"))
 
 
-def _labels(cell: Cell) -> dict:
-    return {
-        "model": cell.model,
-        "format": cell.format,
-        "condition": cell.augmentation,
-        "seed": cell.seed,
-    }
-
-
-def _metadata(study: Study, cell: Cell, config: ModelConfig, rows: list[Row]):
+def _metadata(study: Study, run: Run, config: ModelConfig, rows: list[Row]):
     from huggingface_hub import EvalResult, ModelCardData
 
     results = [
@@ -97,7 +88,7 @@ def _metadata(study: Study, cell: Cell, config: ModelConfig, rows: list[Row]):
         pipeline_tag="text-generation",
         tags=list(dict.fromkeys(tags)),
         metrics=["rouge"],
-        model_name=_name(cell),
+        model_name=run.name,
         eval_results=results,
     )
 
@@ -109,24 +100,20 @@ def _hub_name(config: ModelConfig) -> str | None:
     return checkpoint if HUB_NAME.fullmatch(checkpoint) and not local else None
 
 
-def _name(cell: Cell) -> str:
-    return f"{cell.model}-{cell.format}-{cell.augmentation}-seed{cell.seed}"
-
-
-def _introduction(study: Study, cell: Cell, config: ModelConfig) -> str:
+def _introduction(study: Study, run: Run, config: ModelConfig) -> str:
     model, lora = config.model, config.lora
     kind = "QLoRA adapter" if lora.use_qlora else "LoRA adapter"
     kind = kind if lora.use_lora else "fully fine-tuned model"
     revision = f", revision `{model.revision}`" if model.revision else ""
     return (
-        f"# {_name(cell)}\n\n"
+        f"# {run.name}\n\n"
         f"A {kind} that summarises dialogues, trained from `{model.checkpoint}`{revision} in "
-        f"the Yoyak study `{study.source}`: {CONDITION_NAMES[cell.augmentation]}, {cell.format} "
-        f"format, seed {cell.seed}.\n\n{study.settings.description}"
+        f"the Yoyak study `{study.source}`: {CONDITION_NAMES[run.condition]}, {run.format} "
+        f"format, seed {run.seed}.\n\n{study.settings.description}"
     )
 
 
-def _usage(study: Study, cell: Cell, config: ModelConfig, statistics: dict) -> str:
+def _usage(study: Study, run: Run, config: ModelConfig, statistics: dict) -> str:
     frame, stops = statistics["frames"][0], [int(stop) for stop in statistics["stop_tokens"]]
     adapter = config.lora.use_lora
     library = "peft" if adapter else "transformers"
@@ -145,7 +132,7 @@ def _usage(study: Study, cell: Cell, config: ModelConfig, statistics: dict) -> s
             f"model = {model_class}.from_pretrained(folder)",
             f"prompt = {head} + dialogue + {tail}",
             'inputs = tokenizer(prompt, return_tensors="pt", '
-            f"add_special_tokens={cell.format == 'instruction'})",
+            f"add_special_tokens={run.format == 'instruction'})",
             f"stops = {stops}",
             f"output = model.generate(**inputs, max_new_tokens={limit}, do_sample=False, "
             "eos_token_id=stops)",
@@ -157,7 +144,7 @@ def _usage(study: Study, cell: Cell, config: ModelConfig, statistics: dict) -> s
     return f"## Use\n\n{shape}\n\n```python\n{code}\n```"
 
 
-def _scores(results: Path, study: Study, cell: Cell, rows: list[Row]) -> str:
+def _scores(results: Path, study: Study, run: Run, rows: list[Row]) -> str:
     every = read_table(results, "rouge")
     context = read_table(results, "context")
     lines = [
@@ -168,8 +155,8 @@ def _scores(results: Path, study: Study, cell: Cell, rows: list[Row]) -> str:
         tokenizer = row["tokenizer"]
         start = one(
             every,
-            model=cell.model,
-            format=cell.format,
+            model=run.model,
+            format=run.format,
             condition=ZERO_SHOT,
             tokenizer=tokenizer,
         )

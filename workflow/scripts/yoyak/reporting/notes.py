@@ -16,7 +16,7 @@ def table_notes(
 
     Args:
         metric: the study's metric settings.
-        summary: any cell's scores/summary.json; all have the same signatures.
+        summary: any run's scores/summary.json; all have the same signatures.
         comparisons: rows of the table of differences.
         flips: random sign changes of the paired test.
         warned: what trainings were warned of when they began, and how many of them.

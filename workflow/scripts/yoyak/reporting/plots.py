@@ -5,6 +5,7 @@ from pathlib import Path
 
 from yoyak.config.study import Study
 from yoyak.reporting import difference_plots, score_plots, training_plots
+from yoyak.reporting.results import loss_stem
 from yoyak.reporting.style import plot_style, save
 
 # In the order of the report; a plot function returns (figure, caption), or None where the study
@@ -18,11 +19,6 @@ STUDY_PLOTS = {
     "lengths": training_plots.lengths,
     "cost": difference_plots.cost,
 }
-
-
-def loss_stem(model: str, prompt_format: str, augmentation: str) -> str:
-    """File name, without its ending, of one cell's loss curve."""
-    return f"loss-{model}-{prompt_format}-{augmentation}"
 
 
 def write_plots(study: Study, results: Path, folder: Path) -> None:
@@ -39,10 +35,10 @@ def write_plots(study: Study, results: Path, folder: Path) -> None:
                 save(figure, folder, stem, captions[stem])
         for model in study.models:
             for form in study.formats:
-                for augmentation in study.augmentations:
-                    stem = loss_stem(model, form, augmentation)
-                    figure, captions[stem] = training_plots.cell_loss_curve(
-                        study, results, model, form, augmentation
+                for condition in study.trained_conditions:
+                    stem = loss_stem(model, form, condition)
+                    figure, captions[stem] = training_plots.run_loss_curve(
+                        study, results, model, form, condition
                     )
                     save(figure, folder, stem, captions[stem])
     text = json.dumps(captions, ensure_ascii=False, indent=1)

@@ -9,8 +9,8 @@ from yoyak.reporting import tables
 
 CONDITION_NAMES = {
     ZERO_SHOT: "zero-shot",
-    "none": "fine-tuned",
-    "templates": "fine-tuned, 5 templates",
+    "fine_tuned": "fine-tuned",
+    "fine_tuned_templates": "fine-tuned, 5 templates",
 }
 TOKENIZER_NAMES = {
     "morphemes": "morphemes",
@@ -21,7 +21,7 @@ TOKENIZER_NAMES = {
 }
 COMPARISON_NAMES = {
     "fine_tuned-zero_shot": "fine-tuned − zero-shot",
-    "templates-none": "5 templates − one instruction",
+    "fine_tuned_templates-fine_tuned": "5 templates − one instruction",
     "chat-instruction": "chat − instruction",
 }
 FIRST_TURNS = "floor_first_turn_"
@@ -31,6 +31,11 @@ CEILING = "ceiling_references"
 LOSS_FALL, UNCHANGED = 0.02, 0.8
 
 Row = dict  # a table's row: column → text, number or None
+
+
+def loss_stem(model: str, prompt_format: str, condition: str) -> str:
+    """File name, without its ending, of one model's, format's and condition's loss curve."""
+    return f"loss-{model}-{prompt_format}-{condition}"
 
 
 def read_table(results: Path, name: str) -> list[Row]:
@@ -66,11 +71,11 @@ def one(rows: list[Row], **values: object) -> Row:
     return found[0]
 
 
-def arm(study: Study, results: Path, tokenizer: str, **cell: str) -> Row:
+def arm(study: Study, results: Path, tokenizer: str, **run: str) -> Row:
     """rouge_mean with its interval of one model, format and condition; over all its seeds."""
-    if len(study.seeds) > 1 and cell["condition"] != ZERO_SHOT:
-        return one(read_table(results, "seeds"), tokenizer=tokenizer, **cell)
-    return one(read_table(results, "rouge"), tokenizer=tokenizer, **cell)
+    if len(study.seeds) > 1 and run["condition"] != ZERO_SHOT:
+        return one(read_table(results, "seeds"), tokenizer=tokenizer, **run)
+    return one(read_table(results, "rouge"), tokenizer=tokenizer, **run)
 
 
 def read_context(results: Path, tokenizer: str, group: str = "all") -> dict[str, Row]:

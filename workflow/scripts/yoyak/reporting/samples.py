@@ -1,12 +1,12 @@
-"""Sample dialogues of a cell: chosen over the whole ranking by gain, with both predictions."""
+"""Sample dialogues of a run: chosen over the whole ranking by gain, with both predictions."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from yoyak.config.study import Run
 from yoyak.data.dialogues import Dialogue
 from yoyak.errors import UserError, display
-from yoyak.reporting.cells import ResultCell
 from yoyak.reporting.cited import Number, score
 from yoyak.reporting.results import read_csv
 
@@ -26,8 +26,7 @@ class Sample:
 
 
 def choose_samples(
-    cell: ResultCell,
-    zero_shot: ResultCell,
+    run: Run,
     dialogues: list[Dialogue],
     results: Path,
     tokenizer: str,
@@ -38,9 +37,9 @@ def choose_samples(
     Both ends of the ranking are among them, so the worst cases are as easy to find as the best,
     and the choice shows the whole distribution instead of what flatters.
     """
-    before = _scores(zero_shot, results, tokenizer)
-    after = _scores(cell, results, tokenizer)
-    first, second = _predictions(zero_shot), _predictions(cell)
+    before = _scores(run.zero_shot, results, tokenizer)
+    after = _scores(run, results, tokenizer)
+    first, second = _predictions(run.zero_shot, results), _predictions(run, results)
     samples = [
         Sample(
             dialogue=row,
@@ -65,23 +64,23 @@ def equal_steps(total: int, count: int) -> list[int]:
     return [round(place * (total - 1) / (count - 1)) for place in range(count)]
 
 
-def _scores(cell: ResultCell, results: Path, tokenizer: str) -> dict[str, Number]:
-    path = cell.folder / f"{RANKED}.csv"
-    source = path.relative_to(results).with_suffix("").as_posix()
+def _scores(run: Run, results: Path, tokenizer: str) -> dict[str, Number]:
+    source = f"{run.folder}/{RANKED}"
+    path = results / f"{source}.csv"
     return {
         row["fname"]: score(f"{source}/{place}/rouge_mean", float(row["rouge_mean"]))
-        for place, row in enumerate(read_csv(path, cure="run score.py for this cell first"))
+        for place, row in enumerate(read_csv(path, cure="run score.py for this run first"))
         if row["tokenizer"] == tokenizer
     }
 
 
-def _predictions(cell: ResultCell) -> dict[str, str]:
-    path = cell.folder / "predictions" / "dev.jsonl"
+def _predictions(run: Run, results: Path) -> dict[str, str]:
+    path = results / run.folder / "predictions" / "dev.jsonl"
     try:
         lines = path.read_text(encoding="utf-8").split("\n")  # a text may hold U+2028
     except OSError as error:
         raise UserError(
-            f"{display(path)}: cannot be read ({error.strerror}); run generate.py for this cell"
+            f"{display(path)}: cannot be read ({error.strerror}); run generate.py for this run"
         ) from None
     rows = [json.loads(line) for line in lines if line]
     return {row["fname"]: row["prediction"] for row in rows}

@@ -36,7 +36,11 @@ from yoyak.reporting.results import (
 BAR_WIDTH = 0.8  # of the room between two groups of bars
 LABEL_GAP = 0.095  # of the axes' height, between two labels of two lines each
 
-_SHORT = {"zero_shot": "zero-shot", "none": "fine-tuned", "templates": "templates"}
+_SHORT = {
+    "zero_shot": "zero-shot",
+    "fine_tuned": "fine-tuned",
+    "fine_tuned_templates": "templates",
+}
 _GROUP_STYLES = [
     dict(color="#15436b", ls="-", marker="o"),
     dict(color="#5b9fd0", ls="--", marker="s"),
@@ -157,7 +161,7 @@ def tokenizers(study: Study, results: Path) -> tuple[Figure, str] | None:
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
     return figure, (
         "The same predictions scored under each tokenizer: a ROUGE without its tokenizer and its "
-        f"floor says nothing. One mark a cell, each over n = {dialogue_counts(rouge)} dialogues; "
+        f"floor says nothing. One mark a run, each over n = {dialogue_counts(rouge)} dialogues; "
         "no interval drawn. Dashed: the floor (another dialogue’s reference); dotted: the ceiling "
         "(references against each other)."
     )
@@ -200,9 +204,9 @@ def _name_levels(axes, context: dict[str, Row]) -> None:
             )  # fmt: skip
 
 
-def _group_arm(rows: list[Row], **cell: str) -> Row:
+def _group_arm(rows: list[Row], **run: str) -> Row:
     """A group's row; over several seeds their mean, without an interval."""
-    found = where(rows, **cell)
+    found = where(rows, **run)
     if len(found) == 1:
         return found[0]
     mean = float(np.mean([row["rouge_mean"] for row in found]))

@@ -14,8 +14,12 @@ GRID = "#e4e8ec"
 PAPER = "#ffffff"
 FLOOR = "#a8482a"
 CEILING = "#3c6e47"
-CONDITION_COLOURS = {"zero_shot": "#c9d1d9", "none": "#5b9fd0", "templates": "#15436b"}
-CONDITION_MARKERS = {"zero_shot": "o", "none": "s", "templates": "D"}
+CONDITION_COLOURS = {
+    "zero_shot": "#c9d1d9",
+    "fine_tuned": "#5b9fd0",
+    "fine_tuned_templates": "#15436b",
+}
+CONDITION_MARKERS = {"zero_shot": "o", "fine_tuned": "s", "fine_tuned_templates": "D"}
 
 PNG_DOTS_PER_INCH = 160
 

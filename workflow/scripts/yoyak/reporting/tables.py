@@ -13,7 +13,7 @@ from pathlib import Path
 
 from yoyak.errors import UserError, display
 
-CELL = ("model", "format", "condition", "seed")
+RUN = ("model", "format", "condition", "seed")
 ROUGE = ("n", "rouge1", "rouge2", "rougeL", "rouge_mean", "rouge_sum", "ci_low", "ci_high")
 COST = ("steps", "supervised_tokens")
 DIFFERENCE = ("n", "difference", "ci_low", "ci_high", "p_value", "p_holm", *COST, "method")
@@ -31,14 +31,14 @@ FIGURES = (
 )
 
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "rouge": (*CELL, "tokenizer", *ROUGE, *COST),
-    "groups": (*CELL, "tokenizer", "group", *ROUGE, *COST),
-    "differences": ("comparison", *CELL, "tokenizer", *DIFFERENCE),
-    "group_differences": ("comparison", *CELL, "tokenizer", "group", *DIFFERENCE),
+    "rouge": (*RUN, "tokenizer", *ROUGE, *COST),
+    "groups": (*RUN, "tokenizer", "group", *ROUGE, *COST),
+    "differences": ("comparison", *RUN, "tokenizer", *DIFFERENCE),
+    "group_differences": ("comparison", *RUN, "tokenizer", "group", *DIFFERENCE),
     "context": ("name", "tokenizer", "group", *ROUGE),
-    "diagnostics": (*CELL, "n", *FIGURES, "prompts_shortened"),
+    "diagnostics": (*RUN, "n", *FIGURES, "prompts_shortened"),
     "resources": (
-        *CELL,
+        *RUN,
         "step",
         "wall_seconds",
         "tokens_per_second",
@@ -55,10 +55,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
 }
 TITLES = {
-    "rouge": "ROUGE of every cell",
+    "rouge": "ROUGE of every run",
     "groups": "ROUGE by group of dialogues",
-    "differences": "Differences between cells",
-    "group_differences": "Differences between cells by group of dialogues",
+    "differences": "Differences between runs",
+    "group_differences": "Differences between runs by group of dialogues",
     "context": "Floors and ceiling",
     "diagnostics": "Diagnostics",
     "resources": "Time and memory",
@@ -66,7 +66,7 @@ TITLES = {
     "seeds": "Seeds taken together",
 }
 
-TEXT = {*CELL[:3], "tokenizer", "group", "comparison", "method", "name", "step", "device"}
+TEXT = {*RUN[:3], "tokenizer", "group", "comparison", "method", "name", "step", "device"}
 TEXT |= {"source", "note", "engine"}
 WHOLE = {"seed", "n", *COST, "prompts_shortened", "seeds", "skipped_steps"}
 DECIMALS = {"p_value": 6, "p_holm": 6, "wall_seconds": 2, "tokens_per_second": 1}

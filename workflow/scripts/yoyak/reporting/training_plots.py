@@ -9,10 +9,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from safetensors import safe_open
 
-from yoyak.config.study import Cell, Study
+from yoyak.config.study import Run, Study
 from yoyak.errors import UserError
-from yoyak.reporting.cells import read_json
 from yoyak.reporting.results import CONDITION_NAMES, read_csv
+from yoyak.reporting.run_rows import read_json
 from yoyak.reporting.style import INK, MUTED, new_figure
 
 COLUMNS = 4  # panels side by side
@@ -23,10 +23,10 @@ TRAINING, SELECTION = "#5b9fd0", "#15436b"
 def loss_curves(study: Study, results: Path) -> tuple[Figure, str]:
     """Training and selection loss of every training, one panel a model, format and condition."""
     panels = [
-        (model, form, augmentation)
+        (model, form, condition)
         for model in study.models
         for form in study.formats
-        for augmentation in study.augmentations
+        for condition in study.trained_conditions
     ]
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
@@ -35,9 +35,9 @@ def loss_curves(study: Study, results: Path) -> tuple[Figure, str]:
     for axes in all_axes.flat[len(panels) :]:
         axes.remove()
     for axes, panel in zip(all_axes.flat, panels, strict=False):
-        _draw_losses(axes, [_training_log(results, Cell(*panel, seed)) for seed in study.seeds])
-        model, form, augmentation = panel
-        axes.set_title(f"{model} · {form}\n{CONDITION_NAMES[augmentation]}", fontsize=8)
+        _draw_losses(axes, [_training_log(results, Run(*panel, seed)) for seed in study.seeds])
+        model, form, condition = panel
+        axes.set_title(f"{model} · {form}\n{CONDITION_NAMES[condition]}", fontsize=8)
     for axes in all_axes[:, 0]:
         axes.set_ylabel("loss per token")
     figure.supxlabel("optimiser step", fontsize=9)
@@ -45,32 +45,32 @@ def loss_curves(study: Study, results: Path) -> tuple[Figure, str]:
     return figure, _loss_caption(study)
 
 
-def cell_loss_curve(
-    study: Study, results: Path, model: str, form: str, augmentation: str
+def run_loss_curve(
+    study: Study, results: Path, model: str, form: str, condition: str
 ) -> tuple[Figure, str]:
     """The same for one model, format and condition, one line a seed."""
     figure = new_figure(5.2, 2.7)
     axes = figure.subplots()
     _draw_losses(
         axes,
-        [_training_log(results, Cell(model, form, augmentation, seed)) for seed in study.seeds],
+        [_training_log(results, Run(model, form, condition, seed)) for seed in study.seeds],
     )
     axes.set_ylabel("loss per token")
     axes.set_xlabel("optimiser step")
     figure.legend(handles=_loss_handles(), loc="outside upper left", ncols=3)
-    return figure, f"{model} · {form} · {CONDITION_NAMES[augmentation]}. {_loss_caption(study)}"
+    return figure, f"{model} · {form} · {CONDITION_NAMES[condition]}. {_loss_caption(study)}"
 
 
 def lengths(study: Study, results: Path) -> tuple[Figure, str]:
     """Tokens of training prompts and reference summaries, with the limits that cut them."""
     figure = new_figure(8.6, 2.3 * len(study.models) + 0.6)
     all_axes = figure.subplots(len(study.models), 2, squeeze=False)
-    augmentation = study.augmentations[0]
+    condition = study.trained_conditions[0]
     notes, handles = [], {}
     for (prompt_axes, answer_axes), model in zip(all_axes, study.models, strict=True):
         limits = study.models[model].tokenizer
         for form, style in zip(study.formats, _FORMAT_STYLES, strict=False):
-            folder = Path(results) / "examples" / model / form / augmentation
+            folder = Path(results) / Run(model, form, condition).examples
             prompts, answers = _token_counts(folder / "train.safetensors")
             handles[form] = Line2D([], [], label=form, lw=1.5, **style)
             for axes, counts, limit in (
@@ -106,7 +106,7 @@ def lengths(study: Study, results: Path) -> tuple[Figure, str]:
     return figure, (
         "Lengths of the training prompts, after shortening, and of the reference summaries with "
         f"their stop token, in tokens of each model’s own tokenizer (condition: "
-        f"{CONDITION_NAMES[augmentation]}). Exact counts, so no interval. Dotted: encoder_max_len "
+        f"{CONDITION_NAMES[condition]}). Exact counts, so no interval. Dotted: encoder_max_len "
         f"and decoder_max_len. n: {'; '.join(notes)}."
     )
 
@@ -114,8 +114,8 @@ def lengths(study: Study, results: Path) -> tuple[Figure, str]:
 _FORMAT_STYLES = [dict(color=SELECTION, ls="-"), dict(color=TRAINING, ls="--")]
 
 
-def _training_log(results: Path, cell: Cell) -> list[dict]:
-    return read_csv(results / cell.run / "training_log.csv", cure="train the cell first")
+def _training_log(results: Path, run: Run) -> list[dict]:
+    return read_csv(results / run.folder / "training_log.csv", cure="train this model first")
 
 
 def _draw_losses(axes, logs: list[list[dict]]) -> None:

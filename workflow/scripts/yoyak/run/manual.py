@@ -5,7 +5,7 @@ from pathlib import Path
 
 from yoyak.config.loading import read_config
 from yoyak.config.model_config import ModelConfig
-from yoyak.config.study import Cell
+from yoyak.config.study import Run
 from yoyak.errors import UserError
 
 MANUAL = Path("results/manual")
@@ -13,7 +13,7 @@ DEFAULT_SEED = 42
 DIFFERENCES_TOLD = 3
 
 
-def result_folder(file: ModelConfig, config: ModelConfig, cell: Cell, debug: bool) -> Path:
+def result_folder(file: ModelConfig, config: ModelConfig, run: Run, debug: bool) -> Path:
     """results/manual/{experiment.name}, with what the command's flags change in the name.
 
     Args:
@@ -21,20 +21,20 @@ def result_folder(file: ModelConfig, config: ModelConfig, cell: Cell, debug: boo
     """
     lora, base = config.lora, file.lora
     changes = {
-        "templates": cell.augmentation == "templates",
-        cell.format: cell.format != file.dataset.format_type,
+        "templates": run.augmentation == "templates",
+        run.format: run.format != file.dataset.format_type,
         "lora": lora.use_lora and not base.use_lora,
         "no_lora": base.use_lora and not lora.use_lora,
         "qlora": lora.use_qlora and not base.use_qlora,
         "no_qlora": lora.use_lora and base.use_qlora and not lora.use_qlora,
-        f"seed{cell.seed}": cell.seed != DEFAULT_SEED,
+        f"seed{run.seed}": run.seed != DEFAULT_SEED,
         "debug": debug,
     }
-    name = file.experiment.name or cell.model
+    name = file.experiment.name or run.model
     return MANUAL / "_".join([name, *(change for change, made in changes.items() if made)])
 
 
-def refuse_to_replace(output: Path, config: ModelConfig, cell: Cell, data: dict) -> None:
+def refuse_to_replace(output: Path, config: ModelConfig, run: Run, data: dict) -> None:
     """Raise UserError where a training with other settings, or on other data, has finished.
 
     data: SHA-256 of the raw files by their names, as run.json has them.
@@ -45,12 +45,12 @@ def refuse_to_replace(output: Path, config: ModelConfig, cell: Cell, data: dict)
     file = output / "run.json"
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        there = _settings(read_config(record["settings"], file), record["cell"], record["data"])
+        there = _settings(read_config(record["settings"], file), record["run"], record["data"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
         raise UserError(
             f"{output}: holds a final_model whose run.json does not say how it was trained; {cure}"
         ) from None
-    here = _settings(config, cell.record(), data)
+    here = _settings(config, run.record(), data)
     names = [name for name in {**here, **there} if here.get(name) != there.get(name)]
     if names:
         told = "; ".join(
@@ -63,10 +63,10 @@ def refuse_to_replace(output: Path, config: ModelConfig, cell: Cell, data: dict)
         )
 
 
-def _settings(config: ModelConfig, cell: dict, data: dict) -> dict:
+def _settings(config: ModelConfig, run: dict, data: dict) -> dict:
     """Everything that decides what is learned, by the name that a person knows it under."""
     sections = config.science("model", "lora", "tokenizer", "dataset", "training")
     keys = {
         f"{name}.{key}": value for name, part in sections.items() for key, value in part.items()
     }
-    return {**keys, **cell, **{name: f"SHA-256 {digest[:12]}…" for name, digest in data.items()}}
+    return {**keys, **run, **{name: f"SHA-256 {digest[:12]}…" for name, digest in data.items()}}

@@ -1,5 +1,6 @@
 """run.json: where a result came from, and the fingerprint that decides what may be resumed."""
 
+import json
 import os
 import platform
 import shlex
@@ -20,6 +21,7 @@ PACKAGES = (
     "snakemake",
 )
 NUMERIC_PACKAGES = PACKAGES[:6]
+CODE = ("Snakefile", "config", "workflow")  # a new file there can change a result, too
 SNAKEMAKES_MARK = ".snakemake_timestamp"
 
 
@@ -33,7 +35,7 @@ def write_run_record(
         step: name of the script's step, such as "train".
         settings: the effective settings that the step used.
         inputs: files whose SHA-256 is recorded (folders: every file below them).
-        extras: what the step has to add: cell, seed, execution, wall_seconds, tokens_per_second,
+        extras: what the step has to add: run, seed, execution, wall_seconds, tokens_per_second,
             peak_memory_gb and so on.
     """
     record = {
@@ -69,6 +71,11 @@ def fingerprint(step: str, science: str, inputs: list[Path]) -> str:
 def command_line() -> str:
     """The command of this process, as a person would paste it at the project's root."""
     arguments = [_shown(Path(sys.argv[0]).absolute()), *sys.argv[1:]]
+    if "--settings" in arguments:  # they stand in the record; by hand one names the study
+        place = arguments.index("--settings")
+        study = json.loads(arguments[place + 1])
+        named = ["--study", study["study"], *(["--debug"] if study["debug"] else [])]
+        arguments[place : place + 2] = named
     return "python " + " ".join(shlex.quote(argument) for argument in arguments)
 
 
@@ -83,13 +90,13 @@ def package_versions() -> dict[str, str]:
 
 
 def git_state() -> dict:
-    """Commit and whether tracked files differ from it; nulls outside a checkout of Yoyak."""
+    """Commit, and whether settings or code differ from it; nulls outside a checkout of Yoyak."""
     nothing = {"commit": None, "dirty": None}
     try:
         if Path(_git("rev-parse", "--show-toplevel")) != PROJECT_ROOT:
             return nothing  # unpacked inside some other repository
         commit = _git("rev-parse", "HEAD")
-        dirty = bool(_git("status", "--porcelain", "--untracked-files=no"))
+        dirty = bool(_git("status", "--porcelain", "--untracked-files=all", "--", *CODE))
     except (OSError, subprocess.SubprocessError):
         return nothing
     return {"commit": commit, "dirty": dirty}

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from transformers import TrainingArguments
 
+from yoyak.config.frozen import training_science
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.section import canonical
-from yoyak.config.study import training_science
 from yoyak.data.llm_dataset import LLMSummarizationDataset
 from yoyak.errors import UserError
 from yoyak.models.checkpoints import resolve_checkpoint

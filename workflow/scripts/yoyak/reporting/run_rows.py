@@ -1,52 +1,13 @@
-"""A study's cells as rows: which they are, where their results lie, and what these files say."""
+"""Rows of the tables from the result files of each run."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from yoyak.config.study import Run
 from yoyak.errors import UserError, display
 
-ZERO_SHOT = "zero_shot"
 LARGEST = 1e15  # no step, token or second is counted beyond it
-
-
-@dataclass(frozen=True)
-class ResultCell:
-    """One row of the tables. `folder` holds predictions/ and scores/ (and, trained, run.json)."""
-
-    model: str
-    format: str
-    condition: str
-    seed: int | None
-    folder: Path
-
-    @property
-    def label(self) -> dict:
-        """The columns that name the cell."""
-        return {
-            "model": self.model,
-            "format": self.format,
-            "condition": self.condition,
-            "seed": self.seed,
-        }
-
-
-def result_cells(study, results: Path) -> list[ResultCell]:
-    """The study's cells in the order of the tables: each model and format, zero-shot first."""
-    cells = []
-    for model in study.models:
-        for prompt_format in study.formats:
-            folder = results / ZERO_SHOT / model / prompt_format
-            cells.append(ResultCell(model, prompt_format, ZERO_SHOT, None, folder))
-            cells += [
-                ResultCell(
-                    cell.model, cell.format, cell.augmentation, cell.seed, results / cell.run
-                )
-                for cell in study.cells()
-                if (cell.model, cell.format) == (model, prompt_format)
-            ]
-    return cells
 
 
 def read_json(path: Path, cure: str) -> dict:
@@ -74,39 +35,37 @@ def numbers(record: dict, keys: Sequence[str], path: Path, cure: str) -> dict:
     return found
 
 
-def training_cost(cell: ResultCell) -> dict:
-    """Steps and supervised tokens of the cell's training; empty for zero-shot."""
-    if cell.condition == ZERO_SHOT:
+def training_cost(run: Run, results: Path) -> dict:
+    """Steps and supervised tokens of the run's training; empty for zero-shot."""
+    if not run.trained:
         return {}
-    path, cure = cell.folder / "run.json", "train this cell first"
+    path, cure = results / run.folder / "run.json", "train this model first"
     return numbers(read_json(path, cure), ("steps", "supervised_tokens"), path, cure)
 
 
-def loss_fall(cell: ResultCell) -> float | None:
-    """By which share the loss of the cell's training fell; None for zero-shot or where unknown."""
-    if cell.condition == ZERO_SHOT:
-        return None
-    path, cure = cell.folder / "run.json", "train this cell first"
+def loss_fall(run: Run, results: Path) -> float | None:
+    """By which share the loss of the run's training fell; None where its record does not say."""
+    path, cure = results / run.folder / "run.json", "train this model first"
     return numbers(read_json(path, cure), ("loss_fall",), path, cure)["loss_fall"]
 
 
-def warned_trainings(cells: Sequence[ResultCell]) -> dict[str, int]:
+def warned_trainings(runs: Sequence[Run], results: Path) -> dict[str, int]:
     """What trainings were warned of when they began, and how many of them."""
     found: dict[str, int] = {}
-    for cell in cells:
-        if cell.condition != ZERO_SHOT:
-            record = read_json(cell.folder / "run.json", "train this cell first")
+    for run in runs:
+        if run.trained:
+            record = read_json(results / run.folder / "run.json", "train this model first")
             warnings = record.get("warnings")
             for text in warnings if isinstance(warnings, list) else ():
                 found[str(text)] = found.get(str(text), 0) + 1
     return found
 
 
-def rouge_rows(cell: ResultCell, summary: dict, cost: dict) -> tuple[list[dict], list[dict]]:
-    """The cell's rows of rouge.csv and of groups.csv, from its scores/summary.json."""
+def rouge_rows(run: Run, summary: dict, cost: dict) -> tuple[list[dict], list[dict]]:
+    """The run's rows of rouge.csv and of groups.csv, from its scores/summary.json."""
     rows, of_groups = [], []
     for tokenizer, scores in summary["tokenizers"].items():
-        label = {**cell.label, **cost, "tokenizer": tokenizer}
+        label = {**run.record(), **cost, "tokenizer": tokenizer}
         rows.append({**label, **scores["all"]})
         of_groups += [
             {**label, "group": group, **of_group} for group, of_group in scores["groups"].items()
@@ -114,18 +73,18 @@ def rouge_rows(cell: ResultCell, summary: dict, cost: dict) -> tuple[list[dict],
     return rows, of_groups
 
 
-def resource_rows(cell: ResultCell, expected_gpu_memory_gb: float | None) -> list[dict]:
+def resource_rows(run: Run, results: Path, expected_gpu_memory_gb: float | None) -> list[dict]:
     """What training and generating took, as the run.json beside each result has it."""
     rows = []
     for step, path in (("train", "run.json"), ("generate", "predictions/run.json")):
-        if step == "train" and cell.condition == ZERO_SHOT:
+        if step == "train" and not run.trained:
             continue
-        file, cure = cell.folder / path, f"run the step '{step}' of this cell first"
+        file, cure = results / run.folder / path, f"run the step '{step}' of this run first"
         record = read_json(file, cure)
         measured = ("wall_seconds", "tokens_per_second", "peak_memory_gb")
         rows.append(
             {
-                **cell.label,
+                **run.record(),
                 "step": step,
                 **numbers(record, measured, file, cure),
                 "expected_gpu_memory_gb": expected_gpu_memory_gb,

@@ -1,0 +1,88 @@
+# Functions that name the files of several rules.
+
+import contextlib
+
+from yoyak.data.splits import raw_file
+from yoyak.models.checkpoints import resolve_checkpoint
+
+
+def raw_files(wildcards):
+    """The study's raw data as far as it is there.
+
+    A missing file is no missing input: the plan can be seen without data, and prepare_data.py
+    says what to put where.
+    """
+    data, found = STUDY.settings.data, []
+    for split in ("train", "dev", "test"):
+        if getattr(data, split):
+            with contextlib.suppress(UserError):
+                found.append(shown(raw_file(STUDY.source, data, split)))
+    return found
+
+
+def checkpoint_files(wildcards):
+    """Files of a local checkpoint; none for one on the Hub, or one that its script will refuse."""
+    try:
+        found = resolve_checkpoint(STUDY.model(wildcards.model).model)
+    except UserError:
+        return []
+    return [shown(file) for file in found.weight_files()]
+
+
+def data_files(*names):
+    """Files of results/{study}/data; the test split only where the study has one."""
+    splits = [name for name in names if name != "test" or STUDY.settings.data.test]
+    return [f"<results>/data/{name}.csv" for name in splits]
+
+
+def examples(*files):
+    """These files of what a training learns from."""
+    return lambda wildcards: [f"<results>/{run_of(wildcards).examples}/{file}" for file in files]
+
+
+def submitted_predictions(wildcards):
+    return f"<results>/{run_named(wildcards.name).folder}/predictions/test.jsonl"
+
+
+def in_every_run(*files):
+    """Paths of these files in the folder of every prediction set."""
+    return [f"<results>/{run.folder}/{file}" for run in STUDY.runs() for file in files]
+
+
+def in_every_training(*files):
+    return [f"<results>/{run.folder}/{file}" for run in STUDY.trainings() for file in files]
+
+
+def in_all_examples(*files):
+    """Paths of these files in the examples of every model, format and augmentation."""
+    folders = dict.fromkeys(run.examples for run in STUDY.trainings())
+    return [f"<results>/{folder}/{file}" for folder in folders for file in files]
+
+
+def predictions(run):
+    """Prediction files of a run: the scored split, and the unlabelled one where there is one."""
+    splits = ["dev", "test"] if STUDY.settings.data.test else ["dev"]
+    return [f"{run}/predictions/{split}.jsonl" for split in splits]
+
+
+def submission_files():
+    """One CSV for each prediction set, where the study has a test split."""
+    runs = STUDY.runs() if STUDY.settings.data.test else []
+    return [f"<results>/submission/{run.name}.csv" for run in runs]
+
+
+def table_names():
+    """Files of tables/, without their endings."""
+    return [*TABLES, *(["seeds"] if len(STUDY.seeds) > 1 else [])]
+
+
+def table_files(ending):
+    return [f"<results>/tables/{name}.{ending}" for name in table_names()]
+
+
+def report_parts():
+    """Templates, styles and scripts of the HTML report."""
+    folder = PROJECT / "workflow" / "report"
+    return sorted(
+        shown(path) for path in folder.rglob("*") if path.is_file() and path.suffix != ".rst"
+    )

@@ -1,0 +1,24 @@
+# Labels of `snakemake --report`.
+
+
+def training_labels(result):
+    keys = ("model", "format", "condition", "seed")
+    return {"result": result, **{key: f"{{{key}}}" for key in keys}}
+
+
+def run_labels(result):
+    def labels(wildcards):
+        run = next(run for run in STUDY.runs() if run.folder == wildcards.run)
+        return {"result": result, **{key: str(value) for key, value in run.record().items()}}
+
+    return labels
+
+
+def figure_labels(wildcards):
+    """A loss curve is labelled by its training, any other figure by its name."""
+    for run in STUDY.trainings():
+        if wildcards.figure == loss_stem(run.model, run.format, run.condition):
+            keys = {"model": run.model, "format": run.format, "condition": run.condition}
+            return {"figure": "loss", **keys}
+    keys = dict.fromkeys(("model", "format", "condition"), "all")
+    return {"figure": wildcards.figure.replace("_", " "), **keys}

@@ -1,0 +1,128 @@
+"""The settings that a step depends on, as text that a job is given when the plan is made.
+
+A job reads these and nothing else of config/, so that a file edited while a study runs changes no
+job of that run; and equal text means equal results, so that Snakemake replans by it.
+"""
+
+import json
+
+from yoyak.config.loading import deep_merge
+from yoyak.config.model_config import NO_SCIENCE, ModelConfig
+from yoyak.config.section import Section, canonical
+from yoyak.config.study import Study, load_study
+from yoyak.config.study_settings import StudySettings
+from yoyak.errors import UserError
+
+GRID = ("models", "formats", "augmentations", "seeds")
+CHECKPOINT = ("model.checkpoint", "model.revision", "model.chat_template")
+BASE_WEIGHTS = ("lora.use_lora", "lora.use_qlora", "lora.double_quant")
+
+# Of each step: keys of the study that it reads, and keys of its model or models.
+STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "prepare_data": (("language", "data"), ()),
+    "build_dataset": (("language",), (*CHECKPOINT, "tokenizer", "dataset")),
+    "train": ((), ("model", "lora", "training")),
+    "generate": (
+        ("language",),
+        ("model", *BASE_WEIGHTS, "tokenizer", "dataset", "generation"),
+    ),
+    "score": (("language", "metric"), ()),
+    "compare": (("language", "metric", *GRID), ("resources",)),
+    "plot": (("metric", "data.selection", "data.selection_seed", *GRID), ("tokenizer",)),
+    "report": (
+        ("description", "language", "data", "metric", "report", *GRID),
+        ("model", "lora", "tokenizer", "dataset", "training", "generation"),
+    ),
+    "model_card": (
+        ("description", "language", "data", "metric", "report.note"),
+        ("tokenizer", "generation"),
+    ),
+}
+RUN_ON_DEVICES = ("train", "generate")  # their execution keys are read when the job starts
+
+
+def freeze(study: Study, step: str, model: str | None = None) -> str:
+    """Canonical text of all that `step` depends on; of one model, where the step has just one."""
+    of_study, of_model = STEPS[step]
+    content = {
+        "study": study.source,
+        "debug": study.debug,
+        "step": step,
+        "settings": chosen(study.settings, of_study),
+    }
+    if of_model:
+        models = {model: study.model(model)} if model else study.models
+        content["models"] = {name: chosen(config, of_model) for name, config in models.items()}
+    return canonical(content)
+
+
+def thaw(text: str) -> Study:
+    """The study that `freeze` made the text of: it has what its step depends on, and no more.
+
+    Raises UserError where the text is none of these.
+    """
+    try:
+        content = json.loads(text)
+        settings = _part(StudySettings, content["settings"])
+        models = content.get("models", {})
+        order = content["settings"].get("models", models)
+        configs = {name: _part(ModelConfig, models[name]) for name in order if name in models}
+        study = Study(content["study"], content["debug"], settings, configs)
+        step = content["step"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UserError(
+            "--settings: not what Snakemake hands over; name the study with --study instead"
+        ) from None
+    if step in RUN_ON_DEVICES:
+        _add_execution(study)
+    return study
+
+
+def chosen(settings: Section, keys: tuple[str, ...]) -> dict:
+    """These keys and whole sections of some settings, without those that decide no result."""
+    content = settings.model_dump()
+    found: dict = {}
+    for key in keys:
+        section, _, name = key.partition(".")
+        value = content[section]
+        if name:
+            value = {name: value[name]}
+        elif isinstance(value, dict):
+            value = {name: value[name] for name in value if f"{section}.{name}" not in NO_SCIENCE}
+        found = deep_merge(found, {section: value})
+    return found
+
+
+def add_sections(config: ModelConfig, content: dict) -> None:
+    """Lay whole sections that an earlier step recorded into a config that lacks them."""
+    for name in content.keys() & ModelConfig.model_fields.keys() - config.__dict__.keys():
+        config.__dict__[name] = _part(ModelConfig.model_fields[name].annotation, content[name])
+
+
+def training_science(config: ModelConfig) -> dict:
+    """The settings that decide what a training learns."""
+    return chosen(config, STEPS["train"][1])
+
+
+def _part(kind: type[Section], content: dict) -> Section:
+    """Settings that have these keys alone: a step that reads another one is told so by Python."""
+    part = kind.model_construct()
+    part.__dict__.clear()
+    for key, value in content.items():
+        annotation = kind.model_fields[key].annotation
+        is_section = isinstance(annotation, type) and issubclass(annotation, Section)
+        part.__dict__[key] = _part(annotation, value) if is_section else value
+    return part
+
+
+def _add_execution(study: Study) -> None:
+    """How it is run, as the files in config/ say it now."""
+    now = load_study(study.source, debug=study.debug)
+    for name, config in study.models.items():
+        current = now.model(name)
+        for key in NO_SCIENCE:
+            section, _, part = key.partition(".")
+            if not part:
+                config.__dict__[section] = getattr(current, section)
+            elif section in config.__dict__:
+                getattr(config, section).__dict__[part] = getattr(getattr(current, section), part)

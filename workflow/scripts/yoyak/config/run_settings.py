@@ -1,0 +1,82 @@
+"""Which study Snakemake runs: config/config.yaml, --configfile, --config or a module's config."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+
+from yoyak.config.frozen import STEPS, freeze
+from yoyak.config.study import Study, load_study
+from yoyak.config.study_settings import RunSettings
+from yoyak.errors import UserError
+
+MISTYPED = 2  # letters by which a key may differ from ours to be taken for it
+WORDS = {"true": True, "false": False}  # what YAML reads as such, `--config` hands on as text
+
+
+def study_of_run(layers: Iterable[tuple[str, Mapping]], in_module: bool = False) -> Study:
+    """The study that these settings choose, the later ones before the earlier.
+
+    Args:
+        layers: where they come from, as an error is to name it, and what they say.
+        in_module: the other workflow's keys stand among ours: they are left alone, unless one is
+            within two letters of ours.
+
+    Raises UserError for a mistake in them, in the study or in one of its models.
+    """
+    settings = RunSettings()
+    for place, content in layers:
+        if in_module:
+            content = _ours(content, place)
+        content = {key: _value(key, value) for key, value in content.items() if key != "pathvars"}
+        settings = RunSettings.checked({**settings.model_dump(), **content}, place)
+    return load_study(settings.study, debug=settings.debug)
+
+
+def settings_hash(study: Study) -> str:
+    """One hash of all settings that decide a result of the study."""
+    texts = []
+    for step, (_, of_model) in STEPS.items():
+        texts += [freeze(study, step, model) for model in (study.models if of_model else [None])]
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+def keep_settings(study: Study) -> str:
+    """Note the settings for every Snakemake that this one starts; the name of the variable.
+
+    On a cluster each job reads the settings again. UserError where they differ by then from those
+    that the run was planned with.
+    """
+    name = "YOYAK_SETTINGS_" + hashlib.sha256(study.name.encode()).hexdigest()[:8]
+    now = settings_hash(study)
+    if os.environ.setdefault(name, now) != now:
+        raise UserError(
+            f"the settings of study '{study.name}' were edited after this run was planned; the job "
+            "is not run with others: put them back, or stop and start Snakemake again"
+        )
+    return name
+
+
+def _ours(content: Mapping, place: str) -> dict:
+    known = RunSettings.model_fields
+    for key in content.keys() - known.keys():
+        near = next((name for name in known if _distance(str(key), name) <= MISTYPED), None)
+        if near:
+            raise UserError(f"{place}: unknown key '{key}'; did you mean '{near}'?")
+    return {key: content[key] for key in known if key in content}
+
+
+def _value(key: str, value: object) -> object:
+    if key == "study" and isinstance(value, int):  # a name of digits
+        return str(value)
+    return WORDS.get(str(value).lower(), value) if key == "debug" else value
+
+
+def _distance(one: str, other: str) -> int:
+    """Letters to insert, drop or change to make one word of the other (Levenshtein 1966)."""
+    row = list(range(len(other) + 1))
+    for place, letter in enumerate(one, start=1):
+        before, row = row, [place]
+        for column, wanted in enumerate(other, start=1):
+            changed = before[column - 1] + (letter != wanted)
+            row.append(min(changed, before[column] + 1, row[-1] + 1))
+    return row[-1]
