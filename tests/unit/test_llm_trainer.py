@@ -144,7 +144,7 @@ def test_sigterm_saves_and_leaves(checkpoint, tmp_path, undisturbed, step):
     assert len(resumed.state.log_history) == len(state.log_history)
 
 
-def test_train_goes_on_and_leaves_only_results(checkpoint, tmp_path, undisturbed):
+def test_train_goes_on_and_leaves_only_results(checkpoint, tmp_path, undisturbed, caplog):
     """Of checkpoints in its output folder, those of this very training."""
     state, expected = undisturbed
     for rate in (1e-2, 2e-2):
@@ -161,7 +161,11 @@ def test_train_goes_on_and_leaves_only_results(checkpoint, tmp_path, undisturbed
             broken.train()
         assert broken.resumed_from == 0  # the checkpoints of another rate are not its own
     resumed = llm_trainer(checkpoint, tmp_path)
+    assert "only 8 optimiser steps" in caplog.text
     results = resumed.train()
+    losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+    assert resumed.summary()["loss_fall"] == 1 - losses[-1] / losses[0]
+    assert resumed.summary()["warnings"][0].startswith("only 8 optimiser steps")
     assert resumed.resumed_from == 4
     assert (results["final_model"] / "adapter_model.safetensors").read_bytes() == expected
     assert (results["eval_loss"], results["best_step"]) == (

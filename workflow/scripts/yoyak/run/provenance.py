@@ -14,7 +14,6 @@ import psutil
 
 from yoyak.config.section import canonical
 from yoyak.errors import PROJECT_ROOT
-from yoyak.run.clock import settle_times
 from yoyak.run.code_digest import step_digest
 from yoyak.run.workspace import atomic_write_json, hash_file, hash_text
 
@@ -53,7 +52,6 @@ def write_run_record(
         "inputs": {_shown(file): hash_file(file) for file in _hashed(inputs)},
         **extras,
     }
-    settle_times(_files(inputs))
     atomic_write_json(path, record)
 
 
@@ -141,15 +139,11 @@ def _hashed(inputs: list[Path]) -> list[Path]:
 
     The mark is missing where Snakemake was killed and its orphaned job finished the folder.
     """
-    return [file for file in _files(inputs) if file.name != SNAKEMAKES_MARK]
-
-
-def _files(inputs: list[Path]) -> list[Path]:
     files = []
     for path in map(Path, inputs):
         inside = sorted(file for file in path.rglob("*") if file.is_file())
         files += inside if path.is_dir() else [path]
-    return files
+    return [file for file in files if file.name != SNAKEMAKES_MARK]
 
 
 def _shown(path: Path) -> str:

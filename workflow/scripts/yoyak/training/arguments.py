@@ -9,7 +9,7 @@ import transformers
 from transformers import TrainingArguments
 
 from yoyak.config.model_config import TrainingSettings
-from yoyak.run.execution import Plan
+from yoyak.run.plan import Plan
 
 
 def training_arguments(

@@ -1,6 +1,7 @@
 """LLMTrainer: trains a loaded model on tokenised dialogues and keeps its best state."""
 
 import contextlib
+import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +19,9 @@ from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.models.reference import causal_lm
 from yoyak.models.saving import adapted_modules
 from yoyak.run.devices import refuse_to_share
-from yoyak.run.execution import Engine, ModelShape, Plan
+from yoyak.run.estimate import optimiser_steps, training_warnings
 from yoyak.run.manual import MANUAL, refuse_to_replace, what_decides
+from yoyak.run.plan import Engine, ModelShape, Plan
 from yoyak.run.provenance import package_versions, write_run_record
 from yoyak.run.workspace import discard, hash_file, hash_text, work_folder
 from yoyak.training import plans
@@ -32,6 +34,8 @@ from yoyak.training.packed_trainer import PackedTrainer
 from yoyak.training.parallel import Ranks
 from yoyak.training.progress import peak_memory_gb, show_progress
 from yoyak.training.tracking import wandb_tracker
+
+log = logging.getLogger(__name__)
 
 
 class LLMTrainer:
@@ -97,6 +101,7 @@ class LLMTrainer:
         self.packed: PackedTrainer | None = None  # of the last training
         self.resumed_from, self.peak_memory_gb = 0, 0.0
         self.plan, self.checks = self._choose(plan, checks, fixed, shape)
+        self.warnings = self._warn()
 
     def train(self) -> dict:
         """Train to the end, from the newest whole checkpoint if there is one; keep the best.
@@ -150,8 +155,21 @@ class LLMTrainer:
         return found
 
     def summary(self) -> dict:
-        """Numbers of the finished training, for its record."""
-        return summary(self.packed)
+        """Numbers of the finished training and what it was warned of, for its record."""
+        return {**summary(self.packed), "warnings": self.warnings}
+
+    def _warn(self) -> list[str]:
+        """Say what lets this training teach little; returns the same."""
+        training, lengths = self.config.training, self.train_dataset.lengths
+        found = training_warnings(
+            training,
+            optimiser_steps(training, len(self.train_dataset)),
+            int(lengths.max()),
+            ModelShape.from_config(self.model.config).positions,
+        )
+        for text in found if self.ranks.first else ():
+            log.warning("%s", text)
+        return found
 
     def _create_training_args(self) -> TrainingArguments:
         """The Trainer's own arguments, from the config's section `training` and the plan."""

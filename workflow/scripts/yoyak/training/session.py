@@ -9,7 +9,7 @@ import torch
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.llm_dataset import LLMSummarizationDataset
 from yoyak.models.lora_loader import LoRALoader
-from yoyak.run.execution import ModelShape, Plan
+from yoyak.run.plan import ModelShape, Plan
 from yoyak.training.checkpointing import newest_whole_checkpoint, read_facts
 from yoyak.training.llm_trainer import LLMTrainer
 from yoyak.training.out_of_memory import forced_plan, note_plan, step_down
