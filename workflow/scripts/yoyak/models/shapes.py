@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from yoyak.config.model_config import ModelSettings
 from yoyak.errors import UserError
-from yoyak.models.checkpoints import Checkpoint, reach, resolve_checkpoint
+from yoyak.models.checkpoints import Checkpoint, fetch, resolve_checkpoint
 from yoyak.run.memory import ModelShape
 
 # Of the checkpoints that config/models/ names and the repository does not hold: what counts here of
@@ -50,7 +50,7 @@ def shape_of(model: ModelSettings) -> ModelShape:
     if not found.local and _cached_config(found):
         found = Checkpoint(found.name, {**found.kwargs, "local_files_only": True}, local=False)
     else:
-        found = reach(found, model)
+        found = fetch(found, model, weights=False)
     return find_decoder(found, model).shape
 
 

@@ -1,0 +1,160 @@
+"""Every command that the documents show is run as it stands, or excused here by name and reason.
+
+A command is a line of a fenced `sh` block, or an inline span that begins with a program's name.
+They run in the documents' order in one small copy of the project: the 3B and 4B model files are
+the embedded models there, data/raw/ has 30 rows, the studies have few cells.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from workflow_project import ROOT, Project, environment
+
+DOCUMENTS = ("README.md", "config/README.md", "docs/first_study.md")
+PROGRAMS = r"snakemake|python|pip|make|hf|tail|source|git|sbatch|printf|cat"
+
+# Begins a command: why it is not run here.
+EXCUSED = {
+    "make": "installs what is pinned; the CI's own commands",
+    "git clone": "needs a network",
+    "source .venv/bin/activate": "the tests' environment is active already",
+    "pip install": "installs; tests/workflow/test_environments.py checks what the files pin",
+    "hf auth login": "asks for a token",
+    "snakemake --workflow-profile profiles/slurm": "tests/slurm/ runs it on a real SLURM",
+    "snakemake --cores 16 --resources gpu=4": "needs four GPUs",
+    "snakemake --cores 32 --resources gpu=4": "needs four GPUs",
+    "snakemake --cores 4 --resources gpu=2": "needs two GPUs",
+    "snakemake yoyak_all": "another folder: test_the_module_of_the_readme",
+    "python tests/chaos/kill_study.py": "40 minutes; test_kills_at_random.py runs ten of its kills",
+    "python tests/test_lora_loader.py": "tests/unit/test_documented_tests.py runs it",
+}
+# Here these words stand for something that exists here, or that ends.
+SAID = {"tail -f": "tail"}
+SLOW = (  # each a whole study more
+    "snakemake --config study=korean_dialogsum --cores",
+    "snakemake --cores all --resources gpu=1 --config study=korean_dialogsum",
+    "tail -f logs/korean_dialogsum",
+    "snakemake --cores all --resources gpu=1 --config study=mine",
+    "python workflow/scripts/summarize.py --adapter results/mine",
+)
+GIVEN = {  # what a document takes for granted
+    "snakemake --retries": "snakemake --cores all --resources gpu=1 --retries",
+}
+
+
+def commands_of(text: str) -> list[str]:
+    """Commands in a Markdown text, in order, each once; its comments left out."""
+    found = []
+    for block, inline in re.findall(r"^ *```sh\n(.*?)^ *```|`([^`\n]+)`", text, re.S | re.M):
+        if inline and not re.match(rf"(?:{PROGRAMS}) \S", inline):
+            continue
+        lines = re.sub(r"\\\n", " ", block).splitlines() if block else [inline]
+        for line in lines:
+            command = re.sub(r"\s+#(?![\w']).*$", "", line).strip()
+            command = re.sub(r"\s{2,}", " ", command)
+            if command and not command.startswith("#") and command not in found:
+                found.append(command)
+    return found
+
+
+def documented() -> list:
+    parameters = []
+    for name in DOCUMENTS:
+        for command in commands_of((ROOT / name).read_text(encoding="utf-8")):
+            marks = [pytest.mark.slow] if command.startswith(SLOW) else []
+            parameters.append(pytest.param(command, marks=marks, id=f"{name}: {command}"))
+    return parameters
+
+
+@pytest.fixture(scope="module")
+def place(bare, tmp_path_factory) -> Path:
+    """The project with small data and models in place of the real ones; the embedded study done."""
+    project = bare.copy(tmp_path_factory.mktemp("readme") / "project")
+    dialogues = project.path("workflow/resources/dialogues")
+    raw, mine = project.path("data/raw"), project.path("data/mine")
+    raw.mkdir(parents=True)
+    mine.mkdir()
+    for split in ("train", "dev", "test"):
+        rows = pd.read_csv(dialogues / f"{split}.csv")
+        rows[:30].to_csv(raw / f"{split}.csv", index=False)
+        rows[:30].to_csv(dialogues / f"{split}.csv", index=False)
+        if split != "test":
+            names = {"fname": "id", "dialogue": "conversation", "summary": "gist"}
+            rows = rows[list(names)].rename(columns=names)[: {"train": 48, "dev": 12}[split]]
+            rows.to_json(mine / f"{split}.jsonl", "records", lines=True, force_ascii=False)
+    for name, tiny in (("llama_3.2_3b", "tiny_llama"), ("qwen3_4b", "tiny_qwen3")):
+        text = f"_base_: {tiny}.yaml\nexperiment: {{name: {name}_qlora}}\n"
+        project.path(f"config/models/{name}.yaml").write_text(text)
+    shrink(project.path("config/studies/korean_dialogsum.yaml"), "llama_3.2_3b")
+    shrink(project.path("config/studies/embedded.yaml"), "tiny_llama")
+    run("snakemake --cores all --resources gpu=1", project.folder)
+    return project.folder
+
+
+def shrink(study: Path, model: str) -> None:
+    """One cell is left of its grid, and of its trainings two steps."""
+    text = study.read_text(encoding="utf-8")
+    for key, value in (("models", model), ("formats", "chat"), ("augmentations", "none")):
+        text, count = re.subn(rf"^{key}: .*$", f"{key}: [{value}]", text, flags=re.M)
+        assert count == 1, f"{study.name}: {key}"
+    text = text.replace("max_steps: 75", "max_steps: 2")
+    study.write_text(text, encoding="utf-8")
+
+
+def run(command: str, folder: Path) -> str:
+    """Run a command as a shell does in a project whose .venv is active; returns what it prints."""
+    for said, meant in {**GIVEN, **SAID}.items():
+        command = command.replace(said, meant)
+    binaries = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=environment() | {"PATH": binaries}, text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}"
+    for written in re.findall(r"(?:--output|--output-dir|--report|>) (\S+)", command):
+        assert (folder / written).exists(), f"{command}\nwrote no {written}\n{done.stdout[-2000:]}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", documented())
+def test_a_command_does_what_it_says(command, request):
+    reason = next((why for begin, why in EXCUSED.items() if command.startswith(begin)), None)
+    if reason:
+        return
+    run(command, request.getfixturevalue("place"))
+
+
+def test_what_is_excused_stands_in_a_document():
+    commands = [parameter.values[0] for parameter in documented()]
+    for begin in (*EXCUSED, *SLOW, *SAID):
+        assert any(begin in command for command in commands), f"nothing begins with {begin!r}"
+
+
+def test_no_block_escapes():
+    """A block is commands, a program that a test runs, or settings; nothing goes unnamed."""
+    for name in DOCUMENTS:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        kinds = re.findall(r"^ *```(\S*)\n.*?^ *```$", text, re.S | re.M)
+        assert set(kinds) <= {"sh", "python", "yaml", "json"}, name
+
+
+def block(document: str, language: str, beginning: str) -> str:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", text, re.S | re.M)
+    (found,) = [each for each in blocks if each.startswith(beginning)]
+    return found
+
+
+def test_the_module_of_the_readme(tmp_path):
+    (tmp_path / "yoyak").symlink_to(ROOT)
+    (tmp_path / "config.yaml").write_text("yoyak: {study: embedded}\n")
+    (tmp_path / "Snakefile").write_text(block("README.md", "python", "configfile:"))
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (command,) = [each for each in commands_of(text) if each.startswith("snakemake yoyak_all")]
+    assert "summaries/results/embedded/report.html" in run(f"{command} -n", tmp_path)
