@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from yoyak.config.model_config import ModelSettings
 from yoyak.errors import UserError
-from yoyak.models.checkpoints import Checkpoint, reach, resolve_checkpoint
+from yoyak.models.checkpoints import Checkpoint, fetch, resolve_checkpoint
 from yoyak.run.memory import ModelShape
 
 # Of the checkpoints that config/models/ names and the repository does not hold: what counts here of
@@ -47,11 +47,10 @@ def shape_of(model: ModelSettings) -> ModelShape:
     from yoyak.models.architecture import find_decoder  # imports transformers
 
     found = resolve_checkpoint(model)
-    if not found.local and _cached_config(found):
-        found = Checkpoint(found.name, {**found.kwargs, "local_files_only": True}, local=False)
-    else:
-        found = reach(found, model)
-    return find_decoder(found, model).shape
+    config = None if found.local else _cached_config(found)
+    if config:
+        found = Checkpoint(str(config.parent), {}, local=True)
+    return find_decoder(fetch(found, model, weights=False), model).shape
 
 
 def shape_at_hand(model: ModelSettings) -> ModelShape | None:
