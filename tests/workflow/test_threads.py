@@ -13,8 +13,7 @@ RUN = "runs/tiny_llama/default/chat/fine_tuned/seed42/run.json"
 def test_the_cores_of_a_training(finished, tmp_path, cores, gpus, threads):
     project = finished.copy(tmp_path / "study")
     project.run(
-        *("-R", "train", "--cores", cores, "--resources", f"gpu={gpus}"),
-        *("--", f"results/small-debug/{RUN}"),
+        f"results/small-debug/{RUN}", "-R", "train", "--cores", cores, "--resources", f"gpu={gpus}"
     )
     record = json.loads((project.results / RUN).read_text(encoding="utf-8"))
     assert record["execution"]["threads"] == threads
