@@ -138,7 +138,7 @@ def test_tables_filter_by_choice_and_by_word(browser, css):
 
 
 def test_samples_sort_by_gain_and_a_dialogue_opens(browser, css):
-    table = css("details.cell[open] table.samples")[0]
+    table = css("details.training[open] table.samples")[0]
     gain = table.find_element("css selector", "thead th")
 
     def gains():

@@ -14,7 +14,7 @@ from yoyak.data.dialogues import Dialogue
 from yoyak.errors import UserError
 from yoyak.reporting import score_plots, training_plots
 from yoyak.reporting.html import render_report
-from yoyak.reporting.plots import STUDY_PLOTS, loss_stem, write_plots
+from yoyak.reporting.plots import STUDY_PLOTS, write_plots
 from yoyak.reporting.style import CONDITION_COLOURS, plot_style, save, spread
 
 
@@ -26,8 +26,7 @@ def captions(reported_study):
 
 def test_every_plot_is_there_as_svg_and_png(reported_study, captions):
     study, results = reported_study
-    cells = {loss_stem(cell.model, cell.format, cell.condition) for cell in study.trainings()}
-    assert set(captions) == set(STUDY_PLOTS) | cells
+    assert set(captions) == set(STUDY_PLOTS) | {run.loss_plot for run in study.trainings()}
     found = {path.name for path in (results / "plots").iterdir()}
     assert found == {f"{s}.{end}" for s in captions for end in ("svg", "png")} | {"captions.json"}
     for stem in captions:

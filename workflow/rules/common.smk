@@ -16,7 +16,6 @@ from yoyak.run.clock import check_clock
 from yoyak.run.code_digest import step_digest
 from yoyak.config.study import Run, load_study
 from yoyak.config.study_settings import RunSettings
-from yoyak.reporting.results import loss_stem
 from yoyak.errors import UserError, speak_utf8
 
 speak_utf8()
@@ -24,7 +23,7 @@ speak_utf8()
 # Of one training: below runs/, logs/train/, benchmarks/train/, …
 TRAINING = "{model}/{variant}/{format}/{condition}/seed{seed}"
 TRAINED = f"<results>/runs/{TRAINING}"
-TABLES = ("rouge groups differences group_differences context diagnostics resources quoted").split()
+TABLES = "rouge groups differences group_differences context diagnostics resources".split()
 
 # `python` in a shell command is the Python that runs Snakemake, even where no environment is
 # active; under `--sdm conda` the job's own environment still goes before it.
@@ -226,7 +225,8 @@ def predictions(run):
 def table_names(study):
     """Files of tables/, without their endings."""
     several = ["seeds"] if len(study.seeds) > 1 else []
-    return [*TABLES, *several]
+    quoted = ["quoted"] if study.settings.report.quoted else []
+    return [*TABLES, *several, *quoted]
 
 
 def table_files(study, ending):
@@ -278,8 +278,7 @@ def run_labels(result):
 def figure_labels(wildcards):
     """A loss curve is labelled by its training, any other figure by its name."""
     for run in STUDY.trainings():
-        if wildcards.figure == loss_stem(run.model, run.format, run.condition):
-            keys = {"model": run.model, "format": run.format, "condition": run.condition}
-            return {"figure": "loss", **keys}
-    keys = dict.fromkeys(("model", "format", "condition"), "all")
+        if wildcards.figure == run.loss_plot:
+            return {"figure": "loss", **{key: str(value) for key, value in run.record().items()}}
+    keys = dict.fromkeys(("model", "format", "condition", "seed"), "all")
     return {"figure": wildcards.figure.replace("_", " "), **keys}

@@ -63,6 +63,11 @@ class Run:
         return f"{self.model}-{self.format}-{self.condition}{seed}"
 
     @property
+    def loss_plot(self) -> str:
+        """Name of the plot of its losses, without an ending."""
+        return f"loss-{self.name}"
+
+    @property
     def zero_shot(self) -> "Run":
         """The same model and format before any training."""
         return Run(self.model, self.format)
@@ -173,7 +178,7 @@ class Study:
             "score": lambda: {"metric": study.metric, "language": self.language},
             "compare": lambda: {
                 "metric": study.metric,
-                "language": self.language,
+                "quoted": study.report.quoted,
                 "grid": self._grid(),
                 "resources": {name: config.resources for name, config in self.models.items()},
             },

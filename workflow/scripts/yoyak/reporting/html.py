@@ -16,7 +16,7 @@ from yoyak.reporting import tables
 from yoyak.reporting.answer import answer, details, method, question
 from yoyak.reporting.cited import CitedTables, Number
 from yoyak.reporting.inline_svg import inline_svg
-from yoyak.reporting.results import CONDITION_NAMES, TOKENIZER_NAMES, context_name, loss_stem
+from yoyak.reporting.results import CONDITION_NAMES, TOKENIZER_NAMES, context_name
 from yoyak.reporting.run_rows import read_json
 from yoyak.reporting.samples import choose_samples
 from yoyak.reporting.table_views import HEADINGS, view
@@ -129,12 +129,12 @@ def _views(study: Study, cited: CitedTables, results: Path) -> dict:
     """The tables in full; a table without rows is left out."""
     notes = read_json(results / "tables" / "run.json", "run compare.py first").get("notes", {})
     primary = study.settings.metric.primary
-    names = ["rouge", "differences", "context", "diagnostics", "resources", "quoted"]
+    names = ["rouge", "differences", "context", "diagnostics", "resources"]
+    names += ["seeds"] if len(study.seeds) > 1 else []
+    names += ["quoted"] if study.settings.report.quoted else []
     views = {name: view(cited, study, name, notes.get(name, "")) for name in names}
     for name in ("groups", "group_differences"):
         views[name] = view(cited, study, name, notes.get(name, ""), tokenizer=primary)
-    if len(study.seeds) > 1:
-        views["seeds"] = view(cited, study, "seeds", notes.get("seeds", ""))
     for name in ("rouge", "groups"):  # their notes end in signatures, which stand apart here
         if name in views:
             text = views[name].note.split(" The primary tokenizer is")[0]
@@ -161,7 +161,7 @@ def _trainings(
             {
                 "anchor": _anchor(**run.record()),
                 "title": _title(run, study),
-                "plot": plots[loss_stem(run.model, run.format, run.condition)],
+                "plot": plots[run.loss_plot],
                 "diagnostics": [("zero-shot", of_start[0]), ("fine-tuned", of_run[0])],
                 "total": len(dialogues),
                 "samples": choose_samples(

@@ -13,6 +13,7 @@ from yoyak.reporting.results import (
     Row,
     one,
     read_table,
+    records,
     where,
 )
 from yoyak.reporting.run_rows import read_json
@@ -42,7 +43,7 @@ def model_card(study: Study, results: Path, run: Run) -> str:
     from huggingface_hub import ModelCard
 
     results = Path(results)
-    rows = where(read_table(results, "rouge"), **run.record())
+    rows = records(where(read_table(results, "rouge"), **run.record()))
     file = results / run.folder / "run.json"
     record = read_json(file, "train this model first")
     config = ModelConfig.checked(record["settings"], file)
@@ -164,7 +165,7 @@ def _scores(results: Path, study: Study, run: Run, rows: list[Row]) -> str:
             (f"floor: {words('name', level['name'])}", level)
             if level["name"].startswith("floor")
             else (f"ceiling: {words('name', level['name'])}", level)
-            for level in where(context, tokenizer=tokenizer, group="all")
+            for level in records(where(context, tokenizer=tokenizer, group="all"))
         ]
         named = [("**this model**", row), ("zero-shot, same base and format", start), *around]
         lines += [_score_line(tokenizer, name, values) for name, values in named]

@@ -1,5 +1,6 @@
 """What several plots share: legends, error bars, and the sentences that every caption owes."""
 
+import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -45,7 +46,7 @@ def interval_sentence(study: Study) -> str:
     return f"Whiskers are 95 % bootstrap intervals over dialogues ({resamples})."
 
 
-def basis(study: Study, rouge: list[Row]) -> str:
+def basis(study: Study, rouge: pd.DataFrame) -> str:
     """n, tokenizer and interval of scores under the primary tokenizer."""
     tokenizer = study.settings.metric.primary
     n = dialogue_counts(where(rouge, tokenizer=tokenizer))

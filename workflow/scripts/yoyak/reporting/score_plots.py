@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -30,6 +30,7 @@ from yoyak.reporting.results import (
     dialogue_counts,
     read_context,
     read_table,
+    records,
     where,
 )
 
@@ -83,7 +84,7 @@ def group_slopes(study: Study, results: Path) -> tuple[Figure, str] | None:
     """Zero-shot → fine-tuned, each group of dialogues apart; None where the data has no groups."""
     tokenizer = study.settings.metric.primary
     rows = where(read_table(results, "groups"), tokenizer=tokenizer)
-    counts = {row["group"]: row["n"] for row in rows}
+    counts = dict(zip(rows["group"], rows["n"], strict=True))
     if len(counts) < 2:
         return None
     names = {name: name if name.isascii() else f"group {i}" for i, name in enumerate(counts, 1)}
@@ -141,9 +142,7 @@ def tokenizers(study: Study, results: Path) -> tuple[Figure, str] | None:
                 level = [context[key]["rouge_mean"]] * 2
                 axes.plot([place - 0.4, place + 0.4], level, color=colour, ls=line, lw=1.8)
         for position, condition in enumerate(study.conditions):
-            values = [
-                row["rouge_mean"] for row in where(rouge, tokenizer=tokenizer, condition=condition)
-            ]
+            values = where(rouge, tokenizer=tokenizer, condition=condition)["rouge_mean"]
             x = place + 0.22 * (position - (len(study.conditions) - 1) / 2)
             axes.plot(
                 [x] * len(values), values, style.CONDITION_MARKERS[condition],
@@ -204,13 +203,12 @@ def _name_levels(axes, context: dict[str, Row]) -> None:
             )  # fmt: skip
 
 
-def _group_arm(rows: list[Row], **run: str) -> Row:
+def _group_arm(rows: pd.DataFrame, **run: str) -> Row:
     """A group's row; over several seeds their mean, without an interval."""
     found = where(rows, **run)
     if len(found) == 1:
-        return found[0]
-    mean = float(np.mean([row["rouge_mean"] for row in found]))
-    return {"rouge_mean": mean, "ci_low": None, "ci_high": None}
+        return records(found)[0]
+    return {"rouge_mean": found["rouge_mean"].mean(), "ci_low": None, "ci_high": None}
 
 
 def _context_lines(axes, context: dict[str, Row]) -> float:
