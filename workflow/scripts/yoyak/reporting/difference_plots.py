@@ -11,6 +11,7 @@ from yoyak.reporting import style, tables
 from yoyak.reporting.plot_parts import (
     AXIS,
     basis,
+    broken,
     condition_patches,
     errors,
     tokenizer_sentence,
@@ -38,7 +39,9 @@ def differences(study: Study, results: Path) -> tuple[Figure, str]:
     tokenizer = study.settings.metric.primary
     rows = where(read_table(results, "differences"), tokenizer=tokenizer)
     blocks = rows.groupby("comparison", sort=False)
-    figure = style.new_figure(8.2, 0.27 * (len(rows) + BLOCK_GAP * len(blocks)) + 0.9)
+    longest = max(len(difference_name(row, study)) for row in records(rows))
+    height = 0.27 * (len(rows) + BLOCK_GAP * len(blocks)) + 0.9
+    figure = style.new_figure(max(8.2, 4.5 + 0.075 * longest), height)
     axes = figure.subplots()
     y, ticks, labels = 0.0, [], []
     for name, block in blocks:
@@ -91,7 +94,7 @@ def cost(study: Study, results: Path) -> tuple[Figure, str]:
                     mec=style.INK, color=style.CONDITION_COLOURS[row["condition"]],
                     ecolor=style.INK, elinewidth=0.9,
                 )  # fmt: skip
-        axes.set_title(model)
+        axes.set_title(broken(model, 28))
         axes.set_xlabel(f"training, {unit} of wall time")
         axes.xaxis.set_major_locator(MaxNLocator(5))
     all_axes[0].set_ylim(bottom=0)
@@ -128,6 +131,6 @@ def _forest_line(axes, row: Row, y: float) -> None:
     axes.plot([low, high], [y, y], color=style.INK, lw=1.2)
     axes.plot(value, y, "o", ms=6, color=colour, mfc=face, mew=1.2)
     axes.annotate(
-        f"{value:+.1f}  [{low:+.1f}, {high:+.1f}]".replace("-", "−"), (1.01, y),
+        f"{value:+z.1f}  [{low:+z.1f}, {high:+z.1f}]".replace("-", "−"), (1.01, y),
         xycoords=("axes fraction", "data"), fontsize=8, va="center", annotation_clip=False,
     )  # fmt: skip

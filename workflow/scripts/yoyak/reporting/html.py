@@ -3,11 +3,13 @@
 import base64
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
 import yaml
+from markupsafe import Markup, escape
 
 from yoyak.config.study import ZERO_SHOT, Run, Study
 from yoyak.data.dialogues import read_dialogues
@@ -76,6 +78,7 @@ def render_report(study: Study, results: Path) -> str:
         reproduce=_reproduce(study),
         condition_names=CONDITION_NAMES,
         context_name=context_name,
+        measures=[(key, HEADINGS[key]) for key in ("rouge1", "rouge2", "rougeL")],
         gain_text=lambda gain: f"{gain:+.1f}".replace("-", "−"),
         diagnostic_columns=[(key, HEADINGS[key]) for key in (*tables.FIGURES, "prompts_shortened")],
         library_version=library.split("DataTables ", 1)[1].split()[0],
@@ -94,7 +97,13 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.tests["number"] = lambda value: isinstance(value, Number)
+    environment.filters["breakable"] = breakable
     return environment
+
+
+def breakable(name: str) -> Markup:
+    """Text in which a long name may go on in a new line: behind `_` and `/`, after 16 letters."""
+    return Markup(re.sub(r"([_/]|[^\W_]{16})", r"\1<wbr>", str(escape(name))))
 
 
 def _csp_hash(script: str) -> str:

@@ -12,6 +12,7 @@ from safetensors import safe_open
 
 from yoyak.config.study import Run, Study
 from yoyak.errors import UserError
+from yoyak.reporting.plot_parts import broken
 from yoyak.reporting.results import CONDITION_NAMES
 from yoyak.reporting.run_rows import read_json
 from yoyak.reporting.style import INK, MUTED, new_figure
@@ -39,7 +40,8 @@ def loss_curves(study: Study, results: Path) -> tuple[Figure, str]:
     for axes, panel in zip(all_axes.flat, panels, strict=False):
         _draw_losses(axes, [_training_log(results, Run(*panel, seed)) for seed in study.seeds])
         model, form, condition = panel
-        axes.set_title(f"{model} · {form}\n{CONDITION_NAMES[condition]}", fontsize=8)
+        named = broken(f"{model} · {form}", 28)
+        axes.set_title(f"{named}\n{CONDITION_NAMES[condition]}", fontsize=8)
     for axes in all_axes[:, 0]:
         axes.set_ylabel("loss per token")
     figure.supxlabel("optimiser step", fontsize=9)
