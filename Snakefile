@@ -21,6 +21,9 @@ configfile: os.path.join(workflow.basedir, "config", "config.yaml")
 STUDY = open_study(config)
 
 
+report: "workflow/report/workflow.rst"
+
+
 pathvars:
     results=f"results/{STUDY.name}",
     logs=f"logs/{STUDY.name}",

@@ -196,6 +196,7 @@ class Study:
                 "note": study.report.note,
                 "selection": study.data.selection,
                 "train": study.data.train,
+                "dev": study.data.dev,
             },
         }
         return canonical(parts[step]())

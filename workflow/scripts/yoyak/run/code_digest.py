@@ -37,7 +37,10 @@ ENTRY_POINTS = {
     "submission": ["submission:write_submission"],
     "compare": ["compare:compare"],
     "plot": ["yoyak.reporting.plots:write_plots"],
-    "report": ["yoyak.reporting.html:render_report"],
+    "report": [
+        "yoyak.reporting.html:render_report",
+        "yoyak.reporting.opening:render_opening",
+    ],
     "model_card": ["yoyak.reporting.model_card:model_card"],
 }
 WHOLE, ON_IMPORT, GUARDED = "*", "on import", "guarded"  # beside the names of definitions
