@@ -71,7 +71,7 @@ def _metadata(study: Study, run: Run, config: ModelConfig, rows: list[Row]):
             task_type="summarization",
             task_name="Dialogue summarisation",
             dataset_type=study.source,
-            dataset_name=f"{study.settings.data.dev}, {row['n']} dialogues",
+            dataset_name=f"{Path(study.settings.data.dev).name}, {row['n']} dialogues",
             metric_type="rouge",
             metric_name=f"{name} F1 × 100, tokenizer {row['tokenizer']}",
             metric_value=row[measure],
@@ -186,7 +186,7 @@ def _scores(results: Path, study: Study, run: Run, rows: list[Row]) -> str:
     )
     several = any(level["name"] == CEILING for level in records(context))
     return (
-        f"## Scores\n\nROUGE F1 × 100 on `{data.dev}`, which {chosen}. "
+        f"## Scores\n\nROUGE F1 × 100 on `{Path(data.dev).name}`, which {chosen}. "
         + (f"Over several references: {metric.references}. " if several else "")
         + "A score means nothing without its tokenizer and floor.\n\n"
         + "\n".join(lines)
@@ -204,7 +204,7 @@ def _score_line(tokenizer: str, name: str, row: Row) -> str:
 
 def _training(study: Study, record: dict, config: ModelConfig, statistics: dict) -> str:
     facts = {
-        "data": f"`{study.settings.data.train}`, {record['examples']:,} examples",
+        "data": f"`{Path(study.settings.data.train).name}`, {record['examples']:,} examples",
         "optimiser steps": f"{record['steps']:,}, best at step {record['best_step']:,}",
         "supervised tokens": f"{record['supervised_tokens']:,}",
         "selection loss": f"{record['best_eval_loss']:.4f}",
@@ -230,6 +230,6 @@ def _limits(study: Study, config: ModelConfig) -> str:
         "## Limits\n\n"
         + (f"{note}\n\n" if note else "")
         + "Summaries may leave out, repeat or invent; read them beside the dialogue. The licences "
-        f"of the base model (`{config.model.checkpoint}`) and of the training data "
-        f"(`{study.settings.data.train}`) apply to this model; state them before publishing it."
+        f"of the base model (`{config.model.checkpoint}`) and of the training "
+        "data apply to this model; state them before publishing it."
     )
