@@ -23,6 +23,9 @@ envvars:
     SETTINGS_HASH,
 
 
+report: "workflow/report/workflow.rst"
+
+
 pathvars:
     results=f"results/{STUDY.name}",
     logs=f"logs/{STUDY.name}",

@@ -18,14 +18,13 @@ from yoyak.config.run_settings import keep_settings, study_of_run
 from yoyak.config.study import Run
 from yoyak.errors import UserError, speak_utf8
 from yoyak.models.weights_identity import weights_identity
-from yoyak.reporting.results import loss_stem
 from yoyak.run.code_digest import step_digest
 
 IN_MODULE = not workflow.modifier.is_main_snakefile()
 # Of one training: below runs/, logs/train/, benchmarks/train/, …
 TRAINING = "{model}/{variant}/{format}/{condition}/seed{seed}"
 TRAINED = f"<results>/runs/{TRAINING}"
-TABLES = "rouge groups differences group_differences context diagnostics resources quoted".split()
+TABLES = "rouge groups differences group_differences context diagnostics resources".split()
 
 speak_utf8()
 
