@@ -15,7 +15,6 @@ same command goes on after the rows that are finished.
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 
@@ -189,6 +188,7 @@ def generate_splits(
     from yoyak.data.prompts import stop_token_ids
     from yoyak.evaluation.decoding import DecodingSettings
     from yoyak.evaluation.loading import load_model, peak_memory_gb, plan_loading
+    from yoyak.evaluation.progress import RowProgress
     from yoyak.evaluation.resumable import Session
 
     started = time.perf_counter()
@@ -210,10 +210,12 @@ def generate_splits(
 
     loaded = time.perf_counter()
     results = {}
-    with progress_bar(len(every_prompt)) as bar:
-        for split in rows:
-            file = work / f"{split}.jsonl"
-            results[split] = session.generate(prompts[split], file, lambda *_: bar.update())
+    progress = RowProgress(len(every_prompt))
+    for split in rows:
+        file = work / f"{split}.jsonl"
+        results[split] = session.generate(
+            prompts[split], file, lambda *_: progress.row(session.resumed_rows)
+        )
     seconds = time.perf_counter() - loaded
     lines = {}
     for split, generated in results.items():
@@ -249,22 +251,6 @@ def prediction_line(row, text: str, prompt: list[int], result, shortened: bool) 
         "dialogue_shortened": bool(shortened),
     }
     return json.dumps(line, ensure_ascii=False) + "\n"
-
-
-def progress_bar(total: int):
-    """Rows, rows/s and time left on stderr: live for a person, a line each ten seconds in a log."""
-    from tqdm import tqdm
-
-    live = sys.stderr.isatty()
-    return tqdm(
-        total=total,
-        unit=" rows",
-        desc="summarising",
-        file=sys.stderr,
-        mininterval=0.2 if live else 10,
-        maxinterval=10,
-        dynamic_ncols=live,
-    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,55 @@
+# What Snakemake says while it runs a study.
+
+from snakemake.logging import logger
+
+from yoyak.run.missing import advice
+from yoyak.run.terminal import Terminal
+
+
+def quiet_terminal():
+    """Our handler before Snakemake's own; None where all that Snakemake says is wanted.
+
+    That is in a module, in a job of a cluster, under -n and --verbose, and beside a logger plugin.
+    """
+    settings, ours = workflow.output_settings, None
+    if IN_MODULE or not workflow.is_main_process:
+        return None
+    if settings.dryrun or settings.verbose or settings.debug_dag:
+        return None
+    for handler in list(logger.handlers):
+        if handler.get_name() == "DefaultStreamHandler":
+            ours = Terminal(handler)
+            logger.removeHandler(handler)
+            logger.addHandler(ours)
+        elif handler.get_name() == "DefaultLogFileHandler":
+            for part in handler.filters:
+                part.printshellcmds = True  # the file holds the whole of it
+    return ours
+
+
+TERMINAL = quiet_terminal()
+
+
+def say_done():
+    """At the end of a run without failures: name the report, if this run brought it up to date."""
+    dag, file = workflow.dag, STUDY.results / "report.html"
+    partial = dag.untilrules or dag.untilfiles or dag.omitrules or dag.omitfiles or dag.batch
+    jobs = [job for job in dag.jobs if job.rule.name == "report"]
+    if jobs and not partial and all(map(dag.noneedrun_finished, jobs)) and file.is_file():
+        print(f"Done: {file} opens in any browser, without a network.", flush=True)
+    else:
+        print("Done with what was asked for; the report was no part of it.", flush=True)
+
+
+def say_what_is_missing():
+    """At the end of a failed `--keep-going`: what the report lacks, and how to get one without."""
+    if not workflow.execution_settings.keep_going:
+        return
+    unscored = {
+        job.wildcards.run for job in workflow.dag.needrun_jobs() if job.rule.name == "score"
+    }
+    lines = advice(STUDY, [run for run in STUDY.runs() if run.folder in unscored])
+    if TERMINAL is None:
+        print(*lines, sep="\n", file=sys.stderr)
+    else:
+        TERMINAL.closing = lines
