@@ -30,20 +30,29 @@ def quiet_terminal():
 TERMINAL = quiet_terminal()
 
 
-def say_done():
-    """At the end of a run without failures: name the report, if this run brought it up to date."""
-    dag, file = workflow.dag, STUDY.results / "report.html"
-    partial = dag.untilrules or dag.untilfiles or dag.omitrules or dag.omitfiles or dag.batch
-    jobs = [job for job in dag.jobs if job.rule.name == "report"]
-    if jobs and not partial and all(map(dag.noneedrun_finished, jobs)) and file.is_file():
+def report_jobs():
+    """The job that writes the report, where the run is to make it; none of a part of the study."""
+    dag = workflow.dag
+    part = dag.untilrules or dag.untilfiles or dag.omitrules or dag.omitfiles or dag.batch
+    return [] if part else [job for job in dag.jobs if job.rule.name == "report"]
+
+
+def say_done(otherwise="Done with what was asked for; the report was no part of it."):
+    """At the end of a run without failures: name the report, if it is up to date now."""
+    jobs, file = report_jobs(), STUDY.results / "report.html"
+    if jobs and all(map(workflow.dag.noneedrun_finished, jobs)) and file.is_file():
         print(f"Done: {file} opens in any browser, without a network.", flush=True)
-    else:
-        print("Done with what was asked for; the report was no part of it.", flush=True)
+    elif otherwise:
+        print(otherwise, flush=True)
+
+
+if TERMINAL is not None:
+    TERMINAL.idle = lambda: say_done(otherwise=None)
 
 
 def say_what_is_missing():
     """At the end of a failed `--keep-going`: what the report lacks, and how to get one without."""
-    if not workflow.execution_settings.keep_going:
+    if not (workflow.execution_settings.keep_going and report_jobs()):
         return
     unscored = {
         job.wildcards.run for job in workflow.dag.needrun_jobs() if job.rule.name == "score"

@@ -1,9 +1,10 @@
 """The libraries' chatter, kept out of logs in which every line should mean something."""
 
-import logging
 import warnings
 
 import transformers
+
+from yoyak.run.logs import hush_imports
 
 
 def hush_libraries() -> None:
@@ -11,5 +12,4 @@ def hush_libraries() -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-    # It asks for a package with a product in 4 bits that no step of ours uses on a CPU.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    hush_imports()

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 log = logging.getLogger(__name__)
-PROGRESS = re.compile(r"((?:step|row) \d+/\d+)  .*?(\S+ (?:tokens|rows)/s).*  left (\d[\d:]*)")
+PROGRESS = re.compile(r"((?:step|row) \d+/\d+) .*?(\S+ (?:tokens|rows)/s).* left (\d[\d:]*)")
 
 
 def start_log(step: str, name: str) -> Path:
@@ -36,7 +36,14 @@ def write_log(file: Path | None) -> None:
     logging.basicConfig(
         level=level, handlers=handlers, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
+    hush_imports()
+
+
+def hush_imports() -> None:
+    """Leave out what libraries log that concerns nobody here, from their import on."""
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    # It asks for a package with a product in 4 bits that no step uses on a CPU.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def read_progress(line: str) -> str | None:

@@ -9,6 +9,7 @@ import re
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,12 +65,14 @@ class Terminal(logging.Handler):
 
     Attributes:
         closing: lines that end a run with failures, below their causes.
+        idle: what to do where Snakemake finds nothing to be done.
     """
 
     def __init__(self, usual: logging.StreamHandler) -> None:
         super().__init__(usual.level)
         self.usual = usual
         self.closing: list[str] = []
+        self.idle: Callable[[], None] = lambda: None
         self._total = 0
         self._jobs: dict[int, Job] = {}
         self._running: dict[int, Job] = {}
@@ -87,6 +90,8 @@ class Terminal(logging.Handler):
             self._heard |= record.levelno >= logging.ERROR
             if words is None:
                 self.usual.emit(record)
+                if str(record.msg).startswith("Nothing to be done"):
+                    self.idle()
             elif words:
                 self._write(words, record.levelno)
         return True
