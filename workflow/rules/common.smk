@@ -36,7 +36,8 @@ os.environ["PATH"] = os.pathsep.join(
 )
 # A shell that is told to end waits for its program instead of leaving it behind: the trainer is told
 # so, too (by SLURM before a time limit, say), saves, and its exit code 75 arrives here.
-shell.prefix("set -euo pipefail; trap : TERM USR1; ")
+PREFIX = "set -euo pipefail; trap : TERM USR1; "
+shell.prefix(PREFIX)
 
 
 def open_study(config):

@@ -47,6 +47,8 @@ def say_done(otherwise="Done with what was asked for; the report was no part of 
 
 
 if TERMINAL is not None:
+    # A script's words go to its log; of the shell comes nothing but "Killed" and a page of command.
+    shell.prefix(f"{PREFIX}exec 2>/dev/null; ")
     TERMINAL.idle = lambda: say_done(otherwise=None)
 
 

@@ -201,7 +201,7 @@ def cause(log: Path | None, status: int | str | None, message: str | None) -> st
     if isinstance(status, str):
         return f"ended by {status} from outside (out of memory, perhaps); the same command goes on"
     last = CLOCK.sub("", lines[-1], count=1) if lines else ""
-    return "; ".join(filter(None, (one_line(message or ""), last))) or "ended without a word"
+    return "; ".join(filter(None, (one_line(message or ""), last))) or f"exit code {status}"
 
 
 def tail(log: Path | None) -> list[str]:
