@@ -79,7 +79,7 @@ def test_a_clock_set_back_is_named_before_anything_runs(finished, tmp_path):
     (line,) = (line for line in stopped.stdout.splitlines() if line.startswith("error:"))
     assert stopped.returncode != 0 and "in the future: correct the clock" in line
     cure = line.partition("right now: ")[2]
-    assert cure.startswith("find results/small-debug ") and "Execute" not in stopped.stdout
+    assert cure.startswith("find results/small-debug ") and "Drawing" not in stopped.stdout
     subprocess.run(cure, shell=True, check=True, cwd=project.folder)
     project.run()
     assert project.planned() == {}

@@ -19,7 +19,7 @@ from yoyak.run.logs import read_progress
 SECONDS = 10  # between two looks at the logs of running jobs
 SHARE, LONGEST = 0.05, 300  # a job's lines come apart: this share of its time so far, seconds
 TAIL = 16_384  # bytes at a log's end that are read
-HIDDEN = ("job_started", "job_finished", "resources_info", "progress")
+HIDDEN = ("workflow_started", "job_started", "job_finished", "resources_info", "progress")
 CHATTER = (
     "Assuming unrestricted shared filesystem",
     "Building DAG of jobs",
@@ -165,9 +165,13 @@ class Terminal(logging.Handler):
         return ""
 
     def _say_why(self) -> None:
-        for name, why in self._causes.values():
-            where = f"{name}: " if name and len(self._causes) > 1 else ""
-            self._write(f"error: {where}{why}" if name else why, logging.ERROR)
+        several = len({why for _, why in self._causes.values()}) > 1
+        lines = {
+            why if not name else f"error: {name}: {why}" if several else f"error: {why}": None
+            for name, why in self._causes.values()
+        }
+        for line in lines:
+            self._write(line, logging.ERROR)
         if self._stopped:
             self._write("interrupted; the same command goes on")
         else:
