@@ -33,7 +33,10 @@ CHATTER = (
     "Trying to restart job",
     "Using shell:",
 )
-STOPPING = ("Terminating processes on user request", "Will exit after finishing currently running")
+STOPPING = {
+    "Terminating processes on user request": "stopping: running jobs save what they have",
+    "Will exit after finishing currently running": "stopping when the running jobs are done",
+}
 ENDED, FAILED = "Elapsed time:", "At least one job did not complete successfully"
 CLOCK = re.compile(r"\d\d:\d\d:\d\d ")
 STATUS = re.compile(r"CalledProcessError.*(?:exit status (\d+)|died with <Signals\.(\w+))", re.S)
@@ -84,7 +87,10 @@ class Terminal(logging.Handler):
     def handle(self, record: logging.LogRecord) -> bool:
         """What `--quiet` hides is hidden; a failure is noted all the same, for the end."""
         with self.lock:
-            words = self._words(record)
+            try:
+                words = self._words(record)
+            except Exception:  # a record of another kind than ours: nothing here may end a run
+                words = None
             if not self.usual.filter(record):
                 return False
             self._heard |= record.levelno >= logging.ERROR
@@ -121,9 +127,9 @@ class Terminal(logging.Handler):
             self._total = record.stats["total"] - record.stats.get("all", 0)
         elif event == "job_finished":
             self._running.pop(record.job_id, None)
-        elif event is None and text.startswith(STOPPING):
-            self._stopped = True
-            return "stopping: running jobs save what they have"
+        elif event is None and text.startswith(tuple(STOPPING)):
+            again, self._stopped = self._stopped, True
+            return "" if again else next(STOPPING[part] for part in STOPPING if part in text)
         elif event is None and text.startswith(ENDED):
             self._well = True  # unless it failed: that is said after this
             return ""
@@ -200,7 +206,7 @@ def cause(log: Path | None, status: int | str | None, message: str | None) -> st
     errors = [line for line in lines if line.startswith("error: ")]
     if errors:
         return errors[-1].removeprefix("error: ")
-    if isinstance(status, int) and status > 128:
+    if isinstance(status, int) and status - 128 in set(signal.Signals):
         status = signal.Signals(status - 128).name
     if isinstance(status, str):
         return f"ended by {status} from outside (out of memory, perhaps); the same command goes on"
