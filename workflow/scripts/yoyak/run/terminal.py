@@ -180,7 +180,7 @@ class Terminal(logging.Handler):
             self._write(line, logging.ERROR)
         if self._stopped:
             self._write("interrupted; the same command goes on")
-            # Snakemake cannot close an event loop that Ctrl-C broke off, and would say so at length.
+            # Snakemake cannot close an event loop that Ctrl-C broke off, and says so at length.
             logging.getLogger("snakemake.logging").addHandler(logging.NullHandler())
         else:
             for line in self.closing:
