@@ -62,7 +62,7 @@ def compare(checkpoint: Path, work: Path, auto_class=AutoModelForCausalLM) -> Co
     except UserError as error:
         found.why.append(reason("training", str(error)))
     try:
-        tokens = greedy_tokens(found, config, prompts, work / "generation")
+        tokens = greedy_tokens(found, config, prompts)
     except UserError as error:
         found.why.append(reason("generation", str(error)))
     if losses is None and tokens is None:
@@ -145,30 +145,29 @@ def _unsupervised(row: dict) -> dict:
 
 
 def greedy_tokens(
-    found: Comparison, config: ModelConfig, prompts: list[list[int]], work: Path
+    found: Comparison, config: ModelConfig, prompts: list[list[int]]
 ) -> list[list[int]]:
-    """New tokens of each prompt, stop token included, as a generation's session makes them."""
+    """New tokens of each prompt, stop token included, as generate.py makes them."""
     from yoyak.data.prompts import stop_token_ids
     from yoyak.evaluation.decoding import DecodingSettings
+    from yoyak.evaluation.generation import choose_generator
     from yoyak.evaluation.loading import load_model, plan_loading
-    from yoyak.evaluation.resumable import Session
 
-    work.mkdir()
-    session = Session(work, plan_loading(config, "cpu"))
-    model, tokenizer = load_model(config, session.loading)
+    model, tokenizer = load_model(config, plan_loading(config, "cpu"))
     stops = stop_token_ids(tokenizer, "instruction")
-    session.prepare(model, prompts, DecodingSettings.from_config(config), stops)
-    rows = session.generate(prompts, work / "rows.jsonl", lambda *_: None)
+    decoding = DecodingSettings.from_config(config)
+    generator, check = choose_generator(model, prompts, stops, decoding)
+    rows, plan = generator.run(prompts), generator.plan
     found.generation = "packed"
-    if session.plan.engine == "plain":
-        alone = session.plan.slots == 1
+    if plan.engine == "plain":
+        alone = plan.slots == 1
         special = {
             "one row at a time": alone,
-            "eager attention": session.plan.attention is not None and not alone,
-            "without a cache": not session.plan.cache,
+            "eager attention": plan.attention is not None and not alone,
+            "without a cache": not plan.cache,
         }
         found.generation = in_words("plain", special)
-        found.why.append(reason("generation", session.check["why"]))
+        found.why.append(reason("generation", check["why"]))
     return [row.tokens + stops[:1] * (row.finish == "stop") for row in rows]
 
 

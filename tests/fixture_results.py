@@ -130,7 +130,7 @@ def write_run(run: Run, place: Path, dialogues: list[Dialogue], number: int) -> 
     if run.trained:
         (place / "final_model").mkdir()
         _write_training_log(place / "training_log.csv", generator)
-        losses = {"train_loss": 1.2, "best_eval_loss": 1.4, "best_step": STEPS}
+        losses = {"train_loss": 1.2, "best_eval_loss": 1.4, "best_step": STEPS, "loss_fall": 0.8}
         counts = {"steps": STEPS, "supervised_tokens": 40_000 + number, "examples": 900}
         extras = {**losses, **counts, "resumed_from_step": None, "plan": {}, "seed": run.seed}
         _write_json(place / "run.json", _record("train", run.record(), **extras))

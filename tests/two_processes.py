@@ -7,7 +7,7 @@ import torch
 from tiny_models import adapters, examples, load_adapted
 
 from yoyak.config.model_config import TrainingSettings
-from yoyak.run.execution import Plan
+from yoyak.run.plan import Plan
 from yoyak.training.arguments import quiet_libraries, training_arguments
 from yoyak.training.packed_trainer import PackedTrainer
 from yoyak.training.parallel import Ranks, joined

@@ -1,4 +1,4 @@
-"""The table: every way to hand Yoyak something wrong, and what it must say about it."""
+"""The table: ways to hand Yoyak something wrong, and what it must say about it."""
 
 from mistakes_data import DATA
 from mistakes_results import RESULTS

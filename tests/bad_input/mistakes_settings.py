@@ -9,7 +9,6 @@ from places import (
     Mistake,
     data,
     key,
-    metric,
     model,
     study,
     study_text,
@@ -48,7 +47,6 @@ SETTINGS = {
     "key twice": settings(
         key("lora: {r: 4}\nlora: {r: 8}\n"), MINE, "line 4", "'lora' stands twice", cure="twice"
     ),
-    "key twice inside": settings(key("lora: {r: 4, r: 8}"), MINE, "'r'", cure="stands twice"),
     "tab": settings(key("lora:\n\tr: 4\n"), MINE, "line 4", cure="indent with spaces, not tabs"),
     "alias": settings(
         key("lora: &x {r: 4}\ntraining: *x\n"), MINE, "line 4", "aliases", cure="write the value"
@@ -56,66 +54,22 @@ SETTINGS = {
     "tracking where wandb is not ready": settings(
         key("tracking: {wandb: true}"), "tracking.wandb:", cure="or set", command=TRAIN
     ),
-    "YAML bomb": settings(
-        model("a: &a [x,x,x]\nb: &b [*a,*a,*a]\nc: &c [*b,*b,*b]\nd: [*c,*c,*c]\n"),
-        *(MINE, "line 2", "aliases"),
-        cure="write the value",
-    ),
-    "merge key": settings(
-        key("lora: {<<: {r: 4}}"), MINE, "unknown key 'lora.<<'", cure="allowed here"
-    ),
-    "not a number": settings(key("training: {learning_rate: .nan}"), MINE, ".nan", cure="finite"),
-    "infinity": settings(key("training: {learning_rate: .inf}"), MINE, ".inf", cure="finite"),
-    "minus infinity": settings(key("lora: {alpha: -.inf}"), MINE, "-.inf", cure="finite"),
-    "number with too many digits": settings(
-        key("lora: {r: " + "9" * 5000 + "}"), MINE,
-        cure="finite"
-    ),
-    "huge exponent": settings(key("lora: {alpha: 1e999}"), MINE, "1e999", cure="finite"),
     "Python object": settings(
-        key("lora: !!python/object/apply:os.system ['touch CANARY']"),
-        *(MINE, "line 3", "not allowed"),
-        cure="write plain values",
-    ),
-    "binary": settings(key("lora: !!binary aGk="), MINE, "not allowed", cure="plain values"),
-    "set": settings(key("lora: !!set {r, alpha}"), MINE, "not allowed", cure="plain values"),
-    "control character": settings(
-        key('lora: {target_modules: ["\\e[31m"]}'), MINE, "U+001B", cure="remove it"
-    ),
-    "half a surrogate pair": settings(
-        key('lora: {target_modules: ["\\ud83d"]}'), MINE, "U+D83D", cure="remove it"
+        key("lora: !!python/object/apply:os.system ['touch CANARY']"), MINE, "line 3",
+        cure="could not determine a constructor",
     ),
     "not UTF-8": settings(
         model(MODEL.encode() + b"# \xb0\xa1\n"), MINE, "byte", cure="save it as UTF-8"
     ),
-    "UTF-16": settings(model(MODEL.encode("utf-16")), MINE, "byte 0", cure="save it as UTF-8"),
     "NUL byte": settings(model(MODEL + "\0"), MINE, "not valid YAML", cure="not allowed"),
     "empty file": settings(model(""), MINE, "holds nothing", cure="must be a mapping"),
-    "list instead of keys": settings(model("- a\n"), MINE, "a list", cure="must be a mapping"),
-    "plain text": settings(model("hello"), MINE, "a str", cure="must be a mapping"),
-    "megabytes": settings(
-        model("# " + "x" * 2_000_000), MINE, "1,000,000 bytes", cure="is it a settings file?"
-    ),
-    "endless nesting": settings(model("a: " + "[" * 20_000), MINE, cure="nested too deep"),
-    "open bracket": settings(model("_base_: [\n"), MINE, "not valid YAML", cure="line 2"),
-    "two documents": settings(model(MODEL + "---\na: 1\n"), MINE, "not valid YAML", cure="single"),
-    "number as a key": settings(model("1: x\n"), MINE, "line 1", cure="must be a plain word"),
-    "folder for a file": settings(folder_for_a_file, "model 'mine'", cure="there are:"),
+    "endless nesting": settings(model("a: " + "[" * 20_000), MINE, cure="recursion depth"),
+    "folder for a file": settings(folder_for_a_file, MINE, "cannot be read", cure="directory"),
     "circle of bases": settings(circle, "_base_", "other.yaml", cure="in a circle: "),
-    "its own base": settings(model("_base_: mine.yaml\n"), MINE, cure="in a circle: "),
     "base outside config": settings(
         model("_base_: ../../outside.yaml\n"), MINE, "_base_", cure="outside config/"
     ),
-    "base of the system": settings(
-        model("_base_: /etc/passwd\n"), MINE, "/etc/passwd", cure="outside config/"
-    ),
     "base by a link": settings(linked_base, MINE, "link.yaml", cure="outside config/"),
-    "base that is not there": settings(
-        model("_base_: none.yaml\n"), MINE, "none.yaml", cure="is no file"
-    ),
-    "several bases": settings(
-        model("_base_: [a.yaml, b.yaml]\n"), MINE, "_base_", cure="the path of one YAML file"
-    ),
     "no checkpoint": settings(model(BASE), MINE, "model.checkpoint", "null", cure="must be a text"),
     "4 bits without adapters": settings(
         model(BASE + "model: {checkpoint: a/b}\nlora: {use_lora: false}\n"),
@@ -127,93 +81,37 @@ SETTINGS = {
         *(MINE, "model.revision", "1234567"),
         cure="in quotes",
     ),
-    "unknown chat template": settings(
-        model(BASE + "model: {checkpoint: a/b, chat_template: mistral}\n"),
-        *(MINE, "model.chat_template", "mistral"),
-        cure='allowed are "llama", "qwen", "gemma", null',
-    ),
-    "no projections": settings(
-        key("lora: {target_modules: []}"), MINE, "lora.target_modules", cure="all-linear"
-    ),
-    "device with a command": settings(
-        key("execution: {device: 'cuda:0; touch CANARY'}"), MINE, "execution.device", cure="auto"
-    ),
     "unknown study": settings(
         study(), "study 'mien'", "config/studies/mien.yaml", cure="did you mean 'mine'",
         command=("prepare_data.py", "--study", "mien"),
     ),
     "study that climbs out": settings(
-        study(), "study '../models/mine'", cure="there are:",
+        study(), "study '../models/mine'", cure="a name starts with a letter",
         command=("prepare_data.py", "--study", "../models/mine"),
     ),
     "experiment that climbs out": settings(
-        study(), "model '../base/causal_lm'", cure="there are:",
+        study(), "model '../base/causal_lm'", cure="a name starts with a letter",
         command=("train_llm.py", "--experiment", "../base/causal_lm", "--study", "mine"),
     ),
     "model that is not in the study": settings(
         study(), "'tiny_llama' is not in study 'mine'", cure="it has: mine",
         command=(*BUILD[:4], "tiny_llama", *BUILD[5:]),
     ),
-    "unknown study key": settings(
-        study(modles=["mine"]), STUDIES, "'modles'", cure="did you mean 'models'"
-    ),
-    "study without data": settings(study(data=...), STUDIES, cure="key 'data' is missing"),
-    "no models": settings(study(models=[]), STUDIES, "models: found []", cure="not empty"),
-    "model twice": settings(study(models=["mine", "mine"]), STUDIES, cure="no value twice"),
-    "models as text": settings(study(models="mine"), STUDIES, "models", cure="must be a list"),
     "unknown model": settings(
         study(models=["tiny_lama"]), STUDIES, "tiny_lama.yaml", cure="did you mean 'tiny_llama'"
     ),
-    "model name that climbs out": settings(
-        study(models=["../../x"]), STUDIES, "models.0", cure="a file in config/models/"
-    ),
     "model name with a command": settings(
-        study(models=["$(touch CANARY)"]), STUDIES, "models.0", cure="a file in config/models/"
-    ),
-    "model name with a line break": settings(
-        study(models=["mine\n"]), STUDIES, "models.0", cure="a file in config/models/"
-    ),
-    "unknown format": settings(
-        study(formats=["poem"]), STUDIES, "formats.0", cure='"instruction", "chat"'
-    ),
-    "no seeds": settings(study(seeds=[]), STUDIES, "seeds: found []", cure="not empty"),
-    "negative seed": settings(study(seeds=[-1]), STUDIES, "seeds.0: found -1", cure="at least 0"),
-    "seed too large": settings(study(seeds=[2**32]), STUDIES, "seeds.0", cure="4,294,967,295"),
-    "seed as text": settings(study(seeds=["42"]), STUDIES, "seeds.0", cure="a whole number"),
-    "language that nobody taught": settings(
-        study(language="de"), STUDIES, 'language: found "de"', cure='"ko", "en"'
+        study(models=["$(touch CANARY)"]), STUDIES, "models.0", cure="without .yaml"
     ),
     "override of an unknown key": settings(
         study(overrides={"training": {"steps": 3}}), f"{STUDIES}: overrides", "training.steps",
         cure="allowed here",
     ),
-    "override out of range": settings(
-        study(overrides={"lora": {"r": 0}}), f"{STUDIES}: overrides", "lora.r: found 0",
-        cure="at least 1",
-    ),
-    "primary metric that is not counted": settings(
-        metric(primary="characters"), STUDIES, "metric.primary", cure="metric.tokenizers (words)"
-    ),
-    "English tokens for Korean": settings(
-        metric(primary="english", tokenizers=["english"]), STUDIES, "would score 0",
-        cure="use morphemes",
-    ),
-    "too few resamples": settings(metric(resamples=1), STUDIES, "resamples", cure="at least 100"),
-    "selection of nearly all": settings(
-        data(selection_fraction=0.9), STUDIES, "selection_fraction: found 0.9", cure="at most 0.5"
-    ),
     "path of two lines": settings(
         data(train="data/train.csv\ntouch CANARY"), STUDIES, "data.train", cure="one line"
     ),
-    "endless path": settings(data(dev="x" * 5000), STUDIES, "data.dev", cure="1,000 characters"),
     "path with an endless part": settings(
         data(train="x" * 600 + ".csv"), "data.train", "does not exist", cure="correct the path"
-    ),
-    "column as a number": settings(
-        data(columns={"fname": 7}), STUDIES, "data.columns.fname: found 7", cure="must be a text"
-    ),
-    "no summary column": settings(
-        data(columns={"summaries": []}), STUDIES, "data.columns.summaries", cure="not empty"
     ),
     "study of broken YAML": settings(study_text("a: [1, 2\n"), STUDIES, "not valid", cure="line"),
 }  # fmt: skip

@@ -42,13 +42,6 @@ def adapter(change):
 ADAPTED = (*GENERATE, "--adapter", "adapter", "--condition", "fine_tuned")
 
 TOKENIZERS = {
-    "tokenizer.json cut short": heavy(
-        lambda place: place.cut("checkpoint/tokenizer.json", 5000), "model.checkpoint 'checkpoint'",
-        cure="cannot be loaded",
-    ),
-    "tokenizer.json of something else": heavy(
-        file("tokenizer.json", "{}"), "model.checkpoint 'checkpoint'", cure="cannot be loaded"
-    ),
     "tokenizer_config.json that is no JSON": heavy(
         file("tokenizer_config.json", "{"), "model.checkpoint 'checkpoint'", cure="cannot be loaded"
     ),
@@ -59,23 +52,7 @@ TOKENIZERS = {
         without("chat_template.jinja"), "has no chat template", cure="model.chat_template: llama"
     ),
     "chat template that is no Jinja": heavy(
-        file("chat_template.jinja", "{% if %}"), "chat_template.jinja", "no valid Jinja",
-        cure="use the instruction format",
-    ),
-    "chat template that refuses": heavy(
-        file("chat_template.jinja", "{{ raise_exception('no system') }}"), "no system",
-        cure="use the instruction format",
-    ),
-    "chat template without end": heavy(
-        file("chat_template.jinja", "{{ 9 ** (9 ** 9) }}"), "chat_template.jinja", "more than 5 s",
-        cure="use the instruction format",
-    ),
-    "chat template of gigabytes": heavy(
-        file("chat_template.jinja", "{{ 'a' * 10**10 }}"), "chat_template.jinja", "512 MB",
-        cure="use the instruction format",
-    ),
-    "chat template that leaves the dialogue out": heavy(
-        file("chat_template.jinja", "{{ messages[0].content }}"), "0 times instead of once",
+        file("chat_template.jinja", "{% if %}"), "chat_template.jinja", "TemplateSyntaxError",
         cure="use the instruction format",
     ),
     "prompt without room": heavy(
@@ -86,21 +63,6 @@ TOKENIZERS = {
     "code of a stranger": heavy(
         stranger_code, "model.checkpoint", "which is refused", cure="choose a checkpoint",
         command=GENERATE,
-    ),
-    "architecture that nobody knows": heavy(
-        config(model_type="nothing"), "model.checkpoint", "does not know its architecture",
-        cure="choose a causal language model", command=GENERATE,
-    ),
-    "model for images": heavy(
-        config(model_type="vit"), "model.checkpoint", "no causal language model",
-        cure="choose one that generates text", command=GENERATE,
-    ),
-    "weights that are not there": heavy(
-        config(num_hidden_layers=40, layer_types=None), "lacks the weights", cure="is it a whole",
-        command=GENERATE,
-    ),
-    "weights of another shape": heavy(
-        config(intermediate_size=96), "model.checkpoint", cure="cannot be loaded", command=GENERATE
     ),
     "Hub without a network": heavy(
         checkpoint("nobody/nothing"), "'nobody/nothing'", "cannot be reached",

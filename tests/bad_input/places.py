@@ -23,6 +23,10 @@ STUDY = {
     "seeds": [42],
     "metric": {"primary": "words", "tokenizers": ["words"], "resamples": 100},
 }
+CARD = {
+    "files": {name: {"path": f"data/{name}.csv"} for name in ("train", "dev")},
+    "selection": {"selection": "held_out"},
+}
 PREPARE = ("prepare_data.py", "--study", "mine", "--output-dir", "results/mine/data")
 GENERATE = (
     *("generate.py", "--study", "mine", "--experiment", "mine", "--format", "chat"),
@@ -69,6 +73,8 @@ class Place:
         for name, rows in (("train", 30), ("selection", 3), ("dev", 4)):
             text = "".join(f"{name}{n},{TALK} {name} {n},인사 {n},인사\n" for n in range(rows))
             self.write(f"data/{name}.csv", HEADER + text)
+        self.write("data/data_card.json", json.dumps(CARD))
+        self.write("data/examples/run.json", json.dumps({"settings": {}, "data": {}}))
         original = folder / "workflow" / "resources" / "models" / "tiny_llama"
         shutil.copytree(original, folder / "checkpoint")
         self.write("results/earlier/report.html", "kept")

@@ -117,28 +117,18 @@ def model_with(changes: dict) -> dict:
 
 def accepted(monkeypatch, tmp_path, kind: str, content: dict, load) -> bool:
     """Whether the real reader takes these settings; a refusal is one clear line."""
-    from yoyak.config import loading, study
-
-    for part in ("base", "models"):
-        target = tmp_path / "config" / part
-        if not target.is_dir():
-            target.parent.mkdir(exist_ok=True)
-            target.symlink_to(ROOT / "config" / part)
-    (tmp_path / "mine").mkdir(exist_ok=True)
+    folder = tmp_path / "config" / kind
+    folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(content, ensure_ascii=False)
-    (tmp_path / "mine" / "hostile.yaml").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(loading if kind == "models" else study, KINDS[kind], tmp_path / "mine")
-    try:
-        load("hostile")
-    except UserError as error:
-        assert str(error).isprintable()
-        return False
-    finally:
-        monkeypatch.undo()
+    (folder / "hostile.yaml").write_text(text, encoding="utf-8")
+    with monkeypatch.context() as there:
+        there.chdir(tmp_path)
+        try:
+            load("hostile")
+        except UserError as error:
+            assert str(error).isprintable()
+            return False
     return True
-
-
-KINDS = {"models": "MODELS", "studies": "STUDIES"}
 
 
 def taken(monkeypatch, tmp_path, kind: str) -> list[tuple]:

@@ -36,7 +36,7 @@ from yoyak.evaluation.decoding import DecodingSettings  # noqa: E402
 from yoyak.evaluation.generation import choose_generator, make_generator  # noqa: E402
 from yoyak.evaluation.generation_plan import plan_generation  # noqa: E402
 from yoyak.models import attention  # noqa: E402
-from yoyak.run.execution import Plan  # noqa: E402
+from yoyak.run.plan import Plan  # noqa: E402
 from yoyak.training import check as training_check  # noqa: E402
 from yoyak.training.arguments import quiet_libraries  # noqa: E402
 from yoyak.training.check import check_engine, make_reference  # noqa: E402

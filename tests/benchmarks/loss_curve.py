@@ -25,7 +25,7 @@ from transformers import Trainer, TrainingArguments  # noqa: E402
 from yoyak.config.loading import load_config  # noqa: E402
 from yoyak.data.llm_dataset import LLMSummarizationDataset  # noqa: E402
 from yoyak.models.lora_loader import LoRALoader  # noqa: E402
-from yoyak.run.execution import Plan  # noqa: E402
+from yoyak.run.plan import Plan  # noqa: E402
 from yoyak.training.arguments import quiet_libraries, training_arguments  # noqa: E402
 from yoyak.training.order import SeededOrder  # noqa: E402
 from yoyak.training.packed_trainer import PackedTrainer  # noqa: E402

@@ -35,8 +35,8 @@ from transformers import (  # noqa: E402
 
 from yoyak.config.loading import load_config  # noqa: E402
 from yoyak.models.attention import PACKED  # noqa: E402
-from yoyak.run.execution import Plan  # noqa: E402
 from yoyak.run.memory import ModelShape, operations, predict_bytes  # noqa: E402
+from yoyak.run.plan import Plan  # noqa: E402
 from yoyak.training.arguments import quiet_libraries, training_arguments  # noqa: E402
 from yoyak.training.packed_trainer import PackedTrainer  # noqa: E402
 

@@ -112,7 +112,7 @@ def train(job: Job, seat: Seat, ranks, budget: int, dropout: float, steps: int):
     from transformers import TrainerCallback
 
     from yoyak.config.loading import load_config
-    from yoyak.run.execution import Plan
+    from yoyak.run.plan import Plan
     from yoyak.training.arguments import training_arguments
     from yoyak.training.packed_trainer import PackedTrainer
     from yoyak.training.progress import show_progress

@@ -165,7 +165,7 @@ def summary(tally: Tally, seconds: float) -> str:
         f"kills                  {count} in {seconds / 60:.1f} min, "
         f"{seconds / max(count, 1):.1f} s a kill, final runs included",
         f"orphans left running   {tally.orphans}, which kept {tally.refused} restarts out in words",
-        f"gone on from saved     {tally.resumed} tasks",
+        f"gone on from saved     {tally.resumed} trainings",
         f"Snakemake hung         {tally.hung} times on a signal, and was killed outright",
         f"made again             {len(tally.made_again)} outputs of cheap rules",
         f"lost results           {len(tally.lost)}",

@@ -24,7 +24,6 @@ VICTIMS = {"job": 5, "snakemake": 3, "group": 4}
 # "time": anywhere in the job; the others wait for what they are named after.
 TRIGGERS = {"time": 5, "writing": 2, "written": 2}
 TRAIN_TRIGGERS = {"time": 5, "checkpoint": 4, "resumable": 2, "writing": 2, "written": 2}
-GENERATE_TRIGGERS = {"time": 5, "resumable": 3, "writing": 2, "written": 2}
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,7 @@ def draw_moments(kills: int, rng: random.Random) -> list[Moment]:
 
 
 def draw_moment(rule: str, rng: random.Random) -> Moment:
-    triggers = {"train": TRAIN_TRIGGERS, "snakemake": {"time": 1}}.get(
-        rule, GENERATE_TRIGGERS if rule.startswith("generate") else TRIGGERS
-    )
+    triggers = {"train": TRAIN_TRIGGERS, "snakemake": {"time": 1}}.get(rule, TRIGGERS)
     victims = {key: n for key, n in VICTIMS.items() if rule != "snakemake" or key != "job"}
     return Moment(
         rule,

@@ -19,7 +19,7 @@ from workflow_project import Project
 
 TIMED_KEYS = {
     *("created", "wall_seconds", "generation_seconds", "tokens_per_second", "peak_memory_gb"),
-    *("resumed_from_step", "resumed_rows", "seconds"),
+    *("resumed_from_step", "seconds"),
 }
 TIMED_LINE = re.compile(
     r'data-cell="resources/|aria-label="Quality against the wall time|<dt>(Made|Compared)</dt>'

@@ -33,7 +33,7 @@ class Tally:
     orphans: int = 0
     refused: int = 0  # restarts that an orphan kept out, in one clear line
     hung: int = 0  # Snakemakes that had to be killed outright
-    resumed: int = 0  # kills whose checkpoint or finished rows were gone on from
+    resumed: int = 0  # kills whose checkpoint was gone on from
     # Outputs of cheap rules that ended beside the killed job, taken back by Snakemake, made anew.
     made_again: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
@@ -55,7 +55,7 @@ class StudyUnderFire:
         self.log = self.folder / "snakemake.log"
         self.process: subprocess.Popen | None = None  # the Snakemake at work
         self.complete: set[str] = set()  # outputs that no restart may take away again
-        self.progress: dict[str, int] = {}  # steps or rows of each unfinished task, once quiet
+        self.progress: dict[str, int] = {}  # steps of each unfinished training, once quiet
 
     def run(self, moments: list[Moment], on_kill=lambda record: None) -> None:
         """Kill at each moment that comes, let the study end, and compare."""
@@ -156,7 +156,7 @@ class StudyUnderFire:
             "writing": lambda: self._asides(job),
             "written": lambda: any(self.project.path(path).exists() for path in self._made_by(job)),
             "checkpoint": lambda: list(self._work(job).glob("*/aside-*")),
-            "resumable": lambda: self._steps_or_rows(self._work(job)) > 0,
+            "resumable": lambda: self._steps(self._work(job)) > 0,
         }[moment.trigger]
         while job.alive() and not condition():
             time.sleep(0.002)
@@ -174,7 +174,7 @@ class StudyUnderFire:
         work = self._work(job)
         if list(work.glob("*/aside-*")):
             return "checkpoint"
-        if self._steps_or_rows(work):
+        if self._steps(work):
             return "resumable"
         return "working" if moment.share > 0.5 or moment.trigger != "time" else "starting"
 
@@ -192,15 +192,13 @@ class StudyUnderFire:
         return found
 
     def _work(self, job: Job) -> Path:
-        kind = job.rule.removesuffix("_zero_shot")
-        return self.project.results / ".work" / f"{kind}-{job.output.replace('/', '-')}"
+        return self.project.results / ".work" / f"{job.rule}-{job.output.replace('/', '-')}"
 
     @staticmethod
-    def _steps_or_rows(work: Path) -> int:
-        """Newest checkpoint's step of a training, finished rows of a generation."""
-        steps = [int(path.name.rpartition("-")[2]) for path in work.glob("*/checkpoint-*")]
-        rows = sum(path.read_bytes().count(b"\n") for path in work.glob("*/*.jsonl"))
-        return max([rows, *steps])
+    def _steps(work: Path) -> int:
+        """Newest checkpoint's step of a training."""
+        steps = (int(path.name.rpartition("-")[2]) for path in work.glob("*/checkpoint-*"))
+        return max(steps, default=0)
 
     def _incomplete(self) -> set[str]:
         """Outputs that Snakemake itself holds for unfinished."""
@@ -236,21 +234,20 @@ class StudyUnderFire:
 
     def _note_progress(self) -> None:
         busy = {self._work(job) for job in victims.jobs(self.folder)}
-        for path, work, _ in self._tasks():
-            amount = self._steps_or_rows(work)
+        for path, work in self._trainings():
+            amount = self._steps(work)
             if work in busy:
                 self.progress.pop(path, None)
             elif amount and path not in self.complete:
                 self.progress[path] = amount
 
-    def _tasks(self) -> Iterator[tuple[str, Path, str]]:
-        """For each training and generation its run.json, its work folder, and what it resumed."""
-        for path in self.reference.rules:
+    def _trainings(self) -> Iterator[tuple[str, Path]]:
+        """run.json and work folder of each training."""
+        for path in self.reference.of_rule("train"):
             folder, is_record, _ = path.rpartition("/run.json")
-            for kind, key in (("train", "resumed_from_step"), ("generate", "resumed_rows")):
-                work = self.project.results / ".work" / f"{kind}-{folder.replace('/', '-')}"
-                if is_record and work.is_dir():
-                    yield path, work, key
+            work = self.project.results / ".work" / f"train-{folder.replace('/', '-')}"
+            if is_record and work.is_dir():
+                yield path, work
 
     # ---- starting and ending ----
 
@@ -303,10 +300,10 @@ class StudyUnderFire:
         self.tally.leftovers += [f"{self.name}: {path} is left over at the end" for path in stray]
 
     def _check_progress(self) -> None:
-        """The process that finished a task must have gone on from what the last kill left."""
-        for path, _, key in self._tasks():
+        """The process that finished a training must have gone on from what the last kill left."""
+        for path, _ in self._trainings():
             before = self.progress.get(path, 0)
-            since = json.loads(self.project.path(path).read_text())[key]
+            since = json.loads(self.project.path(path).read_text())["resumed_from_step"]
             self.tally.resumed += since >= before > 0
             if since < before:
                 self.tally.lost.append(f"{self.name}: {path} began at {since}, {before} were saved")

@@ -21,8 +21,8 @@ from yoyak.errors import UserError
 from yoyak.models.architecture import find_targets
 from yoyak.models.lora_loader import LoRALoader
 from yoyak.models.saving import adapted_modules, save_trained
+from yoyak.models.shapes import read_shape
 from yoyak.run.memory import ModelShape
-from yoyak.run.needs import read_shape
 
 IDS = torch.arange(3, 40).unsqueeze(0)
 WIDTH = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}

@@ -3,6 +3,7 @@
 import pytest
 from real_tokenizers import made_tokenizer
 from row_datasets import dataset_of
+from transformers import AutoTokenizer
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.chat_frames import OWN_MESSAGE, USER_MESSAGE
@@ -137,6 +138,37 @@ def test_a_template_without_a_place_for_the_answer_is_one_line(template, message
     with pytest.raises(UserError, match=message) as caught:
         prompt_frames(tokenizer_with(template), "chat", "ko")
     assert str(caught.value).isprintable() and "instruction format" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "template", ["{% if %}", "{{ x", "{% endfor %}", "{% unknown %}", "{{ 1/0 }}"]
+)
+def test_a_broken_template_is_one_line_and_no_matter_to_the_instruction_format(tmp_path, template):
+    tokenizer_with(template).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    with pytest.raises(UserError, match="chat_template.jinja: its chat template cannot be") as one:
+        prompt_frames(tokenizer, "chat", "ko")
+    assert str(one.value).isprintable() and len(str(one.value)) < 700
+    assert "use the instruction format" in str(one.value)
+    assert prompt_frames(tokenizer, "instruction", "ko")
+    assert stop_token_ids(tokenizer, "instruction")
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ cycler.__init__.__globals__.os.popen('touch CANARY').read() }}",
+        "{{ lipsum.__globals__['os'].system('touch CANARY') }}",
+        "{% include '/etc/passwd' %}",
+        "{{ open('/etc/passwd').read() }}",
+    ],
+)
+def test_a_template_gets_no_further_than_jinjas_sandbox(tmp_path, monkeypatch, template):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="chat template cannot be used"):
+        prompt_frames(tokenizer_with(template), "chat", "ko")
+    assert list(tmp_path.iterdir()) == []
 
 
 # ---- the ends of an answer ----

@@ -1,4 +1,4 @@
-"""Claiming a GPU, with a real nvidia-smi program that prints what the test says."""
+"""Claiming a GPU, beside a stand-in for NVML that shows what the test says."""
 
 import contextlib
 import os
@@ -10,41 +10,40 @@ import textwrap
 import time
 from random import Random
 
+import fake_nvml
 import pytest
+from fake_nvml import gpus
 
 from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.run import devices
 from yoyak.run.devices import claim_device, claim_devices
 
-THREE = """\
-0, GPU-aaaa-1, 1000
-1, GPU-bbbb-2, 80000
-2, GPU-cccc-3, 40000
-"""
 A, B, C = "GPU-aaaa-1", "GPU-bbbb-2", "GPU-cccc-3"
+THREE = gpus((A, 1000), (B, 80000), (C, 40000))
+FOUR = gpus(*((f"GPU-{name}-{i}", 1000 * i) for i, name in enumerate("abcd")))
 
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """Returns a function that says what nvidia-smi prints; locks and devices are the test's own."""
-    (tmp_path / "bin").mkdir()
+    """Returns a function that says which GPUs there are; locks and devices are the test's own."""
     (tmp_path / "tmp").mkdir()
     (tmp_path / "dev").mkdir()
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setattr(devices, "DEVICES", tmp_path / "dev")
+    monkeypatch.setattr(devices, "pynvml", fake_nvml)
     for name in ("CUDA_VISIBLE_DEVICES", "SLURM_STEP_GPUS", "SLURM_JOB_GPUS"):
         monkeypatch.delenv(name, raising=False)
 
-    def prints(text: str, code: int = 0):
-        program = tmp_path / "bin" / "nvidia-smi"
-        program.write_text(
-            f"#!/bin/sh\nwhile read -r line; do echo \"$line\"; done <<'X'\n{text}X\nexit {code}\n"
-        )
-        program.chmod(0o755)
+    def shows(found: object) -> None:
+        variables = fake_nvml.show(tmp_path, found)
+        scripts = str(PROJECT_ROOT / "workflow" / "scripts")
+        variables["PYTHONPATH"] += os.pathsep + scripts
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
 
-    return prints
+    shows(None)
+    return shows
 
 
 def claimed(wanted="auto", count=1) -> str:
@@ -120,23 +119,21 @@ def test_a_gpu_that_is_not_there_is_an_error(machine, wanted):
 
 
 def test_a_driver_that_fails_is_no_cpu(machine, tmp_path):
-    machine("Failed to initialize NVML: Driver/library version mismatch\n", code=18)
-    assert claimed() == "cpu"  # a machine without a GPU may have the program
-    (tmp_path / "dev" / "nvidia0").touch()
-    with pytest.raises(UserError, match="version mismatch.*mend the driver"):
-        claimed()
+    for fault in ("Driver/library version mismatch", None):
+        machine(fault)
+        assert claimed() == "cpu"  # a machine without a GPU may have a driver's libraries
+        (tmp_path / "dev" / "nvidia0").touch()
+        with pytest.raises(UserError, match=f"driver fails .{fault or 'NVML Shared'}.*mend it"):
+            claimed()
+        (tmp_path / "dev" / "nvidia0").unlink()
 
 
-def test_devices_without_the_program_are_used(machine, tmp_path):
-    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
-        (tmp_path / "dev" / name).touch()
-    assert claimed("cuda:1") == "1"
-
-
-@pytest.mark.parametrize("text", ["No devices were found\n", "", "0, GPU-a\n", "0, GPU-z, [N/A]\n"])
-def test_odd_rows_are_survived(machine, text):
-    machine(text)
-    assert claimed() in ("cpu", "GPU-z")
+def test_a_gpu_that_does_not_tell_its_memory_is_taken_last(machine):
+    machine(gpus(("GPU-a", None), ("GPU-b", 1)))
+    with holder() as (_, one):
+        assert (one, claimed()) == ("GPU-b", "GPU-a")
+    machine([])
+    assert claimed() == "cpu"
 
 
 CHILD = """
@@ -151,13 +148,8 @@ CHILD = """
 @contextlib.contextmanager
 def holder():
     """Another process that holds a GPU; yields (process, the GPU)."""
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT_ROOT / "workflow" / "scripts")}
-    child = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(CHILD)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
+    command = [sys.executable, "-c", textwrap.dedent(CHILD)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield child, child.stdout.readline().strip()
     finally:
@@ -181,11 +173,8 @@ def test_all_claimed_is_a_clear_error(machine):
         holder(),
         holder(),
         holder(),
-        pytest.raises(UserError, match=r"every GPU here \(3\).*gpu=3"),
+        pytest.raises(UserError, match=r"3 of 3 GPUs here are claimed by other.*wants 1.*gpu=3"),
     ):
-        claimed()
-    machine("0, GPU-only, 5\n")
-    with holder(), pytest.raises(UserError, match="GPU GPU-only is claimed by another Yoyak job"):
         claimed()
 
 
@@ -206,9 +195,6 @@ def test_a_link_in_its_place_is_refused(machine, tmp_path):
     with pytest.raises(UserError, match="you alone can write"):
         claimed()
     assert list((tmp_path / "mine").iterdir()) == []
-
-
-FOUR = "".join(f"{i}, GPU-{name}-{i}, {1000 * i}, [N/A]\n" for i, name in enumerate("abcd"))
 
 
 def test_several_are_the_emptiest_and_all_or_none(machine):
@@ -238,41 +224,30 @@ def test_the_cpu_counts_for_as_many_as_are_wanted(machine):
 
 
 @pytest.mark.parametrize(
-    "variables, text, expected",
+    "variables, shown, expected",
     [
         ({"SLURM_JOB_GPUS": "1"}, FOUR, "GPU-b-1"),
         ({"SLURM_JOB_GPUS": "0,1", "SLURM_STEP_GPUS": "0"}, FOUR, "GPU-a-0"),
         # Control groups hide the other cards: the one here is number 0 whatever SLURM calls it.
-        ({"SLURM_JOB_GPUS": "3"}, "0, GPU-d-3, 5, [N/A]\n", "GPU-d-3"),
+        ({"SLURM_JOB_GPUS": "3"}, FOUR[3:], "GPU-d-3"),
         ({"SLURM_JOB_GPUS": "1", "CUDA_VISIBLE_DEVICES": "2"}, FOUR, "GPU-c-2"),
     ],
 )
-def test_slurms_assignment_is_respected(machine, monkeypatch, variables, text, expected):
-    machine(text)
+def test_slurms_assignment_is_respected(machine, monkeypatch, variables, shown, expected):
+    machine(shown)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert claimed() == expected
 
 
-SLICES = """\
-GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-a-0)
-GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-b-1)
-  MIG 3g.40gb     Device  0: (UUID: MIG-1111)
-  MIG 3g.40gb     Device  1: (UUID: MIG-2222)
-"""
-
-
-def test_a_cut_card_is_claimed_by_the_slice(machine, monkeypatch, tmp_path):
-    rows = "0, GPU-a-0, 0, Disabled\n1, GPU-b-1, 9, Enabled\n"
-    machine(rows)
-    (tmp_path / "bin" / "nvidia-smi").write_text(
-        f"#!/bin/sh\nif [ \"$1\" = -L ]; then echo '{SLICES}'; else echo '{rows}'; fi\n"
-    )
+def test_a_gpu_that_is_cut_is_claimed_by_the_slice(machine, monkeypatch):
+    slices = gpus(("MIG-1111", 1), ("MIG-2222", 2))
+    machine([{"uuid": "GPU-a-0", "mig": None, "free": 9}, {"uuid": "GPU-b-1", "mig": slices}])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     with claim_device():
-        assert os.environ["CUDA_VISIBLE_DEVICES"] == "MIG-1111"
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "MIG-2222"
         os.environ["CUDA_VISIBLE_DEVICES"] = "1"
-        assert claimed() == "MIG-2222"
+        assert claimed() == "MIG-1111"
 
 
 CELL = """
@@ -309,14 +284,13 @@ def test_four_devices_eight_cells_and_kills(machine, tmp_path, count, jobs):
     journal = tmp_path / "journal"
     journal.mkdir()
     random = Random(7)
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT_ROOT / "workflow" / "scripts")}
     command = [sys.executable, "-c", textwrap.dedent(CELL), str(journal)]
     waiting, running, kills, most = [f"cell{i}" for i in range(8)], {}, 0, 0
     while waiting or running:
         while waiting and len(running) < jobs:
             cell = waiting.pop()
             running[cell] = subprocess.Popen(
-                [*command, cell, str(count)], stderr=subprocess.PIPE, text=True, env=environment
+                [*command, cell, str(count)], stderr=subprocess.PIPE, text=True
             )
         holding = [pid for file in journal.glob("GPU-*") if (pid := _text(file))]
         most = max(most, len(holding))
@@ -347,11 +321,11 @@ def _text(file) -> str:
 
 def test_a_child_that_inherits_the_claim_keeps_it(machine, tmp_path):
     """The processes of a training on several devices: the launcher dies, they still compute."""
-    machine("0, GPU-only, 5\n")
+    machine(gpus(("GPU-only", 5)))
     with claim_devices() as claim:
         child = subprocess.Popen(["/bin/sleep", "60"], pass_fds=claim.locks)
     try:
-        with pytest.raises(UserError, match="is claimed by another"):
+        with pytest.raises(UserError, match="1 of 1 GPUs here are claimed"):
             claimed()
     finally:
         child.kill()

@@ -11,12 +11,22 @@ from yoyak.evaluation.diagnostics import (
     repeated_share,
     summarise,
     tag_agreement,
+    unchanged_rate,
 )
 from yoyak.evaluation.prediction_files import Prediction
 
 
 def prediction(text: str, finish: str = "stop", shortened: bool = False) -> Prediction:
     return Prediction("a", text, 10, 5, finish, shortened)
+
+
+def test_a_prediction_is_unchanged_whatever_its_blanks():
+    before = [Prediction(name, "가 나", 10, 5, "stop", False) for name in "abcd"]
+    after = [
+        Prediction(name, text, 9, 4, "length", True)
+        for name, text in (("d", "가  나\n"), ("b", "가나"), ("a", "가 나"), ("e", "가 나"))
+    ]
+    assert unchanged_rate(after, before) == 0.5
 
 
 def test_length_ratio_counts_characters_but_blanks():

@@ -103,7 +103,7 @@ def tokenizer(folders):
 
 @pytest.fixture
 def named(tokenizer):
-    return lambda folder: named_end_ids(Checkpoint(str(folder), {}, local=True), {}, tokenizer)
+    return lambda folder: named_end_ids(Checkpoint(str(folder), {}, local=True), tokenizer)
 
 
 @pytest.fixture
@@ -161,16 +161,3 @@ def test_a_generation_config_that_is_no_json_is_one_line(copied, named, text):
     (copied / "generation_config.json").write_text(text, errors="surrogateescape")
     with pytest.raises(UserError, match="generation_config.json: is not a readable JSON object"):
         named(copied)
-
-
-def test_a_checkpoint_of_the_hub_is_read_from_the_cache(copied, tokenizer, tmp_path, monkeypatch):
-    edit(copied / "generation_config.json", eos_token_id=[END, 8])
-    repository = tmp_path / "hub" / "models--owner--tiny"
-    (repository / "refs").mkdir(parents=True)
-    (repository / "refs" / "main").write_text("c0ffee")
-    shutil.copytree(copied, repository / "snapshots" / "c0ffee")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    checkpoint = Checkpoint("owner/tiny", {"local_files_only": True}, local=False)
-    assert named_end_ids(checkpoint, {}, tokenizer) == [END, 8]
-    (repository / "snapshots" / "c0ffee" / "generation_config.json").unlink()
-    assert named_end_ids(checkpoint, {}, tokenizer) == []

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from yoyak.errors import UserError
 from yoyak.models import attention
-from yoyak.run.execution import Plan
+from yoyak.run.plan import Plan
 from yoyak.training import loss
 from yoyak.training.check import check_engine, make_reference, pick_examples
 from yoyak.training.engine import choose_engine, put_in_place

@@ -2,7 +2,9 @@
 
 import csv
 import json
-from pathlib import Path
+import os
+import subprocess
+import sys
 
 import generate
 import merge_adapter
@@ -15,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from yoyak.config.study import Run, load_study
 from yoyak.data.dialogues import read_dialogues
 from yoyak.data.encoding import build_prompts
-from yoyak.errors import UserError
+from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.evaluation.loading import plan_loading
 from yoyak.models.lora_loader import LoRALoader
 from yoyak.models.saving import save_trained
@@ -49,18 +51,15 @@ def place(tmp_path_factory):
     torch.set_num_threads(before)
 
 
-def splits(place, work: Path, adapter=None) -> tuple[list[dict], dict]:
+def splits(place, adapter=None) -> tuple[list[dict], dict]:
     folder, config = place
-    work.mkdir()
     files = {"dev": folder / "dev.csv"}
-    lines, record = generate.generate_splits(
-        config, "instruction", "ko", adapter, files, "cpu", work
-    )
+    lines, record = generate.generate_splits(config, "instruction", "ko", adapter, files, "cpu")
     return [json.loads(line) for line in lines["dev"].splitlines()], record
 
 
-def test_predictions_and_their_record(place, tmp_path):
-    rows, record = splits(place, tmp_path / "work")
+def test_predictions_and_their_record(place):
+    rows, record = splits(place)
     assert [row["fname"] for row in rows] == [f"dev_{number}" for number in range(9)]
     assert set(rows[0]) == {
         "fname",
@@ -79,23 +78,65 @@ def test_predictions_and_their_record(place, tmp_path):
     assert check["logits_difference"] < check["tolerance"] == 7.5e-5
 
 
-def test_the_engine_is_the_configs(place, tmp_path):
+def test_the_engine_is_the_configs(place):
     folder, config = place
     plain = changed(config, execution={"engine": "plain"})
-    rows, record = splits((folder, plain), tmp_path / "plain")
+    rows, record = splits((folder, plain))
     assert (record["engine"], record["execution"]["engine"]) == ("plain", "plain")
-    assert rows == splits(place, tmp_path / "auto")[0]
+    assert rows == splits(place)[0]
 
 
-def test_adapter_changes_the_summaries(place, tmp_path):
-    plain, _ = splits(place, tmp_path / "plain")
-    adapted, _ = splits(place, tmp_path / "adapted", place[0] / "final_model")
+def test_adapter_changes_the_summaries(place):
+    plain, _ = splits(place)
+    adapted, _ = splits(place, place[0] / "final_model")
     assert [row["prediction"] for row in plain] != [row["prediction"] for row in adapted]
+
+
+# generate.py, so slow that it can be killed after its first rows.
+SLOW = """
+import time
+import generate
+from yoyak.errors import run_script
+from yoyak.evaluation.progress import RowProgress
+
+def row(self):
+    self.done += 1
+    if self.done == 3:
+        print("ready", flush=True)
+        time.sleep(60)
+
+RowProgress.row = row
+run_script(generate.main)
+"""
+
+
+def test_a_killed_generation_leaves_nothing_and_is_run_again(tmp_path):
+    scripts = PROJECT_ROOT / "workflow" / "scripts"
+    options = {"env": {**os.environ, "PYTHONPATH": str(scripts)}, "cwd": tmp_path}
+    prepare = [sys.executable, scripts / "prepare_data.py", "--study", "embedded", "--debug"]
+    subprocess.run([*prepare, "--output-dir", "data"], check=True, **options)
+    flags = [*prepare[2:], "--experiment", "tiny_llama", "--format", "chat", "--data", "data"]
+
+    slow = [sys.executable, "-c", SLOW, *flags, "--output-dir", "out/killed"]
+    child = subprocess.Popen(slow, stdout=subprocess.PIPE, text=True, **options)
+    assert child.stdout.readline().strip() == "ready"
+    child.kill()
+    child.communicate()
+    assert not (tmp_path / "out").exists()
+
+    for name in ("killed", "undisturbed"):
+        command = [sys.executable, scripts / "generate.py", *flags, "--output-dir", f"out/{name}"]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, **options)
+        assert " rows/s " in done.stderr  # progress, in a log too
+    killed, undisturbed = (tmp_path / "out" / name for name in ("killed", "undisturbed"))
+    assert sorted(path.name for path in killed.iterdir()) == ["dev.jsonl", "run.json", "test.jsonl"]
+    for name in ("dev.jsonl", "test.jsonl"):
+        assert (killed / name).read_bytes() == (undisturbed / name).read_bytes()
 
 
 def test_merged_model_in_plain_transformers_gives_the_same(place, tmp_path, monkeypatch, capsys):
     folder, config = place
-    adapted, _ = splits(place, tmp_path / "adapted", folder / "final_model")
+    adapted, _ = splits(place, folder / "final_model")
     expected = [row["prediction"] for row in adapted]
 
     merged = tmp_path / "merged"
@@ -132,7 +173,7 @@ def test_one_text_gives_one_summary(place, tmp_path, monkeypatch, capsys):
     command = ["summarize.py", str(tmp_path / "talk.txt"), "--adapter", str(folder / "final_model")]
     monkeypatch.setattr("sys.argv", command)
     summarize.main()
-    adapted, _ = splits(place, tmp_path / "adapted", folder / "final_model")
+    adapted, _ = splits(place, folder / "final_model")
     assert capsys.readouterr().out.rstrip("\n") == adapted[4]["prediction"]
 
 

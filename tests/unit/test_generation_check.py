@@ -5,6 +5,7 @@ forward, one row at a time, unless its two best logits are all but equal.
 """
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,12 +13,17 @@ from test_generation import one_thread  # noqa: F401
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from yoyak.errors import UserError
-from yoyak.evaluation import check, decode_cache, fused_forward, resumable
+from yoyak.evaluation import check, decode_cache, fused_forward
 from yoyak.evaluation.decoding import DecodingSettings
-from yoyak.evaluation.generation import choose_generator
-from yoyak.evaluation.loading import LoadingPlan
+from yoyak.evaluation.generation import (
+    GenerationPlan,
+    OutOfMemory,
+    choose_generator,
+    generate,
+    make_generator,
+    run_halving,
+)
 from yoyak.evaluation.plain_generation import PlainGenerator
-from yoyak.evaluation.resumable import Session
 from yoyak.evaluation.slot_generation import Generator
 
 VOCABULARY, MAX_NEW, STOPS, TIE = 120, 8, {3, 4}, 1e-4
@@ -243,21 +249,32 @@ def test_sampling_draws_alike_in_both_engines():
     assert plain.run(PROMPTS[::-1])[::-1] == slots.run(PROMPTS)
 
 
-def test_the_choice_outlives_the_process(tmp_path, monkeypatch, capsys):
-    loading = LoadingPlan("cpu", 1, "float32", "dequantized")
-    model = make(*KINDS["softcap"][:2])
-
-    def start():
-        session = Session(tmp_path, loading)
-        session.prepare(model, PROMPTS, GREEDY, STOPS)
-        results = session.generate(PROMPTS, tmp_path / "rows.jsonl", lambda *_: None)
-        return session, results
-
-    first, results = start()
+def test_plan_and_choice_are_printed(capsys):
+    generate(make(*KINDS["softcap"][:2]), PROMPTS, stop_token_ids=STOPS, decoding=GREEDY)
     log = capsys.readouterr().err
     assert "transformers' generate, 6 rows at once" in log
     assert "check: plain (slots: ValueError: attention with softcap=50.0" in log
-    monkeypatch.setattr(resumable, "choose_generator", None)  # a second choice would fail
-    again, same = start()
-    assert same == results and again.record() == first.record() and again.check == first.check
-    assert again.record()["engine"] == "plain"
+
+
+def test_out_of_memory_halves_the_rows(capsys):
+    model, seen = make("llama", {}), []
+    plan = GenerationPlan(slots=4, capacity=96, prefill_tokens=128)
+    expected = generate(model, PROMPTS, stop_token_ids=STOPS, decoding=GREEDY, plan=plan)
+
+    def breaking_off(rows):
+        generator = make_generator(model, STOPS, GREEDY, replace(plan, slots=rows))
+        whole = generator.run
+
+        def run(prompts, on_row):
+            whole(prompts[:3], on_row)
+            raise OutOfMemory("no")
+
+        generator.run = run
+        return generator
+
+    found, last = run_halving(breaking_off(4), PROMPTS, lambda index, _: seen.append(index))
+    assert found == expected
+    assert last.slots == 2 and "going on with 2 rows at once" in capsys.readouterr().err
+    assert sorted(seen) == list(range(len(PROMPTS)))  # none twice: a bar counts them
+    with pytest.raises(OutOfMemory):
+        run_halving(breaking_off(1), PROMPTS)

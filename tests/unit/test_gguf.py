@@ -152,6 +152,7 @@ def test_a_cut_file_is_one_line_and_leaves_nothing(file_and_values, tmp_path, ke
     with pytest.raises(UserError) as caught:
         plain(cut)
     assert "cut.gguf" in str(caught.value) and str(caught.value).isprintable()
+    assert "cut short or damaged" in str(caught.value)
     left = [path.name for path in (tmp_path / "cache").rglob("*") if path.is_dir()]
     assert [name for name in left if "cut" in name and not name.startswith(".")] == []
 

@@ -1,15 +1,21 @@
 """The library, by the names and the program of the project's description."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
 import pandas as pd
 import pytest
 import torch
+from generate import generate_splits
+from score import score
 
 import yoyak
+from yoyak.config.study import load_study
+from yoyak.data.cleaning import clean_text
 from yoyak.errors import PROJECT_ROOT
 from yoyak.models.attention import PACKED
 
@@ -34,18 +40,34 @@ def test_the_readmes_program(tmp_path, monkeypatch):
     names: dict = {}
     exec(program, names)  # noqa: S102
     assert (tmp_path / "my_run/final_model/adapter_model.safetensors").is_file()
-    assert names["results"]["eval_loss"] > 0
+    assert names["results"]["eval_loss"] == pytest.approx(names["scores"]["eval_loss"])
 
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
-    """A project's folder with data/raw/: 30 rows and 10."""
+    """A project's folder with data/raw/: 30 rows and 10, without the noise that a study cleans."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "data/raw").mkdir(parents=True)
-    table = pd.read_csv(EMBEDDED)
+    table = pd.read_csv(EMBEDDED)[["fname", "dialogue", "summary"]].map(clean_text)
     table[:30].to_csv(folder / "data/raw/train.csv", index=False)
     table[30:40].to_csv(folder / "data/raw/dev.csv", index=False)
     return folder
+
+
+def of_the_studys_steps(config, prompt_format, output, work) -> dict[str, float]:
+    """ROUGE that generate.py and score.py come to with the adapter in final_model/."""
+    data, predictions = work / "data", work / "predictions"
+    data.mkdir()
+    predictions.mkdir()
+    shutil.copy2("data/raw/dev.csv", data)
+    files = {"dev": data / "dev.csv"}
+    lines, _ = generate_splits(config, prompt_format, "ko", output / "final_model", files, "cpu")
+    (predictions / "dev.jsonl").write_text(lines["dev"], encoding="utf-8")
+    shutil.copy2(output / "run.json", predictions)
+    score(load_study("embedded").settings.metric, predictions, data, work / "scores")
+    summary = json.loads((work / "scores/summary.json").read_text(encoding="utf-8"))
+    found = summary["tokenizers"][summary["primary"]]["all"]
+    return {name: found[name] for name in ("rouge1", "rouge2", "rougeL")}
 
 
 @pytest.mark.parametrize("prompt_format", ["chat", "instruction"])
@@ -82,7 +104,7 @@ def test_the_program_of_the_description(raw, tmp_path, monkeypatch, prompt_forma
         train_dataset=train_dataset,
         eval_dataset=eval_dataset,
     )
-    before = trainer.evaluate()
+    before = trainer.evaluate()["eval_loss"]
     results = trainer.train()
 
     output = raw / "results/manual" / f"tiny_{prompt_format}"
@@ -92,8 +114,13 @@ def test_the_program_of_the_description(raw, tmp_path, monkeypatch, prompt_forma
     assert len(losses) == 12 and losses.iloc[-1] < losses.iloc[0]
     assert results["train_loss"] == pytest.approx(losses.mean(), abs=1e-3)
     assert 0 < results["eval_loss"] < before and 0 < results["best_step"] <= 12
-    assert trainer.evaluate() == pytest.approx(results["eval_loss"])  # the best is in the model
+    after = trainer.evaluate()  # the best is in the model
+    assert after == {"eval_loss": pytest.approx(results["eval_loss"])}
     assert not list(output.glob(".work/train/*/"))
+    before = {name: part.clone() for name, part in model.state_dict().items()}
+    scored = trainer.evaluate(rouge=True)
+    assert scored == after | of_the_studys_steps(config, prompt_format, output, tmp_path)
+    assert all(torch.equal(part, before[name]) for name, part in model.state_dict().items())
     # The model is transformers' own again: it computes and generates.
     assert model.config._attn_implementation == own_attention != PACKED
     item = eval_dataset[0]

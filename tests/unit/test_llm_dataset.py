@@ -11,6 +11,7 @@ from row_datasets import dataset_of
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.dialogues import Dialogue
+from yoyak.data.encoding import build_prompts
 from yoyak.data.llm_dataset import (
     IGNORED,
     InstructionAugmentedDataset,
@@ -50,6 +51,8 @@ def test_five_examples_a_dialogue_side_by_side():
     augmented = dataset_of(ROWS, tokenizer, CONFIG, augmentation="templates")
     assert isinstance(augmented, LLMSummarizationDataset) and len(augmented) == 35
     assert augmented.dialogue_index.tolist() == [index for index in range(7) for _ in range(5)]
+    prompts, _ = build_prompts(ROWS, tokenizer, CONFIG, "instruction", "ko")
+    assert plain.prompts() == augmented.prompts() == prompts  # as generation has them
     for index in range(7):
         five = [augmented[5 * index + number] for number in range(5)]
         assert same(five[0], plain[index])

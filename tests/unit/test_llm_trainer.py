@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 from yoyak.config.model_config import TrainingSettings
 from yoyak.data.llm_dataset import LLMSummarizationDataset
 from yoyak.errors import UserError
-from yoyak.models.lora_loader import LoRALoader
+from yoyak.models.lora_loader import LoRALoader, load_lora_model_and_tokenizer
 from yoyak.models.saving import save_trained
 from yoyak.training.checkpointing import newest_whole_checkpoint, read_facts
 from yoyak.training.interruption import Interrupted
@@ -61,6 +61,7 @@ def dataset(lengths, per_dialogue=1) -> LLMSummarizationDataset:
     supervised = torch.tensor([int((row["labels"] != -100).sum()) for row in rows])
     made.prompt_lengths = (sizes - supervised).int()
     made.dialogue_index = torch.arange(len(rows)).int() // per_dialogue
+    made.statistics = {}
     return made
 
 
@@ -71,7 +72,9 @@ def trainer(checkpoint, work: Path, **settings):
     return made._create_trainer()
 
 
-def llm_trainer(checkpoint, output_dir=None, *, minutes=1e-9, wandb=False, **training):
+def llm_trainer(
+    checkpoint, output_dir=None, *, minutes=1e-9, wandb=False, overwrite=False, **training
+):
     """Two passes of 13 examples in batches of 4, with dropout, saving at every step."""
     config = tiny_config(checkpoint, dropout=0.05)
     config.tracking.wandb = wandb
@@ -82,7 +85,9 @@ def llm_trainer(checkpoint, output_dir=None, *, minutes=1e-9, wandb=False, **tra
         seed=7
     )
     sets = (dataset(LENGTHS), dataset(LENGTHS[:3]))
-    return create_llm_trainer(config, model, tokenizer, *sets, output_dir=output_dir, seed=7)
+    return create_llm_trainer(
+        config, model, tokenizer, *sets, output_dir=output_dir, seed=7, overwrite=overwrite
+    )
 
 
 def finish(made, folder: Path) -> bytes:
@@ -139,7 +144,7 @@ def test_sigterm_saves_and_leaves(checkpoint, tmp_path, undisturbed, step):
     assert len(resumed.state.log_history) == len(state.log_history)
 
 
-def test_train_goes_on_and_leaves_only_results(checkpoint, tmp_path, undisturbed):
+def test_train_goes_on_and_leaves_only_results(checkpoint, tmp_path, undisturbed, caplog):
     """Of checkpoints in its output folder, those of this very training."""
     state, expected = undisturbed
     for rate in (1e-2, 2e-2):
@@ -156,7 +161,11 @@ def test_train_goes_on_and_leaves_only_results(checkpoint, tmp_path, undisturbed
             broken.train()
         assert broken.resumed_from == 0  # the checkpoints of another rate are not its own
     resumed = llm_trainer(checkpoint, tmp_path)
+    assert "only 8 optimiser steps" in caplog.text
     results = resumed.train()
+    losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+    assert resumed.summary()["loss_fall"] == 1 - losses[-1] / losses[0]
+    assert resumed.summary()["warnings"][0].startswith("only 8 optimiser steps")
     assert resumed.resumed_from == 4
     assert (results["final_model"] / "adapter_model.safetensors").read_bytes() == expected
     assert (results["eval_loss"], results["best_step"]) == (
@@ -164,6 +173,43 @@ def test_train_goes_on_and_leaves_only_results(checkpoint, tmp_path, undisturbed
         state.best_global_step,
     )
     assert not list((tmp_path / ".work").rglob("checkpoint-*"))
+
+
+def test_a_finished_training_is_replaced_by_an_equal_one_only(checkpoint, tmp_path, undisturbed):
+    def again(**settings):
+        return llm_trainer(checkpoint, tmp_path, minutes=1000, **settings)
+
+    adapter = tmp_path / "final_model" / "adapter_model.safetensors"
+    for _ in range(2):
+        again().train()
+        record = json.loads((tmp_path / "run.json").read_text())
+        assert (record["step"], record["steps"], record["run"]["seed"]) == ("train", 8, 7)
+        assert record["settings"]["training"]["learning_rate"] == 1e-2
+        assert adapter.read_bytes() == undisturbed[1]
+    told = "another kind .training.learning_rate is 0.01 there and 0.02 here.; .* overwrite=True$"
+    with pytest.raises(UserError, match=told):
+        again(learning_rate=2e-2).train()
+    other = again()
+    other.eval_dataset = dataset(LENGTHS[:4])
+    with pytest.raises(UserError, match=r"eval_dataset is SHA-256 \w+… there and SHA-256"):
+        other.train()
+    assert adapter.read_bytes() == undisturbed[1]
+    again(learning_rate=2e-2, overwrite=True).train()
+    assert adapter.read_bytes() != undisturbed[1]
+    (tmp_path / "run.json").unlink()
+    with pytest.raises(UserError, match=r"run\.json does not say how it was trained; name"):
+        again(learning_rate=2e-2).train()
+
+
+def test_what_a_program_cannot_have_is_one_line(checkpoint):
+    made = llm_trainer(checkpoint)
+    with pytest.raises(UserError, match="^eval_dataset: its summaries are not kept"):
+        made.evaluate(rouge=True)
+    shared = changed(made.config, execution={"devices": 2})
+    with pytest.raises(UserError, match=r"^execution.devices: 2 .* train_llm.py --devices 2"):
+        load_lora_model_and_tokenizer(shared)
+    with pytest.raises(UserError, match="^execution.devices: 2"):
+        create_llm_trainer(shared, made.model, made.tokenizer, dataset(LENGTHS), dataset(LENGTHS))
 
 
 def test_what_are_no_examples_is_refused(checkpoint):

@@ -90,8 +90,8 @@ def printed(tmp_path, monkeypatch):
         (tmp_path / "config" / name).parent.mkdir(parents=True)
         (tmp_path / "config" / f"{name}.yaml").write_text(text, encoding="utf-8")
     (tmp_path / "config/models/qwen3_4b.yaml").write_text(QWEN, encoding="utf-8")
-    monkeypatch.setattr(loading, "MODELS", tmp_path / "config" / "models")
-    monkeypatch.setattr(loading, "PROJECT_ROOT", tmp_path)
+    monkeypatch.setattr(loading, "CONFIG", tmp_path / "config")
+    monkeypatch.chdir(tmp_path)
 
 
 def test_the_values_are_those_that_are_printed(printed):

@@ -127,13 +127,18 @@ def test_without_git_there_are_nulls(monkeypatch):
     assert git_state() == {"commit": None, "dirty": None}
 
 
-def test_a_changed_file_is_dirty(elsewhere):
+def test_changed_or_new_settings_and_code_are_dirty(elsewhere):
     git(elsewhere, "init")
-    (elsewhere / "a").write_text("1")
-    git(elsewhere, "add", "a")
+    (elsewhere / "config").mkdir()
+    (elsewhere / "config" / "a.yaml").write_text("1")
+    git(elsewhere, "add", "config")
     git(elsewhere, "commit", "-m", "first")
+    (elsewhere / "notes.txt").write_text("no part of what is run")
     assert git_state()["dirty"] is False
-    (elsewhere / "a").write_text("2")
+    (elsewhere / "config" / "new.yaml").write_text("1")
+    assert git_state()["dirty"] is True
+    (elsewhere / "config" / "new.yaml").unlink()
+    (elsewhere / "config" / "a.yaml").write_text("2")
     assert git_state()["dirty"] is True
 
 

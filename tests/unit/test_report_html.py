@@ -154,16 +154,21 @@ def test_the_answer_follows_the_differences(page, reported_study):
 
 
 class OneTable:
-    """Stands for CitedTables with made-up differences."""
+    """Stands for CitedTables with made-up differences, and trainings that did their work or not."""
 
-    def __init__(self, differences):
+    def __init__(self, differences, effects=()):
         self.made = [
             {"row": i, "difference": d, "p_holm": p, "condition": "fine_tuned", "ci_low": d}
             for i, (d, p) in enumerate(differences)
         ]
 
+        self.effects = [
+            {"row": i, "condition": "fine_tuned", "unchanged_rate": same, "loss_fall": fall}
+            for i, (same, fall) in enumerate(effects)
+        ]
+
     def rows(self, name, **values):
-        return self.made if name == "differences" else []
+        return {"differences": self.made, "diagnostics": self.effects}.get(name, [])
 
     def cell(self, name, row, column, signed=False):
         return f"{row[column]:+.1f}" if signed else f"{row[column]:.1f}"
@@ -190,6 +195,28 @@ class OneTable:
 )
 def test_the_answer_in_every_case(differences, opening):
     assert opening in "".join(answer(report_study(), OneTable(differences)))
+
+
+LITTLE = [(0.1, 0.6), (-0.1, 0.9)]  # differences that are not clear
+SAME, TRAINED, UNKNOWN = (0.8, 0.5), (0.79, 0.02), (0.1, None)
+
+
+@pytest.mark.parametrize(
+    "differences, effects, opening",
+    [
+        (LITTLE, [SAME, (0.0, 0.019)], "The model was hardly trained in all 2 trainings, which"),
+        (
+            LITTLE[:1],
+            [SAME],
+            "The model was hardly trained in the one training, which tells nothing",
+        ),
+        (LITTLE, [SAME, TRAINED], "hardly trained in 1 of 2 trainings, and in the others"),
+        (LITTLE, [UNKNOWN, TRAINED], "Fine-tuning did not clearly change ROUGE in any of 2"),
+        ([(3.0, 0.01), (0.1, 1.0)], [TRAINED, SAME], "and hardly trained the model in 1:"),
+    ],
+)
+def test_of_a_model_that_was_hardly_trained_nothing_is_concluded(differences, effects, opening):
+    assert opening in "".join(answer(report_study(), OneTable(differences, effects)))
 
 
 def test_a_difference_that_is_not_clear_counts_as_neither():

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import shutil
 
 import compare
@@ -37,6 +38,23 @@ def test_every_table_has_its_columns_and_rows(results):
     assert counts["resources"] == 4 + 2 * 8
     for name in tables:
         assert (results / "tables" / f"{name}.md").read_text(encoding="utf-8").startswith("# ")
+
+
+def test_what_trainings_were_warned_of_stands_below_the_first_table(
+    results, scored_study, tmp_path
+):
+    study, copied = scored_study, shutil.copytree(results, tmp_path / "copied")
+    for model in study.models:
+        file = copied / f"runs/{model}/default/chat/fine_tuned/seed42/run.json"
+        record = json.loads(file.read_text(encoding="utf-8"))
+        record |= {"warnings": ["only 9 optimiser steps"], "loss_fall": 0.0125}
+        file.write_text(json.dumps(record), encoding="utf-8")
+    compare.compare(study, copied, copied / "tables")
+    note = (copied / "tables/rouge.md").read_text(encoding="utf-8")
+    assert "Warning for 2 of the trainings: only 9 optimiser steps." in note
+    rows = read_table(copied / "tables/diagnostics.csv")
+    falls = {(row["format"], row["condition"]): row["loss_fall"] for row in rows}
+    assert falls["chat", "fine_tuned"] == 0.0125 and falls["chat", "zero_shot"] is None
 
 
 def test_csv_cells_are_numbers_or_names(results):

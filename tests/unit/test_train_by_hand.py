@@ -43,12 +43,11 @@ def checkpoint(tmp_path_factory) -> Path:
 def place(checkpoint, tmp_path, monkeypatch) -> Path:
     """A working directory without data, in which llama_3.2_3b is that checkpoint."""
     monkeypatch.chdir(tmp_path)
-    models = tmp_path / "models"
-    models.mkdir()
+    models = tmp_path / "config" / "models"
+    models.mkdir(parents=True)
     base = PROJECT_ROOT / "config" / "models" / "llama_3.2_3b.yaml"
     text = f"_base_: {base}\nmodel: {{checkpoint: {checkpoint}, dtype: fp32}}\n"
     (models / "llama_3.2_3b.yaml").write_text(text)
-    monkeypatch.setattr("yoyak.config.loading.MODELS", models)
     return tmp_path
 
 
@@ -109,7 +108,7 @@ def test_a_model_file_trains_on_its_own_data_and_nothing_finished_is_lost(
     with pytest.raises(UserError, match=r"data/raw/train.csv is SHA-256 \w+… there.*--overwrite"):
         run(monkeypatch)
     write_data(place)
-    file = place / "models" / "llama_3.2_3b.yaml"
+    file = place / "config/models/llama_3.2_3b.yaml"
     file.write_text(file.read_text() + "training: {learning_rate: 0.001}\n")
     with pytest.raises(UserError) as refused:
         run(monkeypatch)

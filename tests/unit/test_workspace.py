@@ -16,7 +16,6 @@ from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.run import workspace
 from yoyak.run.workspace import (
     atomic_directory,
-    atomic_files,
     atomic_write_json,
     atomic_write_text,
     hash_file,
@@ -71,23 +70,15 @@ def test_an_exception_leaves_everything_as_it_was(tmp_path):
     target = tmp_path / "result"
     with atomic_directory(target) as folder:
         fill(folder, "one")
-    for writer, place in ((atomic_directory, target), (atomic_files, target)):
-        with pytest.raises(RuntimeError), writer(place) as folder:
-            fill(folder, "two")
-            raise RuntimeError
+    with pytest.raises(RuntimeError), atomic_directory(target) as folder:
+        fill(folder, "two")
+        raise RuntimeError
     with pytest.raises(UnicodeEncodeError):
         atomic_write_text(target / "a.txt", "two \udc80")
     with pytest.raises(TypeError):
         atomic_write_json(target / "a.txt", {"x": object()})
     assert content(tmp_path) == {"result/a.txt": "one", "result/deep/b.txt": "one"}
     assert sorted(path.name for path in tmp_path.rglob(".*")) == []
-
-
-def test_files_move_beside_those_that_are_there(tmp_path):
-    (tmp_path / "mine.txt").write_text("kept")
-    with atomic_files(tmp_path) as folder:
-        (folder / "new.txt").write_text("new")
-    assert content(tmp_path) == {"mine.txt": "kept", "new.txt": "new"}
 
 
 def test_a_link_is_replaced_and_what_it_leads_to_is_not(tmp_path):
@@ -115,11 +106,10 @@ KILLED_BETWEEN = """
     import os, sys, time
     from pathlib import Path
     from yoyak.run import workspace
-    workspace._exchange = lambda one, other: False  # as on a file system that cannot
     rename, calls = os.rename, []
     def slow(source, target):
         calls.append(target)
-        if len(calls) == 3:
+        if len(calls) == 2:
             print("ready", flush=True)
             time.sleep(60)
         rename(source, target)
@@ -155,35 +145,24 @@ def test_killed_between_old_and_new_nothing_partial_is_there(tmp_path):
 SWAPPER = """
     import sys
     from pathlib import Path
-    from yoyak.run import workspace
-    if sys.argv[2] == "without":
-        workspace._exchange = lambda one, other: False
-    print("ready", flush=True)
+    from yoyak.run.workspace import atomic_directory
     for _ in range(60):
-        with workspace.atomic_directory(Path(sys.argv[1])) as folder:
+        with atomic_directory(Path(sys.argv[1])) as folder:
             for name in "abc":
-                (folder / f"{name}.txt").write_text(sys.argv[3])
+                (folder / f"{name}.txt").write_text(sys.argv[2])
 """
 
 
-@pytest.mark.parametrize("exchange", ["with", "without"])
-def test_two_writers_of_one_folder_do_not_disturb_each_other(tmp_path, exchange):
+def test_two_writers_of_one_folder_do_not_disturb_each_other(tmp_path):
     """As when an orphan still writes what a new run makes again: the last one wins, whole."""
     target = tmp_path / "result"
-    with atomic_directory(target) as folder:
-        for name in "abc":
-            (folder / f"{name}.txt").write_text("1")
-    writers = [start(SWAPPER, target, exchange, text) for text in "12"]
-    absent = 0
-    while any(writer.poll() is None for writer in writers):
-        absent += not target.exists()
+    writers = [start(SWAPPER, target, text) for text in "12"]
     for writer in writers:
-        _, said = writer.communicate(timeout=10)
+        _, said = writer.communicate(timeout=60)
         assert writer.returncode == 0, said
     assert set(content(target)) == {"a.txt", "b.txt", "c.txt"}
     assert len(set(content(target).values())) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["result"]
-    assert exchange == "without" or absent == 0
 
 
 def test_a_task_is_discarded_unless_it_is_at_work(tmp_path):
@@ -317,38 +296,3 @@ def test_a_changed_file_has_another_hash(tmp_path):
     os.utime(file, ns=(1, 1))
     assert hash_file(file) != before
     assert workspace.hash_text("one") == before
-
-
-# ---- the script's last words ----
-
-
-@pytest.mark.parametrize(
-    "raised, code, words",
-    [
-        ("UserError('data.csv:\\n row 3: no summary')", 2, "error: data.csv: row 3: no summary"),
-        ("OSError(28, 'No space left on device', 'x/y')", 2, "x/y: the disk is full; free"),
-        ("RuntimeError('write: No space left on device (os error 28)')", 2, "the disk is full"),
-        ("OSError(30, 'Read-only file system', 'x/y')", 2, "x/y: Read-only file system; make it"),
-        ("KeyboardInterrupt()", 130, "interrupted; the same command"),
-        ("UserError('\\x1b[31mred')", 2, "error: \ufffd[31mred"),
-    ],
-)
-def test_a_script_ends_with_one_line(raised, code, words):
-    child = start(
-        f"""
-        from yoyak.errors import run_script
-        from yoyak.errors import UserError
-        def main():
-            raise {raised}
-        run_script(main)
-        """
-    )
-    _, said = child.communicate(timeout=30)
-    assert child.returncode == code
-    assert words in said and said.count("\n") == 1
-
-
-def test_a_fault_of_our_own_keeps_its_traceback():
-    child = start("from yoyak.errors import run_script\nrun_script(lambda: 1 / 0)")
-    _, said = child.communicate(timeout=30)
-    assert child.returncode == 1 and "ZeroDivisionError" in said

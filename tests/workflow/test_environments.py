@@ -11,7 +11,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 ENVS = ROOT / "envs"
 # Packages whose import has another name than the package.
-IMPORT_NAMES = {"yaml": "pyyaml"}
+IMPORT_NAMES = {"pynvml": "nvidia_ml_py", "yaml": "pyyaml"}
 # Imported only where they happen to be installed; each place says what to install.
 OPTIONAL = {"datasets", "gguf", "triton", "wandb"}
 
@@ -38,7 +38,7 @@ def test_lock_leaves_the_build_of_torch_open_and_holds_no_kernels():
     lock = pins("requirements.lock")
     assert lock["torch"] == "2.13.0"
     assert "kernels" not in lock  # with it, bitsandbytes fetches code at import
-    assert not [name for name in lock if name.startswith("nvidia")]
+    assert [name for name in lock if name.startswith("nvidia")] == ["nvidia-ml-py"]  # no CUDA
 
 
 def test_dev_lock_repeats_nothing():

@@ -1,16 +1,12 @@
-"""Two Snakemakes at once, a clock set back, a full or read-only disk: whole runs of a study."""
+"""Two Snakemakes at once, a Snakemake that is killed beside its trainer: whole runs of a study."""
 
 import json
-import os
 import shutil
 import subprocess
-import time
 
 import victims
 from outputs import Reference
 from workflow_project import environment, wait_for
-
-DAY = 86400
 
 
 def forget(project, *paths: str) -> None:
@@ -66,33 +62,3 @@ def test_an_orphan_that_ends_alone_is_not_trained_again(finished, tmp_path):
     assert len(list(work.glob("*/checkpoint-*"))) <= 2
     project.run(f"results/small-debug/{cell}/predictions/dev.jsonl")
     assert list(work.glob("*/checkpoint-*")) == []
-
-
-def test_a_clock_set_back_is_named_before_anything_runs(finished, tmp_path):
-    """Snakemake would remove what is made now from files of tomorrow, trainings of hours too."""
-    project = finished.copy(tmp_path / "study")
-    forget(project, "plots", "report.html")
-    later = time.time() + DAY
-    for file in (project.results / "tables").iterdir():
-        os.utime(file, (later, later))
-    stopped = project.snakemake()
-    (line,) = (line for line in stopped.stdout.splitlines() if line.startswith("error:"))
-    assert stopped.returncode != 0 and "in the future: correct the clock" in line
-    cure = line.partition("right now: ")[2]
-    assert cure.startswith("find results/small-debug ") and "Drawing" not in stopped.stdout
-    subprocess.run(cure, shell=True, check=True, cwd=project.folder)
-    project.run()
-    assert project.planned() == {}
-    assert (project.results / "report.html").is_file()
-
-
-def test_a_clock_set_back_in_mid_run_costs_no_result(finished, tmp_path):
-    """The script settles its inputs' times, so that its output is not older than they are."""
-    project = finished.copy(tmp_path / "study")
-    scores = project.results / "zero_shot/tiny_llama/chat/scores"
-    shutil.rmtree(scores)
-    soon = time.time() + 40  # less than what is refused at the start, later than the job's end
-    for name in ("data/dev.csv", "zero_shot/tiny_llama/chat/predictions/dev.jsonl"):
-        os.utime(project.results / name, (soon, soon))
-    project.run("results/small-debug/zero_shot/tiny_llama/chat/scores/run.json")
-    assert (scores / "summary.json").is_file()

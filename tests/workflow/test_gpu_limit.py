@@ -1,12 +1,10 @@
 """`--resources gpu=N` against the GPUs that are here: said in words before any job starts."""
 
-import os
 import subprocess
 
+import fake_nvml
 import pytest
 from workflow_project import Project, environment
-
-ROWS = "0, GPU-a-0, 1000, [N/A]\n1, GPU-b-1, 2000, [N/A]\n"
 
 
 @pytest.fixture(scope="module")
@@ -15,14 +13,11 @@ def project(tmp_path_factory) -> Project:
 
 
 def start(project: Project, tmp_path, gpus: bool, *arguments: str) -> subprocess.CompletedProcess:
-    """Run the first rule only, beside an nvidia-smi program that shows two GPUs."""
+    """Run the first rule only, beside an NVML that shows two GPUs."""
     variables = environment()
     if gpus:
         del variables["CUDA_VISIBLE_DEVICES"]
-        program = tmp_path / "nvidia-smi"
-        program.write_text(f"#!/bin/sh\nprintf '{ROWS}'\n")
-        program.chmod(0o755)
-        variables["PATH"] = f"{tmp_path}{os.pathsep}{variables['PATH']}"
+        variables |= fake_nvml.show(tmp_path, fake_nvml.gpus(("GPU-a-0", 1), ("GPU-b-1", 2)))
     target = "results/small-debug/data/run.json"
     command = project.command(target)
     command = command[: command.index("--cores")] + [*arguments, "--config", "study=small"]

@@ -1,6 +1,7 @@
 """Reruns follow meaning: what a change plans, seen in real dry runs of a finished study."""
 
 import json
+import shutil
 
 import pytest
 from workflow_project import SMALL
@@ -132,3 +133,22 @@ def test_generation_code_plans_no_training(project):
 
 def test_a_step_can_be_run_again_by_name(finished):
     assert finished.planned("-R", "plot") == {"plot": 1, "report": 1}
+
+
+def test_weights_plan_by_their_content(project):
+    """Not by times or places; a file that no step reads does not count, a changed byte does."""
+    folder = project.path("workflow/resources/models/tiny_llama")
+    aside = folder.with_name("aside")
+    shutil.copytree(folder, aside, copy_function=shutil.copyfile)  # new times, new inodes
+    shutil.rmtree(folder)
+    aside.rename(folder)
+    (folder / "notes.json").write_text("{}")
+    assert project.planned() == {}
+    weights = folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert project.planned() == {
+        **{"train": TRAININGS, "generate_zero_shot": 1, **FOLLOWS, **END},
+        **{"score": TRAININGS + 1, "submission": TRAININGS + 1},
+    }

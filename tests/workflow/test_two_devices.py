@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fake_nvml
 import pytest
 from safetensors.torch import load_file
 from workflow_project import environment, wait_for
@@ -150,12 +151,8 @@ def test_a_training_goes_on_with_another_number_of_devices(project):
     ],
 )
 def test_bad_numbers_are_refused_in_a_line(project, tmp_path, devices, gpus, words):
-    (tmp_path / "nvidia-smi").write_text(
-        "#!/bin/sh\n" + "".join(f"echo {n}, GPU-{n}, 80000\n" for n in range(gpus))
-    )
-    (tmp_path / "nvidia-smi").chmod(0o755)
-    shown = environment()
-    shown["PATH"] = f"{tmp_path}{os.pathsep}{shown['PATH']}"
+    found = fake_nvml.gpus(*((f"GPU-{number}", 80000) for number in range(gpus)))
+    shown = environment() | fake_nvml.show(tmp_path, found)
     shown.pop("CUDA_VISIBLE_DEVICES")
     done = subprocess.run(
         command("bad", devices), cwd=project.folder, env=shown, capture_output=True, text=True

@@ -4,18 +4,20 @@
 
 import functools
 
+from yoyak.data.counts import count_tokens
+from yoyak.models.shapes import shape_at_hand
 from yoyak.run.devices import count_gpus
-from yoyak.run.needs import (
-    Needs,
-    count_examples,
-    loading_mb,
-    measured,
-    read_shape,
-    training_needs,
+from yoyak.run.estimate import (
+    BASE_MB,
+    Request,
+    host_megabytes,
+    measured_request,
+    training_request,
 )
 
-TEMPLATES = 5  # examples that a dialogue becomes under `templates`
-GENERATION_SECONDS = 2700  # where none was measured; finished rows are kept, a retry goes on
+# Seconds where none were measured.
+GENERATION = 2700
+TOKENISING = 1200
 
 
 def gpus(wildcards):
@@ -32,62 +34,45 @@ def threads_of_training(wildcards):
     return 4 * devices_of_training(wildcards)
 
 
-@functools.lru_cache(maxsize=None)
-def model_shape(model):
-    """Shape of a model whose config.json is at hand; None where it must be downloaded first."""
-    try:
-        found = resolve_checkpoint(STUDY.model(model).model)
-    except UserError:
-        return None  # its job says in full what is wrong with it
-    if found.local:
-        return read_shape(Path(found.name) / "config.json")
-    from huggingface_hub import try_to_load_from_cache
-
-    cached = try_to_load_from_cache(found.name, "config.json", **found.kwargs)
-    return read_shape(Path(cached)) if isinstance(cached, str) else None
+def measured(rule, like):
+    return measured_request(STUDY.results / "benchmarks" / rule, like)
 
 
 def training(wildcards):
-    """Needs of a training: as measured before in this study, else as planned."""
-    like = f"{wildcards.model}/*/*/{wildcards.condition}/seed*.tsv"
-    known = measured(STUDY.results / "benchmarks" / "train", like)
-    if known:
-        return known
-    run = run_of(wildcards)
-    times = TEMPLATES if run.augmentation == "templates" else 1
-    counts = count_examples(
-        STUDY.results / run.examples / "statistics.json",
-        [STUDY.results / "data" / "train.csv", *map(Path, raw_files(wildcards)[:1])],
-        times,
-    )
-    config = STUDY.model(wildcards.model)
-    return training_needs(
-        config,
-        model_shape(wildcards.model),
-        *(counts or (None, None)),
-        devices_of_training(wildcards),
-    )
+    """As such a training was measured in this study, else as estimated."""
+    known = measured("train", f"{wildcards.model}/*/*/{wildcards.condition}/seed*.tsv")
+    return known or estimated(run_of(wildcards))
+
+
+@functools.lru_cache(maxsize=None)
+def estimated(run):
+    config = STUDY.model(run.model)
+    try:
+        counts = count_tokens(STUDY, run, config)
+    except (UserError, KeyError, OSError, TypeError, ValueError):
+        counts = None  # its job says in full what is wrong with the data
+    return training_request(config, shape_at_hand(config.model), counts)
 
 
 def generation(wildcards):
-    """Needs of a generation: as measured before for the same model, else a usual time."""
-    known = measured(STUDY.results / "benchmarks" / "generate", f"**/{wildcards.model}/**/*.tsv")
-    return known or Needs(loading_mb(model_shape(wildcards.model)), GENERATION_SECONDS)
+    shape = shape_at_hand(STUDY.model(wildcards.model).model)
+    known = measured("generate", f"**/{wildcards.model}/**/*.tsv")
+    return known or Request(host_megabytes(shape), GENERATION)
 
 
 def tokenising(wildcards):
-    known = measured(STUDY.results / "benchmarks" / "build_dataset", f"{wildcards.model}/*/*.tsv")
-    return known or Needs(memory_mb=6000, seconds=1200)
+    known = measured("build_dataset", f"{wildcards.model}/*/*.tsv")
+    return known or Request(BASE_MB, TOKENISING)
 
 
-def minutes(needs):
-    """A rule's `runtime`, with head-room that grows with each attempt."""
-    return lambda wildcards, attempt: needs(wildcards).minutes(attempt)
+def minutes(request):
+    """A rule's `runtime`, which grows with each attempt."""
+    return lambda wildcards, attempt: request(wildcards).minutes(attempt)
 
 
-def megabytes(needs):
-    """A rule's `mem_mb`, with head-room that grows with each attempt."""
-    return lambda wildcards, attempt: needs(wildcards).megabytes(attempt)
+def megabytes(request):
+    """A rule's `mem_mb`, which grows with each attempt."""
+    return lambda wildcards, attempt: request(wildcards).megabytes(attempt)
 
 
 def check_gpu_limit():

@@ -127,9 +127,9 @@ def build_dataset(
                 "augmentation": augmentation,
                 "language": language,
             },
-            inputs=[*files.values(), *_tokenizer_files(loader.checkpoint)],
+            inputs=[*files.values(), *_tokenizer_files(loader.source)],
             data=trained_on(card),
-            checkpoint_commit=loader.checkpoint.commit(),
+            checkpoint_commit=loader.source.commit(),
             template_hash=statistics["template_hash"],
             wall_seconds=round(time.perf_counter() - started, 3),
         )

@@ -20,15 +20,24 @@ from yoyak.data.dialogues import Dialogue, read_dialogues
 from yoyak.errors import UserError, display, run_script
 from yoyak.evaluation.comparison import FLIPS, difference_rows, seed_rows
 from yoyak.evaluation.context import context_rows
+from yoyak.evaluation.diagnostics import unchanged_rate
+from yoyak.evaluation.prediction_files import read_predictions
 from yoyak.evaluation.scoring import read_scores
 from yoyak.reporting.alike import refuse_mixtures
 from yoyak.reporting.notes import table_notes
-from yoyak.reporting.run_rows import quoted_rows, resource_rows, rouge_rows, training_cost
+from yoyak.reporting.run_rows import (
+    loss_fall,
+    quoted_rows,
+    resource_rows,
+    rouge_rows,
+    training_cost,
+    warned_trainings,
+)
 from yoyak.reporting.tables import RUN, write_table
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
 
-READ = ("dialogues.csv", "summary.json")
+READ = ("scores/dialogues.csv", "scores/summary.json", "predictions/dev.jsonl")
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -55,7 +64,8 @@ def compare(study: Study, results: Path, output: Path) -> None:
     refuse_mixtures(study, results)
     summaries, scores = read_runs(runs, results, dialogues, metric)
     tables = build_tables(study, results, dialogues, summaries, scores)
-    notes = table_notes(metric, summaries[0], len(tables["differences"]), FLIPS)
+    warned = warned_trainings(runs, results)
+    notes = table_notes(metric, summaries[0], len(tables["differences"]), FLIPS, warned)
     with atomic_directory(output) as folder:
         for name, rows in tables.items():
             write_table(folder, name, rows, notes[name])
@@ -63,10 +73,7 @@ def compare(study: Study, results: Path, output: Path) -> None:
             folder / "run.json",
             step="compare",
             settings={"metric": metric.model_dump()},
-            inputs=[
-                dev,
-                *(results / run.folder / "scores" / name for run in runs for name in READ),
-            ],
+            inputs=[dev, *(results / run.folder / name for run in runs for name in READ)],
             seed=metric.seed,
             notes=notes,
             wall_seconds=round(time.perf_counter() - started, 2),
@@ -128,7 +135,8 @@ def build_tables(
         rows, of_groups = rouge_rows(run, summary, costs[run])
         tables["rouge"] += rows
         tables["groups"] += of_groups
-        tables["diagnostics"].append({**run.record(), **summary["diagnostics"]})
+        done = effect(run, results) if run.trained else {}
+        tables["diagnostics"].append({**run.record(), **summary["diagnostics"], **done})
         expected = study.model(run.model).resources.expected_gpu_memory_gb
         tables["resources"] += resource_rows(run, results, expected)
     for name, by_group in (("differences", False), ("group_differences", True)):
@@ -141,6 +149,18 @@ def build_tables(
     if len(study.seeds) > 1:
         tables["seeds"] = seed_rows(scores, metric)
     return tables
+
+
+def effect(run: Run, results: Path) -> dict:
+    """Whether a training did anything: predictions that stayed as they were, fall of the loss."""
+    after, before = (
+        read_predictions(results / each.folder / "predictions" / "dev.jsonl")
+        for each in (run, run.zero_shot)
+    )
+    return {
+        "unchanged_rate": unchanged_rate(after, before),
+        "loss_fall": loss_fall(run, results),
+    }
 
 
 if __name__ == "__main__":

@@ -9,25 +9,25 @@ Examples:
 
 Of an adapter the run.json beside it says model, format, condition and seed.
 
-Writes dev.jsonl, test.jsonl where there is a test split, and run.json. Killed at any moment, the
-same command goes on after the rows that are finished.
+Writes dev.jsonl, test.jsonl where there is a test split, and run.json, all of them at the end:
+killed at any moment, it leaves nothing, and the same command runs it again.
 """
 
 import argparse
 import json
 import time
+from itertools import islice
 from pathlib import Path
 
 from yoyak.config.arguments import add_study_arguments, open_study, script_parser
-from yoyak.config.frozen import BASE_WEIGHTS, CHECKPOINT, freeze
+from yoyak.config.frozen import BASE_WEIGHTS, CHECKPOINT
 from yoyak.config.model_config import ModelConfig
-from yoyak.config.section import canonical
 from yoyak.config.study import CONDITIONS, Run, Study
 from yoyak.errors import UserError, run_script
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.devices import claim_device
-from yoyak.run.provenance import fingerprint, write_run_record
-from yoyak.run.workspace import atomic_directory, discard, task_of, work_folder
+from yoyak.run.provenance import write_run_record
+from yoyak.run.workspace import atomic_directory, discard, task_of
 
 SPLITS = ("dev", "test")
 FORMATS = {"instruction", "chat"}
@@ -67,17 +67,11 @@ def main() -> None:
     checkpoint = resolve_checkpoint(config.model)
     inputs = [*files.values(), *checkpoint.weight_files()]
     inputs += [args.adapter] if args.adapter is not None else []
-    science = canonical([freeze(study, "generate", run.model), run.format])
-    key = fingerprint("generate", science, inputs)
-    task = task_of("generate", args.output_dir)
     if args.adapter is not None:
         discard(study.results, task_of("train", args.adapter.parent))
-    with (
-        claim_device(config.execution.device) as device,
-        work_folder(study.results, task, key) as work,
-    ):
+    with claim_device(config.execution.device) as device:
         lines, record = generate_splits(
-            config, run.format, study.language, args.adapter, files, device, work
+            config, run.format, study.language, args.adapter, files, device
         )
         with atomic_directory(args.output_dir) as folder:
             for split, text in lines.items():
@@ -89,12 +83,9 @@ def main() -> None:
                 inputs=inputs,
                 run=run.record(),
                 seed=run.seed,
-                fingerprint=key,
                 checkpoint_commit=checkpoint.commit(),
                 **record,
             )
-    if args.data is None:  # by hand
-        discard(study.results, task)
     print(f"wrote {args.output_dir}")
 
 
@@ -174,27 +165,25 @@ def generate_splits(
     adapter: Path | None,
     files: dict[str, Path],
     device: str,
-    work: Path,
 ) -> tuple[dict[str, str], dict]:
     """Text of each split's predictions file, and what run.json has to say of the generation.
 
     Args:
         files: CSV of each split, as prepare_data.py writes it.
-        work: folder that finished rows stream to and are picked up from.
     """
     from yoyak.data.control_tokens import decode_summaries
     from yoyak.data.dialogues import read_dialogues
     from yoyak.data.encoding import build_prompts
     from yoyak.data.prompts import stop_token_ids
     from yoyak.evaluation.decoding import DecodingSettings
+    from yoyak.evaluation.generation import choose_generator, report_choice, run_halving
     from yoyak.evaluation.loading import load_model, peak_memory_gb, plan_loading
     from yoyak.evaluation.progress import RowProgress
-    from yoyak.evaluation.resumable import Session
 
     started = time.perf_counter()
     rows = {split: read_dialogues(file, labelled=False) for split, file in files.items()}
-    session = Session(work, plan_loading(config, device))
-    model, tokenizer = load_model(config, session.loading, adapter)
+    loading = plan_loading(config, device)
+    model, tokenizer = load_model(config, loading, adapter)
     prompts, shortened = {}, {}
     for split in rows:
         prompts[split], shortened[split] = build_prompts(
@@ -204,37 +193,44 @@ def generate_splits(
     decoding = DecodingSettings.from_config(config)
     stops = stop_token_ids(tokenizer, prompt_format)
     execution = config.execution
-    session.prepare(
-        model, every_prompt, decoding, stops, execution.generation_batch, execution.engine
+    generator, check = choose_generator(
+        model,
+        every_prompt,
+        stops,
+        decoding,
+        batch=execution.generation_batch,
+        engine=execution.engine,
     )
+    report_choice(generator.plan, check)
+    slots = generator.plan.slots
 
     loaded = time.perf_counter()
-    results = {}
     progress = RowProgress(len(every_prompt))
-    for split in rows:
-        file = work / f"{split}.jsonl"
-        results[split] = session.generate(
-            prompts[split], file, lambda *_: progress.row(session.resumed_rows)
-        )
+    results, plan = run_halving(generator, every_prompt, lambda *_: progress.row())
     seconds = time.perf_counter() - loaded
-    lines = {}
-    for split, generated in results.items():
+    left, lines = iter(results), {}
+    for split in rows:
+        generated = list(islice(left, len(prompts[split])))
         texts = decode_summaries(tokenizer, [row.tokens for row in generated])
         columns = (rows[split], texts, prompts[split], generated, shortened[split])
         lines[split] = "".join(prediction_line(*row) for row in zip(*columns, strict=True))
+    new_tokens = sum(row.new_tokens for row in results)
     record = {
         "rows": len(every_prompt),
         "prompt_tokens": sum(map(len, every_prompt)),
-        "new_tokens": sum(row.new_tokens for split in results.values() for row in split),
+        "new_tokens": new_tokens,
         "decoding": decoding.as_dict(),
         "stop_tokens": {str(stop): tokenizer.convert_ids_to_tokens(stop) for stop in stops},
-        "resumed_rows": session.resumed_rows,
-        "execution": session.record(),
-        "engine": session.check["engine"],
-        "engine_check": session.check,
+        "execution": {
+            **loading.as_dict(),
+            **plan.as_dict(),
+            "reduced_from": slots if plan.slots < slots else None,
+        },
+        "engine": check["engine"],
+        "engine_check": check,
         "wall_seconds": round(time.perf_counter() - started, 2),
         "generation_seconds": round(seconds, 2),
-        "tokens_per_second": round(session.fresh_tokens / seconds, 1),
+        "tokens_per_second": round(new_tokens / seconds, 1),
         "peak_memory_gb": round(peak_memory_gb(), 3),
     }
     return lines, record

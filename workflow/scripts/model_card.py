@@ -31,7 +31,7 @@ def main() -> None:
     args = parse_arguments()
     study = open_study(args)
     run = Run(args.experiment, args.format, CONDITIONS[args.augmentation], args.seed)
-    if not args.settings and run not in study.trainings():  # a plan names those that are
+    if not args.settings and run not in study.trainings():
         raise UserError(
             f"study '{study.source}' has no training {run.folder}; "
             "see its models, formats, augmentations and seeds"

@@ -2,72 +2,59 @@
 
 Examples:
   python workflow/scripts/plan.py --study korean_dialogsum
+  python workflow/scripts/plan.py --study korean_dialogsum --device "RTX 4090"
+  python workflow/scripts/plan.py --study korean_dialogsum --device H200 --devices 2
   python workflow/scripts/plan.py --study korean_dialogsum --gpu_memory 23.5 --rate 140
-  python workflow/scripts/plan.py --study korean_dialogsum --device H200 --gpus 1 4 16 \\
-      --price-per-hour 3.5
 
-Nothing is loaded but each checkpoint's config.json. Token counts come from examples that are
-already built, else from the data and its usual lengths. On a machine with a GPU the free memory
-and the rate of a large product are measured; `--device` plans for a card whose figures are known,
-`--gpu_memory` for any other. `--gpus` schedules all trainings and generations of the study on so
-many devices, by times measured in its results where there are some.
+Without --device and --gpu_memory it plans for this machine's GPU (its free memory, its measured
+rate) or CPU. --device is an empty GPU by name, by figures of tests/benchmarks/README.md or NVIDIA's
+data sheets. No weights are loaded, and no network is needed for the models of config/models/; the
+Hub is asked once for the config.json of another. Tokens are counted in examples that are already
+built, else estimated from the data.
 """
 
 import argparse
+import textwrap
 
 from yoyak.config.loading import given, overridden
-from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import Run, Study, load_study
-from yoyak.data.counts import absent_splits, count_rows, count_tokens
+from yoyak.data.counts import absent_splits, count_tokens
 from yoyak.errors import UserError, run_script
-from yoyak.run.cards import SHAPES, card_named, generation_rate, training_rate
-from yoyak.run.execution import Plan, plan_training
-from yoyak.run.machine import find_machine, known_machine
-from yoyak.run.memory import ModelShape, expected_seconds
-from yoyak.run.schedule import Task, busy_seconds, list_schedule, lower_bound, makespan
-from yoyak.run.study_tasks import study_tasks
+from yoyak.models.shapes import shape_of
+from yoyak.run.estimate import START_SECONDS, Estimate, estimate_training
+from yoyak.run.gpus import GPUS, Device, described_gpu, gpu_named, this_device
+from yoyak.run.memory import GIB
+from yoyak.run.plan import GPU_RESERVE
 
-NEW_TOKENS = 60  # of a summary
-START_SECONDS = 60  # of a job: imports, loading, quantising, first kernels; assumed, not measured
 COLUMNS = (
-    *("training", "steps", "tokens", "device", "base", "budget", "recompute", "fused", "dtype"),
-    *("memory", "expected", "time"),
+    *("training", "steps", "tokens", "device", "base", "micro-batch", "recompute", "fused"),
+    *("dtype", "takes here", "smallest that works", "time"),
 )
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        epilog=textwrap.fill(f"GPUs that --device knows: {', '.join(GPUS)}."),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--study", default="embedded", help="a file of config/studies/")
     parser.add_argument("--debug", action="store_true", help="the study's debug variant")
+    parser.add_argument("--device", metavar="NAME", help='an empty GPU by name: "RTX 4090", A10')
+    parser.add_argument("--gpu_memory", type=float, metavar="GIB", help="free on another GPU")
     parser.add_argument(
-        "--gpu_memory", type=float, help="plan for a GPU with this many GiB free, not for this one"
+        "--rate", type=float, help="TFLOP/s of a large product in 16 bits; default: measured"
     )
     parser.add_argument(
-        "--rate", type=float, help="10¹² operations a second of a large product; default: measured"
-    )
-    parser.add_argument(
-        "--device", help="plan for an empty card of this name, whose figures are known: H200"
-    )
-    parser.add_argument(
-        "--gpus", type=int, nargs="+", metavar="N", help="schedule the study on N devices"
-    )
-    parser.add_argument(
-        "--devices", type=int, metavar="N", help="devices of one training, as execution.devices"
-    )
-    parser.add_argument(
-        "--price-per-hour", type=float, metavar="P", help="of one device, for the cost"
+        "--devices", type=int, metavar="N", help="GPUs of one training, as execution.devices"
     )
     args = parser.parse_args(arguments)
     if args.device and (args.gpu_memory is not None or args.rate is not None):
-        parser.error("--device names a known card; --gpu_memory and --rate describe another one")
-    if any(number < 1 or number > 10_000 for number in args.gpus or ()):
-        parser.error("--gpus: must be whole numbers from 1 to 10,000")
-    if args.price_per_hour is not None and not 0 <= args.price_per_hour < float("inf"):
-        parser.error("--price-per-hour: must be 0 or more")
-    if args.price_per_hour is not None and not args.gpus:
-        parser.error("--price-per-hour: needs --gpus N, the number of devices")
+        parser.error("--device names a known GPU; --gpu_memory and --rate describe another one")
+    for name in ("gpu_memory", "rate"):
+        value = getattr(args, name)
+        if value is not None and not 0 < value < float("inf"):
+            parser.error(f"--{name}: must be more than 0")
     return args
 
 
@@ -78,160 +65,66 @@ def main() -> None:
     for name, config in study.models.items():
         study.models[name] = overridden(config, flags, f"--devices, model {name}")
     if args.device:
-        machine = known_machine(card_named(args.device))
+        device = gpu_named(args.device)
+    elif args.gpu_memory is not None:
+        device = described_gpu(args.gpu_memory, args.rate)
     else:
-        machine = find_machine(args.gpu_memory, args.rate)
-    rows, notes, trainings = [], {}, {}
+        device = this_device(args.rate)
+    rows, seconds, notes = [], 0.0, {}  # notes: each once, however many trainings it is about
     for run in study.trainings():
+        name = run.folder.removeprefix("runs/")
         try:
-            row, trainings[run.folder] = plan_run(study, run, machine)
+            found = plan_run(study, run, device)
         except UserError as error:
-            row = [run.folder.removeprefix("runs/"), "cannot be planned: see below"]
-            notes[str(error)] = None  # once, however many trainings it stops
-        rows.append(row)
+            rows.append([name, "cannot be planned: see below"])
+            notes[str(error)] = None
+            continue
+        rows.append(row(name, found))
+        seconds += found.seconds
+        notes |= dict.fromkeys(f"warning: {run.model}: {text}" for text in found.warnings)
+    if not seconds:
+        raise UserError(f"no training of study '{study.name}' can be planned: {'; '.join(notes)}")
     print_columns([list(COLUMNS), *rows])
-    hours = in_words(sum(trainings.values()))
-    print(f"\n{machine['words']}; all trainings together about {hours}.")
-    print("Times are estimates from the model's shape; generation and scoring come on top.")
-    print(f"{engines_in_words(study)}.")
-    for note in [*notes, *map(in_place_of, absent_splits(study).items())]:
-        print(note)
-    if args.gpus and trainings:
-        another = args.device or args.gpu_memory is not None or args.rate is not None
-        card = (args.device.upper() if args.device else "another card") if another else None
-        generations = {name: generation_seconds(study, name, machine) for name in study.models}
-        tasks = study_tasks(study, trainings, generations, card)
-        print_schedule(tasks, args.gpus, args.price_per_hour)
-
-
-def engines_in_words(study: Study) -> str:
-    """By which engine the trainings would run; only a start can tell whether it is right."""
-    chosen = {name: config.execution.engine for name, config in study.models.items()}
-    words = ", ".join(f"{name} {engine}" for name, engine in chosen.items())
-    return (
-        f"Planned for the packed engine where execution.engine allows it ({words}); a start that "
-        "finds it different from transformers' own forward runs plain, slower and in more memory"
-    )
-
-
-def print_schedule(tasks: list[Task], numbers: list[int], price: float | None) -> None:
-    """What N devices take for all tasks; for a single N, also what runs when and where."""
-    measured = sum(task.measured for task in tasks)
     print(
-        f"\n{len(tasks)} trainings and generations, {measured} of them measured in this study, "
-        f"{len(tasks) - measured} predicted (with {START_SECONDS} s to start each, assumed)."
+        f"\nPlanned for {device.words()}.\n"
+        f"All trainings: about {in_words(seconds)}, estimated from the models' shapes, with "
+        f"{START_SECONDS} s each to start (assumed); generation comes on top.\n"
+        f"Memory is what must be free on a GPU, {GPU_RESERVE / GIB:.0f} GiB for CUDA included.\n"
+        "Planned for the packed engine where execution.engine allows it: a model that it is not "
+        "right for trains with transformers' own forward, slower and in more memory."
     )
-    if len(numbers) == 1:
-        for slot in list_schedule(tasks, numbers[0]):
-            where = ",".join(map(str, slot.devices))
-            basis = "measured" if slot.task.measured else "predicted"
-            print(
-                f"  {in_words(slot.start):>8} – {in_words(slot.end):<8}  device {where:<5}  "
-                f"{slot.task.name} ({basis})"
-            )
-    head = ["GPUs", "makespan", "not below", "GPU-hours busy", "GPU-hours held"]
-    table = [head + (["cost"] if price is not None else [])]
-    for number in numbers:
-        span = makespan(list_schedule(tasks, number))
-        held = number * span / 3600
-        row = [
-            str(number), in_words(span), in_words(lower_bound(tasks, number)),
-            f"{busy_seconds(tasks) / 3600:.1f}", f"{held:.1f}",
-        ]  # fmt: skip
-        table.append(row + ([f"{held * price:.2f}"] if price is not None else []))
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    for row in table:
-        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
-    print("Planned, not measured: scoring and the queue come on top. Held: all devices to the end.")
+    for note in notes:
+        print(note)
+    for file, count in absent_splits(study).items():
+        print(f"{file} is not there: planned for {count:,} rows, as in the Korean DialogSum data.")
 
 
-def in_place_of(absent: tuple[str, int]) -> str:
-    file, rows = absent
-    return f"{file} is not there: planned for {rows:,} rows, as in the Korean DialogSum data."
-
-
-def plan_run(study: Study, run: Run, machine: dict) -> tuple[list[str], float]:
-    """A row of the table and the seconds that the training would take."""
+def plan_run(study: Study, run: Run, device: Device) -> Estimate:
     config = study.models[run.model]
-    training = config.training
-    shape = known_shape(config, machine)
-    devices = config.execution.devices
     examples, tokens, longest = count_tokens(study, run, config)
-    batch = training.batch_size * training.gradient_accumulation_steps
-    steps = training.max_steps or -(-examples // batch) * training.epochs
-    batch_tokens = int(tokens / examples * min(batch, examples))
-    rank = config.lora_rank
-    plan = plan_training(
-        config,
-        shape,
-        device=machine["device"],
-        free_bytes=machine["free_bytes"],
-        supports_bf16=machine["supports_bf16"],
-        longest=longest,
-        batch_tokens=batch_tokens,
-        steps=steps,
-        devices=devices,
+    shape = shape_of(config.model)
+    return estimate_training(
+        config, shape, device, examples=examples, tokens=tokens, longest=longest
     )
-    known = training_rate(machine["card"], shape)
-    if known and plan.compile and not plan.gradient_checkpointing:
-        seconds = steps * batch_tokens / known
-    else:
-        seconds = expected_seconds(
-            shape,
-            lora_rank=rank,
-            tokens=steps * batch_tokens,
-            rate=machine["rate"],
-            cuda=plan.device != "cpu",
-            gradient_checkpointing=plan.gradient_checkpointing,
-            compile=plan.compile,
-        )
-    seconds = START_SECONDS + seconds / devices
-    return _row(run, config, plan, steps, steps * batch_tokens, seconds), seconds
 
 
-def generation_seconds(study: Study, model: str, machine: dict) -> float:
-    """Seconds of one generation: every dialogue of dev and test, each summary of usual length."""
-    config = study.models[model]
-    splits = [split for split in ("dev", "test") if getattr(study.settings.data, split)]
-    tokens = sum(count_rows(study, split) for split in splits) * NEW_TOKENS
-    cuda = machine["device"] != "cpu"
-    shape = known_shape(config, machine)
-    return START_SECONDS + tokens / generation_rate(machine["card"], shape, machine["rate"], cuda)
-
-
-def _row(run: Run, config: ModelConfig, plan: Plan, steps: int, tokens: int, seconds: float):
-    expected = config.resources.expected_gpu_memory_gb
+def row(name: str, found: Estimate) -> list[str]:
+    plan = found.plan
+    cuda = plan.device != "cpu"
     return [
-        run.folder.removeprefix("runs/"),
-        f"{steps:,}",
-        f"{tokens / 1e6:.1f} M",
+        name,
+        f"{found.steps:,}",
+        f"{found.tokens / 1e6:.1f} M",
         plan.device if plan.devices == 1 else f"{plan.devices} × {plan.device.split(':')[0]}",
         plan.base_weights,
         f"{plan.token_budget:,}",
         "yes" if plan.gradient_checkpointing else "no",
         "yes" if plan.compile else "no",
         plan.compute_dtype,
-        f"{plan.predicted_bytes / 1e9:.1f} GB" if plan.device != "cpu" else "",
-        f"{expected} GB" if expected else "",
-        in_words(seconds),
+        f"{(plan.predicted_bytes + GPU_RESERVE) / GIB:.1f} GiB" if cuda else "no GPU",
+        f"{found.smallest_bytes / GIB:.1f} GiB",
+        in_words(found.seconds),
     ]
-
-
-def known_shape(config: ModelConfig, machine: dict) -> ModelShape:
-    """Of a well-known checkpoint without a look at the Hub, where the card is only known, too."""
-    known = SHAPES.get(config.model.checkpoint)
-    return known if known and machine["card"] else read_shape(config)
-
-
-def read_shape(config: ModelConfig) -> ModelShape:
-    """From the checkpoint's config.json (the Hub's cache, a folder, a package).
-
-    Raises UserError where it cannot be had, which says what to do.
-    """
-    from yoyak.models.architecture import find_decoder
-    from yoyak.models.checkpoints import resolve_checkpoint
-
-    return find_decoder(resolve_checkpoint(config.model), config.model).shape
 
 
 def in_words(seconds: float) -> str:

@@ -21,7 +21,7 @@ from yoyak.errors import run_script
 from yoyak.evaluation.prediction_files import match_predictions, read_predictions, read_run
 from yoyak.evaluation.scoring import score_run, write_scores
 from yoyak.run.provenance import write_run_record
-from yoyak.run.workspace import atomic_directory, discard, task_of
+from yoyak.run.workspace import atomic_directory
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -36,7 +36,6 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     study = open_study(options)
-    discard(study.results, task_of("generate", options.predictions))
     score(study.settings.metric, options.predictions, options.data, options.output_dir)
 
 

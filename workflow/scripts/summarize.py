@@ -16,7 +16,6 @@ import csv
 import io
 import json
 import sys
-import tempfile
 from pathlib import Path
 
 from yoyak.config.loading import given, load_config, overridden, read_config
@@ -157,29 +156,16 @@ def summarize(
     language: str,
 ) -> list[str]:
     """One summary a dialogue, just as generate.py would write it."""
-    from yoyak.data.control_tokens import decode_summaries
     from yoyak.data.encoding import build_prompts
-    from yoyak.data.prompts import stop_token_ids
-    from yoyak.evaluation.decoding import DecodingSettings
     from yoyak.evaluation.loading import load_model, plan_loading
-    from yoyak.evaluation.resumable import Session
+    from yoyak.evaluation.summaries import write_summaries
 
-    loading = plan_loading(config, device)
-    model, tokenizer = load_model(config, loading, adapter)
+    model, tokenizer = load_model(config, plan_loading(config, device), adapter)
     prompts, shortened = build_prompts(rows, tokenizer, config, prompt_format, language)
     for row, short in zip(rows, shortened, strict=True):
         if short:
             print(f"note: {row.fname}: shortened to fit tokenizer.encoder_max_len", file=sys.stderr)
-    decoding = DecodingSettings.from_config(config)
-    stops, execution = stop_token_ids(tokenizer, prompt_format), config.execution
-    with tempfile.TemporaryDirectory() as work:  # nothing of it is picked up again
-        session = Session(Path(work), loading)
-        session.prepare(
-            model, prompts, decoding, stops, execution.generation_batch, execution.engine
-        )
-        results = session.generate(prompts, Path(work) / "rows.jsonl", lambda *_: None)
-    texts = decode_summaries(tokenizer, [row.tokens for row in results])
-    return [text.strip() for text in texts]
+    return write_summaries(model, tokenizer, prompts, config, prompt_format)
 
 
 def as_csv(rows: list[Dialogue], summaries: list[str]) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from yoyak.config.arguments import add_study_arguments, open_study, script_parser
 from yoyak.config.frozen import add_sections, training_science
-from yoyak.config.loading import given, load_config, overridden
+from yoyak.config.loading import chosen_adapters, given, load_config, overridden
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.section import canonical
 from yoyak.config.study import CONDITIONS, Run, Study
@@ -32,8 +32,14 @@ from yoyak.errors import UserError, is_out_of_memory, run_script
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.devices import claim_devices
 from yoyak.run.logs import start_log, write_log
-from yoyak.run.manual import DEFAULT_SEED, MANUAL, refuse_to_replace, result_folder
-from yoyak.run.provenance import fingerprint, write_run_record
+from yoyak.run.manual import (
+    DEFAULT_SEED,
+    MANUAL,
+    refuse_to_replace,
+    result_folder,
+    what_decides,
+)
+from yoyak.run.provenance import fingerprint
 from yoyak.run.ranks import Seat, run_together
 from yoyak.run.workspace import discard, hash_file, hash_text, task_of, work_folder
 from yoyak.training.tracking import check_wandb
@@ -104,7 +110,8 @@ def main() -> None:
             check_own_data(study)
         data = raw_digests(study)
         if not args.overwrite:
-            refuse_to_replace(output, config, run, data)
+            cure = "name another --output-dir, or replace it with --overwrite"
+            refuse_to_replace(output, what_decides(config, run.record(), data), cure)
     log_file = start_log("train", f"train_llm_{args.experiment}")
     if config.tracking.wandb:
         check_wandb(project=study.name, run=run.folder.removeprefix("runs/").replace("/", "-"))
@@ -130,11 +137,8 @@ def effective_config(study: Study, args: argparse.Namespace) -> ModelConfig:
     """The model's config as the study has it (or, by hand, any model's), flags laid over it."""
     known = args.experiment in study.models
     config = study.models[args.experiment] if known else load_config(args.experiment, args.debug)
-    adapters = {"use_lora": args.use_lora, "use_qlora": args.use_qlora}
-    if args.use_lora is False and args.use_qlora is None:
-        adapters["use_qlora"] = False
-    flags = {"lora": adapters, "execution": {"devices": args.devices}}
-    flags = given(flags)
+    config = chosen_adapters(config, args.use_lora, args.use_qlora, "the command line")
+    flags = given({"execution": {"devices": args.devices}})
     return overridden(config, flags, "the command line") if flags else config
 
 
@@ -159,14 +163,12 @@ class Job:
     """What a process needs in order to train one run."""
 
     config: ModelConfig
-    run: Run
+    seed: int
     examples: list[Path]  # of training and selection
-    inputs: list[Path]
-    key: str
     work: Path
     output: Path
     log_file: Path
-    data: dict[str, str] | None  # by hand: SHA-256 of the raw files
+    record: dict  # what run.json says of the inputs
 
 
 def train(
@@ -201,7 +203,9 @@ def train(
         os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
         # Threads that spin while they wait starve each other as soon as another program runs.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        job = Job(config, run, files, inputs, key, work, output, log_file, data)
+        record = {"inputs": inputs, "run": run.record(), "fingerprint": key}
+        record |= {} if data is None else {"data": data}
+        job = Job(config, run.seed, files, work, output, log_file, record)
         if len(devices) == 1:
             train_on(devices[0], job)
         else:
@@ -232,7 +236,7 @@ def train_on(device: str, job: Job, ranks=None) -> None:
     with quiet_libraries():
         try:
             trainer = session.resume_or_start(
-                job.config, device, *sets, job.run.seed, job.work, job.output, ranks
+                job.config, device, *sets, job.seed, job.work, job.output, ranks, job.record
             )
             trainer.train()
         except NonFiniteLoss as error:
@@ -247,31 +251,7 @@ def train_on(device: str, job: Job, ranks=None) -> None:
             log.warning("%s", session.leave_a_smaller_plan(job.config, job.work))
             sys.exit(EXIT_CODE)
         if ranks.first:
-            write_record(job, trainer)
             remove_old(job.work, newest=1)
-
-
-def write_record(job: Job, trainer) -> None:
-    from yoyak.models.saving import adapted_modules
-
-    write_run_record(
-        job.output / "run.json",
-        step="train",
-        settings=job.config.model_dump(),
-        inputs=job.inputs,
-        run=job.run.record(),
-        seed=job.run.seed,
-        fingerprint=job.key,
-        checkpoint_commit=resolve_checkpoint(job.config.model).commit(),
-        target_modules=adapted_modules(trainer.model),
-        execution=trainer.plan.record(),
-        engine=trainer.plan.runs(),
-        engine_checks=trainer.checks,
-        resumed_from_step=trainer.resumed_from,
-        peak_memory_gb=round(trainer.peak_memory_gb, 3),
-        **({} if job.data is None else {"data": job.data}),
-        **trainer.summary(),
-    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Yoyak's library: settings, data, models, training, evaluation and reporting.
 
 Four floors, and an import only ever goes down: scripts → reporting | training, evaluation →
-data, models, run → settings. The library knows nothing of Snakemake.
+data, models, run → settings. One step sideways: LLMTrainer asks evaluation for ROUGE, when it is
+asked for it. The library knows nothing of Snakemake.
 
 The names below are handed out from their modules when they are asked for, so that importing the
 package, or a module of it, loads no torch.

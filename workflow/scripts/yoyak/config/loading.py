@@ -7,7 +7,7 @@ from pathlib import Path
 from yoyak.config.fields import name_fault
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.section import did_you_mean
-from yoyak.config.strict_yaml import load_yaml
+from yoyak.config.yaml_reader import load_yaml
 from yoyak.errors import PROJECT_ROOT, UserError, display, one_line
 
 CONFIG = PROJECT_ROOT / "config"
@@ -82,6 +82,22 @@ def read_config(content: dict, source: Path | str) -> ModelConfig:
 def overridden(config: ModelConfig, overrides: dict, source: Path | str) -> ModelConfig:
     """A copy with `overrides`, a mapping like a model file's, laid over it and checked."""
     return read_config(deep_merge(config.model_dump(), overrides), source)
+
+
+def chosen_adapters(
+    config: ModelConfig,
+    use_lora: bool | None = None,
+    use_qlora: bool | None = None,
+    source: str = "the arguments",
+) -> ModelConfig:
+    """The config with what was said beside it; without adapters no 4-bit weights either.
+
+    use_lora, use_qlora: None leaves it to the config. source: as `read_config` has it.
+    """
+    if use_lora is False and use_qlora is None:
+        use_qlora = False
+    flags = given({"lora": {"use_lora": use_lora, "use_qlora": use_qlora}})
+    return overridden(config, flags, source) if flags else config
 
 
 def given(flags: dict) -> dict:

@@ -11,12 +11,14 @@ from pydantic import AfterValidator, Field
 from yoyak.config.fields import (
     UNIQUE,
     FileName,
+    Form,
     Label,
     ModuleName,
     Number,
     PathText,
     Revision,
     Seed,
+    Whole,
 )
 from yoyak.config.section import Section
 
@@ -67,7 +69,7 @@ class LoraSettings(Section):
     double_quant: bool = Field(
         True, description="quantise the quantisation constants too (saves 0.4 bit a weight)"
     )
-    r: int = Field(16, ge=1, le=1024, description="rank of the adapters")
+    r: Whole = Field(16, ge=1, le=1024, description="rank of the adapters")
     alpha: Number = Field(
         32,
         gt=0,
@@ -90,13 +92,13 @@ class LoraSettings(Section):
 class TokenizerSettings(Section):
     """How long a prompt and a summary may be."""
 
-    encoder_max_len: int = Field(
+    encoder_max_len: Whole = Field(
         1024,
         ge=32,
         le=1_000_000,
         description="longest prompt, in tokens; only the dialogue in it is ever shortened",
     )
-    decoder_max_len: int = Field(
+    decoder_max_len: Whole = Field(
         200, ge=4, le=100_000, description="longest generated summary, in tokens"
     )
 
@@ -119,21 +121,21 @@ class TrainingSettings(Section):
     """What is learned; but for the last two, which say how."""
 
     epochs: Number = Field(3, gt=0, le=1000, description="passes over the training examples")
-    max_steps: int | None = Field(
+    max_steps: Whole | None = Field(
         None,
         ge=1,
         le=10_000_000,
         description="optimiser steps; set, it replaces `epochs`, so that arms can be compared at "
         "equal compute",
     )
-    batch_size: int = Field(
+    batch_size: Whole = Field(
         8,
         ge=1,
         le=100_000,
         description="examples; an optimiser step takes `batch_size` × "
         "`gradient_accumulation_steps` of them",
     )
-    gradient_accumulation_steps: int = Field(
+    gradient_accumulation_steps: Whole = Field(
         8, ge=1, le=100_000, description="batches an optimiser step"
     )
     learning_rate: Number = Field(2.0e-5, gt=0, le=1, description="peak learning rate of AdamW")
@@ -163,7 +165,7 @@ class TrainingSettings(Section):
 class GenerationSettings(Section):
     """How a summary is decoded."""
 
-    num_beams: int = Field(1, ge=1, le=64, description="beams of the search; 1 is greedy")
+    num_beams: Whole = Field(1, ge=1, le=64, description="beams of the search; 1 is greedy")
     do_sample: bool = Field(False, description="draw tokens instead of taking the likeliest")
     temperature: Number = Field(1.0, gt=0, le=100, description="of the draw")
     top_p: Number = Field(
@@ -173,7 +175,7 @@ class GenerationSettings(Section):
         description="likeliest tokens with this total probability are drawn from, 0–1",
     )
     seed: Seed = Field(42, description="seed of the draw")
-    max_new_tokens: int | None = Field(
+    max_new_tokens: Whole | None = Field(
         None,
         ge=1,
         le=100_000,
@@ -191,21 +193,24 @@ class ExecutionSettings(Section):
         "compares the engine with transformers' own forward on some real examples; `auto` takes "
         "`plain` where `packed` differs, `packed` stops there",
     )
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = Field(
-        "auto", description="`auto` (the emptiest free GPU, else the CPU), `cpu`, `cuda`, `cuda:N`"
+    device: Annotated[str, Form(r"^(auto|cpu|cuda(:[0-9]+)?)$", "auto, cpu, cuda or cuda:N")] = (
+        Field(
+            "auto",
+            description="`auto` (the emptiest free GPU, else the CPU), `cpu`, `cuda`, `cuda:N`",
+        )
     )
-    devices: int = Field(
+    devices: Whole = Field(
         1,
         ge=1,
         le=64,
         description="devices of one training, on one host; every batch is split over them and "
         "what is learned stays the same. Its Snakemake job asks for as many `gpu`",
     )
-    threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = Field(
+    threads: Literal["auto"] | Annotated[Whole, Field(ge=1, le=1024)] = Field(
         "auto",
         description="CPU threads of each process; `auto` is all, shared by `execution.devices`",
     )
-    token_budget: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000_000)] = Field(
+    token_budget: Literal["auto"] | Annotated[Whole, Field(ge=1, le=10_000_000)] = Field(
         "auto", description="tokens of a micro-batch; `auto` goes by the free memory"
     )
     base_weights: Literal["auto", "nf4", "dequantized"] = Field(
@@ -221,7 +226,7 @@ class ExecutionSettings(Section):
     checkpoint_minutes: Number = Field(
         15, gt=0, le=100_000, description="minutes between checkpoints within an epoch"
     )
-    generation_batch: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] = Field(
+    generation_batch: Literal["auto"] | Annotated[Whole, Field(ge=1, le=100_000)] = Field(
         "auto", description="dialogues summarised at once; `auto` goes by the free memory"
     )
 
@@ -289,14 +294,3 @@ class ModelConfig(Section):
     def lora_rank(self) -> int:
         """Of the adapters; 0 where all weights are trained."""
         return self.lora.r if self.lora.use_lora else 0
-
-    def science(self, *sections: str) -> dict[str, dict]:
-        """What decides a result in these sections: all keys but those of NO_SCIENCE."""
-        return {
-            name: {
-                key: value
-                for key, value in getattr(self, name)
-                if f"{name}.{key}" not in NO_SCIENCE
-            }
-            for name in sections
-        }

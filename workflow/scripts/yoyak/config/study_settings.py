@@ -4,21 +4,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from yoyak.config.fields import UNIQUE, FileName, Number, PathText, Seed
+from yoyak.config.fields import UNIQUE, FileName, Form, Number, PathText, Seed, Whole
 from yoyak.config.section import Section
 
 ColumnName = Annotated[
-    str,
-    Field(
-        pattern=r"^[^\n\t]{1,200}$",
-        json_schema_extra={"form": "one line of at most 200 characters"},
-    ),
+    str, Form(r"^[^\x00-\x1f\x7f]{1,200}$", "one line of at most 200 characters")
 ]
 Tokenizer = Literal["morphemes", "morphemes_no_tags", "characters", "words", "english"]
 Models = Annotated[list[FileName], *UNIQUE]
 Formats = Annotated[list[Literal["instruction", "chat"]], *UNIQUE]
 Augmentations = Annotated[list[Literal["none", "templates"]], *UNIQUE]
 Seeds = Annotated[list[Seed], *UNIQUE]
+
+
+# The tokenizer whose ROUGE is shown for a language where no study says another.
+PRIMARY = {"ko": "morphemes", "en": "english"}
 
 
 class Columns(Section):
@@ -95,7 +95,7 @@ class Metric(Section):
     references: Literal["mean", "max"] = Field(
         "mean", description="several references: `mean` or `max` of their scores"
     )
-    resamples: int = Field(
+    resamples: Whole = Field(
         10_000, ge=100, le=1_000_000, description="bootstrap resamples of an interval"
     )
     seed: Seed = Field(42, description="seed of the bootstrap and of the shuffled floor")
@@ -104,7 +104,7 @@ class Metric(Section):
 class Report(Section):
     """What the report shows besides numbers."""
 
-    samples: int = Field(
+    samples: Whole = Field(
         20, ge=0, le=1000, description="dialogues shown for each training in the report"
     )
     note: str = Field("", description="a sentence of yours, shown in the report")

@@ -2,15 +2,19 @@
 
 import json
 import re
+from typing import Any
+
+from pydantic.fields import FieldInfo
 
 from yoyak.config.model_config import ModelConfig
-from yoyak.config.section import Section, plain_schema
+from yoyak.config.section import Section
 from yoyak.config.study_settings import RunSettings, StudySettings
 from yoyak.errors import PROJECT_ROOT
 
 README = PROJECT_ROOT / "config" / "README.md"
 SCHEMAS = PROJECT_ROOT / "workflow" / "schemas"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 TABLE = r"\| key \| meaning \| default \|\n(?:\|.*\n)+"
 # Name, class, title of the schema, and the heading in the README that a table follows.
 SETTINGS: tuple[tuple[str, type[Section], str, str], ...] = (
@@ -22,27 +26,37 @@ SETTINGS: tuple[tuple[str, type[Section], str, str], ...] = (
 
 def schema_text(section: type[Section], title: str) -> str:
     """JSON schema of a whole settings file, `_base_` apart."""
-    schema = {"$schema": DIALECT, "title": title, **plain_schema(section)}
+    schema = {"$schema": DIALECT, **_renamed(section.model_json_schema()), "title": title}
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _renamed(part: Any) -> Any:
+    """Some limits of a number that may also be null, or a word, have pydantic's own names."""
+    if isinstance(part, list):
+        return [_renamed(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    return {LIMITS.get(key, key): _renamed(value) for key, value in part.items()}
 
 
 def key_table(section: type[Section]) -> str:
     """The Markdown table of a settings file: one row a key."""
     rows = ["| key | meaning | default |", "|---|---|---|"]
-    for key, part in leaves(plain_schema(section)).items():
-        default = "–" if "default" not in part else f"`{_written(part['default'])}`"
-        rows.append(f"| `{key}` | {part['description']} | {default} |")
+    for key, field in leaves(section).items():
+        default = "–" if field.is_required() else f"`{_written(field.default)}`"
+        rows.append(f"| `{key}` | {field.description} | {default} |")
     return "\n".join(rows) + "\n"
 
 
-def leaves(schema: dict, prefix: str = "") -> dict[str, dict]:
-    """Dotted key → schema of every key that holds a value, not a mapping of known keys."""
+def leaves(section: type[Section], prefix: str = "") -> dict[str, FieldInfo]:
+    """Dotted key → field of every key that holds a value, not a section of further keys."""
     found = {}
-    for name, part in schema["properties"].items():
-        if "properties" in part:
-            found |= leaves(part, f"{prefix}{name}.")
+    for name, field in section.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Section):
+            found |= leaves(inner, f"{prefix}{name}.")
         else:
-            found[prefix + name] = part
+            found[prefix + name] = field
     return found
 
 

@@ -8,13 +8,23 @@ template ignores `add_generation_prompt`, it is what the finished conversation w
 at its end are then left off: tokenizers put them into the answer's first token.
 
 A template that refuses or drops a system message gets its sentence at the head of the user's.
+
+Templates are programs of strangers: transformers renders them in Jinja's sandbox, and whatever one
+raises is one line here.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from yoyak.data.chat_templates import render_conversations, template_place
-from yoyak.errors import UserError
+from yoyak.errors import UserError, display, one_line
 
+# Some templates write today's date into the system message; a fixed one keeps runs reproducible.
+FIXED_DATE = "26 Jul 2024"
+FIXED_CLOCK = "{% macro strftime_now(format) %}" + FIXED_DATE + "{% endmacro %}\n"
+VARIABLES = {
+    "enable_thinking": False,  # Qwen3: the empty think block goes into the prompt
+    "date_string": FIXED_DATE,
+}
 DIALOGUE = "⟦dialogue⟧"
 ANSWER = "⟦answer⟧"
 OWN_MESSAGE, USER_MESSAGE = "system message", "user message"
@@ -83,10 +93,7 @@ class TemplateTexts:
 
 
 def read_template(tokenizer, requests: list[tuple[str, str]]) -> TemplateTexts:
-    """Render a prompt for each (request, system sentence), all at once: a process costs 0.2 s.
-
-    Raises UserError as `render_conversations` does, and for a tokenizer without chat template.
-    """
+    """Render a prompt for each (request, system sentence); UserError: there is no chat template."""
     place = template_place(tokenizer)
     if tokenizer.chat_template is None:
         raise UserError(
@@ -103,15 +110,44 @@ def read_template(tokenizer, requests: list[tuple[str, str]]) -> TemplateTexts:
 
 
 def _rendered(tokenizer, place: str, requests: list[tuple[str, str]], system: str) -> TemplateTexts:
-    asked = [{"messages": _messages(*one, system), "add_generation_prompt": True}
-             for one in requests]  # fmt: skip
-    messages = asked[0]["messages"]
-    asked.append({"messages": messages, "add_generation_prompt": False})
-    answer = {"role": "assistant", "content": ANSWER}
-    asked.append({"messages": [*messages, answer], "add_generation_prompt": False})
-    *prompts, unprompted, answered = render_conversations(tokenizer, asked)
-    prompts = dict(zip(requests, prompts, strict=True))
+    prompts = {one: render(tokenizer, _messages(*one, system), True) for one in requests}
+    messages = _messages(*requests[0], system)
+    unprompted = render(tokenizer, messages, False)
+    answered = render(tokenizer, [*messages, {"role": "assistant", "content": ANSWER}], False)
     return TemplateTexts(place, system, prompts, unprompted, answered)
+
+
+def render(tokenizer, messages: list[dict], add_generation_prompt: bool) -> str | UserError:
+    """A conversation as the tokenizer's chat template writes it, or why it does not."""
+    try:
+        template = tokenizer.get_chat_template()
+        clock = FIXED_CLOCK if "strftime_now" in template else ""
+        return tokenizer.apply_chat_template(
+            messages,
+            chat_template=clock + template,
+            add_generation_prompt=add_generation_prompt,
+            tokenize=False,
+            **VARIABLES,
+        )
+    except Exception as error:  # a template is a program of its own and may raise anything
+        why = one_line(f"{type(error).__name__}: {error}")[:250]
+        return UserError(
+            f"{template_place(tokenizer)}: its chat template cannot be used for a system, a user "
+            f"and an assistant message: {why}; use the instruction format, or a checkpoint with "
+            "another template"
+        )
+
+
+def template_place(tokenizer) -> str:
+    """The file that a tokenizer's chat template stands in, or the tokenizer's name."""
+    name = str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__)
+    for file in ("chat_template.jinja", "tokenizer_config.json"):
+        try:
+            if (Path(name) / file).is_file():
+                return display(Path(name) / file)
+        except (OSError, ValueError):
+            break
+    return one_line(name)[:200]
 
 
 def _messages(request: str, sentence: str, system: str) -> list[dict]:

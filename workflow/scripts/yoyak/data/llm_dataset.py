@@ -35,6 +35,8 @@ class LLMSummarizationDataset(Dataset):
         prompt_lengths: (examples,) int32, tokens before the answer.
         dialogue_index: (examples,) int32, number of the dialogue that an example came from.
         statistics: dict of counts, JSON-ready.
+    Beside it, unless it was loaded from a file:
+        summaries: the dialogues' own, as they were given.
 
     Args:
         dialogues, summaries: texts, as many of one as of the other; turns are lines.
@@ -48,6 +50,7 @@ class LLMSummarizationDataset(Dataset):
     """
 
     augmentation = "none"
+    summaries: Sequence[str] = ()
 
     def __init__(
         self,
@@ -67,7 +70,7 @@ class LLMSummarizationDataset(Dataset):
         if not texts:
             raise UserError("no dialogues to build examples from")
         check_choice("truncate_dialogue", truncate_dialogue, ("start", "end"))
-        self.tokenizer, self.language = tokenizer, language
+        self.tokenizer, self.language, self.summaries = tokenizer, language, summaries
         frames = prompt_frames(tokenizer, format_type, language, self.augmentation)
         answers = encode_answers(summaries, tokenizer, format_type)
         encoded = encode_prompts(texts, frames, tokenizer, encoder_max_len, truncate_dialogue)
@@ -122,6 +125,14 @@ class LLMSummarizationDataset(Dataset):
         labels = input_ids.clone()
         labels[: int(self.prompt_lengths[index])] = IGNORED
         return {"input_ids": input_ids, "labels": labels}
+
+    def prompts(self) -> list[list[int]]:
+        """Token ids of each dialogue's prompt for generation: of several requests, the first."""
+        first = torch.nonzero(self.dialogue_index.diff(prepend=torch.tensor([-1]))).flatten()
+        return [
+            self.input_ids[self.offsets[place] :][: self.prompt_lengths[place]].tolist()
+            for place in first
+        ]
 
     @property
     def lengths(self) -> torch.Tensor:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import Study
-from yoyak.config.study_settings import StudySettings
+from yoyak.config.study_settings import PRIMARY, StudySettings
 from yoyak.data.splits import find_raw
 from yoyak.errors import PROJECT_ROOT, UserError
 
@@ -28,7 +28,7 @@ def own_study(experiment: str, config: ModelConfig, debug: bool = False) -> Stud
         "formats": [config.dataset.format_type],
         "augmentations": ["none"],
         "seeds": [42],
-        "metric": {"primary": "morphemes", "tokenizers": ["morphemes"]},
+        "metric": {"primary": PRIMARY["ko"], "tokenizers": [PRIMARY["ko"]]},
     }
     return Study(
         "manual", debug, StudySettings.checked(settings, "a command by hand"), {experiment: config}

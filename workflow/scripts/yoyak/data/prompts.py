@@ -10,8 +10,7 @@ import functools
 import logging
 from dataclasses import dataclass
 
-from yoyak.data.chat_frames import USER_MESSAGE, TemplateTexts, read_template
-from yoyak.data.chat_templates import template_place
+from yoyak.data.chat_frames import USER_MESSAGE, TemplateTexts, read_template, template_place
 from yoyak.data.control_tokens import control_tokens_in
 from yoyak.errors import UserError
 

@@ -79,7 +79,7 @@ def choose_tokens(
 def draw_uniforms(prompt: list[int], decoding: DecodingSettings) -> torch.Tensor:
     """(max_new_tokens + 1,) float32 in [0, 1): one row's draws for sampling.
 
-    They depend on the seed and the prompt alone, so that batch, order and resuming do not matter.
+    They depend on the seed and the prompt alone, so that batch and order do not matter.
     """
     text = f"{decoding.seed}:{','.join(map(str, prompt))}".encode()
     key = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1

@@ -57,6 +57,12 @@ def summarise(
     return figures
 
 
+def unchanged_rate(after: Sequence[Prediction], before: Sequence[Prediction]) -> float:
+    """Share of the dialogues of `after` whose prediction is the very text that it was `before`."""
+    texts = {row.fname: row.prediction.split() for row in before}
+    return sum(texts.get(row.fname) == row.prediction.split() for row in after) / len(after)
+
+
 def length_ratio(text: str, references: Sequence[str]) -> float | None:
     """Characters but blanks, over those of the references' mean; a tag counts as it is written."""
     mean = sum(map(_visible, references)) / len(references)

@@ -10,6 +10,7 @@ differs the next one is tried, and where none is right, one error says so.
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 
@@ -46,6 +47,8 @@ def generate(
     *,
     stop_token_ids: Iterable[int],
     decoding: DecodingSettings,
+    batch: int | str = "auto",
+    engine: str = "auto",
     plan: GenerationPlan | None = None,
     on_row: OnRow | None = None,
 ) -> list[Generated]:
@@ -55,14 +58,57 @@ def generate(
         model: a causal LM of transformers, or one wrapped by peft; it is put in evaluation mode.
         prompts: token ids, special tokens included.
         stop_token_ids: all tokens that end a summary.
+        batch: `execution.generation_batch`; engine: `execution.engine`.
         plan: engine, batch and memory, taken as they are; None: checked, and from the free memory.
         on_row: called with (index, result) as soon as a row is finished.
+
+    Raises:
+        UserError: as choose_generator.
     """
     if plan is None:
-        engine, _ = choose_generator(model, prompts, stop_token_ids, decoding)
+        generator, record = choose_generator(
+            model, prompts, stop_token_ids, decoding, batch=batch, engine=engine
+        )
+        report_choice(generator.plan, record)
     else:
-        engine = make_generator(model, stop_token_ids, decoding, plan)
-    return engine.run(prompts, on_row)
+        generator = make_generator(model, stop_token_ids, decoding, plan)
+    return run_halving(generator, prompts, on_row)[0]
+
+
+def run_halving(
+    generator, prompts: list[list[int]], on_row: OnRow | None = None
+) -> tuple[list[Generated], GenerationPlan]:
+    """The generator's results, and the plan that it ended with.
+
+    Where memory runs out, the unfinished rows are taken up again with half as many at once; not
+    even one row: OutOfMemory.
+    """
+    done: dict[int, Generated] = {}
+
+    def run(generator) -> bool:
+        left = [index for index in range(len(prompts)) if index not in done]
+
+        def finish(place: int, row: Generated) -> None:
+            done[left[place]] = row
+            if on_row is not None:
+                on_row(left[place], row)
+
+        try:
+            generator.run([prompts[index] for index in left], finish)
+        except OutOfMemory:
+            if generator.plan.slots == 1:
+                raise
+            return False
+        return True
+
+    while not run(generator):
+        model, stops, decoding = generator.model, generator.stop_token_ids, generator.decoding
+        slots = generator.plan.slots // 2
+        plan = replace(generator.plan, slots=slots, refill=max(1, slots // 8))
+        print(f"out of memory: going on with {slots} rows at once", file=sys.stderr)
+        torch.cuda.empty_cache()
+        generator = make_generator(model, stops, decoding, plan)
+    return [done[index] for index in range(len(prompts))], generator.plan
 
 
 def make_generator(model, stop_token_ids, decoding: DecodingSettings, plan: GenerationPlan):
@@ -158,8 +204,9 @@ def _why(name: str, engine: str, decoding: DecodingSettings, refused: list[str])
     return "; ".join(reasons + refused) or "equal to the model's own forward"
 
 
-def report_check(record: dict) -> None:
-    """The check's record as one line on stderr."""
+def report_choice(plan: GenerationPlan, record: dict) -> None:
+    """The plan and the check's record on stderr, a line each."""
+    print(plan.describe(), file=sys.stderr)
     parts = [f"check: {record['engine']} ({record['why']})"]
     if record["rows"]:
         parts.append(

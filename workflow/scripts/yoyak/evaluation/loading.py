@@ -10,7 +10,7 @@ import torch
 from yoyak.config.model_config import ModelConfig
 from yoyak.models.lora_loader import LoRALoader
 from yoyak.models.quiet import hush_libraries
-from yoyak.run.execution import GPU_RESERVE, available_threads
+from yoyak.run.plan import GPU_RESERVE, available_threads
 
 # Weights from which a product is worth several threads. Below, waiting for each other costs more,
 # and two jobs side by side slow each other down tenfold.

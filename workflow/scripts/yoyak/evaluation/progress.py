@@ -21,19 +21,18 @@ class RowProgress:
             tqdm(total=total, unit=" rows", desc="summarising", mininterval=0.2) if live else None
         )
 
-    def row(self, resumed: int) -> None:
-        """One more row is there; `resumed` of them were found finished and count for no speed."""
+    def row(self) -> None:
+        """One more row is there."""
         self.done += 1
         if self.bar is not None:
             self.bar.update()
             if self.done == self.total:
                 self.bar.close()
             return
-        now, fresh = time.monotonic(), self.done - resumed
-        due = now - self.spoke >= SECONDS_BETWEEN_LINES or self.done == self.total
-        if fresh and due:
+        now = time.monotonic()
+        if now - self.spoke >= SECONDS_BETWEEN_LINES or self.done == self.total:
             self.spoke = now
-            rate = fresh / max(now - self.started, 1e-3)
+            rate = self.done / max(now - self.started, 1e-3)
             left = duration((self.total - self.done) / rate)
             line = f"row {self.done}/{self.total}  {rate:,.1f} rows/s  left {left}"
             print(line, file=sys.stderr, flush=True)

@@ -10,17 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yoyak.config.model_config import ModelSettings
-from yoyak.errors import PROJECT_ROOT, UserError, one_line
-from yoyak.models.weight_files import check_gguf, check_shards
+from yoyak.errors import PROJECT_ROOT, UserError, disk_fault, one_line
 
 log = logging.getLogger(__name__)
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
-INPUTS = (  # what transformers reads of a folder; other files there do not count
-    *("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json"),
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.json", "vocab.txt", "merges.txt", "*.model", "*.jinja", "chat_template.json"),
+SMALL_FILES = (
+    *("*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer.json"),
+    *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json"),
+    *("vocab.txt", "merges.txt", "*.model", "*.jinja", "chat_template.json"),
 )
-LONGEST_CONFIG = 10_000_000  # bytes of a config.json; real ones have some thousands
+INPUTS = ("*.safetensors", *SMALL_FILES)  # what transformers reads; other files do not count
 
 
 @dataclass(frozen=True)
@@ -95,57 +94,69 @@ def _warn_unpinned(name: str) -> None:
     )
 
 
-def reach(checkpoint: Checkpoint, model: ModelSettings) -> Checkpoint:
-    """Ask the Hub for the checkpoint once, so that a Hub that is away or refuses is known at once.
+def fetch(checkpoint: Checkpoint, model: ModelSettings, weights: bool = True) -> Checkpoint:
+    """The checkpoint as a local folder, downloaded into the Hub's cache as far as it is not there.
 
-    transformers asks for one file after the other, each with retries: minutes, when none answers.
-    With the Hub away a checkpoint in the cache is used as it lies there.
+    Without `weights` only what config and tokenizer need. With the Hub away a checkpoint in the
+    cache is used as it lies there.
 
-    Raises UserError: gated, private, no such repository or revision, neither Hub nor cache.
+    Raises UserError: gated, private, no such repository or revision, neither Hub nor cache, or what
+    is there is not whole.
     """
     if checkpoint.local:
         return checkpoint
+    from huggingface_hub import snapshot_download
+
+    patterns = [*SMALL_FILES, *(["model*.safetensors"] if weights else [])]
+    revision = checkpoint.kwargs.get("revision")
     try:
-        away = _ask_hub(checkpoint.name, checkpoint.kwargs.get("revision"))
+        folder = snapshot_download(
+            checkpoint.name,
+            revision=revision,
+            allow_patterns=patterns,
+            local_files_only=not _hub_answers(checkpoint.name, revision),
+        )
     except Exception as error:
+        if disk_fault(error):
+            raise  # no fault of the checkpoint: run_script says what to do
         raise hub_error(model, error) from error
-    if away is None:
-        return checkpoint
-    if checkpoint.commit() is None:
-        raise hub_error(model, away) from away
-    return Checkpoint(checkpoint.name, {**checkpoint.kwargs, "local_files_only": True}, local=False)
+    where = f"model.checkpoint '{checkpoint.name}'"
+    if not (Path(folder) / "config.json").is_file():
+        raise UserError(f"{where}: has no config.json; is it a model for transformers?")
+    _check_config(Path(folder) / "config.json", where)
+    if weights:
+        check_weights(Path(folder), where)
+    return Checkpoint(name=folder, kwargs={}, local=True)
 
 
 @functools.cache
-def _ask_hub(name: str, revision: str | None) -> Exception | None:
-    """None if the Hub answers, the error if it cannot be reached; its refusals are raised."""
-    from huggingface_hub import constants, errors, get_hf_file_metadata, hf_hub_url
+def _hub_answers(name: str, revision: str | None) -> bool:
+    """Whether the Hub answers, be it with a refusal; snapshot_download itself has no time-out."""
+    from huggingface_hub import HfApi, constants, errors
 
-    url = hf_hub_url(name, "config.json", revision=revision)
     try:
-        get_hf_file_metadata(url, timeout=constants.HF_HUB_ETAG_TIMEOUT)
-    except (errors.HfHubHTTPError, errors.EntryNotFoundError):
-        raise
+        HfApi().model_info(name, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    except errors.HfHubHTTPError:
+        return True  # snapshot_download says so again
     except Exception as error:  # of the network: its class depends on the version of the client
         log.warning("the Hub cannot be reached (%s)", one_line(error)[:200])
-        return error
-    return None
+        return False
+    return True
 
 
 def hub_error(model: ModelSettings, error: Exception) -> UserError:
     """Say in words why a checkpoint or its tokenizer could not be had or read."""
-    names = {kind.__name__ for part in _chain(error) for kind in type(part).__mro__}
     text = one_line(error)
-    by_class = [cure for faults, _, cure in _CURES if names & set(faults)]
-    by_text = [cure for _, said, cure in _CURES if any(part in text.lower() for part in said)]
+    kinds = {kind.__name__ for part in _chain(error) for kind in type(part).__mro__}
+    said = " ".join([*kinds, text]).lower()
     otherwise = f"it cannot be loaded ({type(error).__name__}: {{text}})"
-    cure = [*by_class, *by_text, otherwise][0]
+    cure = next((cure for marks, cure in _CURES.items() if re.search(marks, said)), otherwise)
     cure = cure.format(revision=model.revision, text=text[:300])
     return UserError(f"model.checkpoint '{model.checkpoint}': {cure}")
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
-    """The error and what caused it: transformers wraps the Hub's errors in an OSError."""
+    """The error and what caused it: libraries wrap each other's."""
     found = []
     while error is not None and error not in found:
         found.append(error)
@@ -153,66 +164,25 @@ def _chain(error: BaseException | None) -> list[BaseException]:
     return found
 
 
-# (names of exceptions, phrases of their text in lower case, what to say): the first match wins,
-# a class before a phrase.
-_CURES = (
-    (
-        ("GatedRepoError",),
-        ("gated repo",),
-        "it is gated: accept its licence on its page and run `hf auth login` (or set HF_TOKEN)",
-    ),
-    (
-        ("RevisionNotFoundError",),
-        ("is not a valid git identifier",),
-        "it has no revision '{revision}': correct model.revision",
-    ),
-    (
-        ("RepositoryNotFoundError",),
-        ("is not a valid model identifier",),
-        "no such repository, or it is private: check the name, or set HF_TOKEN",
-    ),
-    (
-        (
-            *("LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "TransportError"),
-            *("TimeoutException", "ConnectionError"),
-        ),
-        ("couldn't connect", "offline mode", "cannot find the requested files"),
-        "the Hub cannot be reached and the cache lacks it: connect once to download it and run the "
-        "same command again (what broke off goes on), or set model.checkpoint to a local folder",
-    ),
-    (
-        ("EntryNotFoundError",),
-        (),
-        "the repository has no config.json: is it a model for transformers?",
-    ),
-    (
-        (),
-        ("trust_remote_code", "custom code"),
-        "it asks to run Python code of its own, which is refused: choose a checkpoint whose "
-        "architecture transformers knows",
-    ),
-    (
-        (),
-        ("does not recognize this architecture", "unrecognized model", "model_type"),
-        "transformers does not know its architecture ({text}): choose a causal language model",
-    ),
-    (
-        (),
-        ("unrecognized configuration class",),
-        "it is no causal language model: choose one that generates text",
-    ),
-    (
-        ("OutOfMemoryError", "MemoryError"),
-        ("can't allocate memory",),
-        "the memory ran out while it was loaded: free some of the device's, or use a smaller model",
-    ),
-    (
-        (),
-        ("does not appear to have a file named model.safetensors", "no file named model.safetens"),
-        "has no safetensors weights (pickled ones can run code when read and are refused): choose "
-        "a revision or a copy in safetensors",
-    ),
-)
+# Names of exceptions or phrases of their texts, in lower case, and what to say of the first found.
+_CURES = {
+    "gatedrepoerror": "it is gated: accept its licence on its page and run `hf auth login` (or set "
+    "HF_TOKEN)",
+    "revisionnotfounderror": "it has no revision '{revision}': correct model.revision",
+    "repositorynotfounderror": "no such repository, or it is private: check the name, or set "
+    "HF_TOKEN",
+    "localentrynotfounderror|transporterror|connectionerror|hfhubhttperror": "the Hub cannot be "
+    "reached and the cache lacks it: connect once to download it and run the same command again "
+    "(what broke off goes on), or set model.checkpoint to a local folder",
+    "trust_remote_code|custom code": "it asks to run Python code of its own, which is refused: "
+    "choose a checkpoint whose architecture transformers knows",
+    "does not recognize this architecture|unrecognized model|model_type": "transformers does not "
+    "know its architecture ({text}): choose a causal language model",
+    "unrecognized configuration class": "it is no causal language model: choose one that generates "
+    "text",
+    "memoryerror|can't allocate memory": "the memory ran out while it was loaded: free some of the "
+    "device's, or use a smaller model",
+}
 
 
 def _in_package(text: str) -> Path:
@@ -233,13 +203,63 @@ def _in_package(text: str) -> Path:
 def _local(path: Path, text: str) -> Checkpoint:
     where = f"model.checkpoint '{one_line(text)[:200]}'"
     if path.is_file():
-        check_gguf(path, where)
+        _check_gguf(path, where)
         return Checkpoint(name=str(path.parent), kwargs={"gguf_file": path.name}, local=True)
     if not (path / "config.json").is_file():
         raise UserError(f"{where}: the folder has no config.json; {_what_else(path)}")
     _check_config(path / "config.json", where)
-    check_shards(path, where)
+    check_weights(path, where)
     return Checkpoint(name=str(path), kwargs={}, local=True)
+
+
+def _check_gguf(file: Path, where: str) -> None:
+    """Refuse what is no GGUF file at all; the package gguf reads the rest when it is converted."""
+    if file.suffix != ".gguf":
+        raise UserError(f"{where}: is a file; name its folder, or a .gguf file")
+    with open(file, "rb") as opened:
+        if opened.read(4) != b"GGUF":
+            raise UserError(f"{where}: is not a GGUF file (it does not begin so); fetch it again")
+
+
+def check_weights(folder: Path, where: str) -> None:
+    """Refuse a folder whose weights are not whole safetensors files. Only headers are read.
+
+    where: what an error begins with.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    files = {file.name: file for file in sorted(folder.glob("*.safetensors"))}
+    if not files:
+        raise UserError(
+            f"{where}: has no *.safetensors weights; pickled ones can run code when read and are "
+            "refused: convert them first (save_pretrained writes safetensors), or fetch it again"
+        )
+    for name, file in files.items():
+        try:
+            with safe_open(file, framework="numpy"):  # the header tells how long the file must be
+                pass
+        except (SafetensorError, OSError, UnicodeError) as error:
+            said = one_line(error)[:120]
+            raise UserError(
+                f"{where}: {name} is damaged or is not safetensors ({said}); fetch it again"
+            ) from None
+    index = folder / "model.safetensors.index.json"
+    if "model.safetensors" in files:
+        return
+    if not index.is_file():
+        raise UserError(f"{where}: has neither model.safetensors nor {index.name}; fetch it again")
+    try:
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        if not shards:
+            raise ValueError("it names no file")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        raise UserError(f"{where}: {index.name} is not a readable index; fetch it again") from None
+    missing = sorted(one_line(shard)[:80] for shard in shards - set(files))
+    if missing:
+        raise UserError(
+            f"{where}: {missing[0]} is missing, which {index.name} names ({len(missing)} of "
+            f"{len(shards)} files); fetch it again"
+        )
 
 
 def _what_else(path: Path) -> str:
@@ -252,8 +272,6 @@ def _what_else(path: Path) -> str:
 
 def _check_config(file: Path, where: str) -> None:
     try:
-        if file.stat().st_size > LONGEST_CONFIG:
-            raise ValueError("no settings are that long")
         config = json.loads(file.read_text(encoding="utf-8"))
         method = (config.get("quantization_config") or {}).get("quant_method")
     except (OSError, ValueError, AttributeError, RecursionError):

@@ -5,15 +5,14 @@ import json
 import logging
 from pathlib import Path
 
-from yoyak.config.model_config import ModelSettings
 from yoyak.errors import UserError, display, one_line
-from yoyak.models.checkpoints import Checkpoint, hub_error
+from yoyak.models.checkpoints import Checkpoint
 
 log = logging.getLogger(__name__)
 
 
-def named_end_ids(checkpoint: Checkpoint, model: ModelSettings, tokenizer) -> list[int]:
-    """Token ids at which a summary ends by the checkpoint's own word; no weights are read.
+def named_end_ids(checkpoint: Checkpoint, tokenizer) -> list[int]:
+    """Token ids at which a summary ends by the word of a local checkpoint; no weights are read.
 
     A single id that transformers copied out of a model class (LlamaConfig has 2 unless told
     otherwise) may be any word of this vocabulary: it counts only if it is a token of its own kind,
@@ -24,8 +23,8 @@ def named_end_ids(checkpoint: Checkpoint, model: ModelSettings, tokenizer) -> li
     added = set(tokenizer.added_tokens_decoder)
     found: list[int] = []
     for name in ("generation_config.json", "config.json"):
-        settings = _read(checkpoint, name, model)
-        where = _place(checkpoint, name)
+        settings = _read(Path(checkpoint.name) / name)
+        where = display(Path(checkpoint.name) / name)
         may_be_copied = name == "config.json" or settings.get("_from_model_config", False)
         for section in (settings, settings.get("text_config")):
             value = section.get("eos_token_id") if isinstance(section, dict) else None
@@ -38,37 +37,17 @@ def named_end_ids(checkpoint: Checkpoint, model: ModelSettings, tokenizer) -> li
     return list(dict.fromkeys(found))
 
 
-def _read(checkpoint: Checkpoint, name: str, model: ModelSettings) -> dict:
+def _read(file: Path) -> dict:
     """A JSON file of the checkpoint; {} where it has none."""
-    file = Path(checkpoint.name) / name if checkpoint.local else _fetch(checkpoint, name, model)
-    if file is None or not file.is_file():
+    if not file.is_file():
         return {}
     try:
         settings = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         settings = None
     if not isinstance(settings, dict):
-        where = _place(checkpoint, name)
-        raise UserError(f"{where}: is not a readable JSON object; fetch it again")
+        raise UserError(f"{display(file)}: is not a readable JSON object; fetch it again")
     return settings
-
-
-def _fetch(checkpoint: Checkpoint, name: str, model: ModelSettings) -> Path | None:
-    """The file in the Hub's cache, downloaded if need be; None where the repository has none."""
-    from huggingface_hub import errors, hf_hub_download
-
-    try:
-        return Path(hf_hub_download(checkpoint.name, name, **checkpoint.kwargs))
-    except errors.EntryNotFoundError:  # or, without the Hub, not in the cache, as for the weights
-        return None
-    except Exception as error:
-        raise hub_error(model, error) from error
-
-
-def _place(checkpoint: Checkpoint, name: str) -> str:
-    return (
-        display(Path(checkpoint.name) / name) if checkpoint.local else f"{checkpoint.name}/{name}"
-    )
 
 
 def _ids(value, where: str) -> list[int]:

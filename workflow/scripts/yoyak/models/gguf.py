@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from yoyak.config.model_config import ModelSettings
-from yoyak.errors import UserError
+from yoyak.errors import UserError, one_line
 from yoyak.models.checkpoints import Checkpoint, hub_error
 
 LARGEST_HALF = 65504.0  # the largest float16
@@ -55,6 +55,7 @@ def _convert(checkpoint: Checkpoint, model: ModelSettings, folder: Path) -> None
             " `pip install gguf` into the same environment"
         )
     options = {"gguf_file": checkpoint.kwargs["gguf_file"]}
+    _check(Path(checkpoint.name) / options["gguf_file"], model)
     # transformers 5.24 keeps the blocks packed unless told otherwise; 5.17 always unpacked them.
     packed = getattr(transformers, "GgufConfig", None)
     unpacked = {"quantization_config": packed(dequantize=True)} if packed else {}
@@ -93,6 +94,20 @@ def _convert(checkpoint: Checkpoint, model: ModelSettings, folder: Path) -> None
     weights.save_pretrained(aside)
     tokenizer.save_pretrained(aside)
     os.replace(aside, folder)
+
+
+def _check(file: Path, model: ModelSettings) -> None:
+    """Refuse a file that the package gguf cannot read to its end."""
+    from gguf import GGUFReader
+
+    try:
+        GGUFReader(file)
+    except Exception as error:  # of its own, of numpy, or of the system
+        said = one_line(f"{type(error).__name__}: {error}")[:120]
+        raise UserError(
+            f"model.checkpoint '{model.checkpoint}': the GGUF file is cut short or damaged "
+            f"({said}); fetch it again"
+        ) from None
 
 
 def _reads_words(tokenizer) -> bool:

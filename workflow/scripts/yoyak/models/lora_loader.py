@@ -2,26 +2,26 @@
 
 import copy
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from yoyak.config.loading import given, overridden
+from yoyak.config.loading import chosen_adapters, overridden
 from yoyak.config.model_config import LoraSettings, ModelConfig
 from yoyak.errors import UserError, one_line
 from yoyak.models.architecture import Decoder, check_targets, find_decoder, find_targets
 from yoyak.models.chat_tokens import add_chat_tokens, set_padding
-from yoyak.models.checkpoints import Checkpoint, hub_error, reach, resolve_checkpoint
+from yoyak.models.checkpoints import Checkpoint, fetch, hub_error, resolve_checkpoint
 from yoyak.models.embedding_rows import keep_head_bias, make_room, said, trained_rows
 from yoyak.models.end_tokens import named_end_ids
 from yoyak.models.gguf import plain_checkpoint
 from yoyak.models.nf4 import check_shapes, keep_cpu_weights_unpacked, nf4_config, plain_weights
 from yoyak.models.saving import adapted_modules, saved_tokenizer, with_adapter
-from yoyak.run.devices import visible_device
-from yoyak.run.execution import plan_training
+from yoyak.run.devices import refuse_to_share, visible_device
+from yoyak.run.plan import plan_training
 
 log = logging.getLogger(__name__)
 DTYPES = {name: getattr(torch, name) for name in ("bfloat16", "float16", "float32")}
@@ -54,7 +54,8 @@ class LoRALoader:
         self.device = torch.device(device)
         self.base_weights = base_weights
         self._compute_dtype = compute_dtype
-        found = reach(resolve_checkpoint(self.model_config), self.model_config)
+        self.source = resolve_checkpoint(self.model_config)
+        found = fetch(self.source, self.model_config, weights=False)
         self.checkpoint: Checkpoint = plain_checkpoint(found, self.model_config)
         self.new_token_ids: list[int] = []  # added or without a row: they have to be trained
         self.rowless: dict[int, str] = {}
@@ -110,7 +111,7 @@ class LoRALoader:
     def _configure_tokenizer(self, tokenizer):
         """Left padding and truncation, and the end tokens that the checkpoint's files name."""
         set_padding(tokenizer)
-        tokenizer.named_end_ids = named_end_ids(self.checkpoint, self.model_config, tokenizer)
+        tokenizer.named_end_ids = named_end_ids(self.checkpoint, tokenizer)
         return tokenizer
 
     def load_model_and_tokenizer(
@@ -137,7 +138,7 @@ class LoRALoader:
             model = self._apply_lora(model)
             self.log.info("adapters on %s", ", ".join(adapted_modules(model)))
         if self.decoder.loading:
-            self.log.info("%s is multimodal: only its text model is used", self.checkpoint.name)
+            self.log.info("%s is multimodal: only its text model is used", self.source.name)
         model.loaded_as = LoadedAs(self.lora_config, self.base_weights, self.dtype)
         return model, tokenizer
 
@@ -179,6 +180,9 @@ class LoRALoader:
         return self.lora_config.use_qlora and self.base_weights == "dequantized"
 
     def _load_base(self, tokenizer):
+        if not self.source.local:  # the weights of the very commit whose config was read
+            commit = {"revision": Path(self.checkpoint.name).name}
+            fetch(replace(self.source, kwargs=commit), self.model_config)
         model = self._load_causal_lm(self.checkpoint, self._create_bnb_config())
         self._add_chat_tokens(model, tokenizer)
         if self._dequantized:
@@ -260,16 +264,6 @@ class LoadedAs:
     dtype: torch.dtype
 
 
-def chosen_adapters(
-    config: ModelConfig, use_lora: bool | None = None, use_qlora: bool | None = None
-) -> ModelConfig:
-    """The config with what was said beside it; without adapters no 4-bit weights either."""
-    if use_lora is False and use_qlora is None:
-        use_qlora = False
-    flags = given({"lora": {"use_lora": use_lora, "use_qlora": use_qlora}})
-    return overridden(config, flags, "the arguments") if flags else config
-
-
 def load_lora_model_and_tokenizer(
     config: ModelConfig,
     use_lora: bool | None = None,
@@ -291,6 +285,7 @@ def load_lora_model_and_tokenizer(
 
     Raises UserError when the checkpoint cannot be had or does not fit.
     """
+    refuse_to_share(config.execution)
     config = chosen_adapters(config, use_lora, use_qlora)
     device = visible_device(device or config.execution.device)
     loader = LoRALoader(config, logger, device=device)

@@ -4,7 +4,13 @@ from dataclasses import dataclass
 
 from yoyak.config.study import ZERO_SHOT, Study
 from yoyak.reporting.cited import CitedTables, Number
-from yoyak.reporting.results import CONDITION_NAMES, OTHER_REFERENCE, Row, best_first_turns
+from yoyak.reporting.results import (
+    CONDITION_NAMES,
+    OTHER_REFERENCE,
+    Row,
+    best_first_turns,
+    hardly_trained,
+)
 
 SIGNIFICANT = 0.05
 LANGUAGES = {"ko": "Korean", "en": "English"}
@@ -46,7 +52,10 @@ def method(study: Study) -> str:
 
 
 def answer(study: Study, cited: CitedTables) -> Sentence:
-    """One sentence: in how many trainings ROUGE rose, by how much, and whether above the floors."""
+    """One sentence: in how many trainings ROUGE rose, by how much, and whether above the floors.
+
+    It never says of a model that was hardly trained that fine-tuning did not change it.
+    """
     tokenizer = study.settings.metric.primary
     rows = cited.rows("differences", comparison="fine_tuned-zero_shot", tokenizer=tokenizer)
     found = judge(rows)
@@ -54,10 +63,19 @@ def answer(study: Study, cited: CitedTables) -> Sentence:
     low = cited.cell("differences", found.lowest, "difference", signed=not rose)
     high = cited.cell("differences", found.highest, "difference", signed=not rose)
     trainings = "training" if found.total == 1 else "trainings"
+    idle = len(hardly_trained(cited.rows("diagnostics")))
     if rose:
         opening = f"Fine-tuning raised ROUGE in {_all(found.total, trainings)}, by"
     elif found.down == found.total:
         opening = f"Fine-tuning lowered ROUGE in {_all(found.total, trainings)}:"
+    elif found.up == found.down == 0 and idle:
+        opening = (
+            f"The model was hardly trained in {_all(found.total, trainings)}, which tells nothing "
+            "of fine-tuning; ROUGE differs by"
+            if idle >= found.total
+            else f"The model was hardly trained in {idle} of {found.total} trainings, and in the "
+            "others fine-tuning did not clearly change ROUGE:"
+        )
     elif found.up == found.down == 0:
         where = "the one training" if found.total == 1 else f"any of {found.total} trainings"
         opening = f"Fine-tuning did not clearly change ROUGE in {where}:"
@@ -65,7 +83,8 @@ def answer(study: Study, cited: CitedTables) -> Sentence:
         undecided = found.total - found.up - found.down
         opening = (
             f"Fine-tuning raised ROUGE in {found.up} of {found.total} {trainings}, lowered it in "
-            f"{found.down} and left {undecided} undecided:"
+            f"{found.down} and left {undecided} undecided"
+            f"{f', and hardly trained the model in {idle}' if idle else ''}:"
         )
     spread: Sentence = [low] if found.total == 1 else [low, " to ", high]
     above, trainings = above_floors(study, cited)
@@ -105,6 +124,15 @@ def details(study: Study, cited: CitedTables) -> list[Sentence]:
                     f"worse in {found.down}, undecided in {even} of {found.total} {pairs}."
                 ]
             )
+    for row in hardly_trained(cited.rows("diagnostics")):
+        same = cited.cell("diagnostics", row, "unchanged_rate")
+        fall = cited.cell("diagnostics", row, "loss_fall", signed=True)
+        text: Sentence = [f"Hardly trained: {_name(study, row)}."]
+        if same is not None:
+            text += [" Share of its predictions that are the zero-shot ones: ", same, "."]
+        if fall is not None:
+            text += [" Share by which its loss fell: ", fall, "."]
+        sentences.append(text)
     return sentences
 
 
@@ -133,10 +161,16 @@ def above_floors(study: Study, cited: CitedTables) -> tuple[int, int]:
 
 def _best(study: Study, cited: CitedTables, tokenizer: str) -> Sentence:
     row = max(cited.rows("rouge", tokenizer=tokenizer), key=lambda row: row["rouge_mean"])
-    name = " · ".join([row["model"], row["format"], CONDITION_NAMES[row["condition"]]])
-    name += f" · seed {row['seed']}" if len(study.seeds) > 1 and row["seed"] is not None else ""
     mean, low, high = (cited.cell("rouge", row, key) for key in ("rouge_mean", "ci_low", "ci_high"))
+    name = _name(study, row)
     return [f"Highest mean: {name}, ", mean, " (95 % interval ", low, " to ", high, ")."]
+
+
+def _name(study: Study, row: Row) -> str:
+    parts = [row["model"], row["format"], CONDITION_NAMES[row["condition"]]]
+    if len(study.seeds) > 1 and row["seed"] is not None:
+        parts.append(f"seed {row['seed']}")
+    return " · ".join(parts)
 
 
 def _of_group(cited: CitedTables, rows: list[Row], group: str) -> Sentence:

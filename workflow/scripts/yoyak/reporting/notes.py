@@ -1,6 +1,7 @@
 """What stands below each table: how its numbers were made, and what they do not say."""
 
 from yoyak.config.study_settings import Metric
+from yoyak.reporting.results import LOSS_FALL, UNCHANGED
 
 _WHO = (
     "Scores are F1 × 100; rouge_mean is the mean of ROUGE-1, -2 and -L and rouge_sum their sum. "
@@ -8,7 +9,9 @@ _WHO = (
 )
 
 
-def table_notes(metric: Metric, summary: dict, comparisons: int, flips: int) -> dict[str, str]:
+def table_notes(
+    metric: Metric, summary: dict, comparisons: int, flips: int, warned: dict[str, int]
+) -> dict[str, str]:
     """Note of each table.
 
     Args:
@@ -16,11 +19,13 @@ def table_notes(metric: Metric, summary: dict, comparisons: int, flips: int) -> 
         summary: any run's scores/summary.json; all have the same signatures.
         comparisons: rows of the table of differences.
         flips: random sign changes of the paired test.
+        warned: what trainings were warned of when they began, and how many of them.
     """
     resamples = f"{metric.resamples:,}"
     interval = (
         f"ci_low and ci_high: {summary['interval']['method']} of rouge_mean, {resamples} resamples."
     )
+    warnings = "".join(f"Warning for {n} of the trainings: {text}. " for text, n in warned.items())
     signatures = "\n".join(
         f"- {name}: `{scores['signature']}`" for name, scores in summary["tokenizers"].items()
     )
@@ -31,7 +36,7 @@ def table_notes(metric: Metric, summary: dict, comparisons: int, flips: int) -> 
         f"test, {flips:,} flips. p_holm: after Holm's correction over all rows of the table"
     )
     return {
-        "rouge": f"{_WHO} {interval} {primary}",
+        "rouge": f"{_WHO} {interval} {warnings}{primary}",
         "groups": f"{_WHO} {interval} Groups are the data's. {primary}",
         "differences": f"{paired} ({comparisons}). steps and supervised_tokens are the first-named "
         "side's.",
@@ -46,6 +51,9 @@ def table_notes(metric: Metric, summary: dict, comparisons: int, flips: int) -> 
         "occurred before in the same prediction. hangul_share: of the letters outside tags. "
         "tag_precision, tag_recall: distinct speaker tags, averaged over references. "
         "novel_bigram_rate: share of distinct bigrams that the dialogue lacks. "
+        "unchanged_rate: share of the predictions that are the zero-shot ones, and loss_fall: by "
+        "which share the training loss fell, first tenth of the steps against the last; at "
+        f"{UNCHANGED} and more, or below {LOSS_FALL}, the model was hardly trained. "
         "prompts_shortened: number of dialogues cut to fit.",
         "resources": "Wall time of the whole step; tokens_per_second are useful tokens; "
         "peak_memory_gb is the GPU's where there is one, else the process's. "

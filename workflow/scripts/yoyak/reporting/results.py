@@ -27,6 +27,8 @@ COMPARISON_NAMES = {
 FIRST_TURNS = "floor_first_turn_"
 OTHER_REFERENCE = "floor_other_reference"
 CEILING = "ceiling_references"
+# A model was hardly trained where its loss fell by less, or so many predictions are as before.
+LOSS_FALL, UNCHANGED = 0.02, 0.8
 
 Row = dict  # a table's row: column → text, number or None
 
@@ -86,6 +88,19 @@ def best_first_turns(context: dict[str, Row]) -> Row | None:
     """The strongest of the floors made of a dialogue's first turns."""
     turns = [row for name, row in context.items() if name.startswith(FIRST_TURNS)]
     return max(turns, key=lambda row: row["rouge_mean"], default=None)
+
+
+def hardly_trained(diagnostics: list[Row]) -> list[Row]:
+    """The trainings, of these rows of diagnostics.csv, that cannot tell what fine-tuning does."""
+    return [
+        row
+        for row in diagnostics
+        if row["condition"] != ZERO_SHOT
+        and (
+            (row["loss_fall"] is not None and row["loss_fall"] < LOSS_FALL)
+            or (row["unchanged_rate"] is not None and row["unchanged_rate"] >= UNCHANGED)
+        )
+    ]
 
 
 def context_name(name: str) -> str:

@@ -43,6 +43,24 @@ def training_cost(run: Run, results: Path) -> dict:
     return numbers(read_json(path, cure), ("steps", "supervised_tokens"), path, cure)
 
 
+def loss_fall(run: Run, results: Path) -> float | None:
+    """By which share the loss of the run's training fell; None where its record does not say."""
+    path, cure = results / run.folder / "run.json", "train this model first"
+    return numbers(read_json(path, cure), ("loss_fall",), path, cure)["loss_fall"]
+
+
+def warned_trainings(runs: Sequence[Run], results: Path) -> dict[str, int]:
+    """What trainings were warned of when they began, and how many of them."""
+    found: dict[str, int] = {}
+    for run in runs:
+        if run.trained:
+            record = read_json(results / run.folder / "run.json", "train this model first")
+            warnings = record.get("warnings")
+            for text in warnings if isinstance(warnings, list) else ():
+                found[str(text)] = found.get(str(text), 0) + 1
+    return found
+
+
 def rouge_rows(run: Run, summary: dict, cost: dict) -> tuple[list[dict], list[dict]]:
     """The run's rows of rouge.csv and of groups.csv, from its scores/summary.json."""
     rows, of_groups = [], []

@@ -26,6 +26,8 @@ HEADINGS = {
     "tag_precision": "tag precision",
     "tag_recall": "tag recall",
     "novel_bigram_rate": "novel bigrams",
+    "unchanged_rate": "as zero-shot",
+    "loss_fall": "fall of the loss",
     "prompts_shortened": "prompts shortened",
     "wall_seconds": "seconds",
     "tokens_per_second": "tokens/s",

@@ -26,6 +26,8 @@ FIGURES = (
     "tag_precision",
     "tag_recall",
     "novel_bigram_rate",
+    "unchanged_rate",
+    "loss_fall",
 )
 
 COLUMNS: dict[str, tuple[str, ...]] = {

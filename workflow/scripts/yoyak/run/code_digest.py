@@ -12,6 +12,8 @@ workflow/scripts; nothing is imported. What counts:
 - a whole module wherever a definition cannot be told: a module used as a value (`ops = kernels`,
   `getattr(kernels, name)`), a name that it does not define, a string that is its dotted name. A
   package taken whole takes every module below it.
+- nothing of the modules of NOT_ENTERED: a class counts whole, and so do the methods of it that the
+  step never calls.
 
 Comments, docstrings, layout and the version of Python change nothing.
 """
@@ -40,6 +42,9 @@ ENTRY_POINTS = {
     "report": ["yoyak.reporting.html:render_report"],
     "model_card": ["yoyak.reporting.model_card:model_card"],
 }
+# Modules that a step's code names and the step never enters: in training, what LLMTrainer has for
+# programs of one's own, ROUGE after a training and the care for what stands in its folder.
+NOT_ENTERED = {"train": ("yoyak.evaluation.summaries", "yoyak.run.manual")}
 WHOLE, ON_IMPORT, GUARDED = "*", "on import", "guarded"  # beside the names of definitions
 GUARDS = ("__name__ == '__main__'", "TYPE_CHECKING", "typing.TYPE_CHECKING")
 # Fields of syntax trees that mean nothing, or that only some versions of Python fill in.
@@ -48,18 +53,24 @@ SETTINGS = "Section"  # base of the classes that only say what a file may hold
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
-def step_digest(step: str) -> str:
+def step_digest(step: str, root: Path = SCRIPTS) -> str:
     """Digest of a step's code: 16 hexadecimal digits."""
-    return code_digest(*ENTRY_POINTS[step])
+    return code_digest(*ENTRY_POINTS[step], root=root, without=NOT_ENTERED.get(step, ()))
 
 
 @cache
-def code_digest(*entry_points: str, root: Path = SCRIPTS) -> str:
-    """Digest of what is reached from definitions named "package.module:name" below `root`."""
-    return hash_text(json.dumps(reached_code(*entry_points, root=root), sort_keys=True))[:16]
+def code_digest(*entry_points: str, root: Path = SCRIPTS, without: tuple[str, ...] = ()) -> str:
+    """Digest of what is reached from definitions named "package.module:name" below `root`.
+
+    without: modules that are not entered.
+    """
+    code = reached_code(*entry_points, root=root, without=without)
+    return hash_text(json.dumps(code, sort_keys=True))[:16]
 
 
-def reached_code(*entry_points: str, root: Path = SCRIPTS) -> dict[str, str]:
+def reached_code(
+    *entry_points: str, root: Path = SCRIPTS, without: tuple[str, ...] = ()
+) -> dict[str, str]:
     """Canonical text of every definition that is reached, by "module:name".
 
     Raises UserError for an entry point that does not exist and for a file that does not parse.
@@ -74,7 +85,7 @@ def reached_code(*entry_points: str, root: Path = SCRIPTS) -> dict[str, str]:
     code: dict[str, str] = {}
     while waiting:
         module, name = waiting.pop()
-        if f"{module}:{name}" not in code:
+        if module not in without and f"{module}:{name}" not in code:
             code[f"{module}:{name}"], references = _definition(root, module, name)
             waiting += references
     return {key: text for key, text in code.items() if text}

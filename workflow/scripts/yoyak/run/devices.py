@@ -5,15 +5,19 @@ import fcntl
 import os
 import re
 import stat
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+import pynvml
+
+from yoyak.config.model_config import ExecutionSettings
 from yoyak.errors import UserError
 
 DEVICES = Path("/dev")
+LOOK = "or look at nvidia-smi and CUDA_VISIBLE_DEVICES"
+Named = tuple[str, int]  # name for CUDA_VISIBLE_DEVICES, bytes free
 
 
 class Claim(list):
@@ -51,8 +55,7 @@ def claim_devices(wanted: str = "auto", count: int = 1) -> Iterator[Claim]:
         count: how many; the CPU is yielded that many times, once for each process of a training.
 
     Raises:
-        UserError: GPUs are wanted and there are too few, too many are claimed by other jobs, or
-            nvidia-smi fails.
+        UserError: there are too few GPUs, too many are claimed by other jobs, or the driver fails.
     """
     gpus = [] if wanted == "cpu" else _visible_gpus()
     if wanted.startswith("cuda:"):
@@ -67,24 +70,27 @@ def claim_devices(wanted: str = "auto", count: int = 1) -> Iterator[Claim]:
         if wanted.startswith("cuda"):
             raise UserError(
                 f"execution.device: '{wanted}' is asked for and this machine shows no such GPU; "
-                "set execution.device: auto, or look at nvidia-smi and CUDA_VISIBLE_DEVICES"
+                f"set execution.device: auto, {LOOK}"
             )
         yield Claim(["cpu"] * count)
         return
     if len(gpus) < count:
         raise UserError(
             f"execution.devices: {count} GPUs are asked for and this job sees {len(gpus)}; set "
-            f"execution.devices: {len(gpus)}, or look at nvidia-smi and CUDA_VISIBLE_DEVICES"
+            f"execution.devices: {len(gpus)}, {LOOK}"
         )
-    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    emptiest_first = [name for name, _ in sorted(gpus, key=lambda gpu: -gpu[1])]
+    names, locks = _lock_free_ones(emptiest_first, count)
     with contextlib.ExitStack() as stack:
-        names, locks = _lock_free_ones([name for name, _ in sorted(gpus, key=_fullest_last)], count)
         for lock in locks:
             stack.enter_context(lock)
         if len(names) < count:
-            raise UserError(_all_taken([name for name, _ in gpus], count, len(names)))
-        stack.callback(_set_visible, before)
-        _set_visible(",".join(names))
+            raise UserError(
+                f"{len(gpus) - len(names)} of {len(gpus)} GPUs here are claimed by other Yoyak "
+                f"jobs and this one wants {count}: wait for them, or start snakemake with "
+                f"--resources gpu={len(gpus)}, so that no more jobs than GPUs run at once"
+            )
+        stack.enter_context(_showing(",".join(names)))
         yield Claim([f"cuda:{i}" for i in range(count)], tuple(lock.fileno() for lock in locks))
 
 
@@ -108,119 +114,102 @@ def visible_device(wanted: str) -> str:
     return device
 
 
+def refuse_to_share(execution: ExecutionSettings) -> None:
+    """Raise UserError where settings for several processes are handed to a single one."""
+    if execution.devices > 1:
+        raise UserError(
+            f"execution.devices: {execution.devices} processes would share the training, and a "
+            "program that calls the library is one; set execution.devices: 1, or train with "
+            f"train_llm.py --devices {execution.devices}"
+        )
+
+
 def count_gpus() -> int:
-    """GPUs or MIG slices that this process may claim. Raises UserError where nvidia-smi fails."""
+    """GPUs or MIG slices that this process may claim. Raises UserError where the driver fails."""
     return len(_visible_gpus())
 
 
-def _fullest_last(gpu: tuple[str, float]) -> float:
-    return -gpu[1]
-
-
-def _all_taken(names: list[str], count: int, free: int) -> str:
-    if len(names) == 1:
-        return (
-            f"GPU {names[0]} is claimed by another Yoyak job: wait for it, or start snakemake "
-            "with --resources gpu=1, so that only one job at a time uses it"
-        )
-    said = f"every GPU here ({len(names)})" if not free else f"{len(names) - free} of {len(names)}"
-    wants = f" and this training wants {count}" if count > 1 else ""
-    verb = "is" if not free else "GPUs here are"
-    return (
-        f"{said} {verb} claimed by another Yoyak job{wants}: start snakemake with "
-        f"--resources gpu={len(names)}, so that no more jobs than GPUs run at once"
-    )
-
-
-def _visible_gpus() -> list[tuple[str, float]]:
-    """(name for CUDA_VISIBLE_DEVICES, MiB free) of each GPU that this process may use, in order."""
+def _visible_gpus() -> list[Named]:
+    """What this process may use, in order: GPUs, and the MIG slices of one that is cut."""
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = None if allowed is None else [name.strip() for name in allowed.split(",")]
-    if names is not None and any(name.startswith("MIG-") for name in names):
-        return [(name, 0.0) for name in names if name]  # a slice has no row of its own there
-    if names == [""]:
+    if allowed is not None and not allowed.strip():
         return []
-    rows = _query()
-    if names is None:
-        rows = _assigned_by_slurm(rows)
-    else:
-        rows = [row for name in names for row in rows if _names(row, name)]
-    return [gpu for row in rows for gpu in _slices(row)]
+    names = [name.strip() for name in allowed.split(",")] if allowed else []
+    if any(name.startswith("MIG-") for name in names):
+        return [(name, 0) for name in names if name]
+    gpus = _gpus()
+    chosen = list(range(len(gpus)))
+    # SLURM sets CUDA_VISIBLE_DEVICES itself, unless its gres.conf tells it not to. Where control
+    # groups hide the others, the GPUs here are numbered from 0 and SLURM's numbers are the host's.
+    given = os.environ.get("SLURM_STEP_GPUS") or os.environ.get("SLURM_JOB_GPUS") or ""
+    if allowed is None and given and len(gpus) > len(given.split(",")):
+        chosen = [number for number in chosen if str(number) in given.split(",")]
+    elif allowed is not None:
+        chosen = [
+            number
+            for name in names
+            for number, (uuid, _) in gpus.items()
+            if name == str(number) or (name.startswith("GPU-") and uuid.startswith(name))
+        ]
+    return [part for number in chosen for part in gpus[number][1]]
 
 
-def _assigned_by_slurm(rows: list[list[str]]) -> list[list[str]]:
-    """Of these rows, those that SLURM gave this job step; all, where it says nothing.
-
-    SLURM sets CUDA_VISIBLE_DEVICES itself, unless its gres.conf tells it not to. Where control
-    groups hide the others, the GPUs here are numbered from 0 and SLURM's numbers are the host's.
-    """
-    given = os.environ.get("SLURM_STEP_GPUS") or os.environ.get("SLURM_JOB_GPUS")
-    if not given:
-        return rows
-    numbers = given.split(",")
-    if len(rows) <= len(numbers):
-        return rows
-    return [row for row in rows if row[0] in numbers]
-
-
-def _slices(row: list[str]) -> list[tuple[str, float]]:
-    """A row of `_query` as claimable devices: itself, or the MIG slices that it is cut into."""
-    _, uuid, free, *mig = row
-    if mig != ["Enabled"]:
-        return [(uuid, _number(free))]
-    listed = _nvidia_smi("-L").stdout
-    own = listed.partition(f"(UUID: {uuid})")[2].split("\nGPU ")[0]
-    return [(name, 0.0) for name in re.findall(r"\(UUID: (MIG-[^)]+)\)", own)]
-
-
-def _query() -> list[list[str]]:
-    """[index, UUID, MiB free, MIG mode] of each GPU here; none where there is no NVIDIA driver."""
-    columns = "index,uuid,memory.free,mig.mode.current"
+def _gpus() -> dict[int, tuple[str, list[Named]]]:
+    """UUID, and itself or its MIG slices, of each GPU by its number; none without a driver."""
+    found = {}
     try:
-        done = _nvidia_smi(f"--query-gpu={columns}", "--format=csv,noheader,nounits")
-    except OSError:  # no such program: a container may still have been given the devices
-        numbers = sorted(path.name.removeprefix("nvidia") for path in DEVICES.glob("nvidia[0-9]*"))
-        return [[number, number, "0"] for number in numbers if number.isdigit()]
-    rows = [[cell.strip() for cell in line.split(",")] for line in done.stdout.splitlines()]
-    rows = [row for row in rows if len(row) in (3, 4)]
-    if done.returncode and not rows and any(DEVICES.glob("nvidia[0-9]*")):
-        said = " ".join((done.stdout + done.stderr).split())[:200]
-        raise UserError(f"nvidia-smi fails ({said}); mend the driver or set execution.device: cpu")
-    return rows
+        pynvml.nvmlInit()
+        for number in range(pynvml.nvmlDeviceGetCount()):
+            gpu = pynvml.nvmlDeviceGetHandleByIndex(number)
+            found[number] = pynvml.nvmlDeviceGetUUID(gpu), _parts(gpu)
+        pynvml.nvmlShutdown()
+    except pynvml.NVMLError as error:
+        if any(DEVICES.glob("nvidia[0-9]*")):  # else there are a driver's libraries and no GPU
+            raise UserError(
+                f"the NVIDIA driver fails ({error}); look at nvidia-smi and mend it (a container "
+                "wants NVIDIA_DRIVER_CAPABILITIES=compute,utility), or set execution.device: cpu"
+            ) from None
+    return found
 
 
-def _nvidia_smi(*arguments: str) -> subprocess.CompletedProcess:
-    command = ["nvidia-smi", *arguments]
+def _parts(gpu) -> list[Named]:
+    """A GPU itself, or the MIG slices that it is cut into."""
     try:
-        return subprocess.run(
-            command, capture_output=True, encoding="utf-8", errors="replace", timeout=60
-        )
-    except subprocess.TimeoutExpired:
-        raise UserError(
-            "nvidia-smi does not answer within a minute; mend the driver or set "
-            "execution.device: cpu"
-        ) from None
+        cut = pynvml.nvmlDeviceGetMigMode(gpu)[0] == pynvml.NVML_DEVICE_MIG_ENABLE
+    except pynvml.NVMLError:  # it cannot be cut
+        cut = False
+    parts = [] if cut else [gpu]
+    for place in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(gpu) if cut else 0):
+        with contextlib.suppress(pynvml.NVMLError):  # there is no slice in this place
+            parts.append(pynvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu, place))
+    return [(pynvml.nvmlDeviceGetUUID(part), _free_bytes(part)) for part in parts]
 
 
-def _names(row: list[str], name: str) -> bool:
-    return row[0] == name or (name.startswith("GPU-") and row[1].startswith(name))
+def _free_bytes(gpu) -> int:
+    try:
+        return pynvml.nvmlDeviceGetMemoryInfo(gpu).free
+    except pynvml.NVMLError:  # it shares the processor's memory
+        return 0
 
 
-def _number(text: str) -> float:
-    return float(text) if text.replace(".", "", 1).isdigit() else 0.0
-
-
-def _set_visible(name: str | None) -> None:
-    if name is None:
+@contextlib.contextmanager
+def _showing(names: str) -> Iterator[None]:
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    os.environ["CUDA_VISIBLE_DEVICES"] = names
+    try:
+        yield
+    finally:
         os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-    else:
-        os.environ["CUDA_VISIBLE_DEVICES"] = name
+        os.environ.update({} if before is None else {"CUDA_VISIBLE_DEVICES": before})
 
 
 def _lock_free_ones(names: list[str], count: int) -> tuple[list[str], list[IO]]:
     """The first `count` GPUs of these that no other process has, and their locked files.
 
     One process at a time chooses: of two that each want two of three, one gets them, never none.
+    `flock` itself, not the package filelock: that unlocks when it lets go, and would free the
+    device of the processes that inherited the lock. Here the file is closed, and the kernel
+    releases the lock with the last process that has it open.
     """
     folder = _lock_folder()
     got, locks = [], []

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from yoyak.config.frozen import chosen
 from yoyak.config.loading import read_config
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import Run
@@ -34,27 +35,28 @@ def result_folder(file: ModelConfig, config: ModelConfig, run: Run, debug: bool)
     return MANUAL / "_".join([name, *(change for change, made in changes.items() if made)])
 
 
-def refuse_to_replace(output: Path, config: ModelConfig, run: Run, data: dict) -> None:
-    """Raise UserError where a training with other settings, or on other data, has finished.
+def refuse_to_replace(output: Path, here: dict, cure: str) -> None:
+    """Raise UserError where a training of another kind has finished; an equal one may run again.
 
-    data: SHA-256 of the raw files by their names, as run.json has them.
+    Args:
+        here: `what_decides` of the training that would write to `output`.
+        cure: what to do about it.
     """
     if not (output / "final_model").exists():
         return
-    cure = "name another --output-dir, or replace it with --overwrite"
     file = output / "run.json"
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        there = _settings(read_config(record["settings"], file), record["run"], record["data"])
+        data = {**record.get("data", {}), **record.get("datasets", {})}
+        there = what_decides(read_config(record["settings"], file), record["run"], data)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
         raise UserError(
             f"{output}: holds a final_model whose run.json does not say how it was trained; {cure}"
         ) from None
-    here = _settings(config, run.record(), data)
-    names = [name for name in {**here, **there} if here.get(name) != there.get(name)]
+    names = [name for name in here if here[name] != there.get(name)]
     if names:
         told = "; ".join(
-            f"{name} is {there.get(name)} there and {here.get(name)} here"
+            f"{name} is {there.get(name, 'not known')} there and {here[name]} here"
             for name in names[:DIFFERENCES_TOLD]
         )
         more = f"; {len(names) - DIFFERENCES_TOLD} more" if len(names) > DIFFERENCES_TOLD else ""
@@ -63,10 +65,16 @@ def refuse_to_replace(output: Path, config: ModelConfig, run: Run, data: dict) -
         )
 
 
-def _settings(config: ModelConfig, run: dict, data: dict) -> dict:
-    """Everything that decides what is learned, by the name that a person knows it under."""
-    sections = config.science("model", "lora", "tokenizer", "dataset", "training")
+def what_decides(config: ModelConfig, run: dict, data: dict) -> dict:
+    """Everything that decides what is learned, by the name that a person knows it under.
+
+    Args:
+        run: of run.json; what a model file is called decides nothing.
+        data: SHA-256 of raw files or of examples, by their names in run.json.
+    """
+    sections = chosen(config, ("model", "lora", "tokenizer", "dataset", "training"))
     keys = {
         f"{name}.{key}": value for name, part in sections.items() for key, value in part.items()
     }
-    return {**keys, **run, **{name: f"SHA-256 {digest[:12]}…" for name, digest in data.items()}}
+    keys |= {key: value for key, value in run.items() if key != "model"}
+    return keys | {name: f"SHA-256 {digest[:12]}…" for name, digest in data.items()}

@@ -32,6 +32,7 @@ class ModelShape:
     head_norms: bool = False
     unquantised: int = 0  # weights that NF4 leaves in 16 bits: routed experts, embeddings of layers
     state: int = 0  # numbers that a state-space layer keeps for every token
+    positions: int = 0  # tokens that the model was made for; 0 where its config names no limit
 
     @classmethod
     def from_config(cls, config) -> "ModelShape":
@@ -74,6 +75,7 @@ class ModelShape:
             head_norms=kind == "qwen3",
             unquantised=layers * experts * 3 * hidden * expert_size + beside,
             state=_state(config, hidden),
+            positions=_number(config, "max_position_embeddings", "n_positions"),
         )
 
     @property
@@ -255,7 +257,7 @@ def expected_seconds(
 
     Args:
         tokens: all tokens to be trained on. rate: the device's operations a second in a large
-            product, measured (see scripts/plan.py) or from its data sheet.
+            product (yoyak.run.gpus).
     """
     share = SPEED["cpu"] if not cuda else SPEED["fused" if compile else "plain"]
     return tokens * operations(shape, lora_rank, gradient_checkpointing) / (rate * share)

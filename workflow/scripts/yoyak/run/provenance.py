@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+import psutil
+
 from yoyak.config.section import canonical
 from yoyak.errors import PROJECT_ROOT
-from yoyak.run.clock import settle_times
 from yoyak.run.code_digest import step_digest
 from yoyak.run.workspace import atomic_write_json, hash_file, hash_text
 
@@ -51,7 +52,6 @@ def write_run_record(
         "inputs": {_shown(file): hash_file(file) for file in _hashed(inputs)},
         **extras,
     }
-    settle_times(_files(inputs))
     atomic_write_json(path, record)
 
 
@@ -106,7 +106,8 @@ def git_state() -> dict:
 
 def hardware() -> dict:
     """Processor, cores and memory; the GPU too where this process has torch loaded."""
-    found = {"cpu": _cpu_model(), "cores": os.cpu_count(), "memory_gb": _memory_gb(), "gpu": None}
+    memory = round(psutil.virtual_memory().total / 1e9, 1)
+    found = {"cpu": _cpu_model(), "cores": os.cpu_count(), "memory_gb": memory, "gpu": None}
     torch = sys.modules.get("torch")  # importing it here would cost a light script a second
     if torch is not None and torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(torch.cuda.current_device())
@@ -133,27 +134,16 @@ def _cpu_model() -> str:
     return names[0] if names else platform.processor()
 
 
-def _memory_gb() -> float | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
-    except (ValueError, OSError):
-        return None
-
-
 def _hashed(inputs: list[Path]) -> list[Path]:
     """The files that make the inputs what they are: without Snakemake's mark in a folder.
 
     The mark is missing where Snakemake was killed and its orphaned job finished the folder.
     """
-    return [file for file in _files(inputs) if file.name != SNAKEMAKES_MARK]
-
-
-def _files(inputs: list[Path]) -> list[Path]:
     files = []
     for path in map(Path, inputs):
         inside = sorted(file for file in path.rglob("*") if file.is_file())
         files += inside if path.is_dir() else [path]
-    return files
+    return [file for file in files if file.name != SNAKEMAKES_MARK]
 
 
 def _shown(path: Path) -> str:

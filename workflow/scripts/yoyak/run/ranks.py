@@ -1,8 +1,10 @@
 """Several processes for one training, one a device: started, asked to leave, and ended together.
 
-This is what accelerate's launchers do (one process a device, a common rendezvous) with an end of
-our own: torch elastic beneath them turns every exit code into 1, so that "run me again" (75) would
-be lost, and kills the processes 30 seconds after a signal, in the middle of a checkpoint perhaps.
+Not torchrun, nor accelerate's launchers above it. Tried with torch 2.13.0: told to end by SIGTERM
+it leaves with 1, though its processes left with 75 ("run me again"); killed with -9 it leaves them
+running, for it sets no death signal; and it closes the GPU's lock files to them, so that the GPU
+counts as free while they compute. It also kills them 30 seconds after a signal, in the middle of a
+checkpoint perhaps. To add all that would take a launcher around the launcher.
 """
 
 import contextlib
@@ -172,7 +174,11 @@ def _say(folder: Path, text: str) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Let the kernel end this process with its parent, even one that is killed (Linux)."""
+    """Let the kernel end this process with its parent, even one that is killed (Linux).
+
+    Python has no name for it; a thread that waits for the parent's end would not run while this
+    process is stopped, or busy in C.
+    """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

@@ -1,7 +1,6 @@
 """Where results are written: aside first, then moved into place; nothing is ever half there."""
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import functools
@@ -10,75 +9,57 @@ import hashlib
 import json
 import os
 import platform
-import secrets
 import shutil
-import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+import psutil
 
 from yoyak.errors import UserError
 
 KEEP_OTHER_FINGERPRINTS = 1
 PATIENCE = 100  # attempts at a folder that others replace at the same time
-OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
-AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of linux/fcntl.h and linux/fs.h
 
 
 @contextlib.contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; when the block ends well it replaces `path` whole.
+    """Yield an empty folder; when the block ends well it replaces `path` whole.
 
-    An exception leaves `path` as it was. Old and new change places at one stroke, so that a reader
-    finds one of them; on file systems that cannot do so the old one is moved away first, and a
-    process killed in between leaves no folder, never a part of one. Leftovers go at the next call.
+    An exception leaves `path` as it was. A process that is killed leaves the old folder, or for a
+    moment at the end none, never a part of one; what else it leaves goes at the next call.
     """
     path = Path(path)
-    aside = _aside(path.parent, path.name)
-    old = aside.with_name(f"{aside.name}.old")
-    aside.mkdir(mode=0o755)
-    try:
-        yield aside
-        sync_tree(aside)
-        _put_in_place(aside, path, old)
+    with _aside(path) as aside:
+        new = aside / "new"
+        new.mkdir(mode=0o755)
+        yield new
+        sync_tree(new)
+        for attempt in range(PATIENCE):  # another process may do the same: the last one wins
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(path, aside / f"old{attempt}")
+            try:
+                os.rename(new, path)
+                break
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    raise
+        else:
+            raise UserError(f"{path}: other processes keep writing it; end them and run this again")
         sync_directory(path.parent)
-    finally:
-        _remove(aside)
-        _remove(old)
-
-
-@contextlib.contextmanager
-def atomic_files(directory: Path) -> Iterator[Path]:
-    """Yield an empty folder; when the block ends well its files move one by one into `directory`.
-
-    For a rule that owns some files of a folder and not the folder.
-    """
-    directory = Path(directory)
-    aside = _aside(directory, "aside")
-    aside.mkdir(mode=0o755)
-    try:
-        yield aside
-        sync_tree(aside)
-        for file in sorted(aside.iterdir()):
-            os.replace(file, directory / file.name)
-        sync_directory(directory)
-    finally:
-        _remove(aside)
 
 
 def atomic_write_text(path: Path, text: str) -> None:
     """Write UTF-8 text so that a reader sees the old file or the new one, never a part."""
     path = Path(path)
-    aside = _aside(path.parent, path.name)
-    try:
-        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+    with _aside(path) as aside:
+        handle = os.open(aside / "new", os.O_WRONLY | os.O_CREAT, 0o644)
+        with open(handle, "w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+        os.replace(aside / "new", path)
 
 
 def atomic_write_json(path: Path, content: object) -> None:
@@ -89,7 +70,7 @@ def atomic_write_json(path: Path, content: object) -> None:
 
 @contextlib.contextmanager
 def work_folder(results: Path, task: str, fingerprint: str) -> Iterator[Path]:
-    """The locked folder in which an unfinished task keeps what a rerun resumes from.
+    """The locked folder in which an unfinished training keeps what a rerun resumes from.
 
     It lies at {results}/.work/{task}/{fingerprint}/, undeclared to any workflow engine, so that
     a failed job's clean-up leaves it alone. The lock is the kernel's: however the holder dies, it
@@ -98,19 +79,21 @@ def work_folder(results: Path, task: str, fingerprint: str) -> Iterator[Path]:
 
     Raises UserError when another process holds the task.
     """
-    all_tasks = Path(results) / ".work"
-    task_folder = all_tasks / task
-    task_folder.mkdir(parents=True, exist_ok=True)
-    for folder in (all_tasks, task_folder):  # whoever could write here could plant a checkpoint
-        _close_to_others(folder)
-    descriptor = os.open(task_folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    with open(descriptor, "r+", encoding="utf-8") as lock:
+    task_folder = Path(results) / ".work" / task
+    folder = task_folder / fingerprint
+    Path(results).mkdir(parents=True, exist_ok=True)
+    for part in (task_folder.parent, task_folder):
+        part.mkdir(exist_ok=True, mode=0o755)  # whoever could write here could plant a checkpoint
+    handle = os.open(task_folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    with open(handle, "r+", encoding="utf-8") as lock:
         _lock(lock, task_folder)
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        folder = task_folder / fingerprint
-        _remove_abandoned(task_folder, keep=folder)
+        others = [path for path in task_folder.iterdir() if path.is_dir() and path != folder]
+        others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in others[KEEP_OTHER_FINGERPRINTS:]:
+            shutil.rmtree(path, ignore_errors=True)
         folder.mkdir(exist_ok=True, mode=0o755)
         yield folder
 
@@ -157,13 +140,8 @@ def hash_text(text: str) -> str:
 
 def sync_tree(folder: Path) -> None:
     """Flush every file and directory below `folder` to the disk."""
-    for path in folder.rglob("*"):
-        if path.is_dir():
-            sync_directory(path)
-        else:
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-    sync_directory(folder)
+    for path in (*folder.rglob("*"), folder):
+        sync_directory(path)
 
 
 def sync_directory(folder: Path) -> None:
@@ -174,63 +152,22 @@ def sync_directory(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _put_in_place(aside: Path, path: Path, old: Path) -> None:
-    """Let the folder `aside` be `path`; what was there before is then at `aside` or `old`.
-
-    Another process may do the same at the same time: the last one wins.
-    """
-    for _ in range(PATIENCE):
-        if _exchange(aside, path):
-            return
-        try:
-            os.rename(aside, path)  # nothing there, or an empty folder
-            return
-        except OSError as error:
-            if error.errno not in OCCUPIED:
-                raise
-        _remove(old)
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(path, old)
-    raise UserError(f"{path}: other processes keep writing it; end them and run this again")
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Swap two names at one stroke; False if one is missing, or the system cannot (Linux can)."""
-    try:
-        renameat2 = ctypes.CDLL(None).renameat2
-    except (OSError, AttributeError):
-        return False
-    here = AT_FDCWD
-    return renameat2(here, os.fsencode(one), here, os.fsencode(other), RENAME_EXCHANGE) == 0
-
-
-def _aside(parent: Path, name: str) -> Path:
-    """A free hidden name in `parent` (made if need be) that says which process it belongs to.
+@contextlib.contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """A hidden folder beside `path`, of a name that says which process it belongs to.
 
     What killed processes of this host left there under the same name is removed.
     """
-    parent.mkdir(parents=True, exist_ok=True)
-    stem = f".{name}.{platform.node()}."
-    for leftover in parent.glob(f"{glob.escape(stem)}*"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stem = f".{path.name}.{platform.node()}."
+    for leftover in path.parent.glob(f"{glob.escape(stem)}*"):
         owner = leftover.name.removeprefix(stem).partition(".")[0]
-        if owner.isdigit() and not Path("/proc", owner).exists() and Path("/proc/self").exists():
-            _remove(leftover)
-    return parent / f"{stem}{os.getpid()}.{secrets.token_hex(4)}"
-
-
-def _remove(path: Path) -> None:
-    """Remove a file, link or folder, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _close_to_others(folder: Path) -> None:
-    mode = stat.S_IMODE(folder.stat().st_mode)
-    if mode & 0o022:
-        with contextlib.suppress(PermissionError):  # another user's folder: theirs to close
-            folder.chmod(mode & ~0o022)
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(leftover, ignore_errors=True)
+    with tempfile.TemporaryDirectory(
+        prefix=f"{stem}{os.getpid()}.", dir=path.parent, ignore_cleanup_errors=True
+    ) as aside:
+        yield Path(aside)
 
 
 def _lock(lock: IO[str], task_folder: Path) -> None:
@@ -248,10 +185,3 @@ def _lock(lock: IO[str], task_folder: Path) -> None:
             f"{task_folder}: this file system cannot lock files ({error.strerror}); "
             "put the results on one that can"
         ) from None
-
-
-def _remove_abandoned(task_folder: Path, keep: Path) -> None:
-    others = [path for path in task_folder.iterdir() if path.is_dir() and path != keep]
-    others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in others[KEEP_OTHER_FINGERPRINTS:]:
-        shutil.rmtree(path, ignore_errors=True)

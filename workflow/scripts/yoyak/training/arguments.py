@@ -10,7 +10,7 @@ from transformers import TrainingArguments
 
 from yoyak.config.model_config import TrainingSettings
 from yoyak.models.quiet import hush_libraries
-from yoyak.run.execution import Plan
+from yoyak.run.plan import Plan
 
 
 def training_arguments(

@@ -26,7 +26,7 @@ from yoyak.models.reference import (
     takes_attention,
     undisturbed,
 )
-from yoyak.run.execution import Plan
+from yoyak.run.plan import Plan
 from yoyak.training.loss import batch_logits, batch_loss, model_logits
 
 SCALES = (2.0**16, 2.0**12, 2.0**8, 2.0**4, 1.0)  # of a float16 loss: where its scaler may settle

@@ -1,6 +1,7 @@
 """LLMTrainer: trains a loaded model on tokenised dialogues and keeps its best state."""
 
 import contextlib
+import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +12,17 @@ from transformers import TrainingArguments
 from yoyak.config.frozen import training_science
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.section import canonical
+from yoyak.config.study import CONDITIONS, Run
 from yoyak.data.llm_dataset import LLMSummarizationDataset
 from yoyak.errors import UserError
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.models.reference import causal_lm
-from yoyak.run.execution import Engine, ModelShape, Plan
-from yoyak.run.provenance import package_versions
+from yoyak.models.saving import adapted_modules
+from yoyak.run.devices import refuse_to_share
+from yoyak.run.estimate import optimiser_steps, training_warnings
+from yoyak.run.manual import MANUAL, refuse_to_replace, what_decides
+from yoyak.run.plan import Engine, ModelShape, Plan
+from yoyak.run.provenance import package_versions, write_run_record
 from yoyak.run.workspace import discard, hash_file, hash_text, work_folder
 from yoyak.training import plans
 from yoyak.training.arguments import quiet_libraries, training_arguments
@@ -29,7 +35,7 @@ from yoyak.training.parallel import Ranks
 from yoyak.training.progress import peak_memory_gb, show_progress
 from yoyak.training.tracking import wandb_tracker
 
-MANUAL = Path("results/manual")
+log = logging.getLogger(__name__)
 
 
 class LLMTrainer:
@@ -42,7 +48,9 @@ class LLMTrainer:
         config: effective model config; how the model was loaded wins over it.
         model, tokenizer: from load_lora_model_and_tokenizer.
         train_dataset, eval_dataset: from create_llm_dataset.
-        output_dir: for final_model/ and training_log.csv; None: results/manual/{experiment.name}.
+        output_dir: for final_model/, training_log.csv and run.json; None:
+            results/manual/{experiment.name}.
+        overwrite: replace a training with other settings or examples that has finished there.
         seed: of the order of the examples and of dropout.
         work: folder for checkpoints; None: one of its own in `output_dir` until all is trained.
         plan: how the model was loaded; None: made from the free memory, for the model as it is.
@@ -50,8 +58,10 @@ class LLMTrainer:
         fixed: `plan` is to be kept to, all but its engine where that was not checked yet.
         shape: the checkpoint's; None: read from the model.
         ranks: of several processes that share the training, this one.
+        record: what run.json says of the inputs; None: what the datasets tell of themselves.
 
-    Raises UserError when no engine is right for this model, or not even the smallest plan fits.
+    Raises UserError when no engine is right for this model, not even the smallest plan fits, or
+    `execution.devices` asks for more processes than this one.
     """
 
     def __init__(
@@ -63,6 +73,7 @@ class LLMTrainer:
         eval_dataset: LLMSummarizationDataset,
         *,
         output_dir: Path | str | None = None,
+        overwrite: bool = False,
         seed: int = 42,
         work: Path | None = None,
         plan: Plan | None = None,
@@ -70,42 +81,55 @@ class LLMTrainer:
         fixed: bool = False,
         shape: ModelShape | None = None,
         ranks: Ranks = plans.ALONE,
+        record: dict | None = None,
     ):
+        if ranks.count == 1:
+            refuse_to_share(config.execution)
         for name, part in (("train_dataset", train_dataset), ("eval_dataset", eval_dataset)):
             if not hasattr(part, "dialogue_index"):
                 raise UserError(
                     f"{name}: found {type(part).__name__}, wanted examples of create_llm_dataset"
                 )
-        self.config = plans.as_loaded(config, model)
+        self._given_config, self.config = config, plans.as_loaded(config, model)
         self.model, self.tokenizer = model, tokenizer
         self.train_dataset, self.eval_dataset = train_dataset, eval_dataset
         self.output_dir = Path(output_dir or MANUAL / (config.experiment.name or "unnamed"))
-        self.seed, self.ranks = seed, ranks
+        self.seed, self.ranks, self.overwrite, self.record = seed, ranks, overwrite, record
         self._given_work = work
         self.work = work or self.output_dir / ".work"
         self.own_attention = causal_lm(model).config._attn_implementation
         self.packed: PackedTrainer | None = None  # of the last training
         self.resumed_from, self.peak_memory_gb = 0, 0.0
         self.plan, self.checks = self._choose(plan, checks, fixed, shape)
+        self.warnings = self._warn()
 
     def train(self) -> dict:
         """Train to the end, from the newest whole checkpoint if there is one; keep the best.
+
+        Where an equal training has finished, it is trained again and replaced.
 
         Returns:
             train_loss: mean over the steps. eval_loss: the lowest, at step `best_step`.
             final_model: the folder that was written.
 
         Raises:
+            UserError: a training of another kind has finished in `output_dir`.
             NonFiniteLoss: at the first loss that is not a number.
             Interrupted: a signal asked to leave; the checkpoint is saved.
         """
+        if not self.overwrite:
+            here = what_decides(self._settings(), self._run(), self._datasets())
+            cure = "name another output_dir, or replace it with overwrite=True"
+            refuse_to_replace(self.output_dir, here, cure)
         with self._work_folder() as self.work, self._in_place() as packed:
             self.packed = packed
             self.resumed_from = packed.fit()
             self.peak_memory_gb = self.ranks.largest(peak_memory_gb())
             if self.ranks.first:
                 packed.load_best()
+                (self.output_dir / "run.json").unlink(missing_ok=True)  # of what is replaced now
                 write_outputs(packed, self.output_dir)
+                self._write_record()
         found = self.summary()
         return {
             "train_loss": found["train_loss"],
@@ -114,14 +138,38 @@ class LLMTrainer:
             "final_model": self.output_dir / "final_model",
         }
 
-    def evaluate(self) -> float:
-        """Mean loss over the supervised tokens of `eval_dataset`."""
+    def evaluate(self, *, rouge: bool = False) -> dict[str, float]:
+        """How good the model is on `eval_dataset`, as it is now.
+
+        Returns:
+            eval_loss: mean over the supervised tokens.
+            rouge1, rouge2, rougeL, with `rouge`: mean F1 × 100 of the summaries that it generates,
+                decoded and scored as a study does it (Korean: morphemes).
+        """
         with tempfile.TemporaryDirectory() as self.work, self._in_place() as packed:
-            return packed.evaluate()["eval_loss"]
+            found = {"eval_loss": packed.evaluate()["eval_loss"]}
+        if rouge:
+            from yoyak.evaluation.summaries import score_summaries
+
+            found |= score_summaries(self.model, self.tokenizer, self.eval_dataset, self.config)
+        return found
 
     def summary(self) -> dict:
-        """Numbers of the finished training, for its record."""
-        return summary(self.packed)
+        """Numbers of the finished training and what it was warned of, for its record."""
+        return {**summary(self.packed), "warnings": self.warnings}
+
+    def _warn(self) -> list[str]:
+        """Say what lets this training teach little; returns the same."""
+        training, lengths = self.config.training, self.train_dataset.lengths
+        found = training_warnings(
+            training,
+            optimiser_steps(training, len(self.train_dataset)),
+            int(lengths.max()),
+            ModelShape.from_config(self.model.config).positions,
+        )
+        for text in found if self.ranks.first else ():
+            log.warning("%s", text)
+        return found
 
     def _create_training_args(self) -> TrainingArguments:
         """The Trainer's own arguments, from the config's section `training` and the plan."""
@@ -199,13 +247,54 @@ class LLMTrainer:
             yield work
         discard(self.output_dir, "train")
 
+    def _settings(self) -> ModelConfig:
+        """The config for the record: with the adapters as loaded, and `auto` where it said so."""
+        return self._given_config.model_copy(update={"lora": self.config.lora})
+
+    def _run(self) -> dict:
+        data, name = self.train_dataset, self.config.experiment.name or "unnamed"
+        condition = CONDITIONS[data.augmentation]
+        return Run(name, data.statistics.get("format"), condition, self.seed).record()
+
+    def _datasets(self) -> dict[str, str]:
+        """SHA-256 of the examples."""
+        sets = {"train_dataset": self.train_dataset, "eval_dataset": self.eval_dataset}
+        return {name: examples.digest() for name, examples in sets.items()}
+
+    def _weight_files(self) -> list[Path]:
+        files = resolve_checkpoint(self.config.model).weight_files()
+        return [file for file in files if file.is_file()]
+
+    def _write_record(self) -> None:
+        """run.json: where the result came from."""
+        record = self.record or {
+            "inputs": self._weight_files(),
+            "run": self._run(),
+            "fingerprint": self._key(),
+        }
+        write_run_record(
+            self.output_dir / "run.json",
+            step="train",
+            settings=self._settings().model_dump(),
+            seed=self.seed,
+            datasets=self._datasets(),
+            checkpoint_commit=resolve_checkpoint(self.config.model).commit(),
+            target_modules=adapted_modules(self.model),
+            execution=self.plan.record(),
+            engine=self.plan.runs(),
+            engine_checks=self.checks,
+            resumed_from_step=self.resumed_from,
+            peak_memory_gb=round(self.peak_memory_gb, 3),
+            **self.summary(),
+            **record,
+        )
+
     def _key(self) -> str:
         """Equal only if a checkpoint is one of this very training."""
-        files = resolve_checkpoint(self.config.model).weight_files()
         parts = {
             "science": training_science(self.config) | {"seed": self.seed},
-            "data": [self.train_dataset.digest(), self.eval_dataset.digest()],
-            "checkpoint": [hash_file(file) for file in files if file.is_file()],
+            "data": list(self._datasets().values()),
+            "checkpoint": [hash_file(file) for file in self._weight_files()],
             "packages": package_versions(),
         }
         return hash_text(canonical(parts))[:16]

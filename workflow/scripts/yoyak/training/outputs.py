@@ -47,8 +47,16 @@ def summary(trainer: PackedTrainer) -> dict:
         "skipped_steps": trainer.watch.skipped,
         "trained_embedding_rows": trained_tokens(trainer.model, trainer.processing_class),
         "train_loss": sum(losses) / len(losses),
+        "loss_fall": loss_fall(losses),
         "best_eval_loss": trainer.state.best_metric,
         "best_step": trainer.state.best_global_step,
         "wall_seconds": round(trainer.seconds, 2),
         "tokens_per_second": round(trainer.tokens / trainer.seconds, 1),
     }
+
+
+def loss_fall(losses: list[float]) -> float:
+    """By which share the training loss fell, from the first tenth of the steps to the last."""
+    tenth = max(1, len(losses) // 10)
+    first, last = (sum(part) / tenth for part in (losses[:tenth], losses[-tenth:]))
+    return 1 - last / first if first else 0.0

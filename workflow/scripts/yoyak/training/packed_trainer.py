@@ -12,7 +12,7 @@ from transformers import Trainer, TrainerCallback, TrainerState, TrainingArgumen
 from yoyak.data.packing import count_supervised, pack_batch
 from yoyak.data.padding import pad_batch
 from yoyak.models.saving import save_trained
-from yoyak.run.execution import Plan
+from yoyak.run.plan import Plan
 from yoyak.training import checkpointing
 from yoyak.training.engine import put_in_place
 from yoyak.training.interruption import Interrupted, LeaveOnSignal
@@ -35,7 +35,7 @@ class PackedTrainer(Trainer):
     Args:
         model, tokenizer: from LoRALoader.load_model_and_tokenizer.
         args: see yoyak.training.arguments; a batch is a whole step, checkpoints go to `output_dir`.
-        plan: see yoyak.run.execution.
+        plan: see yoyak.run.plan.
         train_dataset, selection_dataset: items {"input_ids", "labels"}, 1-D tensors.
         checkpoint_minutes: also save after this time.
         ranks: this process's place among those that share the training.

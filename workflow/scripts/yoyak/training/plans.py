@@ -6,7 +6,8 @@ import torch
 
 from yoyak.config.model_config import ModelConfig, TrainingSettings
 from yoyak.data.llm_dataset import LLMSummarizationDataset
-from yoyak.run.execution import Engine, ModelShape, Plan, plan_training
+from yoyak.run.estimate import optimiser_steps
+from yoyak.run.plan import Engine, ModelShape, Plan, plan_training
 from yoyak.training.parallel import Ranks
 
 ALONE = Ranks()
@@ -44,16 +45,10 @@ def make_plan(
         supports_bf16=not cuda or torch.cuda.is_bf16_supported(including_emulation=False),
         longest=int(lengths.max()),
         batch_tokens=int(lengths.double().mean() * batch),
-        steps=planned_steps(training, len(train_set)),
+        steps=optimiser_steps(training, len(train_set)),
         engine=engine,
         supervised_share=train_set.supervised_tokens / int(lengths.sum()),
     )
-
-
-def planned_steps(training: TrainingSettings, examples: int) -> int:
-    """Optimiser steps of a whole training."""
-    batch = training.batch_size * training.gradient_accumulation_steps
-    return training.max_steps or -(-examples // batch) * training.epochs
 
 
 def steps_between_evaluations(
@@ -107,8 +102,13 @@ def replan(plan: Plan, config: ModelConfig, shape, train_set, engine: Engine) ->
 
 
 def room(model) -> int:
-    """Memory that a loaded model may fill: what is free now and what its weights already take."""
-    if model.device.type != "cuda":
+    """Memory that a loaded model may fill: what is free now and what its weights already take.
+
+    Free is, too, what torch keeps for later of what loading took in passing.
+    """
+    device = model.device
+    if device.type != "cuda":
         return 0
     weights = sum(part.numel() * part.element_size() for part in model.parameters())
-    return torch.cuda.mem_get_info(model.device)[0] + weights
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept + weights

@@ -9,7 +9,7 @@ import torch
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.llm_dataset import LLMSummarizationDataset
 from yoyak.models.lora_loader import LoRALoader
-from yoyak.run.execution import ModelShape, Plan
+from yoyak.run.plan import ModelShape, Plan
 from yoyak.training.checkpointing import newest_whole_checkpoint, read_facts
 from yoyak.training.llm_trainer import LLMTrainer
 from yoyak.training.out_of_memory import forced_plan, note_plan, step_down
@@ -33,12 +33,14 @@ def resume_or_start(
     work: Path,
     output: Path,
     ranks: Ranks = ALONE,
+    record: dict | None = None,
 ) -> LLMTrainer:
     """Plan, load the model as planned, and hand it to a trainer that writes to `output`.
 
     Checkpoints go to `work`. One that lies there keeps its plan and engine, so that a resumed run
     is the undisturbed one; only after memory ran out the smaller plan left there is taken. The
-    number of devices is today's: a training may go on with more or fewer.
+    number of devices is today's: a training may go on with more or fewer. What stands in `output`
+    is replaced: a study's folder is Snakemake's, and by hand the script has asked before.
     """
     # The first process alone: it may convert a checkpoint and tidies the work folder.
     shape = ranks.from_first(lambda: checkpoint_shape(LoRALoader(config)))
@@ -55,7 +57,7 @@ def resume_or_start(
     trainer = LLMTrainer(
         config, model, tokenizer, train_set, selection_set,
         output_dir=output, work=work, seed=seed, plan=plan, checks=checks, fixed=kept is not None,
-        shape=shape, ranks=ranks,
+        shape=shape, ranks=ranks, record=record, overwrite=True,
     )  # fmt: skip
     log.info("execution plan\n%s", trainer.plan.table())
     return trainer

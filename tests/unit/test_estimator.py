@@ -1,5 +1,6 @@
-"""Execution plans: hand-made choices kept, the fastest that fits, errors in words."""
+"""The estimator: plans that fit, memory and time, what a cluster is asked for, warnings."""
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,12 +10,27 @@ from tiny_models import changed
 from yoyak.config.loading import load_config
 from yoyak.config.model_config import ExecutionSettings
 from yoyak.errors import UserError
-from yoyak.run.execution import GIB, next_smaller, plan_training
+from yoyak.models.shapes import read_shape, shape_at_hand
+from yoyak.run.estimate import (
+    BASE_MB,
+    DOUBT,
+    START_SECONDS,
+    UNKNOWN_SECONDS,
+    Request,
+    estimate_training,
+    host_megabytes,
+    measured_request,
+    training_request,
+    training_warnings,
+)
+from yoyak.run.gpus import GPUS, described_gpu, gpu_named
 from yoyak.run.memory import ModelShape, expected_seconds, operations, predict_bytes
+from yoyak.run.plan import GIB, next_smaller, plan_training
 
 LLAMA_3B = ModelShape(28, 3072, 8192, 24, 8, 128, 128256, True, fusable=True)
 LLAMA_8B = ModelShape(32, 4096, 14336, 32, 8, 128, 128256, False, fusable=True)
 QWEN_4B = ModelShape(36, 2560, 9728, 32, 8, 128, 151936, True, fusable=True, head_norms=True)
+TINY = ModelShape(4, 128, 256, 4, 2, 32, 3000, True)
 
 
 def plan(free=139, shape=LLAMA_3B, device="cuda:0", choices=None, dtype="bf16", **facts):
@@ -33,6 +49,7 @@ def test_a_free_h200_runs_fused_without_recomputing():
     assert (found.compile, found.gradient_checkpointing) == (True, False)
     assert found.base_weights == "dequantized" and found.token_budget == 32768
     assert found.optim == "adamw_torch_fused"
+    assert "32,768 tokens" in found.table() and "GiB predicted of 139.0 GiB free" in found.table()
 
 
 @pytest.mark.parametrize("free", (139, 79, 47, 23, 15, 11, 7.5))
@@ -64,6 +81,9 @@ def test_choices_made_by_hand_are_kept(execution):
 def test_too_little_memory_is_an_error_in_words():
     with pytest.raises(UserError, match=r"cuda:0 has 3\.0 GiB free.*smallest plan needs"):
         plan(3)
+    with pytest.raises(UserError, match=r"smallest plan needs 6\.4 GiB"):
+        plan(6.4)
+    assert plan(6.5).compile, "what the message says is enough"
     with pytest.raises(UserError, match="smallest plan needs"):
         plan(20, choices={"base_weights": "dequantized", "token_budget": 65536,
                             "gradient_checkpointing": False})  # fmt: skip
@@ -142,11 +162,6 @@ def test_recomputing_and_nf4_need_less():
     assert sizes == sorted(sizes, reverse=True)
 
 
-def test_the_table_says_what_matters():
-    table = plan().table()
-    assert "32,768 tokens" in table and "GiB predicted of 139.0 GiB free" in table
-
-
 MEASURED = [  # benchmarks/README.md: shape, NF4 and recomputed, tokens of a pack, GB
     (LLAMA_3B, False, 24_983, 75.45),
     (LLAMA_3B, True, 11_396, 6.21),
@@ -163,3 +178,123 @@ def test_predictions_are_a_little_above_what_was_measured(shape, small, tokens, 
         token_budget=tokens, gradient_checkpointing=small, compile=True,
     )  # fmt: skip
     assert 1.0 < predicted / 1e9 / measured < 1.3
+
+
+# ---- estimates of a whole training ----
+
+DATA = {"examples": 12_000, "tokens": 4_000_000, "longest": 1224}
+
+
+def test_one_estimate_serves_plan_and_cluster():
+    """The mission's memory: 3B within 8 GB, 4B within 10, 8B within 16."""
+    for name, card in (("llama_3.2_3b", 8), ("qwen3_4b", 10), ("llama_3_8b", 16)):
+        config = load_config(name)
+        shape = shape_at_hand(config.model)
+        found = estimate_training(config, shape, GPUS["RTX A6000"], **DATA)
+        assert found.smallest_bytes < card * 0.94 * GIB
+        assert found.smallest_bytes <= found.plan.predicted_bytes + 2 * GIB
+        asked = training_request(config, shape, tuple(DATA.values()))
+        assert asked.seconds == DOUBT * found.seconds
+        assert estimate_training(config, shape, described_gpu(card * 0.94, 100), **DATA)
+
+
+def test_more_devices_share_the_time_and_each_loads_the_weights():
+    config = load_config("llama_3_8b")
+    two = changed(config, execution={"devices": 2})
+    asked = [training_request(c, LLAMA_8B, tuple(DATA.values())) for c in (config, two)]
+    start = DOUBT * START_SECONDS
+    assert math.isclose(asked[0].seconds - start, 2 * (asked[1].seconds - start), rel_tol=0.2)
+    assert 20_000 < asked[0].memory_mb < 40_000 < asked[1].memory_mb
+    tiny = training_request(load_config("tiny_llama"), TINY, (600, 200_000, 700))
+    assert tiny.minutes(1) == 30 and tiny.memory_mb < BASE_MB + 100
+
+
+def test_a_model_too_large_for_the_usual_card_has_a_request_too():
+    config = changed(load_config("llama_3_8b"), lora={"use_lora": False, "use_qlora": False})
+    with pytest.raises(UserError, match="smallest plan needs"):
+        estimate_training(config, LLAMA_8B, GPUS["RTX A6000"], **DATA)
+    assert training_request(config, LLAMA_8B, tuple(DATA.values())).seconds > 3600
+
+
+def test_nothing_known_is_no_error(tmp_path):
+    config = load_config("llama_3_8b")
+    assert training_request(config, None, None).seconds == UNKNOWN_SECONDS
+    assert training_request(config, LLAMA_8B, None).seconds == UNKNOWN_SECONDS
+    assert host_megabytes(None) == 30_000
+    for name, text in (("a", "{"), ("b", "[]"), ("c", "{}"), ("d", '{"num_attention_heads": "x"}')):
+        (tmp_path / name).write_text(text)
+        assert read_shape(tmp_path / name) is None
+    assert read_shape(tmp_path / "absent") is None
+
+
+def test_each_attempt_asks_for_more():
+    asked = Request(memory_mb=10_000, seconds=7201)
+    assert [asked.minutes(attempt) for attempt in (1, 2, 3)] == [121, 242, 363]
+    assert [asked.megabytes(attempt) for attempt in (1, 2, 3)] == [10_000, 15_000, 20_000]
+    assert Request(1, 5).minutes(1) == 30
+
+
+def test_the_largest_measurement_counts(tmp_path):
+    header = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+    (tmp_path / "m-chat-none-seed1.tsv").write_text(header + "4000.5\t1:06:40\t20000\t" + "1\t" * 7)
+    (tmp_path / "m-instruction-none-seed1.tsv").write_text(header + "9000\t2:30:00\t9000\t")
+    (tmp_path / "m-chat-templates-seed1.tsv").write_text(header + "99000\t\t99000\t")
+    (tmp_path / "m-chat-none-seed2.tsv").write_text(header + "NA\tNA\tNA\n")
+    (tmp_path / "m-chat-none-seed3.tsv").write_text("")
+    (tmp_path / "m-chat-none-seed4.tsv").write_bytes(b"\xff\xfe\x00")
+    assert measured_request(tmp_path, "m-*-none-*.tsv") == Request(30_000, 13_500)
+    assert measured_request(tmp_path, "other-*.tsv") is None
+    assert measured_request(tmp_path / "nowhere", "*.tsv") is None
+
+
+# ---- GPUs ----
+
+
+@pytest.mark.parametrize(
+    "said, meant",
+    [
+        *(("h200", "H200"), ("4090", "RTX 4090"), ("NVIDIA GeForce RTX 3090", "RTX 3090")),
+        *(("NVIDIA A100-SXM4-80GB", "A100 80GB"), ("Tesla T4", "T4"), ("a10", "A10")),
+        *(("rtx3060", "RTX 3060 12GB"), ("NVIDIA L40S", "L40S"), ("A6000", "RTX A6000")),
+    ],
+)
+def test_a_gpu_is_known_by_its_names(said, meant):
+    assert gpu_named(said) is GPUS[meant]
+
+
+def test_another_name_lists_what_could_be_meant():
+    with pytest.raises(UserError, match="could be A100 40GB, A100 80GB; describe"):
+        gpu_named("A100")
+    with pytest.raises(UserError, match="'H300': not known; known are RTX 3060.*H200"):
+        gpu_named("H300")
+    with pytest.raises(UserError, match="not known"):
+        gpu_named("")
+
+
+def test_gpus_from_8_to_141_gb_say_where_their_figures_are_from():
+    sizes = [gpu.free_bytes / GIB for gpu in GPUS.values()]
+    assert 7 < min(sizes) < 8 and 130 < max(sizes) < 141
+    assert "measured" in GPUS["H200"].words() and "data sheet" in GPUS["L4"].words()
+    assert not GPUS["T4"].bf16 and GPUS["A10"].bf16
+    assert "assumed" in described_gpu(8, None).words() and "given" in described_gpu(8, 90).words()
+
+
+# ---- warnings ----
+
+
+@pytest.mark.parametrize(
+    "steps, longest, positions, ratio, words",
+    [
+        (500, 1224, 8192, 0.1, []),
+        (50, 1224, 0, 0.1, []),
+        (49, 1224, 2048, 0.1, ["only 49 optimiser steps"]),
+        (100, 1224, 2048, 0.5, ["the warm-up takes 50 of 100"]),
+        (2, 1224, 2048, 0.1, ["only 2 optimiser", "warm-up takes 1 of 2"]),
+        (500, 2049, 2048, 0.1, ["2,049 tokens and the model was made for 2,048"]),
+    ],
+)
+def test_trainings_that_teach_little_are_warned_of(steps, longest, positions, ratio, words):
+    training = load_config("llama_3.2_3b").training.model_copy(update={"warmup_ratio": ratio})
+    found = training_warnings(training, steps, longest, positions)
+    assert len(found) == len(words)
+    assert all(word in text for word, text in zip(words, found, strict=True))

@@ -1,6 +1,7 @@
 """The execution plan: how a task runs on this machine. It never changes what is learned."""
 
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 
 from yoyak.config.model_config import ModelConfig
@@ -85,6 +86,35 @@ def available_threads() -> int:
 
 
 def plan_training(
+    config: ModelConfig, shape: ModelShape, *, device: str, free_bytes: int, **facts
+) -> Plan:
+    """The fastest plan that fits into what is free; every choice that the config makes is kept.
+
+    Args:
+        config, shape, device, facts: as in `training_plans`.
+        free_bytes: memory free on the device, or on each of several.
+
+    Raises:
+        UserError: a fixed choice cannot run, or not even the smallest plan fits.
+    """
+    plans = []
+    for plan in training_plans(config, shape, device=device, free_bytes=free_bytes, **facts):
+        if device == "cpu" or plan.predicted_bytes <= int(free_bytes - GPU_RESERVE):
+            return plan
+        plans.append(plan)
+    raise UserError(
+        f"execution: {device} has {free_bytes / GIB:.1f} GiB free, the smallest plan needs "
+        f"{needed_bytes(plans) / GIB:.1f} GiB; free the card, shorten tokenizer.encoder_max_len "
+        "or choose a smaller model"
+    )
+
+
+def needed_bytes(plans: Iterable[Plan]) -> int:
+    """Memory that must be free on a GPU for the smallest of these plans."""
+    return min(plan.predicted_bytes for plan in plans) + GPU_RESERVE
+
+
+def training_plans(
     config: ModelConfig,
     shape: ModelShape,
     *,
@@ -97,20 +127,18 @@ def plan_training(
     devices: int = 1,
     engine: Engine = Engine(),  # noqa: B008 (frozen)
     supervised_share: float = 0.25,
-) -> Plan:
-    """Choose how to train from what is free; every choice that the config makes is kept.
+) -> Iterator[Plan]:
+    """All plans from the fastest to the smallest, whether they fit or not; on a CPU just one.
 
     Args:
         config: effective model config.
-        free_bytes: memory free on the device.
         longest: tokens of the longest example; batch_tokens: mean tokens of a global batch.
         steps: optimiser steps still to do; compiled kernels pay only where there are many.
         devices: how many share every batch; `free_bytes` and the plan are those of each.
         engine: how the loss is computed; the plan is made for it.
         supervised_share: tokens that carry a loss, as a share of all.
 
-    Raises:
-        UserError: a fixed choice cannot run, or not even the smallest plan fits.
+    Raises UserError for a fixed choice that cannot run.
     """
     execution, use_qlora, lora_rank = config.execution, config.lora.use_qlora, config.lora_rank
     cuda = device.startswith("cuda")
@@ -119,10 +147,9 @@ def plan_training(
     if threads == "auto":
         threads = max(1, available_threads() // devices)
     batch_tokens = -(-batch_tokens // devices)
-    optim = _optimiser(config.training.optim, cuda)
     common = {
-        **{"device": device, "devices": devices, "threads": threads},
-        **{"compute_dtype": dtype, "optim": optim},
+        **{"device": device, "devices": devices, "threads": threads, "available_bytes": free_bytes},
+        **{"compute_dtype": dtype, "optim": _optimiser(config.training.optim, cuda)},
         **{"engine": engine.path, "head": engine.head},
         **{"one_row": engine.one_row, "eager": engine.eager},
     }
@@ -134,16 +161,15 @@ def plan_training(
             )
         shape = replace(shape, fusable=False)
     if not cuda:
-        return Plan(
+        yield Plan(
             **common,
             base_weights=_fixed(execution.base_weights, "dequantized"),
             token_budget=_fixed(execution.token_budget, CPU_TOKEN_BUDGET),
             gradient_checkpointing=_fixed(config.training.gradient_checkpointing, False),
             compile=_fixed(execution.compile, False),
             predicted_bytes=0,
-            available_bytes=free_bytes,
         )
-    available = int(free_bytes - GPU_RESERVE)
+        return
     if dtype == "float32" or not supports_bf16:  # FlashAttention: 16 bits, Ampere or newer
         shape = replace(shape, fusable=False)
     if execution.compile is True and not (shape.fusable and lora_rank):
@@ -151,23 +177,14 @@ def plan_training(
             "execution.compile: true needs a Llama or Qwen3 model, LoRA, 16-bit numbers and a GPU "
             "with bf16 (Ampere or newer); set execution.compile: auto"
         )
-    needs = {
+    facts = {
         **{"lora_rank": lora_rank, "use_qlora": use_qlora, "own_head": engine.head == "chunked"},
         "supervised_share": supervised_share,
     }
     if engine.path == "plain":
-        needs |= {"own_head": False, "scores": shape.heads * longest if engine.eager else 0}
-    for candidate in _candidates(config, shape, longest, batch_tokens, steps):
-        predicted = predict_bytes(shape, **needs, **candidate)
-        if predicted <= available:
-            return Plan(
-                **common, **candidate, predicted_bytes=predicted, available_bytes=free_bytes
-            )
-    raise UserError(
-        f"execution: {device} has {free_bytes / GIB:.1f} GiB free, the smallest plan needs "
-        f"{(predicted + GPU_RESERVE) / GIB:.1f} GiB; free the card, shorten "
-        "tokenizer.encoder_max_len or choose a smaller model"
-    )
+        facts |= {"own_head": False, "scores": shape.heads * longest if engine.eager else 0}
+    for choices in _candidates(config, shape, longest, batch_tokens, steps):
+        yield Plan(**common, **choices, predicted_bytes=predict_bytes(shape, **facts, **choices))
 
 
 def next_smaller(plan: Plan, shape: ModelShape, *, lora_rank: int, use_qlora: bool) -> Plan | None:
@@ -199,7 +216,7 @@ def _choices(plan: Plan) -> dict:
 
 
 def _candidates(config: ModelConfig, shape: ModelShape, longest, batch_tokens, steps):
-    """Plans from the fastest to the smallest, fixed choices kept."""
+    """Choices from the fastest to the smallest, fixed ones kept."""
     execution, use_qlora, lora_rank = config.execution, config.lora.use_qlora, config.lora_rank
     budgets = [budget for budget in GPU_BUDGETS if budget >= longest] or [longest]
     budgets = list(dict.fromkeys(min(budget, max(longest, 2 * batch_tokens)) for budget in budgets))
