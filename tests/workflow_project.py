@@ -34,6 +34,8 @@ SMALL = {
 class Project:
     """A copy of the project with a study `small` of two trainings, run as a user runs it."""
 
+    shown = ""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 

@@ -30,12 +30,13 @@ speak_utf8()
 
 # `python` in a shell command is the Python that runs Snakemake, even where no environment is
 # active; under `--sdm conda` the job's own environment still goes before it.
-os.environ["PATH"] = os.pathsep.join(
-    [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 )
 # A shell that is told to end waits for its program instead of leaving it behind: the trainer is told
 # so, too (by SLURM before a time limit, say), saves, and its exit code 75 arrives here.
-shell.prefix("set -euo pipefail; trap : TERM USR1; ")
+PREFIX = "set -euo pipefail; trap : TERM USR1; "
+shell.prefix(PREFIX)
 
 
 def open_study(config):
