@@ -18,7 +18,7 @@ help:
 	@echo "make run ARGS='--config study=NAME'   any other argument of snakemake goes into ARGS"
 
 run: .venv/installed
-	$(SNAKEMAKE) --cores 1 --resources gpu=1 $(ARGS)
+	$(SNAKEMAKE) --cores all --resources gpu=1 $(ARGS)
 
 test: .venv/installed-dev
 	.venv/bin/python -m pytest -m "not slow" $(ARGS)

@@ -11,6 +11,7 @@ min_version("9.19")
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/terminal.smk"
 
 
 configfile: str(PROJECT / "config" / "config.yaml")
@@ -21,6 +22,9 @@ STUDY, SETTINGS_HASH = open_study(config)
 
 envvars:
     SETTINGS_HASH,
+
+
+report: "workflow/report/workflow.rst"
 
 
 pathvars:
@@ -73,4 +77,8 @@ onstart:
 
 
 onsuccess:
-    print(f"Done: {STUDY.results}. Its report.html opens in any browser, without a network.")
+    say_done()
+
+
+onerror:
+    say_what_is_missing()

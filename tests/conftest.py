@@ -35,7 +35,10 @@ def bare(tmp_path_factory) -> Project:
 
 @pytest.fixture(scope="session")
 def finished(bare, tmp_path_factory) -> Project:
-    """A project whose debug study is done. Only to be read, or copied."""
+    """A project whose debug study is done. Only to be read, or copied.
+
+    Its `shown` is what stood on the terminal.
+    """
     project = bare.copy(tmp_path_factory.mktemp("finished") / "요약 study")
-    project.run()
+    project.shown = project.run()
     return project

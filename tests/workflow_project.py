@@ -34,6 +34,8 @@ SMALL = {
 class Project:
     """A copy of the project with a study `small` of two trainings, run as a user runs it."""
 
+    shown = ""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
@@ -78,7 +80,7 @@ class Project:
 
     def command(self, *arguments: str) -> list[str]:
         config = ["--config", "study=small", "debug=true"] if "--config" not in arguments else []
-        run = [] if "-n" in arguments else ["--cores", "2", "--resources", "gpu=1"]
+        run = [] if {"-n", "--cores"} & set(arguments) else ["--cores", "2", "--resources", "gpu=1"]
         return [sys.executable, "-m", "snakemake", *arguments, *run, *config]
 
     def snakemake(self, *arguments: str, timeout: int = 900) -> subprocess.CompletedProcess:

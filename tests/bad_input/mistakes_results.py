@@ -77,6 +77,6 @@ RESULTS = {
     "tables that are not there": Mistake(
         study(), ("plot.py", "--study", "mine", "--results", "results/mine", "--output-dir",
                   "results/mine/plots"),
-        ("results/mine/tables/", "cannot be read"), "run compare.py first",
+        ("results/mine/tables/", "cannot be read"), "run compare.py (again)",
     ),
 }  # fmt: skip

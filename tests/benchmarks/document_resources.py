@@ -43,8 +43,8 @@ from transformers import AutoModelForCausalLM  # noqa: E402
 import yoyak  # noqa: E402
 from yoyak.config.loading import load_config, overridden  # noqa: E402
 from yoyak.errors import UserError  # noqa: E402
-from yoyak.run.plan import Plan, plan_training  # noqa: E402
 from yoyak.run.memory import GIB, ModelShape, expected_seconds  # noqa: E402
+from yoyak.run.plan import Plan, plan_training  # noqa: E402
 
 GB = 10**9
 CUDA = torch.cuda.is_available()

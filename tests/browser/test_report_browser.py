@@ -1,13 +1,21 @@
 """The report in a real browser, from disk, with the network cut off."""
 
+import contextlib
 import json
+import re
 import shutil
 import time
 
 import pytest
+from fixture_report import build_report_results, report_study
+
+from yoyak.config.loading import MODELS
+from yoyak.reporting.html import render_report
+from yoyak.reporting.plots import write_plots
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 DRIVER = shutil.which("chromedriver")
+LONGEST = max((file.stem for file in MODELS.glob("*.yaml")), key=len)
 
 pytestmark = [
     pytest.mark.browser,
@@ -138,7 +146,7 @@ def test_tables_filter_by_choice_and_by_word(browser, css):
 
 
 def test_samples_sort_by_gain_and_a_dialogue_opens(browser, css):
-    table = css("details.cell[open] table.samples")[0]
+    table = css("details.training[open] table.samples")[0]
     gain = table.find_element("css selector", "thead th")
 
     def gains():
@@ -165,28 +173,73 @@ def test_a_link_of_the_main_table_opens_its_cell(browser, css):
     assert browser.execute_script("return document.getElementById(arguments[0]).open", target)
 
 
-@pytest.mark.parametrize("width, height", [(1440, 900), (390, 844)])
-def test_the_page_itself_never_scrolls_sideways(browser, width, height):
+@contextlib.contextmanager
+def screen(browser, width, height=900):
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     try:
-        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        browser.execute_script("scrollTo(0, 0)")
+        yield
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+@pytest.fixture(scope="module")
+def long_study(tmp_path_factory):
+    """A report with the longest name that is shipped, and three seeds."""
+    study = report_study(models=(LONGEST,), seeds=(42, 43, 44), resamples=100)
+    study, results = build_report_results(tmp_path_factory.mktemp("long"), study, rows=8)
+    (results / "plots").mkdir()
+    write_plots(study, results, results / "plots")
+    (results / "report.html").write_text(render_report(study, results), encoding="utf-8")
+    return study, results
+
+
+@pytest.fixture(params=["reported_study", "long_study"])
+def opened(request, browser):
+    """The browser with one of the reports open."""
+    usual = browser.current_url
+    browser.get((request.getfixturevalue(request.param)[1] / "report.html").as_uri())
+    yield browser
+    browser.get(usual)
+
+
+@pytest.mark.parametrize("width", [390, 1180, 1280, 1366, 1440, 1920])
+def test_nothing_in_the_first_screen_is_wider_than_its_box(opened, width):
+    with screen(opened, width):
+        assert opened.execute_script("return document.documentElement.scrollWidth") <= width
+        boxes = opened.execute_script(
+            "return [...document.querySelectorAll('#result .table-wrap, #result .canvas')]"
+            ".map(box => [box.className, box.scrollWidth, box.clientWidth])"
+        )
+        assert len(boxes) == 2
+        assert [box for box in boxes if box[1] > box[2]] == []
+        cut = opened.execute_script(
+            "return [...document.querySelectorAll('#result :is(h1, p, td, svg)')]"
+            ".filter(one => one.getBoundingClientRect().right > innerWidth).length"
+        )
+        assert cut == 0
+
+
+def test_on_a_phone_every_number_has_its_heading_sign_and_mark(opened):
+    with screen(opened, 390, 844):
+        cells = opened.execute_script(
+            "return [...document.querySelectorAll('table.main td.n')]"
+            ".filter(cell => cell.innerText)"
+            ".map(cell => [getComputedStyle(cell, '::before').content, cell.innerText])"
+        )
+        assert len(cells) > 50
+        headings = {'"mean "', '"change "', '"R-1 "', '"R-2 "', '"R-L "', '"seed "'}
+        assert {heading for heading, _ in cells} <= headings
+        changes = [text for heading, text in cells if heading == '"change "']
+        assert all(re.fullmatch(r"[+−]\d+\.\d\d [●○]|–", text) for text in changes)
+
+
 def test_the_first_screen_shows_question_answer_table_and_plot(browser):
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": 1440, "height": 900, "deviceScaleFactor": 1, "mobile": False},
-    )
-    try:
-        browser.execute_script("scrollTo(0, 0)")
+    with screen(browser, 1440):
         for selector in ("h1", ".answer", "table.main", ".first .plot svg"):
             bottom = browser.execute_script(
                 "return document.querySelector(arguments[0]).getBoundingClientRect().bottom",
                 selector,
             )
             assert 0 < bottom <= 900, selector
-    finally:
-        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

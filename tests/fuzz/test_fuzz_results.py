@@ -11,7 +11,6 @@ from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import Run
 from yoyak.evaluation.prediction_files import match_predictions, read_predictions, read_run
 from yoyak.reporting import run_rows, tables
-from yoyak.reporting.results import read_csv
 
 LINE = {
     "fname": "a",
@@ -120,7 +119,7 @@ def test_tables(tmp_path, name):
         rows = read_or_refused(tables.read_table, file)
         if rows is not None:
             tables.to_markdown(name, rows, "note")
-        read_or_refused(read_csv, file, "run it again")
+        read_or_refused(tables.read_csv, file, "run it again")
 
     fuzz(mutated([sample], TOKENS), check, known=KNOWN_TABLES, examples=80)
 

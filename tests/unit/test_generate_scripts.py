@@ -94,23 +94,18 @@ def test_adapter_changes_the_summaries(place):
 
 # generate.py, so slow that it can be killed after its first rows.
 SLOW = """
-import sys, time
+import time
 import generate
 from yoyak.errors import run_script
+from yoyak.evaluation.progress import RowProgress
 
-class Bar:
-    done = 0
-    def __enter__(self):
-        return self
-    def __exit__(self, *_):
-        return False
-    def update(self):
-        self.done += 1
-        if self.done == 3:
-            print("ready", flush=True)
-            time.sleep(60)
+def row(self):
+    self.done += 1
+    if self.done == 3:
+        print("ready", flush=True)
+        time.sleep(60)
 
-generate.progress_bar = lambda total: Bar()
+RowProgress.row = row
 run_script(generate.main)
 """
 
@@ -132,7 +127,7 @@ def test_a_killed_generation_leaves_nothing_and_is_run_again(tmp_path):
     for name in ("killed", "undisturbed"):
         command = [sys.executable, scripts / "generate.py", *flags, "--output-dir", f"out/{name}"]
         done = subprocess.run(command, check=True, capture_output=True, text=True, **options)
-        assert "summarising" in done.stderr  # progress, in a log too
+        assert " rows/s " in done.stderr  # progress, in a log too
     killed, undisturbed = (tmp_path / "out" / name for name in ("killed", "undisturbed"))
     assert sorted(path.name for path in killed.iterdir()) == ["dev.jsonl", "run.json", "test.jsonl"]
     for name in ("dev.jsonl", "test.jsonl"):

@@ -2,7 +2,9 @@
 
 import copy
 import csv
+import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 
@@ -54,6 +56,32 @@ def test_text_shows_zero_shot_floors_use_and_command(reported_study):
         "licences",
     ):
         assert part in text, part
+
+
+def test_a_debug_card_says_so_and_has_no_model_index(reported_study):
+    study, results = reported_study
+    card = ModelCard(model_card(dataclasses.replace(study, debug=True), results, RUN))
+    assert "**A debug run: 900 examples, 60 steps.**" in card.text
+    assert "model-index" not in str(card)
+    assert "debug" not in model_card(study, results, RUN)
+
+
+def test_a_card_says_nothing_of_references_speakers_and_files_that_are_not_there(
+    reported_study, tmp_path
+):
+    study, results = reported_study
+    text = model_card(study, results, RUN)
+    assert "Over several references: mean." in text and "`dev.csv`, which was not used" in text
+    assert "speakers as" not in text  # the example prompt of the fixture has none
+    for name in ("examples", "runs"):
+        (tmp_path / name).symlink_to(results / name)
+    shutil.copytree(results / "tables", tmp_path / "tables")
+    context = tmp_path / "tables" / "context.csv"
+    lines = context.read_text(encoding="utf-8").splitlines(keepends=True)
+    context.write_text("".join(x for x in lines if not x.startswith("ceiling")), encoding="utf-8")
+    alone = model_card(study, tmp_path, RUN)
+    assert "references" not in alone.split("## Scores")[1].split("|")[0]
+    assert "ceiling" not in alone
 
 
 def test_a_checkpoint_of_the_hub_is_the_base_model(reported_study, tmp_path):

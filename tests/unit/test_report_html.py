@@ -2,8 +2,10 @@
 
 import base64
 import csv
+import dataclasses
 import hashlib
 import re
+import shutil
 from html.parser import HTMLParser
 
 import jinja2
@@ -12,9 +14,12 @@ from fixture_report import HOSTILE, report_study
 
 from yoyak.errors import UserError
 from yoyak.reporting.answer import answer, judge
-from yoyak.reporting.html import TEMPLATES, render_report
+from yoyak.reporting.html import TEMPLATES, breakable, render_report
+from yoyak.reporting.opening import render_opening
 from yoyak.reporting.plots import STUDY_PLOTS
+from yoyak.reporting.run_rows import QUOTED
 from yoyak.reporting.samples import equal_steps
+from yoyak.reporting.tables import write_table
 
 VOID = {"meta", "link", "input", "br", "img", "col"}
 
@@ -232,6 +237,38 @@ def test_hostile_text_is_text(page, html):
     assert not [e for e in page.elements if any(a.startswith("on") for a in e["attributes"])]
 
 
+def test_the_opening_of_the_workflow_report_is_plain_text(reported_study):
+    from docutils.core import publish_parts
+
+    study, results = reported_study
+    text = render_opening(study, results)
+    body = publish_parts(text, writer="html", settings_overrides={"halt_level": 2})["html_body"]
+    page = Page(body)
+    shown = " ".join(" ".join(e["text"].split()) for e in page.all("h1") + page.all("p"))
+    assert "How much does QLoRA fine-tuning help tiny_llama and tiny_qwen3" in shown
+    assert "raised ROUGE in all 8 trainings" in shown
+    assert HOSTILE in shown and not page.all("img") and not page.all("script")
+
+
+def test_names_break_behind_underscores_and_stay_text():
+    assert breakable("a_b<c") == "a_<wbr>b&lt;c"
+    assert "<wbr>" in breakable("x" * 40)
+
+
+def test_the_quoted_figures_are_shown_only_where_a_study_asks_for_them(reported_study, tmp_path):
+    study, results = reported_study
+    assert "Quoted from elsewhere" not in (results / "report.html").read_text(encoding="utf-8")
+    settings = study.settings.model_copy(deep=True)
+    settings.report.quoted = True
+    for folder in results.iterdir():
+        if folder.name != "tables":
+            (tmp_path / folder.name).symlink_to(folder)
+    shutil.copytree(results / "tables", tmp_path / "tables")
+    write_table(tmp_path / "tables", "quoted", QUOTED, "note")
+    asked = render_report(dataclasses.replace(study, settings=settings), tmp_path)
+    assert "Quoted from elsewhere, not comparable" in asked and "Llama-3.2-Korean-3B" in asked
+
+
 def test_one_file_that_asks_for_nothing(page, html):
     assert len(html.encode()) < 5_000_000
     for element in page.elements:
@@ -278,7 +315,7 @@ def test_missing_plots_are_named(reported_study, tmp_path):
         render_report(study, tmp_path)
 
 
-@pytest.mark.parametrize("figure", [*STUDY_PLOTS, "loss-tiny_llama-chat-none"])
+@pytest.mark.parametrize("figure", [*STUDY_PLOTS, "loss-tiny_llama-chat-fine_tuned-seed42"])
 def test_captions_of_the_workflow_report_know_every_plot(figure):
     from docutils.core import publish_parts
 
@@ -286,6 +323,6 @@ def test_captions_of_the_workflow_report_know_every_plot(figure):
         (TEMPLATES / "plots.rst").read_text(encoding="utf-8")
     )
     text = template.render(snakemake={"wildcards": {"figure": figure}})
-    assert ("of one model, format and condition" in text) == figure.startswith("loss-")
+    assert ("of one training" in text) == figure.startswith("loss-")
     assert "nterval" in text or "Exact counts" in text
     publish_parts(text, writer="html", settings_overrides={"halt_level": 2})

@@ -13,10 +13,16 @@ from fixture_results import build_results, fixture_dialogues, fixture_study, wri
 
 from yoyak.errors import UserError
 from yoyak.evaluation.scoring import summaries_by_group
+from yoyak.reporting import tables
+from yoyak.reporting.results import records
 from yoyak.reporting.run_rows import QUOTED, device
-from yoyak.reporting.tables import COLUMNS, TEXT, csv_cell, read_table, reading_cell
+from yoyak.reporting.tables import COLUMNS, TEXT, csv_cell, reading_cell
 
 CELL = "runs/tiny_llama/default/chat/fine_tuned/seed42"
+
+
+def read_table(path):
+    return records(tables.read_table(path))
 
 
 @pytest.fixture
@@ -25,9 +31,9 @@ def results(scored_results):
 
 
 def test_every_table_has_its_columns_and_rows(results):
-    tables = {path.stem for path in (results / "tables").glob("*.csv")}
-    assert tables == set(COLUMNS) - {"seeds"}  # one seed
-    counts = {name: len(read_table(results / "tables" / f"{name}.csv")) for name in tables}
+    names = {path.stem for path in (results / "tables").glob("*.csv")}
+    assert names == set(COLUMNS) - {"seeds", "quoted"}  # one seed, and nobody asked for the quoted
+    counts = {name: len(read_table(results / "tables" / f"{name}.csv")) for name in names}
     cells, tokenizers = 12, 4
     assert counts["rouge"] == cells * tokenizers
     assert counts["groups"] == cells * tokenizers * 2
@@ -36,7 +42,7 @@ def test_every_table_has_its_columns_and_rows(results):
     assert counts["context"] == 5 * tokenizers * 3
     assert counts["diagnostics"] == cells
     assert counts["resources"] == 4 + 2 * 8
-    for name in tables:
+    for name in names:
         assert (results / "tables" / f"{name}.md").read_text(encoding="utf-8").startswith("# ")
 
 
@@ -222,8 +228,40 @@ def test_one_dialogue_has_scores_but_no_interval(tmp_path):
     assert row["ci_low"] is row["ci_high"] is None
 
 
-def test_quoted_figures_do_not_add_up(results):
-    rows = read_table(results / "tables" / "quoted.csv")
+@pytest.mark.parametrize(
+    "spoil, words",
+    [
+        (lambda text: text[:-40], "cut short"),
+        (lambda text: text.replace("\n", ",1\n").replace(",1\n", "\n", 1), "is no table"),
+        (lambda text: text.replace(",24,", ",24,7,", 1), "is no table"),
+        (lambda text: text.replace(",24,", ",2x4,", 1), "is no table"),
+        (lambda text: text.replace("rouge1", "rouge9"), "has other columns"),
+        (lambda text: text[: text.rindex(",")] + ",inf\n", "is no table"),
+        (lambda text: text.replace(",60,", ",1e999,"), "is no table"),
+        (lambda text: text + "a,chat,zero_shot,,words,1,inf,1,1,1,1,1,1,,\n", "infinite"),
+        (lambda text: "", "is no table"),
+        (lambda text: "\ufffe", "is no table"),
+    ],
+)
+def test_a_damaged_table_is_refused(results, tmp_path, spoil, words):
+    path = tmp_path / "rouge.csv"
+    path.write_text(spoil((results / "tables" / "rouge.csv").read_text(encoding="utf-8")))
+    with pytest.raises(UserError, match=rf"rouge.csv: .*{words}.*; run compare.py \(again\)$"):
+        read_table(path)
+
+
+def test_names_that_pandas_takes_for_nothing_stay_names(tmp_path):
+    row = {"model": "NA", "format": "null", "condition": "nan", "seed": 42, "rouge1": 0.1 + 0.2}
+    tables.write_table(tmp_path, "rouge", [row, {**row, "seed": None}], "note")
+    first, second = read_table(tmp_path / "rouge.csv")
+    assert [first[key] for key in ("model", "format", "condition")] == ["NA", "null", "nan"]
+    assert (first["seed"], first["rouge1"]) == (42, 0.3)
+    assert second["seed"] is second["steps"] is None
+
+
+def test_quoted_figures_do_not_add_up(tmp_path):
+    tables.write_table(tmp_path, "quoted", QUOTED, "note")
+    rows = read_table(tmp_path / "quoted.csv")
     assert len(rows) == len(QUOTED)
     for row in rows:
         if row["rouge1"] is not None:

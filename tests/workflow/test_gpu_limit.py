@@ -37,7 +37,7 @@ def test_more_than_there_are_ends_the_run(project, tmp_path):
     assert done.returncode != 0
     assert "error: --resources gpu=4 asks for more GPUs than this machine shows (2" in done.stdout
     assert "Traceback" not in done.stdout
-    assert "Finished jobid" not in done.stdout
+    assert "Cleaning" not in done.stdout
     # It holds no lock: the corrected command runs at once.
     done = start(project, tmp_path, True, "--cores", "8", "--resources", "gpu=2")
     assert done.returncode == 0, done.stdout

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import zipfile
 
 RUN = "runs/tiny_llama/default/chat/fine_tuned/seed42"
 ZERO_SHOT = "zero_shot/tiny_llama/chat"
@@ -66,10 +67,15 @@ def test_nothing_unfinished_is_left(finished):
 
 
 def test_snakemake_report_labels_results(finished, tmp_path):
-    """`snakemake --report` takes the same files, with captions and labels."""
+    """`snakemake --report` takes the same files, and opens with question and answer."""
     project = finished.copy(tmp_path / "study")
     project.run("--report", "report.zip")
     assert project.path("report.zip").stat().st_size > 100_000
+    with zipfile.ZipFile(project.path("report.zip")) as archive:
+        page = next(name for name in archive.namelist() if name.endswith("report.html"))
+        first = archive.read(page).decode("utf-8")
+    assert "How much does QLoRA fine-tuning help" in first
+    assert "points against the same model zero-shot" in first
 
 
 def test_a_rule_can_be_pasted_and_run_by_hand(finished, tmp_path):

@@ -18,25 +18,25 @@ from yoyak.config.run_settings import keep_settings, study_of_run
 from yoyak.config.study import Run
 from yoyak.errors import UserError, speak_utf8
 from yoyak.models.weights_identity import weights_identity
-from yoyak.reporting.results import loss_stem
 from yoyak.run.code_digest import step_digest
 
 IN_MODULE = not workflow.modifier.is_main_snakefile()
 # Of one training: below runs/, logs/train/, benchmarks/train/, …
 TRAINING = "{model}/{variant}/{format}/{condition}/seed{seed}"
 TRAINED = f"<results>/runs/{TRAINING}"
-TABLES = "rouge groups differences group_differences context diagnostics resources quoted".split()
+TABLES = "rouge groups differences group_differences context diagnostics resources".split()
 
 speak_utf8()
 
 # `python` in a shell command is the Python that runs Snakemake, even where no environment is
 # active; under `--sdm conda` the job's own environment still goes before it.
-os.environ["PATH"] = os.pathsep.join(
-    [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 )
 # A shell that is told to end waits for its program instead of leaving it behind: the trainer is told
 # so, too (by SLURM before a time limit, say), saves, and its exit code 75 arrives here.
-shell.prefix("set -euo pipefail; trap : TERM USR1; ")
+PREFIX = "set -euo pipefail; trap : TERM USR1; "
+shell.prefix(PREFIX)
 
 
 def open_study(config):

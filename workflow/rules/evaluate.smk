@@ -15,7 +15,7 @@ rule generate_zero_shot:
         "<results>/benchmarks/generate/zero_shot/{model}/{format}.tsv"
     conda:
         "../../envs/training.yaml"
-    threads: 4
+    threads: threads_of_generation
     resources:
         gpu=gpus,
         mem_mb=megabytes(generation),
@@ -51,7 +51,7 @@ rule generate:
         f"<results>/benchmarks/generate/runs/{TRAINING}.tsv"
     conda:
         "../../envs/training.yaml"
-    threads: 4
+    threads: threads_of_generation
     resources:
         gpu=gpus,
         mem_mb=megabytes(generation),

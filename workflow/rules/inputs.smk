@@ -73,7 +73,9 @@ def submission_files():
 
 def table_names():
     """Files of tables/, without their endings."""
-    return [*TABLES, *(["seeds"] if len(STUDY.seeds) > 1 else [])]
+    several = ["seeds"] if len(STUDY.seeds) > 1 else []
+    quoted = ["quoted"] if STUDY.settings.report.quoted else []
+    return [*TABLES, *several, *quoted]
 
 
 def table_files(ending):

@@ -17,8 +17,7 @@ def run_labels(result):
 def figure_labels(wildcards):
     """A loss curve is labelled by its training, any other figure by its name."""
     for run in STUDY.trainings():
-        if wildcards.figure == loss_stem(run.model, run.format, run.condition):
-            keys = {"model": run.model, "format": run.format, "condition": run.condition}
-            return {"figure": "loss", **keys}
-    keys = dict.fromkeys(("model", "format", "condition"), "all")
+        if wildcards.figure == run.loss_plot:
+            return {"figure": "loss", **{key: str(value) for key, value in run.record().items()}}
+    keys = dict.fromkeys(("model", "format", "condition", "seed"), "all")
     return {"figure": wildcards.figure.replace("_", " "), **keys}

@@ -90,12 +90,13 @@ rule report:
             "scores/summary.json",
         ),
     output:
-        report(
+        page=report(
             "<results>/report.html",
             caption="../report/report.rst",
             category="Report",
             labels={"result": "the whole study on one page"},
         ),
+        answer="<results>/answer.rst",
     log:
         "<logs>/report.log",
     benchmark:
@@ -111,7 +112,7 @@ rule report:
         "Writing the report"
     shell:
         "python {params.script:q} --settings {params.settings:q} --results {params.results:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        " --output {output.page:q} > {log:q} 2>&1"
 
 
 rule model_card:

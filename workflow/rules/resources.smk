@@ -30,8 +30,21 @@ def gpus_of_training(wildcards):
     return gpus(wildcards) * devices_of_training(wildcards)
 
 
+def threads_of_gpus(devices):
+    """Of a job on so many GPUs: its share of the cores when all GPUs are busy; 4 a GPU on a cluster."""
+    if not workflow.local_exec:
+        return 4 * devices
+    limit = getattr(workflow.global_resources.get("gpu"), "value", None) or 1
+    cores = workflow.resource_settings.cores or 1  # a dry run may name none
+    return max(1, cores * devices // limit)
+
+
 def threads_of_training(wildcards):
-    return 4 * devices_of_training(wildcards)
+    return threads_of_gpus(devices_of_training(wildcards))
+
+
+def threads_of_generation(wildcards):
+    return threads_of_gpus(1)
 
 
 def measured(rule, like):

@@ -2,7 +2,8 @@
 """Bring all runs' scores together: tables of ROUGE, differences, context, diagnostics and cost.
 
 Reads  {results}/data/dev.csv, every run's scores/ and run.json
-Writes {output-dir}/*.csv and *.md (seeds.* only where a training has several seeds), run.json
+Writes {output-dir}/*.csv and *.md (seeds.* only where a training has several seeds, quoted.* only
+where the study asks for it), run.json
 
 Examples:
   python workflow/scripts/compare.py --study embedded --results results/embedded \\
@@ -12,6 +13,8 @@ Examples:
 import argparse
 import time
 from pathlib import Path
+
+import pandas as pd
 
 from yoyak.config.arguments import add_study_arguments, open_study, script_parser
 from yoyak.config.study import Run, Study
@@ -26,8 +29,8 @@ from yoyak.evaluation.scoring import read_scores
 from yoyak.reporting.alike import refuse_mixtures
 from yoyak.reporting.notes import table_notes
 from yoyak.reporting.run_rows import (
+    QUOTED,
     loss_fall,
-    quoted_rows,
     resource_rows,
     rouge_rows,
     training_cost,
@@ -123,16 +126,13 @@ def build_tables(
     dialogues: list[Dialogue],
     summaries: list[dict],
     scores: dict,
-) -> dict[str, list[dict]]:
+) -> dict[str, list[dict] | pd.DataFrame]:
     """Rows of every table, in the study's order."""
     metric = study.settings.metric
     groups = [dialogue.group for dialogue in dialogues]
-    costs = {run: training_cost(run, results) for run in study.runs()}
-    tables: dict[str, list[dict]] = {
-        name: [] for name in ("rouge", "groups", "diagnostics", "resources")
-    }
+    tables: dict = {name: [] for name in ("rouge", "groups", "diagnostics", "resources")}
     for run, summary in zip(study.runs(), summaries, strict=True):
-        rows, of_groups = rouge_rows(run, summary, costs[run])
+        rows, of_groups = rouge_rows(run, summary)
         tables["rouge"] += rows
         tables["groups"] += of_groups
         done = effect(run, results) if run.trained else {}
@@ -140,12 +140,14 @@ def build_tables(
         expected = study.model(run.model).resources.expected_gpu_memory_gb
         tables["resources"] += resource_rows(run, results, expected)
     for name, by_group in (("differences", False), ("group_differences", True)):
-        tables[name] = [
-            {**row, **costs[Run(*(row[key] for key in RUN))]}
-            for row in difference_rows(scores, groups, metric, by_group=by_group)
-        ]
+        tables[name] = difference_rows(scores, groups, metric, by_group=by_group)
+    costs = pd.DataFrame([{**run.record(), **training_cost(run, results)} for run in study.runs()])
+    for name in ("rouge", "groups", "differences", "group_differences"):
+        if tables[name]:  # data without groups has no rows of groups
+            tables[name] = pd.DataFrame(tables[name]).merge(costs, how="left", on=list(RUN))
     tables["context"] = context_rows(dialogues, metric)
-    tables["quoted"] = list(quoted_rows(study.language))
+    if study.settings.report.quoted:
+        tables["quoted"] = QUOTED
     if len(study.seeds) > 1:
         tables["seeds"] = seed_rows(scores, metric)
     return tables

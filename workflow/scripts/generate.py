@@ -15,7 +15,6 @@ killed at any moment, it leaves nothing, and the same command runs it again.
 
 import argparse
 import json
-import sys
 import time
 from itertools import islice
 from pathlib import Path
@@ -179,6 +178,7 @@ def generate_splits(
     from yoyak.evaluation.decoding import DecodingSettings
     from yoyak.evaluation.generation import choose_generator, report_choice, run_halving
     from yoyak.evaluation.loading import load_model, peak_memory_gb, plan_loading
+    from yoyak.evaluation.progress import RowProgress
 
     started = time.perf_counter()
     rows = {split: read_dialogues(file, labelled=False) for split, file in files.items()}
@@ -205,8 +205,8 @@ def generate_splits(
     slots = generator.plan.slots
 
     loaded = time.perf_counter()
-    with progress_bar(len(every_prompt)) as bar:
-        results, plan = run_halving(generator, every_prompt, lambda *_: bar.update())
+    progress = RowProgress(len(every_prompt))
+    results, plan = run_halving(generator, every_prompt, lambda *_: progress.row())
     seconds = time.perf_counter() - loaded
     left, lines = iter(results), {}
     for split in rows:
@@ -247,22 +247,6 @@ def prediction_line(row, text: str, prompt: list[int], result, shortened: bool) 
         "dialogue_shortened": bool(shortened),
     }
     return json.dumps(line, ensure_ascii=False) + "\n"
-
-
-def progress_bar(total: int):
-    """Rows, rows/s and time left on stderr: live for a person, a line each ten seconds in a log."""
-    from tqdm import tqdm
-
-    live = sys.stderr.isatty()
-    return tqdm(
-        total=total,
-        unit=" rows",
-        desc="summarising",
-        file=sys.stderr,
-        mininterval=0.2 if live else 10,
-        maxinterval=10,
-        dynamic_ncols=live,
-    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Write a study's report: one HTML file with answer, tables, plots, samples and provenance.
 
+answer.rst beside it has question and answer alone, for the first page of `snakemake --report`.
+
 Example:
   python workflow/scripts/report.py --study embedded \\
       --results results/embedded --output results/embedded/report.html
@@ -26,9 +28,11 @@ def main() -> None:
     study = open_study(args)
     results = args.results or study.results
     from yoyak.reporting.html import render_report
+    from yoyak.reporting.opening import render_opening
 
     output = args.output or results / "report.html"
     atomic_write_text(output, render_report(study, results))
+    atomic_write_text(output.with_name("answer.rst"), render_opening(study, results))
     print(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
 
 

@@ -8,9 +8,9 @@ Examples:
 """
 
 import argparse
-import csv
-import io
 from pathlib import Path
+
+import pandas as pd
 
 from yoyak.data.dialogues import read_dialogues
 from yoyak.errors import display, run_script
@@ -47,12 +47,9 @@ def write_submission(folder: Path, data: Path | None, output: Path) -> None:
 
 def submission_csv(predictions: list[Prediction]) -> str:
     """CSV text, one line a summary: line breaks inside a prediction become blanks."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["fname", "summary"])
-    for row in predictions:
-        writer.writerow([_harmless(row.fname), _harmless(row.prediction)])
-    return text.getvalue()
+    rows = [(_harmless(row.fname), _harmless(row.prediction)) for row in predictions]
+    table = pd.DataFrame(rows, columns=["fname", "summary"])
+    return table.to_csv(index=False, lineterminator="\n")
 
 
 def _harmless(text: str) -> str:

@@ -47,6 +47,8 @@ def run_script(main: Callable[[], None]) -> None:
     """
     speak_utf8()
     _start_in_utf8()
+    if "OMP_NUM_THREADS" in os.environ:  # of the job; the tokenizers library counts its own
+        os.environ.setdefault("RAYON_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
     try:
         main()
     except UserError as error:

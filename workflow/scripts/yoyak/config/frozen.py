@@ -27,7 +27,7 @@ STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("model", *BASE_WEIGHTS, "tokenizer", "dataset", "generation"),
     ),
     "score": (("language", "metric"), ()),
-    "compare": (("language", "metric", *GRID), ("resources",)),
+    "compare": (("metric", "report.quoted", *GRID), ("resources",)),
     "plot": (("metric", "data.selection", "data.selection_seed", *GRID), ("tokenizer",)),
     "report": (
         ("description", "language", "data", "metric", "report", *GRID),

@@ -61,6 +61,11 @@ class Run:
         return f"{self.model}-{self.format}-{self.condition}{seed}"
 
     @property
+    def loss_plot(self) -> str:
+        """Name of the plot of its losses, without an ending."""
+        return f"loss-{self.name}"
+
+    @property
     def zero_shot(self) -> "Run":
         """The same model and format before any training."""
         return Run(self.model, self.format)

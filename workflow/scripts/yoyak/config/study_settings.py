@@ -108,6 +108,11 @@ class Report(Section):
         20, ge=0, le=1000, description="dialogues shown for each training in the report"
     )
     note: str = Field("", description="a sentence of yours, shown in the report")
+    quoted: bool = Field(
+        False,
+        description="`true` shows figures that others quoted for Korean dialogue summaries, apart "
+        "and marked as not comparable",
+    )
 
 
 class StudySettings(Section):

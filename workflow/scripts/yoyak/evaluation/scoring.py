@@ -5,8 +5,6 @@ scores/diagnostics.csv   fname,group and the figures of `diagnostics.RATES`
 scores/summary.json      means × 100 with intervals, by tokenizer and group, and the signatures
 """
 
-import csv
-import io
 import json
 import math
 from collections.abc import Sequence
@@ -14,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from yoyak.config.study_settings import Metric
 from yoyak.data.dialogues import Dialogue
@@ -124,17 +123,23 @@ def tidy(value: float | int | None) -> float | int | None:
 
 def write_scores(directory: Path, scored: RunScores) -> None:
     """Write dialogues.csv, diagnostics.csv and summary.json into a folder."""
-    score_rows = [
-        [fname, group, tokenizer, *map(repr, map(float, row)), repr(float(row.mean()))]
-        for tokenizer, scores in scored.scores.items()
-        for fname, group, row in zip(scored.fnames, scored.groups, scores, strict=True)
-    ]
-    figure_rows = [
-        [fname, group, *("" if row[key] is None else repr(row[key]) for key in RATES)]
-        for fname, group, row in zip(scored.fnames, scored.groups, scored.figures, strict=True)
-    ]
-    _write_csv(directory / "dialogues.csv", SCORE_COLUMNS, score_rows)
-    _write_csv(directory / "diagnostics.csv", ("fname", "group", *RATES), figure_rows)
+    dialogues = {
+        "fname": [safe_cell(fname) for fname in scored.fnames],
+        "group": [safe_cell(group) for group in scored.groups],
+    }
+    scores = pd.concat(
+        pd.DataFrame(of_dialogues, columns=list(MEASURES)).assign(
+            **dialogues, tokenizer=tokenizer, rouge_mean=of_dialogues.mean(axis=1)
+        )
+        for tokenizer, of_dialogues in scored.scores.items()
+    )
+    figures = pd.DataFrame(scored.figures).assign(**dialogues)
+    for name, table, columns in (
+        ("dialogues", scores, SCORE_COLUMNS),
+        ("diagnostics", figures, ("fname", "group", *RATES)),
+    ):
+        text = table.to_csv(columns=list(columns), index=False, lineterminator="\n")
+        (directory / f"{name}.csv").write_text(text, encoding="utf-8")
     text = json.dumps(scored.summary, ensure_ascii=False, indent=1) + "\n"
     (directory / "summary.json").write_text(text, encoding="utf-8")
 
@@ -148,32 +153,21 @@ def read_scores(directory: Path, fnames: Sequence[str]) -> tuple[dict, dict[str,
     path = directory / "dialogues.csv"
     try:
         summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        found: dict[str, list] = {}
-        names: dict[str, list[str]] = {}
-        for row in rows:
-            found.setdefault(row["tokenizer"], []).append([float(row[key]) for key in MEASURES])
-            names.setdefault(row["tokenizer"], []).append(row["fname"])
+        types = {"fname": "str", **dict.fromkeys(MEASURES, float)}
+        table = pd.read_csv(path, dtype=types, keep_default_na=False)
+        tables = dict(list(table.groupby("tokenizer", sort=False)))
+        names = [list(of_tokenizer["fname"]) for of_tokenizer in tables.values()]
+        scores = {name: of_name[list(MEASURES)].to_numpy() for name, of_name in tables.items()}
     except FileNotFoundError as error:
         raise UserError(f"{display(Path(error.filename))}: no such file; {cure}") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{display(directory)}: the scores cannot be read; {cure}") from None
     expected = [safe_cell(fname) for fname in fnames]
-    if not names or any(of_tokenizer != expected for of_tokenizer in names.values()):
+    if not names or any(of_tokenizer != expected for of_tokenizer in names):
         raise UserError(f"{display(path)}: not the dialogues of data/dev.csv, in its order; {cure}")
-    return summary, {tokenizer: np.array(scores) for tokenizer, scores in found.items()}
+    return summary, scores
 
 
 def safe_cell(text: str) -> str:
     """Text from data as a CSV cell that no spreadsheet takes for a formula."""
     return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: list[list[str]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    # Two columns of text from the data, then names and numbers of ours (a number may start with -).
-    writer.writerows([*map(safe_cell, row[:2]), *row[2:]] for row in rows)
-    path.write_text(text.getvalue(), encoding="utf-8")

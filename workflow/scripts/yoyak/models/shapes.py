@@ -47,11 +47,10 @@ def shape_of(model: ModelSettings) -> ModelShape:
     from yoyak.models.architecture import find_decoder  # imports transformers
 
     found = resolve_checkpoint(model)
-    if not found.local and _cached_config(found):
-        found = Checkpoint(found.name, {**found.kwargs, "local_files_only": True}, local=False)
-    else:
-        found = fetch(found, model, weights=False)
-    return find_decoder(found, model).shape
+    config = None if found.local else _cached_config(found)
+    if config:
+        found = Checkpoint(str(config.parent), {}, local=True)
+    return find_decoder(fetch(found, model, weights=False), model).shape
 
 
 def shape_at_hand(model: ModelSettings) -> ModelShape | None:

@@ -181,7 +181,8 @@ def _of_group(cited: CitedTables, rows: list[Row], group: str) -> Sentence:
     return [
         f"Dialogues marked “{group}” (n = ",
         n,
-        f"): up in {found.up}, down in {found.down} of {found.total} trainings, by ",
+        f"): clearly up in {found.up}, clearly down in {found.down} of {found.total} trainings, "
+        "by ",
         low,
         " to ",
         high,

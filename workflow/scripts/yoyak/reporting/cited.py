@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from yoyak.reporting import results as result_files
 from yoyak.reporting import tables
 from yoyak.reporting.results import CONDITION_NAMES, TOKENIZER_NAMES, Row
@@ -28,14 +30,14 @@ class CitedTables:
 
     def __init__(self, results: Path) -> None:
         self._results = Path(results)
-        self._tables: dict[str, list[Row]] = {}
+        self._tables: dict[str, pd.DataFrame] = {}
 
     def rows(self, name: str, **values: object) -> list[Row]:
         """Rows of tables/{name}.csv with these values; "row" is added, counted from 0."""
         if name not in self._tables:
-            rows = result_files.read_table(self._results, name)
-            self._tables[name] = [{**row, "row": place} for place, row in enumerate(rows)]
-        return result_files.where(self._tables[name], **values)
+            table = result_files.read_table(self._results, name)
+            self._tables[name] = table.reset_index(names="row")
+        return result_files.records(result_files.where(self._tables[name], **values))
 
     def cell(self, name: str, row: Row, column: str, signed: bool = False) -> Number | None:
         """One number of a row; None where the cell is empty."""

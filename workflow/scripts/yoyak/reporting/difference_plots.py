@@ -7,10 +7,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from yoyak.config.study import ZERO_SHOT, Study
-from yoyak.reporting import style
+from yoyak.reporting import style, tables
 from yoyak.reporting.plot_parts import (
     AXIS,
     basis,
+    broken,
     condition_patches,
     errors,
     tokenizer_sentence,
@@ -20,14 +21,16 @@ from yoyak.reporting.results import (
     CONDITION_NAMES,
     Row,
     dialogue_counts,
+    one,
     read_table,
+    records,
     where,
 )
 
 BLOCK_GAP = 1.4  # lines between two comparisons
 UNITS = ((3 * 3600, "hours", 3600), (180, "minutes", 60), (0, "seconds", 1))  # from, name, seconds
 
-_CELL = ("model", "format", "condition", "seed")
+RUN = list(tables.RUN)
 _FORMAT_MARKERS = {"instruction": "s", "chat": "o"}
 
 
@@ -35,16 +38,18 @@ def differences(study: Study, results: Path) -> tuple[Figure, str]:
     """Forest plot with intervals; a mark is filled where Holm's p lies below 0.05."""
     tokenizer = study.settings.metric.primary
     rows = where(read_table(results, "differences"), tokenizer=tokenizer)
-    names = list(dict.fromkeys(row["comparison"] for row in rows))
-    figure = style.new_figure(8.2, 0.27 * (len(rows) + BLOCK_GAP * len(names)) + 0.9)
+    blocks = rows.groupby("comparison", sort=False)
+    longest = max(len(difference_name(row, study)) for row in records(rows))
+    height = 0.27 * (len(rows) + BLOCK_GAP * len(blocks)) + 0.9
+    figure = style.new_figure(max(8.2, 4.5 + 0.075 * longest), height)
     axes = figure.subplots()
     y, ticks, labels = 0.0, [], []
-    for name in names:
+    for name, block in blocks:
         axes.annotate(
             COMPARISON_NAMES[name], (0, y), xycoords=("axes fraction", "data"), xytext=(-4, 0),
             textcoords="offset points", ha="right", va="center", fontweight="bold", fontsize=8.5,
         )  # fmt: skip
-        for row in where(rows, comparison=name):
+        for row in records(block):
             y += 1
             _forest_line(axes, row, y)
             ticks.append(y)
@@ -58,7 +63,7 @@ def differences(study: Study, results: Path) -> tuple[Figure, str]:
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("difference in ROUGE mean × 100")
-    methods = "; ".join(dict.fromkeys(row["method"] for row in rows if row["method"]))
+    methods = "; ".join(rows["method"].dropna().unique())
     return figure, (
         f"Paired differences over the same dialogues, n = {dialogue_counts(rows)}, with 95 % "
         f"intervals. {tokenizer_sentence(tokenizer)} A filled mark has p < 0.05 after Holm’s "
@@ -71,25 +76,25 @@ def cost(study: Study, results: Path) -> tuple[Figure, str]:
     tokenizer = study.settings.metric.primary
     rouge = where(read_table(results, "rouge"), tokenizer=tokenizer)
     training = where(read_table(results, "resources"), step="train")
-    seconds = {tuple(row[key] for key in _CELL): row["wall_seconds"] for row in training}
-    longest = max(seconds.values())
+    longest = training["wall_seconds"].max()
     unit, size = next((name, size) for least, name, size in UNITS if longest >= least)
+    timed = rouge.merge(training[[*RUN, "wall_seconds"]], how="left", on=RUN)
+    timed = timed.fillna({"wall_seconds": 0.0})  # of zero-shot
     figure = style.new_figure(max(6.4, 3.1 * len(study.models) + 0.8), 3.6)
     all_axes = figure.subplots(1, len(study.models), sharex=True, sharey=True, squeeze=False)[0]
     for axes, model in zip(all_axes, study.models, strict=True):
         for form in study.formats:
-            rows = where(rouge, model=model, format=form)
-            start = where(rows, condition=ZERO_SHOT)[0]["rouge_mean"]
-            for row in rows:
-                x = seconds.get(tuple(row[key] for key in _CELL), 0.0) / size
-                mean = row["rouge_mean"]
+            rows = where(timed, model=model, format=form)
+            start = one(rows, condition=ZERO_SHOT)["rouge_mean"]
+            for row in records(rows):
+                x, mean = row["wall_seconds"] / size, row["rouge_mean"]
                 axes.plot([0, x], [start, mean], color=style.MUTED, lw=0.7, zorder=1)
                 axes.errorbar(
                     x, mean, errors(row), fmt=_FORMAT_MARKERS[form], ms=6.5, mew=0.6,
                     mec=style.INK, color=style.CONDITION_COLOURS[row["condition"]],
                     ecolor=style.INK, elinewidth=0.9,
                 )  # fmt: skip
-        axes.set_title(model)
+        axes.set_title(broken(model, 28))
         axes.set_xlabel(f"training, {unit} of wall time")
         axes.xaxis.set_major_locator(MaxNLocator(5))
     all_axes[0].set_ylim(bottom=0)
@@ -99,7 +104,7 @@ def cost(study: Study, results: Path) -> tuple[Figure, str]:
         for form in study.formats
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
-    devices = ", ".join(sorted({row["device"] for row in training if row["device"]})) or "unknown"
+    devices = ", ".join(sorted(training["device"].dropna().unique())) or "unknown"
     return figure, (
         f"Quality against the wall time of training on: {devices}. A line leads from a model’s "
         "zero-shot score, which costs no training, to its fine-tuned ones, one mark a training. "
@@ -126,6 +131,6 @@ def _forest_line(axes, row: Row, y: float) -> None:
     axes.plot([low, high], [y, y], color=style.INK, lw=1.2)
     axes.plot(value, y, "o", ms=6, color=colour, mfc=face, mew=1.2)
     axes.annotate(
-        f"{value:+.1f}  [{low:+.1f}, {high:+.1f}]".replace("-", "−"), (1.01, y),
+        f"{value:+z.1f}  [{low:+z.1f}, {high:+z.1f}]".replace("-", "−"), (1.01, y),
         xycoords=("axes fraction", "data"), fontsize=8, va="center", annotation_clip=False,
     )  # fmt: skip

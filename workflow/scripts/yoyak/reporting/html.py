@@ -3,11 +3,13 @@
 import base64
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
 import yaml
+from markupsafe import Markup, escape
 
 from yoyak.config.study import ZERO_SHOT, Run, Study
 from yoyak.data.dialogues import read_dialogues
@@ -16,7 +18,7 @@ from yoyak.reporting import tables
 from yoyak.reporting.answer import answer, details, method, question
 from yoyak.reporting.cited import CitedTables, Number
 from yoyak.reporting.inline_svg import inline_svg
-from yoyak.reporting.results import CONDITION_NAMES, TOKENIZER_NAMES, context_name, loss_stem
+from yoyak.reporting.results import CONDITION_NAMES, TOKENIZER_NAMES, context_name
 from yoyak.reporting.run_rows import read_json
 from yoyak.reporting.samples import choose_samples
 from yoyak.reporting.table_views import HEADINGS, view
@@ -76,6 +78,7 @@ def render_report(study: Study, results: Path) -> str:
         reproduce=_reproduce(study),
         condition_names=CONDITION_NAMES,
         context_name=context_name,
+        measures=[(key, HEADINGS[key]) for key in ("rouge1", "rouge2", "rougeL")],
         gain_text=lambda gain: f"{gain:+.1f}".replace("-", "−"),
         diagnostic_columns=[(key, HEADINGS[key]) for key in (*tables.FIGURES, "prompts_shortened")],
         library_version=library.split("DataTables ", 1)[1].split()[0],
@@ -94,7 +97,13 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.tests["number"] = lambda value: isinstance(value, Number)
+    environment.filters["breakable"] = breakable
     return environment
+
+
+def breakable(name: str) -> Markup:
+    """Text in which a long name may go on in a new line: behind `_` and `/`, after 16 letters."""
+    return Markup(re.sub(r"([_/]|[^\W_]{16})", r"\1<wbr>", str(escape(name))))
 
 
 def _csp_hash(script: str) -> str:
@@ -129,12 +138,12 @@ def _views(study: Study, cited: CitedTables, results: Path) -> dict:
     """The tables in full; a table without rows is left out."""
     notes = read_json(results / "tables" / "run.json", "run compare.py first").get("notes", {})
     primary = study.settings.metric.primary
-    names = ["rouge", "differences", "context", "diagnostics", "resources", "quoted"]
+    names = ["rouge", "differences", "context", "diagnostics", "resources"]
+    names += ["seeds"] if len(study.seeds) > 1 else []
+    names += ["quoted"] if study.settings.report.quoted else []
     views = {name: view(cited, study, name, notes.get(name, "")) for name in names}
     for name in ("groups", "group_differences"):
         views[name] = view(cited, study, name, notes.get(name, ""), tokenizer=primary)
-    if len(study.seeds) > 1:
-        views["seeds"] = view(cited, study, "seeds", notes.get("seeds", ""))
     for name in ("rouge", "groups"):  # their notes end in signatures, which stand apart here
         if name in views:
             text = views[name].note.split(" The primary tokenizer is")[0]
@@ -161,7 +170,7 @@ def _trainings(
             {
                 "anchor": _anchor(**run.record()),
                 "title": _title(run, study),
-                "plot": plots[loss_stem(run.model, run.format, run.condition)],
+                "plot": plots[run.loss_plot],
                 "diagnostics": [("zero-shot", of_start[0]), ("fine-tuned", of_run[0])],
                 "total": len(dialogues),
                 "samples": choose_samples(

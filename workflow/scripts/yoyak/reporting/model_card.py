@@ -5,14 +5,17 @@ from pathlib import Path
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import ZERO_SHOT, Run, Study
+from yoyak.data.dialogues import SPEAKER_TAG
 from yoyak.errors import PROJECT_ROOT
 from yoyak.reporting.cited import words
 from yoyak.reporting.results import (
+    CEILING,
     CONDITION_NAMES,
     TOKENIZER_NAMES,
     Row,
     one,
     read_table,
+    records,
     where,
 )
 from yoyak.reporting.run_rows import read_json
@@ -42,14 +45,14 @@ def model_card(study: Study, results: Path, run: Run) -> str:
     from huggingface_hub import ModelCard
 
     results = Path(results)
-    rows = where(read_table(results, "rouge"), **run.record())
+    rows = records(where(read_table(results, "rouge"), **run.record()))
     file = results / run.folder / "run.json"
     record = read_json(file, "train this model first")
     config = ModelConfig.checked(record["settings"], file)
     place = results / run.examples
     statistics = read_json(place / "statistics.json", "run build_dataset.py first")
     parts = [
-        _introduction(study, run, config),
+        _introduction(study, run, config, record),
         _usage(study, run, config, statistics),
         _scores(results, study, run, rows),
         _training(study, record, config, statistics),
@@ -68,14 +71,14 @@ def _metadata(study: Study, run: Run, config: ModelConfig, rows: list[Row]):
             task_type="summarization",
             task_name="Dialogue summarisation",
             dataset_type=study.source,
-            dataset_name=f"{study.source} dev, {row['n']} dialogues",
-            dataset_split="dev",
+            dataset_name=f"{Path(study.settings.data.dev).name}, {row['n']} dialogues",
             metric_type="rouge",
             metric_name=f"{name} F1 × 100, tokenizer {row['tokenizer']}",
             metric_value=row[measure],
         )
         for row in rows
         for measure, name in MEASURES.items()
+        if not study.debug  # its scores are not worth an index
     ]
     adapter = config.lora.use_lora
     tags = ["summarization", "dialogue", "yoyak"]
@@ -89,7 +92,7 @@ def _metadata(study: Study, run: Run, config: ModelConfig, rows: list[Row]):
         tags=list(dict.fromkeys(tags)),
         metrics=["rouge"],
         model_name=run.name,
-        eval_results=results,
+        eval_results=results or None,
     )
 
 
@@ -100,13 +103,17 @@ def _hub_name(config: ModelConfig) -> str | None:
     return checkpoint if HUB_NAME.fullmatch(checkpoint) and not local else None
 
 
-def _introduction(study: Study, run: Run, config: ModelConfig) -> str:
+def _introduction(study: Study, run: Run, config: ModelConfig, record: dict) -> str:
     model, lora = config.model, config.lora
     kind = "QLoRA adapter" if lora.use_qlora else "LoRA adapter"
     kind = kind if lora.use_lora else "fully fine-tuned model"
     revision = f", revision `{model.revision}`" if model.revision else ""
+    debug = (
+        f"**A debug run: {record['examples']:,} examples, {record['steps']:,} steps.** It shows "
+        "that every step works; its scores say nothing, and it is not worth publishing.\n\n"
+    )
     return (
-        f"# {run.name}\n\n"
+        f"# {run.name}\n\n{debug if study.debug else ''}"
         f"A {kind} that summarises dialogues, trained from `{model.checkpoint}`{revision} in "
         f"the Yoyak study `{study.source}`: {CONDITION_NAMES[run.condition]}, {run.format} "
         f"format, seed {run.seed}.\n\n{study.settings.description}"
@@ -140,7 +147,10 @@ def _usage(study: Study, run: Run, config: ModelConfig, statistics: dict) -> str
             "print(tokenizer.decode([token for token in tokens if token not in stops]))",
         ]
     )
-    shape = "Turns stand on lines of their own, speakers as `#Person1#:`."
+    example = (statistics.get("example") or {}).get("prompt", "")
+    speaker = SPEAKER_TAG.search(example)
+    named = f", speakers as `{speaker.group(1)}:`" if speaker else ""
+    shape = f"The dialogue's turns stand on lines of their own{named}."
     return f"## Use\n\n{shape}\n\n```python\n{code}\n```"
 
 
@@ -164,16 +174,22 @@ def _scores(results: Path, study: Study, run: Run, rows: list[Row]) -> str:
             (f"floor: {words('name', level['name'])}", level)
             if level["name"].startswith("floor")
             else (f"ceiling: {words('name', level['name'])}", level)
-            for level in where(context, tokenizer=tokenizer, group="all")
+            for level in records(where(context, tokenizer=tokenizer, group="all"))
         ]
         named = [("**this model**", row), ("zero-shot, same base and format", start), *around]
         lines += [_score_line(tokenizer, name, values) for name, values in named]
-    metric = study.settings.metric
+    data, metric = study.settings.data, study.settings.metric
+    chosen = (
+        "was not used to choose the checkpoint"
+        if data.selection == "held_out"
+        else "also chose the checkpoint: read them as optimistic"
+    )
+    several = any(level["name"] == CEILING for level in records(context))
     return (
-        "## Scores\n\nROUGE F1 × 100 on dev, which was not used to choose the checkpoint"
-        + ("" if study.settings.data.selection == "held_out" else " (it was: optimistic)")
-        + f". References: {metric.references}. A score means nothing without its tokenizer and "
-        "floor.\n\n" + "\n".join(lines)
+        f"## Scores\n\nROUGE F1 × 100 on `{Path(data.dev).name}`, which {chosen}. "
+        + (f"Over several references: {metric.references}. " if several else "")
+        + "A score means nothing without its tokenizer and floor.\n\n"
+        + "\n".join(lines)
     )
 
 
@@ -188,7 +204,7 @@ def _score_line(tokenizer: str, name: str, row: Row) -> str:
 
 def _training(study: Study, record: dict, config: ModelConfig, statistics: dict) -> str:
     facts = {
-        "data": f"`{study.settings.data.train}`, {record['examples']:,} examples",
+        "data": f"`{Path(study.settings.data.train).name}`, {record['examples']:,} examples",
         "optimiser steps": f"{record['steps']:,}, best at step {record['best_step']:,}",
         "supervised tokens": f"{record['supervised_tokens']:,}",
         "selection loss": f"{record['best_eval_loss']:.4f}",
@@ -215,5 +231,5 @@ def _limits(study: Study, config: ModelConfig) -> str:
         + (f"{note}\n\n" if note else "")
         + "Summaries may leave out, repeat or invent; read them beside the dialogue. The licences "
         f"of the base model (`{config.model.checkpoint}`) and of the training "
-        "data apply to this adapter; state them before publishing it."
+        "data apply to this model; state them before publishing it."
     )

@@ -1,5 +1,8 @@
 """What several plots share: legends, error bars, and the sentences that every caption owes."""
 
+import textwrap
+
+import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -9,6 +12,13 @@ from yoyak.reporting.style import CONDITION_COLOURS, CONDITION_MARKERS, INK
 
 SCALE = "mean of ROUGE-1, -2 and -L (F1 × 100)"
 AXIS = "ROUGE mean × 100"
+
+
+def broken(name: str, width: int) -> str:
+    """A name in lines of `width` characters, broken at blanks and behind underscores."""
+    return "\n".join(
+        line.replace("_ ", "_") for line in textwrap.wrap(name.replace("_", "_ "), width)
+    )
 
 
 def condition_patches(study: Study) -> list[Patch]:
@@ -45,7 +55,7 @@ def interval_sentence(study: Study) -> str:
     return f"Whiskers are 95 % bootstrap intervals over dialogues ({resamples})."
 
 
-def basis(study: Study, rouge: list[Row]) -> str:
+def basis(study: Study, rouge: pd.DataFrame) -> str:
     """n, tokenizer and interval of scores under the primary tokenizer."""
     tokenizer = study.settings.metric.primary
     n = dialogue_counts(where(rouge, tokenizer=tokenizer))

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from yoyak.config.study import Study
 from yoyak.reporting import difference_plots, score_plots, training_plots
-from yoyak.reporting.results import loss_stem
 from yoyak.reporting.style import plot_style, save
 
 # In the order of the report; a plot function returns (figure, caption), or None where the study
@@ -33,13 +32,9 @@ def write_plots(study: Study, results: Path, folder: Path) -> None:
             if drawn is not None:
                 figure, captions[stem] = drawn
                 save(figure, folder, stem, captions[stem])
-        for model in study.models:
-            for form in study.formats:
-                for condition in study.trained_conditions:
-                    stem = loss_stem(model, form, condition)
-                    figure, captions[stem] = training_plots.run_loss_curve(
-                        study, results, model, form, condition
-                    )
-                    save(figure, folder, stem, captions[stem])
+        for run in study.trainings():
+            stem = run.loss_plot
+            figure, captions[stem] = training_plots.run_loss_curve(study, results, run)
+            save(figure, folder, stem, captions[stem])
     text = json.dumps(captions, ensure_ascii=False, indent=1)
     (folder / "captions.json").write_text(text + "\n", encoding="utf-8")

@@ -1,10 +1,11 @@
 """Result files as plots, report and model cards read them, and the words they use for names."""
 
-import csv
 from pathlib import Path
 
+import pandas as pd
+
 from yoyak.config.study import ZERO_SHOT, Study
-from yoyak.errors import UserError, display
+from yoyak.errors import UserError
 from yoyak.reporting import tables
 
 CONDITION_NAMES = {
@@ -33,38 +34,29 @@ LOSS_FALL, UNCHANGED = 0.02, 0.8
 Row = dict  # a table's row: column → text, number or None
 
 
-def loss_stem(model: str, prompt_format: str, condition: str) -> str:
-    """File name, without its ending, of one model's, format's and condition's loss curve."""
-    return f"loss-{model}-{prompt_format}-{condition}"
-
-
-def read_table(results: Path, name: str) -> list[Row]:
-    """Rows of tables/{name}.csv; UserError when it is missing or has other columns."""
+def read_table(results: Path, name: str) -> pd.DataFrame:
+    """tables/{name}.csv; UserError when it is missing or has other columns."""
     return tables.read_table(Path(results) / "tables" / f"{name}.csv")
 
 
-def read_csv(path: Path, cure: str) -> list[dict[str, str]]:
-    """Rows of any CSV file as text; UserError with the `cure` when it is missing."""
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise UserError(f"{display(path)}: cannot be read ({error.strerror}); {cure}") from None
-    except (ValueError, csv.Error) as error:
-        raise UserError(f"{display(path)}: is no CSV ({error}); {cure}") from None
+def where(table: pd.DataFrame, **values: object) -> pd.DataFrame:
+    """The rows whose columns have these values; None is an empty cell."""
+    for key, value in values.items():
+        table = table[table[key].isna() if value is None else table[key] == value]
+    return table
 
 
-def where(rows: list[Row], **values: object) -> list[Row]:
-    """The rows whose columns have these values."""
-    return [row for row in rows if all(row[key] == value for key, value in values.items())]
+def records(table: pd.DataFrame) -> list[Row]:
+    """The rows as dicts, None for an empty cell."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
-def one(rows: list[Row], **values: object) -> Row:
+def one(table: pd.DataFrame, **values: object) -> Row:
     """The only row with these values.
 
     Raises UserError when there is none or more than one: the tables don't fit the study.
     """
-    found = where(rows, **values)
+    found = records(where(table, **values))
     if len(found) != 1:
         wanted = ", ".join(f"{key} {value}" for key, value in values.items())
         raise UserError(f"tables: {len(found)} rows for {wanted}, expected 1; run compare.py again")
@@ -81,7 +73,7 @@ def arm(study: Study, results: Path, tokenizer: str, **run: str) -> Row:
 def read_context(results: Path, tokenizer: str, group: str = "all") -> dict[str, Row]:
     """Floors and ceiling under one tokenizer, by name."""
     rows = where(read_table(results, "context"), tokenizer=tokenizer, group=group)
-    return {row["name"]: row for row in rows}
+    return {row["name"]: row for row in records(rows)}
 
 
 def best_first_turns(context: dict[str, Row]) -> Row | None:
@@ -113,6 +105,6 @@ def context_name(name: str) -> str:
     return "the dialogue’s first turn" if turns == "1" else f"the dialogue’s first {turns} turns"
 
 
-def dialogue_counts(rows: list[Row]) -> str:
+def dialogue_counts(table: pd.DataFrame) -> str:
     """The n of these rows, "100" or "66 or 34"."""
-    return " or ".join(f"{n:,}" for n in dict.fromkeys(row["n"] for row in rows))
+    return " or ".join(f"{n:,}" for n in table["n"].unique())

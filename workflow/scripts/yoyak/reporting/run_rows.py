@@ -61,11 +61,11 @@ def warned_trainings(runs: Sequence[Run], results: Path) -> dict[str, int]:
     return found
 
 
-def rouge_rows(run: Run, summary: dict, cost: dict) -> tuple[list[dict], list[dict]]:
+def rouge_rows(run: Run, summary: dict) -> tuple[list[dict], list[dict]]:
     """The run's rows of rouge.csv and of groups.csv, from its scores/summary.json."""
     rows, of_groups = [], []
     for tokenizer, scores in summary["tokenizers"].items():
-        label = {**run.record(), **cost, "tokenizer": tokenizer}
+        label = {**run.record(), "tokenizer": tokenizer}
         rows.append({**label, **scores["all"]})
         of_groups += [
             {**label, "group": group, **of_group} for group, of_group in scores["groups"].items()
@@ -110,13 +110,8 @@ def device(record: dict) -> str | None:
     return f"{count} × {name}" if isinstance(count, int) and count > 1 else name
 
 
-def quoted_rows(language: str) -> Sequence[dict]:
-    """Figures that others published for Korean dialogue summaries; none for another language."""
-    return QUOTED if language == "ko" else ()
-
-
 _OWN_PARTS = "the quoted sum is not the sum of the quoted parts ({sum}); tokenizer not stated"
-QUOTED = (
+QUOTED = (  # figures that others published for Korean dialogue summaries
     {
         "source": "zero-shot, as quoted",
         "model": "Llama-3.2-Korean-3B",

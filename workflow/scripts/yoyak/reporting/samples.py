@@ -8,7 +8,8 @@ from yoyak.config.study import Run
 from yoyak.data.dialogues import Dialogue
 from yoyak.errors import UserError, display
 from yoyak.reporting.cited import Number, score
-from yoyak.reporting.results import read_csv
+from yoyak.reporting.results import where
+from yoyak.reporting.tables import read_csv
 
 RANKED = "scores/dialogues"
 
@@ -45,11 +46,11 @@ def choose_samples(
             dialogue=row,
             before=first[row.fname],
             after=second[row.fname],
-            score_before=before[row.fname],
-            score_after=after[row.fname],
-            gain=after[row.fname].value - before[row.fname].value,
+            score_before=score_before,
+            score_after=score_after,
+            gain=score_after.value - score_before.value,
         )
-        for row in dialogues
+        for row, score_before, score_after in zip(dialogues, before, after, strict=True)
     ]
     samples.sort(key=lambda sample: (sample.gain, sample.dialogue.fname))
     return [samples[place] for place in equal_steps(len(samples), count)]
@@ -64,14 +65,12 @@ def equal_steps(total: int, count: int) -> list[int]:
     return [round(place * (total - 1) / (count - 1)) for place in range(count)]
 
 
-def _scores(run: Run, results: Path, tokenizer: str) -> dict[str, Number]:
+def _scores(run: Run, results: Path, tokenizer: str) -> list[Number]:
+    """Of every dialogue, in the data's order: compare.py refuses any other."""
     source = f"{run.folder}/{RANKED}"
-    path = results / f"{source}.csv"
-    return {
-        row["fname"]: score(f"{source}/{place}/rouge_mean", float(row["rouge_mean"]))
-        for place, row in enumerate(read_csv(path, cure="run score.py for this run first"))
-        if row["tokenizer"] == tokenizer
-    }
+    table = read_csv(results / f"{source}.csv", "run score.py for this run first")
+    means = where(table, tokenizer=tokenizer)["rouge_mean"]
+    return [score(f"{source}/{place}/rouge_mean", value) for place, value in means.items()]
 
 
 def _predictions(run: Run, results: Path) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -12,6 +12,7 @@ from yoyak.reporting.plot_parts import (
     AXIS,
     SCALE,
     basis,
+    broken,
     condition_marks,
     condition_patches,
     errors,
@@ -30,17 +31,22 @@ from yoyak.reporting.results import (
     dialogue_counts,
     read_context,
     read_table,
+    records,
     where,
 )
 
-BAR_WIDTH = 0.8  # of the room between two groups of bars
-LABEL_GAP = 0.095  # of the axes' height, between two labels of two lines each
+LINE_INCHES = 0.2  # of a bar, or of the name above a block of bars
+BLOCK_LINES = 1.4  # of a block, beside its bars
 
 _SHORT = {
     "zero_shot": "zero-shot",
     "fine_tuned": "fine-tuned",
     "fine_tuned_templates": "templates",
 }
+_LEVELS = (
+    (OTHER_REFERENCE, style.FLOOR, "--", "floor"),
+    (CEILING, style.CEILING, ":", "ceiling"),
+)
 _GROUP_STYLES = [
     dict(color="#15436b", ls="-", marker="o"),
     dict(color="#5b9fd0", ls="--", marker="s"),
@@ -50,32 +56,40 @@ _GROUP_STYLES = [
 
 
 def score_bars(study: Study, results: Path) -> tuple[Figure, str]:
-    """One group of bars a model and format, one bar a condition, floors and ceiling across."""
+    """One block of bars a model and format, one bar a condition, floors and ceiling across.
+
+    Bars lie, so that long names and a narrow screen have room.
+    """
     tokenizer = study.settings.metric.primary
     groups = [(model, form) for model in study.models for form in study.formats]
-    figure = style.new_figure(max(7.2, 1.7 * len(groups) + 2.4), 4.4)
+    lines = len(groups) * (len(study.conditions) + BLOCK_LINES)
+    figure = style.new_figure(5.2, LINE_INCHES * lines + 1.5)
     axes = figure.subplots()
-    width = BAR_WIDTH / len(study.conditions)
-    highest = 0.0
-    for place, (model, form) in enumerate(groups):
-        for position, condition in enumerate(study.conditions):
+    y, highest = 0.0, 0.0
+    for model, form in groups:
+        axes.annotate(
+            f"{model} · {form}", (0, y), (2, 0), textcoords="offset points", va="center",
+            fontsize=8.5, bbox=dict(fc=style.PAPER, lw=0, pad=0.8),
+        )  # fmt: skip
+        for place, condition in enumerate(study.conditions, start=1):
             row = arm(study, results, tokenizer, model=model, format=form, condition=condition)
-            x = place + (position - (len(study.conditions) - 1) / 2) * width
-            _draw_bar(axes, x, width * 0.92, row, style.CONDITION_COLOURS[condition])
-            highest = max(highest, row["ci_high"])
-    highest = max(highest, _context_lines(axes, read_context(results, tokenizer)))
-    axes.set_ylim(0, highest * 1.1)
-    axes.set_ylabel(AXIS)
-    axes.set_xticks(range(len(groups)), [f"{model}\n{form}" for model, form in groups])
-    axes.tick_params(axis="x", length=0)
-    axes.set_xlim(-0.6, len(groups) - 0.4)
+            end = row["rouge_mean"] if row["ci_high"] is None else row["ci_high"]
+            _draw_bar(axes, y + place, row, end, style.CONDITION_COLOURS[condition])
+            highest = max(highest, end)
+        y += len(study.conditions) + BLOCK_LINES
+    levels = _context_lines(axes, read_context(results, tokenizer))
+    axes.set_xlim(0, 1.12 * max(highest, *(level.get_xdata()[0] for level in levels)))
+    axes.set_ylim(y - 0.6, -0.7)
+    axes.set_yticks([])
+    axes.set_xlabel(AXIS)
+    axes.grid(axis="x")
     handles = condition_patches(study)
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    figure.legend(handles=levels, loc="outside lower left")
     return figure, (
         f"{SCALE[0].upper() + SCALE[1:]} of every model, format and condition. "
-        f"{basis(study, read_table(results, 'rouge'))}{seeds_sentence(study)} Rust lines are "
-        "floors (another dialogue’s reference; the best of the dialogue’s first one to three "
-        "turns), the green dotted line is the ceiling, where there are several references."
+        f"{basis(study, read_table(results, 'rouge'))}{seeds_sentence(study)} The lines across: "
+        f"{'; '.join(level.get_label() for level in levels)}."
     )
 
 
@@ -83,7 +97,7 @@ def group_slopes(study: Study, results: Path) -> tuple[Figure, str] | None:
     """Zero-shot → fine-tuned, each group of dialogues apart; None where the data has no groups."""
     tokenizer = study.settings.metric.primary
     rows = where(read_table(results, "groups"), tokenizer=tokenizer)
-    counts = {row["group"]: row["n"] for row in rows}
+    counts = dict(zip(rows["group"], rows["n"], strict=True))
     if len(counts) < 2:
         return None
     names = {name: name if name.isascii() else f"group {i}" for i, name in enumerate(counts, 1)}
@@ -100,7 +114,7 @@ def group_slopes(study: Study, results: Path) -> tuple[Figure, str] | None:
             ]
             _draw_slope(axes, points, shift, look)
             _draw_levels(axes, read_context(results, tokenizer, name), look["ls"])
-        axes.set_title(f"{model}\n{form}", fontsize=8.5)
+        axes.set_title(f"{broken(model, 22)}\n{form}", fontsize=8.5)
         ticks = [_SHORT[condition] for condition in study.conditions]
         axes.set_xticks(range(len(ticks)), ticks, fontsize=7.5)
         axes.set_xlim(-0.35, len(ticks) - 0.65)
@@ -111,15 +125,18 @@ def group_slopes(study: Study, results: Path) -> tuple[Figure, str] | None:
         for name, look in looks.items()
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
-    _name_levels(all_axes[-1], read_context(results, tokenizer))
+    context = read_context(results, tokenizer)
+    _name_levels(all_axes[-1], context)
     sizes = ", ".join(f"{name}: n = {count}" for name, count in counts.items())
     renamed = "".join(f" “{word}” is {name}." for name, word in names.items() if word != name)
-    several = f" Means over {len(study.seeds)} training seeds." if len(study.seeds) > 1 else ""
+    several = (
+        f" Fine-tuned values are means over {len(study.seeds)} training seeds, without interval."
+    )
     return figure, (
         f"From zero-shot to fine-tuned, each group of dialogues apart ({sizes}). "
-        f"{tokenizer_sentence(tokenizer)} {interval_sentence(study)}{several} Horizontal lines in "
-        "a group’s line style are its floor (another dialogue’s reference) and its ceiling "
-        f"(references against each other).{renamed}"
+        f"{tokenizer_sentence(tokenizer)} {interval_sentence(study)}"
+        f"{several if len(study.seeds) > 1 else ''} Horizontal lines in a group’s line style are "
+        f"{_levels_sentence(context)}.{renamed}"
     )
 
 
@@ -133,17 +150,12 @@ def tokenizers(study: Study, results: Path) -> tuple[Figure, str] | None:
     axes = figure.subplots()
     for place, tokenizer in enumerate(names):
         context = read_context(results, tokenizer)
-        for key, colour, line in (
-            (OTHER_REFERENCE, style.FLOOR, "--"),
-            (CEILING, style.CEILING, ":"),
-        ):
+        for key, colour, line, _ in _LEVELS:
             if key in context:
                 level = [context[key]["rouge_mean"]] * 2
                 axes.plot([place - 0.4, place + 0.4], level, color=colour, ls=line, lw=1.8)
         for position, condition in enumerate(study.conditions):
-            values = [
-                row["rouge_mean"] for row in where(rouge, tokenizer=tokenizer, condition=condition)
-            ]
+            values = where(rouge, tokenizer=tokenizer, condition=condition)["rouge_mean"]
             x = place + 0.22 * (position - (len(study.conditions) - 1) / 2)
             axes.plot(
                 [x] * len(values), values, style.CONDITION_MARKERS[condition],
@@ -156,23 +168,27 @@ def tokenizers(study: Study, results: Path) -> tuple[Figure, str] | None:
     axes.set_ylim(bottom=0)
     axes.set_ylabel(AXIS)
     handles = condition_marks(study)
-    handles.append(Line2D([], [], color=style.FLOOR, ls="--", lw=1.8, label="floor"))
-    handles.append(Line2D([], [], color=style.CEILING, ls=":", lw=1.8, label="ceiling"))
+    for key, colour, line, word in _LEVELS:
+        if key in context:
+            handles.append(Line2D([], [], color=colour, ls=line, lw=1.8, label=word))
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
     return figure, (
         "The same predictions scored under each tokenizer: a ROUGE without its tokenizer and its "
         f"floor says nothing. One mark a run, each over n = {dialogue_counts(rouge)} dialogues; "
-        "no interval drawn. Dashed: the floor (another dialogue’s reference); dotted: the ceiling "
-        "(references against each other)."
+        f"no interval drawn. Lines across a tokenizer are {_levels_sentence(context)}."
     )
 
 
-def _draw_bar(axes, x: float, width: float, row: Row, colour: str) -> None:
+def _draw_bar(axes, y: float, row: Row, end: float, colour: str) -> None:
+    """A bar with its whiskers, its value behind their end."""
     mean = row["rouge_mean"]
-    axes.bar(x, mean, width, color=colour, edgecolor=style.INK, lw=0.6)
-    axes.errorbar(x, mean, errors(row), color=style.INK, lw=1, capsize=2.5)
+    axes.barh(y, mean, 0.86, color=colour, edgecolor=style.INK, lw=0.6)
+    for colour, width in ((style.PAPER, 2.6), (style.INK, 1)):  # to be seen on a dark bar
+        axes.errorbar(
+            mean, y, xerr=errors(row), color=colour, lw=width, capsize=2.5, capthick=width
+        )
     axes.annotate(
-        f"{mean:.1f}", (x, row["ci_high"]), (0, 3), textcoords="offset points", ha="center",
+        f"{mean:.1f}", (end, y), (4, 0), textcoords="offset points", va="center",
         fontsize=8, bbox=dict(fc=style.PAPER, lw=0, pad=0.8),
     )  # fmt: skip
 
@@ -186,17 +202,14 @@ def _draw_slope(axes, points: list[Row], shift: float, look: dict) -> None:
 
 
 def _draw_levels(axes, context: dict[str, Row], line: str) -> None:
-    for key, colour in ((OTHER_REFERENCE, style.FLOOR), (CEILING, style.CEILING)):
+    for key, colour, _, _ in _LEVELS:
         if key in context:
             axes.axhline(context[key]["rouge_mean"], color=colour, lw=0.9, ls=line)
 
 
 def _name_levels(axes, context: dict[str, Row]) -> None:
     """Write floor and ceiling beside their lines: grey print has no colours to tell them apart."""
-    for key, colour, word in (
-        (OTHER_REFERENCE, style.FLOOR, "floor"),
-        (CEILING, style.CEILING, "ceiling"),
-    ):
+    for key, colour, _, word in _LEVELS:
         if key in context:
             axes.annotate(
                 word, (1.03, context[key]["rouge_mean"]), xycoords=("axes fraction", "data"),
@@ -204,40 +217,34 @@ def _name_levels(axes, context: dict[str, Row]) -> None:
             )  # fmt: skip
 
 
-def _group_arm(rows: list[Row], **run: str) -> Row:
+def _levels_sentence(context: dict[str, Row]) -> str:
+    """The floor and, where the data has several references, the ceiling."""
+    return " and ".join(
+        f"the {word} ({context_name(key)})" for key, _, _, word in _LEVELS if key in context
+    )
+
+
+def _group_arm(rows: pd.DataFrame, **run: str) -> Row:
     """A group's row; over several seeds their mean, without an interval."""
     found = where(rows, **run)
     if len(found) == 1:
-        return found[0]
-    mean = float(np.mean([row["rouge_mean"] for row in found]))
-    return {"rouge_mean": mean, "ci_low": None, "ci_high": None}
+        return records(found)[0]
+    return {"rouge_mean": found["rouge_mean"].mean(), "ci_low": None, "ci_high": None}
 
 
-def _context_lines(axes, context: dict[str, Row]) -> float:
-    """Draw floors and ceiling across the axes, named beside them; returns the highest value."""
+def _context_lines(axes, context: dict[str, Row]) -> list[Line2D]:
+    """Draw floors and ceiling across the axes; their labels say what they are, and the value."""
     turns = best_first_turns(context)
-    first = context_name(turns["name"]).removeprefix("the dialogue’s ") if turns else ""
-    lines = [
-        (row["rouge_mean"], colour, line, f"{word} {row['rouge_mean']:.1f}")
-        for row, colour, line, word in (
-            (
-                context.get(OTHER_REFERENCE),
-                style.FLOOR,
-                "--",
-                "floor: another\ndialogue’s reference",
-            ),
-            (turns, style.FLOOR, (0, (5, 3, 1, 3)), f"floor: the dialogue’s\n{first}"),
-            (context.get(CEILING), style.CEILING, ":", "ceiling: references\nagainst each other"),
+    levels = (
+        (context.get(OTHER_REFERENCE), style.FLOOR, "--", "floor"),
+        (turns, style.FLOOR, (0, (5, 3, 1, 3)), "floor"),
+        (context.get(CEILING), style.CEILING, ":", "ceiling"),
+    )
+    return [
+        axes.axvline(
+            row["rouge_mean"], color=colour, ls=line, lw=1.2,
+            label=f"{word}, {context_name(row['name'])}: {row['rouge_mean']:.1f}",
         )
+        for row, colour, line, word in levels
         if row
-    ]
-    values = [value for value, *_ in lines]
-    top = max([axes.get_ylim()[1], *values])
-    places = style.spread(values, gap=top * LABEL_GAP)
-    for (value, colour, line, word), place in zip(lines, places, strict=True):
-        axes.axhline(value, color=colour, ls=line, lw=1.2)
-        axes.annotate(
-            word, (1.01, place), xycoords=("axes fraction", "data"), color=colour, fontsize=8,
-            va="center", annotation_clip=False,
-        )  # fmt: skip
-    return max(values, default=0.0)
+    ]  # fmt: skip

@@ -77,12 +77,3 @@ def save(figure: Figure, folder: Path, stem: str, caption: str) -> None:
     figure.savefig(
         pixels, dpi=PNG_DOTS_PER_INCH, metadata={"Software": None, "Description": caption}
     )
-
-
-def spread(positions: list[float], gap: float) -> list[float]:
-    """Positions moved apart until neighbours keep `gap`, in the order given; for labels."""
-    order = sorted(range(len(positions)), key=positions.__getitem__)
-    placed = list(positions)
-    for lower, upper in zip(order, order[1:], strict=False):
-        placed[upper] = max(placed[upper], placed[lower] + gap)
-    return placed

@@ -1,15 +1,16 @@
 """The study's tables: their columns, how their numbers are written, and their Markdown.
 
-A table is a list of dicts; None is an empty cell. CSV cells hold numbers with a fixed number of
+None and NaN are empty cells. CSV cells hold numbers with a fixed number of
 decimals and names, nothing else, so that the same results give the same bytes. The Markdown beside
 each CSV rounds further, for reading, and carries a note that says what the numbers are.
 """
 
-import csv
 import io
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
+import pandas as pd
 
 from yoyak.errors import UserError, display
 
@@ -75,65 +76,62 @@ SCORE_DECIMALS = 4
 READING_DECIMALS = dict.fromkeys(("p_value", "p_holm"), 5) | dict.fromkeys(FIGURES, 3)
 
 
-def write_table(directory: Path, name: str, rows: Sequence[Mapping], note: str) -> None:
+def write_table(
+    directory: Path, name: str, rows: Sequence[Mapping] | pd.DataFrame, note: str
+) -> None:
     """Write {name}.csv and {name}.md; a key that the table has no column for is left out."""
-    columns = COLUMNS[name]
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([csv_cell(column, row.get(column)) for column in columns] for row in rows)
-    (directory / f"{name}.csv").write_text(text.getvalue(), encoding="utf-8")
+    text = _written(name, rows, csv_cell).to_csv(index=False, lineterminator="\n")
+    (directory / f"{name}.csv").write_text(text, encoding="utf-8")
     (directory / f"{name}.md").write_text(to_markdown(name, rows, note), encoding="utf-8")
 
 
-def read_table(path: Path) -> list[dict]:
-    """A written table as dicts: text, int or float by its column, None for an empty cell.
+def read_table(path: Path) -> pd.DataFrame:
+    """A written table: columns of str, Int64 or float64; an empty cell is missing.
 
-    Raises UserError if the file is missing or has other columns.
+    Raises UserError if the file is missing, was altered or has other columns.
     """
-    name = path.stem
+    columns, cure = COLUMNS[path.stem], "run compare.py (again)"
+    types = {key: "str" if key in TEXT else "Int64" if key in WHOLE else float for key in columns}
+    table = read_csv(path, cure, dtype=types)
+    if tuple(table) != columns:
+        raise UserError(f"{display(path)}: has other columns than expected; {cure}")
+    if np.isinf(table.select_dtypes("float")).any(axis=None):
+        raise UserError(f"{display(path)}: holds a number that is infinite; {cure}")
+    return table
+
+
+def read_csv(path: Path, cure: str, **options) -> pd.DataFrame:
+    """A CSV that a step wrote, rows counted from 0; only an empty cell is missing, "NA" is a name.
+
+    options: what pandas.read_csv takes.
+    Raises UserError with the `cure` when the file is missing or damaged.
+    """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            reader = csv.reader(file)
-            header = next(reader, [])
-            rows = list(reader)
+        raw = path.read_bytes()
+        table = pd.read_csv(io.BytesIO(raw), keep_default_na=False, na_values=[""], **options)
+        if not raw.endswith(b"\n") or not isinstance(table.index, pd.RangeIndex):
+            raise ValueError("rows are cut short or too long")
     except OSError as error:
-        raise UserError(
-            f"{display(path)}: cannot be read ({error.strerror}); run compare.py first"
-        ) from None
-    except (ValueError, csv.Error) as error:
-        raise UserError(f"{display(path)}: is no CSV ({error}); run compare.py again") from None
-    if tuple(header) != COLUMNS[name]:
-        raise UserError(f"{display(path)}: has other columns than expected; run compare.py again")
-    parsed = []
-    for number, row in enumerate(rows, start=1):
-        try:
-            cells = zip(header, row, strict=True)
-            parsed.append({column: _parse(column, cell) for column, cell in cells})
-        except ValueError:
-            raise UserError(
-                f"{display(path)}: row {number} is cut short or was altered; run compare.py again"
-            ) from None
-    return parsed
+        raise UserError(f"{display(path)}: cannot be read ({error.strerror}); {cure}") from None
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UserError(f"{display(path)}: is no table ({str(error)[:200]}); {cure}") from None
+    return table
 
 
-def to_markdown(name: str, rows: Sequence[Mapping], note: str) -> str:
+def to_markdown(name: str, rows: Sequence[Mapping] | pd.DataFrame, note: str) -> str:
     """A table to read, numbers to the right, with its title above and its note below."""
-    columns = [column for column in COLUMNS[name] if column != "method"]
-    lines = [f"# {TITLES[name]}", ""]
-    lines.append("| " + " | ".join(columns) + " |")
-    lines.append("|" + "|".join("---" if column in TEXT else "---:" for column in columns) + "|")
-    for row in rows:
-        cells = (reading_cell(column, row.get(column)) for column in columns)
-        lines.append("| " + " | ".join(cells) + " |")
-    if not rows:
+    table = _written(name, rows, reading_cell).drop(columns="method", errors="ignore")
+    rule = ["---" if column in TEXT else "---:" for column in table]
+    lines = [f"# {TITLES[name]}", "", "| " + " | ".join(table) + " |", "|" + "|".join(rule) + "|"]
+    lines += ["| " + " | ".join(cells) + " |" for cells in table.itertuples(index=False)]
+    if table.empty:
         lines += ["", "No rows: the study has nothing for this table."]
     return "\n".join([*lines, "", note, ""])
 
 
 def csv_cell(column: str, value: object) -> str:
     """A value as it stands in the CSV: fixed decimals, or text that no spreadsheet calculates."""
-    if value is None:
+    if pd.isna(value):
         return ""
     if column in TEXT:
         text = " ".join(str(value).split())
@@ -145,7 +143,7 @@ def csv_cell(column: str, value: object) -> str:
 
 def reading_cell(column: str, value: object) -> str:
     """A value for a reader: the CSV's, rounded to what the eye needs, safe inside Markdown."""
-    if value is None:
+    if pd.isna(value):
         return "–"
     if column in TEXT:
         text = " ".join(str(value).split())
@@ -163,15 +161,10 @@ def decimals(column: str) -> int:
 
 
 def _fixed(value: float, places: int) -> str:
-    return f"{round(value, places) + 0.0:.{places}f}"  # + 0.0: no -0.00
+    return f"{value:z.{places}f}"  # z: no -0.00
 
 
-def _parse(column: str, cell: str) -> str | int | float | None:
-    if cell == "":
-        return None
-    if column in TEXT:
-        return cell
-    number = int(cell) if column in WHOLE else float(cell)
-    if not math.isfinite(number):
-        raise ValueError(cell)
-    return number
+def _written(name: str, rows: Sequence[Mapping] | pd.DataFrame, cell: Callable) -> pd.DataFrame:
+    """The table as text, each value written by `cell(column, value)`."""
+    table = pd.DataFrame(rows, columns=list(COLUMNS[name]), dtype=object)
+    return table.apply(lambda column: column.map(lambda value: cell(column.name, value)))

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -11,9 +12,11 @@ from safetensors import safe_open
 
 from yoyak.config.study import Run, Study
 from yoyak.errors import UserError
-from yoyak.reporting.results import CONDITION_NAMES, read_csv
+from yoyak.reporting.plot_parts import broken
+from yoyak.reporting.results import CONDITION_NAMES
 from yoyak.reporting.run_rows import read_json
 from yoyak.reporting.style import INK, MUTED, new_figure
+from yoyak.reporting.tables import read_csv
 
 COLUMNS = 4  # panels side by side
 LIMIT_BINS = 40
@@ -37,28 +40,25 @@ def loss_curves(study: Study, results: Path) -> tuple[Figure, str]:
     for axes, panel in zip(all_axes.flat, panels, strict=False):
         _draw_losses(axes, [_training_log(results, Run(*panel, seed)) for seed in study.seeds])
         model, form, condition = panel
-        axes.set_title(f"{model} · {form}\n{CONDITION_NAMES[condition]}", fontsize=8)
+        named = broken(f"{model} · {form}", 28)
+        axes.set_title(f"{named}\n{CONDITION_NAMES[condition]}", fontsize=8)
     for axes in all_axes[:, 0]:
         axes.set_ylabel("loss per token")
     figure.supxlabel("optimiser step", fontsize=9)
     figure.legend(handles=_loss_handles(), loc="outside upper left", ncols=3)
-    return figure, _loss_caption(study)
+    return figure, _loss_caption(study, study.seeds)
 
 
-def run_loss_curve(
-    study: Study, results: Path, model: str, form: str, condition: str
-) -> tuple[Figure, str]:
-    """The same for one model, format and condition, one line a seed."""
+def run_loss_curve(study: Study, results: Path, run: Run) -> tuple[Figure, str]:
+    """The same for one training."""
     figure = new_figure(5.2, 2.7)
     axes = figure.subplots()
-    _draw_losses(
-        axes,
-        [_training_log(results, Run(model, form, condition, seed)) for seed in study.seeds],
-    )
+    _draw_losses(axes, [_training_log(results, run)])
     axes.set_ylabel("loss per token")
     axes.set_xlabel("optimiser step")
     figure.legend(handles=_loss_handles(), loc="outside upper left", ncols=3)
-    return figure, f"{model} · {form} · {CONDITION_NAMES[condition]}. {_loss_caption(study)}"
+    name = f"{run.model} · {run.format} · {CONDITION_NAMES[run.condition]}"
+    return figure, f"{name}. {_loss_caption(study, [run.seed])}"
 
 
 def lengths(study: Study, results: Path) -> tuple[Figure, str]:
@@ -114,23 +114,21 @@ def lengths(study: Study, results: Path) -> tuple[Figure, str]:
 _FORMAT_STYLES = [dict(color=SELECTION, ls="-"), dict(color=TRAINING, ls="--")]
 
 
-def _training_log(results: Path, run: Run) -> list[dict]:
-    return read_csv(results / run.folder / "training_log.csv", cure="train this model first")
+def _training_log(results: Path, run: Run) -> pd.DataFrame:
+    log = read_csv(results / run.folder / "training_log.csv", cure="train this model first")
+    return log.set_index("step")
 
 
-def _draw_losses(axes, logs: list[list[dict]]) -> None:
+def _draw_losses(axes, logs: list[pd.DataFrame]) -> None:
     for log in logs:
         for column, style in (
             ("loss", dict(color=TRAINING, lw=1)),
             ("eval_loss", dict(color=SELECTION, lw=1.3, marker="s", ms=3.5)),
         ):
-            points = [(int(row["step"]), float(row[column])) for row in log if row[column]]
-            if not points:
-                continue
-            axes.plot(*zip(*points, strict=True), **style)
-            if column == "eval_loss":
-                step, best = min(points, key=lambda point: point[1])
-                axes.plot(step, best, "o", ms=9, mfc="none", mec=INK, mew=1.1)
+            points = log[column].dropna()
+            axes.plot(points.index, points, **style)
+            if column == "eval_loss" and len(points):
+                axes.plot(points.idxmin(), points.min(), "o", ms=9, mfc="none", mec=INK, mew=1.1)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.grid(axis="x", visible=False)
 
@@ -143,18 +141,18 @@ def _loss_handles() -> list[Line2D]:
     ]
 
 
-def _loss_caption(study: Study) -> str:
+def _loss_caption(study: Study, seeds: list[int]) -> str:
     data = study.settings.data
     source = (
         f"a held-out slice of the training data (seed {data.selection_seed})"
         if data.selection == "held_out"
         else "dev, which also scores here: read the scores as optimistic"
     )
-    seeds = ", ".join(str(seed) for seed in study.seeds)
+    named = ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(map(str, seeds))
     return (
         "Cross-entropy per supervised token, natural logarithm, in each model’s own tokenizer, so "
-        f"not comparable between models. Selection data: {source}. n = 1 training a line, seed "
-        f"{seeds}; no interval."
+        f"not comparable between models. Selection data: {source}. n = 1 training a line, {named}; "
+        "no interval."
     )
 
 

@@ -39,7 +39,10 @@ ENTRY_POINTS = {
     "submission": ["submission:write_submission"],
     "compare": ["compare:compare"],
     "plot": ["yoyak.reporting.plots:write_plots"],
-    "report": ["yoyak.reporting.html:render_report"],
+    "report": [
+        "yoyak.reporting.html:render_report",
+        "yoyak.reporting.opening:render_opening",
+    ],
     "model_card": ["yoyak.reporting.model_card:model_card"],
 }
 # Modules that a step's code names and the step never enters: in training, what LLMTrainer has for

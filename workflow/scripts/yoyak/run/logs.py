@@ -1,11 +1,13 @@
 """The log files of scripts that work for hours."""
 
 import logging
+import re
 import time
 from datetime import datetime
 from pathlib import Path
 
 log = logging.getLogger(__name__)
+PROGRESS = re.compile(r"((?:step|row) \d+/\d+) .*?(\S+ (?:tokens|rows)/s).* left (\d[\d:]*)")
 
 
 def start_log(step: str, name: str) -> Path:
@@ -34,4 +36,24 @@ def write_log(file: Path | None) -> None:
     logging.basicConfig(
         level=level, handlers=handlers, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
+    hush_imports()
+
+
+def hush_imports() -> None:
+    """Leave out what libraries log that concerns nobody here, from their import on."""
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    # It asks for a package with a product in 4 bits that no step uses on a CPU.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+
+
+def read_progress(line: str) -> str | None:
+    """How far a job is, in short, where a line of its log says so."""
+    found = PROGRESS.search(line)
+    return f"{found[1]} · {found[2]} · {found[3]} left" if found else None
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds: 1:02:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

@@ -81,7 +81,13 @@ class Plan:
 
 
 def available_threads() -> int:
-    """Processors this process may run on."""
+    """Threads this process may use: those of OMP_NUM_THREADS, else of its processors.
+
+    Snakemake sets OMP_NUM_THREADS to the job's own threads, so that `--cores` holds.
+    """
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdigit() and int(given):
+        return int(given)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -9,6 +9,7 @@ import transformers
 from transformers import TrainingArguments
 
 from yoyak.config.model_config import TrainingSettings
+from yoyak.models.quiet import hush_libraries
 from yoyak.run.plan import Plan
 
 
@@ -82,11 +83,9 @@ def _recompute(enabled: bool) -> dict:
 def quiet_libraries():
     """Keep the libraries' chatter out of a log in which every line should mean something."""
     before = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+            hush_libraries()
             yield
     finally:
         transformers.logging.set_verbosity(before)

@@ -8,6 +8,8 @@ import time
 import torch
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
+from yoyak.run.logs import duration
+
 log = logging.getLogger(__name__)
 SECONDS_BETWEEN_LINES = 10
 
@@ -37,7 +39,7 @@ class ProgressLog(TrainerCallback):
                 f"{logs['tokens_per_second']:,.0f}",
                 f"{logs['supervised_tokens']:,}",
                 peak_memory_gb(),
-                _clock(self._seconds_left(state)),
+                duration(self._seconds_left(state)),
             )
 
     def _due(self, state) -> bool:
@@ -79,9 +81,3 @@ def peak_memory_gb() -> float:
         return torch.cuda.max_memory_allocated() / 1e9
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"

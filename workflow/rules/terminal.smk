@@ -1,0 +1,66 @@
+# What Snakemake says while it runs a study.
+
+from snakemake.logging import logger
+
+from yoyak.run.missing import advice
+from yoyak.run.terminal import Terminal
+
+
+def quiet_terminal():
+    """Our handler before Snakemake's own; None where all that Snakemake says is wanted.
+
+    That is in a module, in a job of a cluster, under -n and --verbose, and beside a logger plugin.
+    """
+    settings, ours = workflow.output_settings, None
+    if IN_MODULE or not workflow.is_main_process:
+        return None
+    if settings.dryrun or settings.verbose or settings.debug_dag:
+        return None
+    for handler in list(logger.handlers):
+        if handler.get_name() == "DefaultStreamHandler":
+            ours = Terminal(handler)
+            logger.removeHandler(handler)
+            logger.addHandler(ours)
+        elif handler.get_name() == "DefaultLogFileHandler":
+            for part in handler.filters:
+                part.printshellcmds = True  # the file holds the whole of it
+    return ours
+
+
+TERMINAL = quiet_terminal()
+
+
+def report_jobs():
+    """The job that writes the report, where the run is to make it; none of a part of the study."""
+    dag = workflow.dag
+    part = dag.untilrules or dag.untilfiles or dag.omitrules or dag.omitfiles or dag.batch
+    return [] if part else [job for job in dag.jobs if job.rule.name == "report"]
+
+
+def say_done(otherwise="Done with what was asked for; the report was no part of it."):
+    """At the end of a run without failures: name the report, if it is up to date now."""
+    jobs, file = report_jobs(), STUDY.results / "report.html"
+    if jobs and all(map(workflow.dag.noneedrun_finished, jobs)) and file.is_file():
+        print(f"Done: {file} opens in any browser, without a network.", flush=True)
+    elif otherwise:
+        print(otherwise, flush=True)
+
+
+if TERMINAL is not None:
+    # A script's words go to its log; of the shell comes nothing but "Killed" and a page of command.
+    shell.prefix(f"{PREFIX}exec 2>/dev/null; ")
+    TERMINAL.idle = lambda: say_done(otherwise=None)
+
+
+def say_what_is_missing():
+    """At the end of a failed `--keep-going`: what the report lacks, and how to get one without."""
+    if not (workflow.execution_settings.keep_going and report_jobs()):
+        return
+    unscored = {
+        job.wildcards.run for job in workflow.dag.needrun_jobs() if job.rule.name == "score"
+    }
+    lines = advice(STUDY, [run for run in STUDY.runs() if run.folder in unscored])
+    if TERMINAL is None:
+        print(*lines, sep="\n", file=sys.stderr)
+    else:
+        TERMINAL.closing = lines

@@ -1,0 +1,15 @@
+"""The libraries' chatter, kept out of logs in which every line should mean something."""
+
+import warnings
+
+import transformers
+
+from yoyak.run.logs import hush_imports
+
+
+def hush_libraries() -> None:
+    """Leave out bars, notes and what a library asks of its own authors; errors are said."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    hush_imports()

@@ -1,0 +1,32 @@
+"""Question and answer as reStructuredText: what `snakemake --report` opens with."""
+
+import re
+from pathlib import Path
+
+from yoyak.config.study import Study
+from yoyak.reporting.answer import Sentence, answer, details, question
+from yoyak.reporting.cited import CitedTables, Number
+
+
+def render_opening(study: Study, results: Path) -> str:
+    """The question as a heading, the answer, its details, and the study's note.
+
+    Raises UserError when a table is missing.
+    """
+    cited = CitedTables(results)
+    heading = plain(question(study))
+    kicker = "Debug run, far too small to conclude from. " if study.debug else ""
+    lines = [heading, "=" * 2 * len(heading), kicker + _text(answer(study, cited))]
+    lines += [f"- {_text(sentence)}" for sentence in details(study, cited)]
+    lines.append(plain(study.settings.report.note))
+    lines.append("*report.html*, in the category Report, has the rest.")
+    return "\n\n".join(lines).replace("\n\n===", "\n===") + "\n"
+
+
+def plain(text: str) -> str:
+    """Text on one line in which no character is markup."""
+    return re.sub(r"([^\w\s]|_)", r"\\\1", " ".join(text.split()))
+
+
+def _text(sentence: Sentence) -> str:
+    return plain("".join(part.text if isinstance(part, Number) else part for part in sentence))

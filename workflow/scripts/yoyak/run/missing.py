@@ -1,0 +1,43 @@
+"""What a report lacks after `--keep-going`, and how to get one without it."""
+
+from yoyak.config.loading import settings_file
+from yoyak.config.study import Run, Study
+from yoyak.errors import display
+
+AXES = {"models": "model", "formats": "format", "augmentations": "augmentation", "seeds": "seed"}
+NAMED = 6  # runs that are listed by name
+
+
+def advice(study: Study, missing: list[Run]) -> list[str]:
+    """Lines that name the runs without scores and what to take out of the study's grid.
+
+    A study is every model in every format, augmentation and seed: what goes is a value of one of
+    these, the one that costs the fewest runs that are there. No lines where no run is missing.
+    """
+    if not missing:
+        return []
+    names = [run.name for run in missing]
+    listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if names[NAMED:] else "")
+    file = display(settings_file("study", study.source))
+    lines = [f"missing for the report, {len(missing)} of {len(study.runs())} runs: {listed}"]
+    axis, values, kept = _cheapest(study, missing)
+    if not kept:
+        return [*lines, "no report without them: repair the cause and run the same command again"]
+    out = ", ".join(map(str, values))
+    return [
+        *lines,
+        f"a report without them: take {out} out of `{axis}` in {file} and run the same command; it "
+        f"keeps {kept} of {len(study.trainings())} trainings",
+    ]
+
+
+def _cheapest(study: Study, missing: list[Run]) -> tuple[str, list, int]:
+    """(axis, its values to take out, trainings that stay) with the most that stay."""
+    lost = [run for run in study.trainings() if run in missing or run.zero_shot in missing]
+    best = ("", [], 0)
+    for axis, name in AXES.items():
+        values = list(dict.fromkeys(getattr(run, name) for run in lost))
+        kept = sum(getattr(run, name) not in values for run in study.trainings())
+        if kept > best[2]:
+            best = (axis, values, kept)
+    return best

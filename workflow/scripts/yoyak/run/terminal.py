@@ -1,0 +1,236 @@
+"""What Snakemake shows while a study runs: the plan, a line a job, progress, and why it failed.
+
+The rest stays in .snakemake/log and in logs/. Nothing of Snakemake is imported here: the handler
+goes by what Snakemake's log records carry.
+"""
+
+import logging
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from yoyak.errors import one_line
+from yoyak.run.logs import read_progress
+
+SECONDS = 10  # between two looks at the logs of running jobs
+SHARE, LONGEST = 0.05, 300  # a job's lines come apart: this share of its time so far, seconds
+TAIL = 16_384  # bytes at a log's end that are read
+HIDDEN = ("workflow_started", "job_started", "job_finished", "resources_info", "progress")
+CHATTER = (
+    "Assuming unrestricted shared filesystem",
+    "Building DAG of jobs",
+    "Complete log(s):",
+    "Conda environments: ignored",
+    "Config file ",
+    "Exiting because a job execution failed",
+    "Removing output files of failed job",
+    "Select jobs to execute",
+    "Shutting down, this might take",
+    "Trying to restart job",
+    "Using shell:",
+)
+STOPPING = {
+    "Terminating processes on user request": "stopping: running jobs save what they have",
+    "Will exit after finishing currently running": "stopping when the running jobs are done",
+}
+ENDED, FAILED = "Elapsed time:", "At least one job did not complete successfully"
+CLOCK = re.compile(r"\d\d:\d\d:\d\d ")
+STATUS = re.compile(r"CalledProcessError.*(?:exit status (\d+)|died with <Signals\.(\w+))", re.S)
+
+
+@dataclass
+class Job:
+    name: str
+    log: Path | None
+    attempt: int = 1
+    started: float = field(default_factory=time.monotonic)
+    spoke: float = field(default_factory=time.monotonic)
+    said: str = ""
+
+    def progress(self) -> str:
+        """A line on how far it is; empty where there is nothing new, or the last is not old."""
+        now = time.monotonic()
+        if now - self.spoke < min(LONGEST, SHARE * (now - self.started)):
+            return ""
+        found = next(filter(None, map(read_progress, reversed(tail(self.log)))), "")
+        if found in ("", self.said):
+            return ""
+        self.said, self.spoke = found, now
+        return f"{self.name}: {found}"
+
+
+class Terminal(logging.Handler):
+    """Stands before Snakemake's stream handler, and hands on what it has no words of its own for.
+
+    Attributes:
+        closing: lines that end a run with failures, below their causes.
+        idle: what to do where Snakemake finds nothing to be done.
+    """
+
+    def __init__(self, usual: logging.StreamHandler) -> None:
+        super().__init__(usual.level)
+        self.usual = usual
+        self.closing: list[str] = []
+        self.idle: Callable[[], None] = lambda: None
+        self._total = 0
+        self._jobs: dict[int, Job] = {}
+        self._running: dict[int, Job] = {}
+        self._causes: dict[object, tuple[str, str]] = {}  # (job's name, why), if no retry helped
+        self._status: dict[int, int | str] = {}  # by thread: how its shell command ended
+        self._stopped = self._heard = self._well = False
+        self._over = threading.Event()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """What `--quiet` hides is hidden; a failure is noted all the same, for the end."""
+        with self.lock:
+            try:
+                words = self._words(record)
+            except Exception:  # a record of another kind than ours: nothing here may end a run
+                words = None
+            if not self.usual.filter(record):
+                return False
+            self._heard |= record.levelno >= logging.ERROR
+            if words is None:
+                self.usual.emit(record)
+                if str(record.msg).startswith("Nothing to be done"):
+                    self.idle()
+            elif words:
+                self._write(words, record.levelno)
+        return True
+
+    def close(self) -> None:
+        """Say what comes last: Snakemake closes its handlers after its own last word."""
+        with self.lock:
+            if not self._over.is_set():
+                self._over.set()
+                if self._heard and not self._well:
+                    self._say_why()
+                self.usual.close()
+        super().close()
+
+    def _words(self, record: logging.LogRecord) -> str | None:
+        """What to show for a record: empty for nothing, None for Snakemake's own words."""
+        event, text = getattr(record, "event", None), str(record.msg)
+        if event == "job_info":
+            return self._start(record)
+        if event == "job_error":
+            return self._fail(record)
+        if event == "shellcmd":
+            return None if record.shellcmd else ""
+        if event == "error" and self._total:
+            return self._keep(record, text)
+        if event == "run_info":
+            self._total = record.stats["total"] - record.stats.get("all", 0)
+        elif event == "job_finished":
+            self._running.pop(record.job_id, None)
+        elif event is None and text.startswith(tuple(STOPPING)):
+            again, self._stopped = self._stopped, True
+            return "" if again else next(STOPPING[part] for part in STOPPING if part in text)
+        elif event is None and text.startswith(ENDED):
+            self._well = True  # unless it failed: that is said after this
+            return ""
+        hidden = event in HIDDEN or event is None and text.startswith(CHATTER)
+        return "" if hidden else None
+
+    def _start(self, record: logging.LogRecord) -> str:
+        if not record.rule_msg:  # `all`, which does nothing
+            return ""
+        if not self._jobs:
+            threading.Thread(target=self._follow, daemon=True).start()
+        number, job = record.jobid, Job(record.rule_msg, first_file(record))
+        if number in self._jobs:
+            job.attempt = self._jobs[number].attempt + 1
+        self._jobs[number] = self._running[number] = job
+        self._causes.pop(number, None)
+        place = list(self._jobs).index(number) + 1
+        again = f" (attempt {job.attempt})" if job.attempt > 1 else ""
+        return f"{now()} {place:>{len(str(self._total))}}/{self._total}  {job.name}{again}"
+
+    def _fail(self, record: logging.LogRecord) -> str:
+        self._running.pop(record.jobid, None)
+        job = self._jobs.get(record.jobid) or Job(record.rule_name, first_file(record))
+        why = cause(job.log, self._status.pop(record.thread, None), record.rule_msg)
+        if self._stopped or why.startswith("interrupted"):
+            return ""
+        self._causes[record.jobid] = (job.name, why)
+        return f"{now()} failed: {job.name}; see {', '.join(record.log) or '.snakemake/log'}"
+
+    def _keep(self, record: logging.LogRecord, text: str) -> str:
+        """Keep an error for the end, unless that of its job says more."""
+        ended = STATUS.search(text)
+        if ended:
+            self._status[record.thread] = ended[2] or int(ended[1])
+        elif FAILED in text:
+            self._well = False
+        else:
+            self._causes[text] = ("", text)
+        return ""
+
+    def _say_why(self) -> None:
+        several = len({why for _, why in self._causes.values()}) > 1
+        lines = {
+            why if not name else f"error: {name}: {why}" if several else f"error: {why}": None
+            for name, why in self._causes.values()
+        }
+        for line in lines:
+            self._write(line, logging.ERROR)
+        if self._stopped:
+            self._write("interrupted; the same command goes on")
+            # Snakemake cannot close an event loop that Ctrl-C broke off, and says so at length.
+            logging.getLogger("snakemake.logging").addHandler(logging.NullHandler())
+        else:
+            for line in self.closing:
+                self._write(line)
+
+    def _follow(self) -> None:
+        """Show how far the running jobs are, by what they write to their logs."""
+        record = logging.makeLogRecord({"levelno": logging.INFO, "event": "progress"})
+        while not self._over.wait(SECONDS):
+            with self.lock:
+                for job in list(self._running.values()):
+                    line = job.progress()
+                    if line and self.usual.filter(record):
+                        self._write(f"{now()} {line}")
+
+    def _write(self, text: str, level: int = logging.INFO) -> None:
+        record = logging.makeLogRecord({"levelno": level, "levelname": logging.getLevelName(level)})
+        self.usual.stream.write(self.usual.decorate(record, text) + "\n")
+        self.usual.flush()
+
+
+def cause(log: Path | None, status: int | str | None, message: str | None) -> str:
+    """Why a job failed: its script's own line, else how it ended and its last words."""
+    lines = tail(log)
+    errors = [line for line in lines if line.startswith("error: ")]
+    if errors:
+        return errors[-1].removeprefix("error: ")
+    if isinstance(status, int) and status - 128 in set(signal.Signals):
+        status = signal.Signals(status - 128).name
+    if isinstance(status, str):
+        return f"ended by {status} from outside (out of memory, perhaps); the same command goes on"
+    last = CLOCK.sub("", lines[-1], count=1) if lines else ""
+    return "; ".join(filter(None, (one_line(message or ""), last))) or f"exit code {status}"
+
+
+def tail(log: Path | None) -> list[str]:
+    """The last lines of a log, without empty ones; none of a log that is not there."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, log.stat().st_size - TAIL))
+            text = file.read().decode(errors="replace")
+    except (OSError, TypeError):
+        return []
+    return [one_line(line) for line in text.splitlines() if line.strip()]
+
+
+def first_file(record: logging.LogRecord) -> Path | None:
+    """A rule's own log; behind it may stand those of a cluster."""
+    return Path(record.log[0]) if record.log else None
+
+
+def now() -> str:
+    return time.strftime("%H:%M:%S")
