@@ -246,6 +246,17 @@ def test_bad_text_files(tmp_path):
         summarize.read_input(str(tmp_path / "latin.txt"))
 
 
+def test_a_study_lends_its_column_names(tmp_path):
+    file = tmp_path / "mine.jsonl"
+    file.write_text('{"id": "a", "conversation": "#Person1#: 네."}\n', encoding="utf-8")
+    with pytest.raises(UserError, match="column missing: fname; dialogue .*--study NAME"):
+        summarize.read_input(str(file))
+    study = load_study("embedded")
+    study.settings.data.columns.fname, study.settings.data.columns.dialogue = "id", "conversation"
+    rows, single = summarize.read_input(str(file), study)
+    assert [(row.fname, row.dialogue) for row in rows] == [("a", "#Person1#: 네.")] and not single
+
+
 def test_merge_refuses_a_foreign_folder(place, tmp_path, monkeypatch):
     command = ["merge_adapter.py", "--adapter", str(place[0] / "final_model")]
     (tmp_path / "mine").mkdir()

@@ -138,7 +138,7 @@ def _checked_columns(path: Path, names: dict, found: list[str], labelled: bool) 
         have = ", ".join(name[:40] for name in found[:20]) or "none"
         raise UserError(
             f"{display(path)}: column missing: {'; '.join(missing)} (the file has: {have}); "
-            "add it, or map the names under data.columns in the study"
+            "add it, or map the names under data.columns in the study (by hand: --study NAME)"
         )
     return names
 
