@@ -33,11 +33,15 @@ def processes(variable: str) -> dict[int, dict[str, str]]:
     return found
 
 
+def work_of(project: Project, condition: str) -> Path:
+    return project.results / f"runs/tiny_llama/default/chat/{condition}/seed42/.work"
+
+
 class Trainer:
     """A training in a SLURM job, stopped in mid-epoch until it is cancelled."""
 
     def __init__(self, project: Project, condition: str):
-        self.work = next((project.results / ".work").glob(f"train-*-{condition}-*"))
+        self.work = work_of(project, condition)
         self.pid = int((self.work / "lock").read_text())
         os.kill(self.pid, signal.SIGSTOP)
         raw = Path(f"/proc/{self.pid}/environ").read_bytes().decode()
@@ -51,9 +55,7 @@ class Trainer:
 
     @staticmethod
     def has_checkpoint(project: Project, condition: str):
-        return lambda: list(
-            (project.results / ".work").glob(f"train-*-{condition}-*/*/checkpoint-*")
-        )
+        return lambda: list(work_of(project, condition).glob("*/checkpoint-*"))
 
     @staticmethod
     def has_started(project: Project, condition: str):

@@ -27,7 +27,7 @@ from yoyak.errors import UserError, run_script
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.devices import claim_device
 from yoyak.run.provenance import write_run_record
-from yoyak.run.workspace import atomic_directory, discard, task_of
+from yoyak.run.workspace import atomic_directory
 
 SPLITS = ("dev", "test")
 FORMATS = {"instruction", "chat"}
@@ -67,8 +67,6 @@ def main() -> None:
     checkpoint = resolve_checkpoint(config.model)
     inputs = [*files.values(), *checkpoint.weight_files()]
     inputs += [args.adapter] if args.adapter is not None else []
-    if args.adapter is not None:
-        discard(study.results, task_of("train", args.adapter.parent))
     with claim_device(config.execution.device) as device:
         lines, record = generate_splits(
             config, run.format, study.language, args.adapter, files, device

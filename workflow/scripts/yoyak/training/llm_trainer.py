@@ -243,9 +243,9 @@ class LLMTrainer:
             self.ranks.from_first(lambda: note_plan(self._given_work, self.plan))
             yield self._given_work
             return
-        with work_folder(self.output_dir, "train", self._key()) as work:
+        with work_folder(self.output_dir, self._key()) as work:
             yield work
-        discard(self.output_dir, "train")
+        discard(self.output_dir)
 
     def _settings(self) -> ModelConfig:
         """The config for the record: with the adapters as loaded, and `auto` where it said so."""
