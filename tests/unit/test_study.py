@@ -152,7 +152,8 @@ def test_an_override_changes_only_what_depends_on_it(write, overrides, steps):
     [
         ("data", "{train: c.csv, dev: b.csv}", {"prepare_data", "model_card"}),
         ("data", "{train: a.csv, dev: b.csv, selection: dev}", {"prepare_data", "model_card"}),
-        ("language", "en", {"build_dataset", "generate", "score", "compare", "model_card"}),
+        ("language", "en", {"build_dataset", "generate", "score", "model_card"}),
+        ("report", "{quoted: true}", {"compare", "report"}),
         ("formats", "[chat]", {"compare", "plot", "report"}),
         ("seeds", "[42]", {"compare", "plot", "report"}),
         (
