@@ -41,7 +41,9 @@ def test_ten_kills_lose_nothing_and_tell_no_secret(finished, reference, tmp_path
     for name in SECRETS:
         monkeypatch.setenv(name, f"secret-of-{name}")
     project = finished.copy(tmp_path / "study")
-    forget(project, "data", "zero_shot", "runs/tiny_llama/chat/none", "submission", *LAST)
+    forget(
+        project, "data", "zero_shot", "runs/tiny_llama/default/chat/fine_tuned", "submission", *LAST
+    )
     rng, tally = random.Random(3), Tally()
     study = StudyUnderFire(project, reference, tally, "half")
     moments = [moment for moment in draw_moments(12, rng) if moment.rule != "build_dataset"]

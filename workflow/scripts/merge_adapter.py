@@ -2,7 +2,7 @@
 
 Examples:
   python workflow/scripts/merge_adapter.py --output-dir merged/tiny_llama \\
-      --adapter results/embedded/runs/tiny_llama/chat/none/seed42/final_model
+      --adapter results/embedded/runs/tiny_llama/default/chat/fine_tuned/seed42/final_model
   python workflow/scripts/merge_adapter.py --experiment llama_3.2_3b --adapter final_model \\
       --output-dir merged/llama_3.2_3b
 

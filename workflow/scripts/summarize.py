@@ -3,11 +3,12 @@
 Examples:
   python workflow/scripts/summarize.py --experiment tiny_llama dialogue.txt
   python workflow/scripts/summarize.py dialogues.csv --output summaries.csv \\
-      --adapter results/embedded/runs/tiny_llama/chat/none/seed42/final_model
+      --adapter results/embedded/runs/tiny_llama/default/chat/fine_tuned/seed42/final_model
   cat dialogue.txt | python workflow/scripts/summarize.py --checkpoint Qwen/Qwen3-4B-Instruct-2507
 
 A text file or stdin is one dialogue, one turn a line (`#Person1#: 안녕하세요.`), and its summary is
-printed. A .csv, .json or .jsonl file holds many (fname, dialogue) and gives CSV (fname,summary).
+printed. A .csv, .json or .jsonl file holds many (fname, dialogue, or the columns of --study) and
+gives CSV (fname,summary).
 With --adapter alone, model, prompt format and settings are those of its training (its run.json).
 """
 
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from yoyak.config.loading import given, load_config, overridden, read_config
 from yoyak.config.model_config import ModelConfig
+from yoyak.config.study import Study, load_study
 from yoyak.data.cleaning import clean_text
 from yoyak.data.dialogues import Dialogue, read_dialogues
 from yoyak.data.reading import CSV_FILES, JSON_FILES
@@ -46,7 +48,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         choices=["instruction", "chat"],
         help="default: the training's, or the model file's",
     )
-    parser.add_argument("--language", default="ko", choices=["ko", "en"], help="of the prompt")
+    parser.add_argument("--language", choices=["ko", "en"], help="of the prompt; default: ko")
+    parser.add_argument("--study", help="whose language and data.columns the input has")
     parser.add_argument("--output", type=Path, help="write here instead of to stdout")
     decoding = parser.add_argument_group("decoding (default: the model file's, greedy)")
     decoding.add_argument("--max_new_tokens", type=int)
@@ -76,10 +79,12 @@ def main() -> None:
     config, prompt_format = find_config(args)
     decoding = {name: getattr(args, name) for name in DECODING}
     config = overridden(config, given({"generation": decoding}), "the command line")
-    rows, single = read_input(args.input)
+    study = load_study(args.study) if args.study else None
+    rows, single = read_input(args.input, study)
+    language = args.language or (study.language if study else "ko")
     with claim_device(config.execution.device) as device:
         summaries = summarize(
-            rows, config, device, args.adapter, args.format or prompt_format, args.language
+            rows, config, device, args.adapter, args.format or prompt_format, language
         )
     text = summaries[0] + "\n" if single else as_csv(rows, summaries)
     if args.output is None:
@@ -128,13 +133,14 @@ def trained_with(adapter: Path) -> tuple[ModelConfig, str]:
         ) from None
 
 
-def read_input(source: str) -> tuple[list[Dialogue], bool]:
-    """The dialogues, and whether they are one plain text.
+def read_input(source: str, study: Study | None = None) -> tuple[list[Dialogue], bool]:
+    """The dialogues, by the column names of a study, and whether they are one plain text.
 
     Raises UserError for a missing, empty or non-UTF-8 file, and for bad rows of a table.
     """
     if Path(source).suffix.lower() in CSV_FILES + JSON_FILES:
-        return read_dialogues(Path(source), labelled=False), False
+        columns = study.settings.data.columns.model_dump() if study else None
+        return read_dialogues(Path(source), columns, labelled=False), False
     try:
         raw = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
         text = clean_text(raw.decode("utf-8-sig"))

@@ -15,7 +15,7 @@ SENTENCES = {
     "bool_type": "must be true or false",
     "dict_type": "must be a mapping of keys to values",
     "int_type": "must be a whole number",
-    "list_type": "must be a list",
+    "list_type": "must be a list, such as [one, two]",
     "model_type": "must be a mapping of keys to values",
     "string_too_short": "must be not empty",
     "string_type": "must be a text (in quotes, if YAML would read it as something else)",
