@@ -173,10 +173,10 @@ def generate_splits(
     from yoyak.data.dialogues import read_dialogues
     from yoyak.data.encoding import build_prompts
     from yoyak.data.prompts import stop_token_ids
-    from yoyak.evaluation.decoding import DecodingSettings
-    from yoyak.evaluation.generation import choose_generator, report_choice, run_halving
-    from yoyak.evaluation.loading import load_model, peak_memory_gb, plan_loading
-    from yoyak.evaluation.progress import RowProgress
+    from yoyak.generation.decoding import DecodingSettings
+    from yoyak.generation.engines import choose_generator, report_choice, run_halving
+    from yoyak.generation.loading import load_model, peak_memory_gb, plan_loading
+    from yoyak.generation.progress import RowProgress
 
     started = time.perf_counter()
     rows = {split: read_dialogues(file, labelled=False) for split, file in files.items()}
