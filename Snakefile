@@ -77,6 +77,7 @@ onstart:
 
 
 onsuccess:
+    discard_checkpoints()
     say_done()
 
 

@@ -149,9 +149,9 @@ def greedy_tokens(
 ) -> list[list[int]]:
     """New tokens of each prompt, stop token included, as generate.py makes them."""
     from yoyak.data.prompts import stop_token_ids
-    from yoyak.evaluation.decoding import DecodingSettings
-    from yoyak.evaluation.generation import choose_generator
-    from yoyak.evaluation.loading import load_model, plan_loading
+    from yoyak.generation.decoding import DecodingSettings
+    from yoyak.generation.engines import choose_generator
+    from yoyak.generation.loading import load_model, plan_loading
 
     model, tokenizer = load_model(config, plan_loading(config, "cpu"))
     stops = stop_token_ids(tokenizer, "instruction")

@@ -22,9 +22,9 @@ from yoyak.data.control_tokens import decode_summaries
 from yoyak.data.dialogues import read_dialogues
 from yoyak.data.encoding import build_prompts
 from yoyak.data.prompts import stop_token_ids
-from yoyak.evaluation.decoding import DecodingSettings
-from yoyak.evaluation.generation import generate
-from yoyak.evaluation.generation_plan import plan_generation
+from yoyak.generation.decoding import DecodingSettings
+from yoyak.generation.engines import generate
+from yoyak.generation.plan import plan_generation
 from yoyak.models.lora_loader import LoRALoader
 
 

@@ -31,10 +31,10 @@ from transformers import AutoModelForCausalLM  # noqa: E402
 
 from yoyak.config.loading import load_config  # noqa: E402
 from yoyak.errors import UserError  # noqa: E402
-from yoyak.evaluation.check import Reference  # noqa: E402
-from yoyak.evaluation.decoding import DecodingSettings  # noqa: E402
-from yoyak.evaluation.generation import choose_generator, make_generator  # noqa: E402
-from yoyak.evaluation.generation_plan import plan_generation  # noqa: E402
+from yoyak.generation.check import Reference  # noqa: E402
+from yoyak.generation.decoding import DecodingSettings  # noqa: E402
+from yoyak.generation.engines import choose_generator, make_generator  # noqa: E402
+from yoyak.generation.plan import plan_generation  # noqa: E402
 from yoyak.models import attention  # noqa: E402
 from yoyak.run.plan import Plan  # noqa: E402
 from yoyak.training import check as training_check  # noqa: E402

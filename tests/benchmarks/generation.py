@@ -21,9 +21,9 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig, Qwen3Config
 
-from yoyak.evaluation.decoding import DecodingSettings
-from yoyak.evaluation.generation import make_generator
-from yoyak.evaluation.generation_plan import plan_generation
+from yoyak.generation.decoding import DecodingSettings
+from yoyak.generation.engines import make_generator
+from yoyak.generation.plan import plan_generation
 
 ROWS, LONGEST, NEW_TOKENS, MOST_NEW = 499, 1024, 64, 200
 SHAPES = {

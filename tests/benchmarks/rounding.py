@@ -22,8 +22,8 @@ import torch
 from yoyak.config.loading import load_config
 from yoyak.data.dialogues import read_dialogues
 from yoyak.data.encoding import build_prompts
-from yoyak.evaluation.decode_cache import SlotBatch, SlotCache
-from yoyak.evaluation.fused_forward import make_forward
+from yoyak.generation.cache import SlotBatch, SlotCache
+from yoyak.generation.forward import make_forward
 from yoyak.models.lora_loader import LoRALoader
 
 

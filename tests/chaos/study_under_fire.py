@@ -192,7 +192,7 @@ class StudyUnderFire:
         return found
 
     def _work(self, job: Job) -> Path:
-        return self.project.results / ".work" / f"{job.rule}-{job.output.replace('/', '-')}"
+        return self.project.path(job.output) / ".work"
 
     @staticmethod
     def _steps(work: Path) -> int:
@@ -221,9 +221,9 @@ class StudyUnderFire:
             gone = self.tally.lost if costly else self.tally.made_again
             gone.append(f"{when}: {path} was complete and is gone")
         self.complete = present - unfinished
-        for task in (self.project.results / ".work").glob("train-*"):
-            if len(list(task.glob("*/checkpoint-*"))) > MOST_CHECKPOINTS:
-                self.tally.leftovers.append(f"{when}: {task.name} keeps too many checkpoints")
+        for work in self.project.results.glob("runs/*/*/*/*/*/.work"):
+            if len(list(work.glob("*/checkpoint-*"))) > MOST_CHECKPOINTS:
+                self.tally.leftovers.append(f"{when}: {work} keeps too many checkpoints")
 
     def _settle(self, moment: Moment) -> None:
         """What Snakemake left running goes on beside the restart, or is killed."""
@@ -245,8 +245,8 @@ class StudyUnderFire:
         """run.json and work folder of each training."""
         for path in self.reference.of_rule("train"):
             folder, is_record, _ = path.rpartition("/run.json")
-            work = self.project.results / ".work" / f"train-{folder.replace('/', '-')}"
-            if is_record and work.is_dir():
+            work = self.project.path(folder) / ".work"
+            if is_record:
                 yield path, work
 
     # ---- starting and ending ----
@@ -295,9 +295,7 @@ class StudyUnderFire:
         hidden = [
             path for path in self.project.results.rglob(".*") if ".snakemake" not in path.name
         ]
-        kept = (self.project.results / ".work").glob("*/*/**/*")
-        stray = [path for path in hidden if path.name != ".work"] + list(kept)
-        self.tally.leftovers += [f"{self.name}: {path} is left over at the end" for path in stray]
+        self.tally.leftovers += [f"{self.name}: {path} is left over at the end" for path in hidden]
 
     def _check_progress(self) -> None:
         """The process that finished a training must have gone on from what the last kill left."""

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import Run
-from yoyak.evaluation.prediction_files import match_predictions, read_predictions, read_run
 from yoyak.reporting import run_rows, tables
+from yoyak.scoring.predictions import match_predictions, read_predictions, read_run
 
 LINE = {
     "fname": "a",

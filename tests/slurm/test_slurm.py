@@ -33,11 +33,15 @@ def processes(variable: str) -> dict[int, dict[str, str]]:
     return found
 
 
+def work_of(project: Project, condition: str) -> Path:
+    return project.results / f"runs/tiny_llama/default/chat/{condition}/seed42/.work"
+
+
 class Trainer:
     """A training in a SLURM job, stopped in mid-epoch until it is cancelled."""
 
     def __init__(self, project: Project, condition: str):
-        self.work = next((project.results / ".work").glob(f"train-*-{condition}-*"))
+        self.work = work_of(project, condition)
         self.pid = int((self.work / "lock").read_text())
         os.kill(self.pid, signal.SIGSTOP)
         raw = Path(f"/proc/{self.pid}/environ").read_bytes().decode()
@@ -51,9 +55,7 @@ class Trainer:
 
     @staticmethod
     def has_checkpoint(project: Project, condition: str):
-        return lambda: list(
-            (project.results / ".work").glob(f"train-*-{condition}-*/*/checkpoint-*")
-        )
+        return lambda: list(work_of(project, condition).glob("*/checkpoint-*"))
 
     @staticmethod
     def has_started(project: Project, condition: str):
@@ -127,6 +129,35 @@ def test_a_study_on_a_cluster_equals_the_local_one(bare, finished, tmp_path):
         limits = [(job["TimeLimit"], job["JobState"] == "COMPLETED") for job in attempts]
         assert limits == [("00:30:00", False), ("01:00:00", True)]
     assert processes(f"SLURM_CONF={cluster.folder / 'slurm.conf'}") == {}
+
+
+@pytest.mark.slow
+def test_settings_edited_while_jobs_are_queued_end_in_one_line(bare, tmp_path):
+    """A job that starts afterwards is not run with others; put back, the same command goes on."""
+    project = bare.copy(tmp_path / "study")
+    model, rate = "config/models/tiny_llama.yaml", "learning_rate: 8.0e-3"
+    log = tmp_path / "snakemake.log"
+    with local_slurm(tmp_path / "slurm") as cluster, open(log, "w") as output:
+        options = {"cwd": project.folder, "env": {**environment(), **cluster.environment}}
+        target = "results/small-debug/tables/rouge.csv"
+        run = subprocess.Popen(
+            snakemake(target), stdout=output, stderr=subprocess.STDOUT, **options
+        )
+        wait_until(Trainer.has_started(project, "fine_tuned"), 400, "a training", log.read_text)
+        project.replace(model, rate, "learning_rate: 0.5")
+        assert run.wait(400) != 0, log.read_text()[-6000:]
+        said = [
+            file.read_text() for file in project.path(".snakemake").rglob("slurm_logs/**/*.log")
+        ]
+        assert any("were edited after this run was planned" in text for text in said)
+        project.replace(model, "learning_rate: 0.5", rate)
+        done = subprocess.run(snakemake(target), capture_output=True, text=True, **options)
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
+    records = project.results.glob("runs/**/seed42/run.json")
+    rates = {
+        json.loads(file.read_text())["settings"]["training"]["learning_rate"] for file in records
+    }
+    assert rates == {8.0e-3}
 
 
 def test_the_profile_plans_the_full_study(bare):

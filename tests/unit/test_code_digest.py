@@ -186,9 +186,10 @@ def changed_steps(tmp_path: Path, *places: tuple[str, str | None]) -> set[str]:
     ("file", "function", "steps"),
     [
         ("yoyak/training/loss.py", "_head_loss", {"train"}),
-        ("yoyak/models/kernels.py", "swiglu", {"train", "generate"}),
-        ("yoyak/evaluation/generation_plan.py", "plan_generation", {"generate"}),
-        ("yoyak/evaluation/summaries.py", "score_summaries", set()),  # LLMTrainer.evaluate
+        ("yoyak/kernels/triton_layers.py", "swiglu", {"train", "generate"}),
+        ("yoyak/generation/plan.py", "plan_generation", {"generate"}),
+        ("yoyak/generation/summaries.py", "write_summaries", set()),  # LLMTrainer.evaluate
+        ("yoyak/scoring/scores.py", "score_texts", set()),  # the same
         ("yoyak/run/manual.py", "refuse_to_replace", set()),  # no folder of a study
         ("yoyak/data/splits.py", "hold_out", {"prepare_data"}),
         ("build_dataset.py", "build_dataset", {"build_dataset"}),

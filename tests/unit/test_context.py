@@ -6,15 +6,15 @@ from fixture_dialogues import DIALOGUES
 from fixture_results import fixture_dialogues
 
 from yoyak.errors import PROJECT_ROOT
-from yoyak.evaluation.context import (
+from yoyak.scoring.context import (
     ceiling_references,
     context_scores,
     derangement,
     first_turns,
     floor_other_reference,
 )
-from yoyak.evaluation.rouge import Rouge
-from yoyak.evaluation.statistics import interval
+from yoyak.scoring.rouge import Rouge
+from yoyak.scoring.statistics import interval
 
 MORPHEMES = Rouge("morphemes")
 RESAMPLES = 2000

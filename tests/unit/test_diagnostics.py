@@ -2,7 +2,7 @@
 
 import pytest
 
-from yoyak.evaluation.diagnostics import (
+from yoyak.scoring.diagnostics import (
     RATES,
     diagnose,
     hangul_share,
@@ -13,7 +13,7 @@ from yoyak.evaluation.diagnostics import (
     tag_agreement,
     unchanged_rate,
 )
-from yoyak.evaluation.prediction_files import Prediction
+from yoyak.scoring.predictions import Prediction
 
 
 def prediction(text: str, finish: str = "stop", shortened: bool = False) -> Prediction:

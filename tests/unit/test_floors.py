@@ -18,14 +18,16 @@ MODULES = sorted(LIBRARY.rglob("*.py"))
 BELOW = {
     "config": set(),
     "data": {"config"},
+    "kernels": {"models", "run", "config"},
     "models": {"config", "run"},
     "run": {"config"},
-    "training": {"data", "models", "run", "config"},
-    "evaluation": {"data", "models", "run", "config"},
+    "training": {"data", "models", "kernels", "run", "config"},
+    "generation": {"data", "models", "kernels", "run", "config"},
+    "scoring": {"data", "run", "config"},
     "reporting": {"data", "run", "config"},
 }
 # The one step sideways: LLMTrainer.evaluate(rouge=True), as the description has it.
-SIDEWAYS = {("training", "yoyak.evaluation.summaries")}
+SIDEWAYS = {("training", "yoyak.generation"), ("training", "yoyak.scoring")}
 HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets")
 LIGHT_SCRIPTS = ("prepare_data", "score", "compare", "plot", "report", "submission")
 SECONDS = 1.5

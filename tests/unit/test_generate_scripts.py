@@ -18,7 +18,7 @@ from yoyak.config.study import Run, load_study
 from yoyak.data.dialogues import read_dialogues
 from yoyak.data.encoding import build_prompts
 from yoyak.errors import PROJECT_ROOT, UserError
-from yoyak.evaluation.loading import plan_loading
+from yoyak.generation.loading import plan_loading
 from yoyak.models.lora_loader import LoRALoader
 from yoyak.models.saving import save_trained
 
@@ -97,7 +97,7 @@ SLOW = """
 import time
 import generate
 from yoyak.errors import run_script
-from yoyak.evaluation.progress import RowProgress
+from yoyak.generation.progress import RowProgress
 
 def row(self):
     self.done += 1

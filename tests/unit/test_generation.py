@@ -15,10 +15,9 @@ from transformers import (
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.errors import UserError
-from yoyak.evaluation.decode_cache import SlotBatch, SlotCache, attend
-from yoyak.evaluation.decoding import choose_tokens
-from yoyak.evaluation.fused_forward import FusedForward, PlainForward
-from yoyak.evaluation.generation import (
+from yoyak.generation.cache import SlotBatch, SlotCache, attend
+from yoyak.generation.decoding import choose_tokens
+from yoyak.generation.engines import (
     DecodingSettings,
     GenerationPlan,
     Generator,
@@ -26,6 +25,7 @@ from yoyak.evaluation.generation import (
     generate,
     plan_generation,
 )
+from yoyak.generation.forward import FusedForward, PlainForward
 
 VOCABULARY, MAX_PROMPT, MAX_NEW = 256, 96, 24
 STOPS = {64, 138, 167, 202}

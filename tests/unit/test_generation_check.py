@@ -13,9 +13,10 @@ from test_generation import one_thread  # noqa: F401
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from yoyak.errors import UserError
-from yoyak.evaluation import check, decode_cache, fused_forward
-from yoyak.evaluation.decoding import DecodingSettings
-from yoyak.evaluation.generation import (
+from yoyak.generation import cache, check
+from yoyak.generation import forward as fused_forward
+from yoyak.generation.decoding import DecodingSettings
+from yoyak.generation.engines import (
     GenerationPlan,
     OutOfMemory,
     choose_generator,
@@ -23,8 +24,8 @@ from yoyak.evaluation.generation import (
     make_generator,
     run_halving,
 )
-from yoyak.evaluation.plain_generation import PlainGenerator
-from yoyak.evaluation.slot_generation import Generator
+from yoyak.generation.plain_engine import PlainGenerator
+from yoyak.generation.slot_engine import Generator
 
 VOCABULARY, MAX_NEW, STOPS, TIE = 120, 8, {3, 4}, 1e-4
 SIZES = {
@@ -120,8 +121,8 @@ def test_text_is_that_of_the_models_own_forward(kind):
 
 
 def without_window(monkeypatch):
-    own = decode_cache.attend
-    monkeypatch.setattr(decode_cache, "attend", lambda *parts: own(*parts[:-1]))
+    own = cache.attend
+    monkeypatch.setattr(cache, "attend", lambda *parts: own(*parts[:-1]))
 
 
 def without_model_head(monkeypatch):
@@ -137,15 +138,15 @@ def without_model_head(monkeypatch):
 
 
 def without_softcap(monkeypatch):
-    monkeypatch.setattr(decode_cache, "refuse_others", lambda others: None)
+    monkeypatch.setattr(cache, "refuse_others", lambda others: None)
 
 
 def with_leak(monkeypatch):
     def whole_pack(query, key, value, scaling, boundaries, window=None):
         return own(query, key, value, scaling, (0, boundaries[-1]), window)
 
-    own = decode_cache.per_sequence
-    monkeypatch.setattr(decode_cache, "per_sequence", whole_pack)
+    own = cache.per_sequence
+    monkeypatch.setattr(cache, "per_sequence", whole_pack)
 
 
 @pytest.mark.parametrize(

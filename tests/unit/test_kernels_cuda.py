@@ -11,9 +11,9 @@ from tiny_models import CONFIGS, PROJECTIONS, SIZES, adapters, examples
 from transformers import AutoModelForCausalLM
 
 from yoyak.data.packing import build_pack
-from yoyak.models import kernels, plain_kernels
+from yoyak.kernels import plain_layers, triton_layers
+from yoyak.kernels.decoder_layers import fuse_decoder_layers
 from yoyak.models.attention import PACKED
-from yoyak.models.fused import fuse_decoder_layers
 from yoyak.training.loss import batch_loss
 
 TOKENS, WIDTH, RANK, ROOM = 1100, 832, 16, 64
@@ -31,7 +31,7 @@ def draw(*shape):
 def both(function, *arguments, out):
     """The same call with both implementations; `out` names the argument that is written."""
     results = []
-    for module in (kernels, plain_kernels):
+    for module in (triton_layers, plain_layers):
         copies = [a.clone() if isinstance(a, torch.Tensor) else a for a in arguments]
         returned = getattr(module, function)(*copies)
         results.append(returned if out is None else copies[out])
@@ -79,7 +79,7 @@ def test_nf4_values_are_those_of_bitsandbytes(nested):
     )
     packed.quant_state = state
     out = draw(320, 512)
-    kernels.dequantize(packed, out[:, :448])
+    triton_layers.dequantize(packed, out[:, :448])
     assert torch.equal(out[:, :448], functional.dequantize_4bit(packed, state))
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from yoyak.errors import UserError
-from yoyak.evaluation import rouge_tokenizers
-from yoyak.evaluation.rouge import Rouge, lcs_length
-from yoyak.evaluation.rouge_tokenizers import TOKENIZERS, make_tokenizer
+from yoyak.scoring import tokenizers as rouge_tokenizers
+from yoyak.scoring.rouge import Rouge, lcs_length
+from yoyak.scoring.tokenizers import TOKENIZERS, make_tokenizer
 
 ENGINES = {name: Rouge(name) for name in TOKENIZERS}
 

@@ -15,8 +15,8 @@ from fixture_results import fixture_dialogues, fixture_study, write_data
 
 from yoyak.data.dialogues import Dialogue
 from yoyak.errors import PROJECT_ROOT, UserError
-from yoyak.evaluation.prediction_files import Prediction
-from yoyak.evaluation.scoring import score_run
+from yoyak.scoring.predictions import Prediction
+from yoyak.scoring.scores import score_run
 
 METRIC = fixture_study(resamples=300).settings.metric
 CELL = "runs/tiny_llama/default/chat/fine_tuned/seed42"

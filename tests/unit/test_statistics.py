@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from yoyak.evaluation.statistics import (
+from yoyak.scoring.statistics import (
     expanded_tail,
     hierarchical_interval,
     holm,
@@ -160,7 +160,7 @@ def test_chunks_change_nothing(monkeypatch):
     scores = np.random.default_rng(1).random((30, 3))
     whole = intervals(scores, 1000, 5)
     p_values = sign_flip_p_values(scores - 0.5, 1000, 5)
-    monkeypatch.setattr("yoyak.evaluation.statistics.CHUNK", 3000)
+    monkeypatch.setattr("yoyak.scoring.statistics.CHUNK", 3000)
     parts = intervals(scores, 1000, 5)
     assert np.array(parts) == pytest.approx(np.array(whole), abs=1e-12)
     assert sign_flip_p_values(scores - 0.5, 1000, 5).tolist() == p_values.tolist()

@@ -167,6 +167,7 @@ def test_an_override_changes_only_what_depends_on_it(write, overrides, steps):
         ),
         ("report", "{samples: 3}", {"report"}),
         ("report", "{note: Mind the gap.}", {"report", "model_card"}),
+        ("report", "{quoted: true}", {"compare", "report"}),
         ("description", "another", {"report", "model_card"}),
     ],
 )

@@ -12,11 +12,11 @@ import submission
 from fixture_results import build_results, fixture_dialogues, fixture_study, write_data
 
 from yoyak.errors import UserError
-from yoyak.evaluation.scoring import summaries_by_group
 from yoyak.reporting import tables
 from yoyak.reporting.results import records
 from yoyak.reporting.run_rows import QUOTED, device
 from yoyak.reporting.tables import COLUMNS, TEXT, csv_cell, reading_cell
+from yoyak.scoring.scores import summaries_by_group
 
 CELL = "runs/tiny_llama/default/chat/fine_tuned/seed42"
 

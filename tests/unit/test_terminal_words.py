@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from yoyak.config.study import Run, load_study
-from yoyak.evaluation.progress import RowProgress
+from yoyak.generation.progress import RowProgress
 from yoyak.run.logs import read_progress
 from yoyak.run.missing import advice
 from yoyak.run.terminal import Terminal, cause

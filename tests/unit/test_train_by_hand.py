@@ -70,7 +70,7 @@ def prepared(monkeypatch, *flags: str) -> tuple[Path, dict]:
     with monkeypatch.context() as stopped:
         stopped.setattr(train_llm, "train", lambda *arguments: calls.append(arguments))
         run(stopped, *flags)
-    _, _, _, examples, output, *_ = calls[0]
+    _, _, examples, output, *_ = calls[0]
     return output, json.loads((examples / "statistics.json").read_text(encoding="utf-8"))
 
 

@@ -8,7 +8,7 @@ from tiny_models import adapters, examples, load_adapted, padded_batch, write_ch
 from transformers.trainer_pt_utils import LabelSmoother
 
 from yoyak.data.packing import build_pack, pack_batch
-from yoyak.models.fused import fuse_decoder_layers
+from yoyak.kernels.decoder_layers import fuse_decoder_layers
 from yoyak.training.loss import batch_loss, hidden_states
 
 TOLERANCE = 1e-5
@@ -157,7 +157,7 @@ def test_fused_dropout_is_the_same_when_recomputed(folder):
 
 
 def test_dropout_masks_have_their_rate_and_differ(folder):
-    from yoyak.models.plain_kernels import kept
+    from yoyak.kernels.plain_layers import kept
 
     first, second = (kept(200, 300, 0.05, 12345, adapter, "cpu") for adapter in (0, 2))
     for mask in (first, second):

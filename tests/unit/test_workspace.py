@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -166,16 +167,29 @@ def test_two_writers_of_one_folder_do_not_disturb_each_other(tmp_path):
 
 
 def test_a_task_is_discarded_unless_it_is_at_work(tmp_path):
-    task = workspace.task_of("train", Path("out/cell"))
-    workspace.discard(tmp_path, task)  # nothing there: nothing happens
+    workspace.discard(tmp_path)  # nothing there: nothing happens
     assert list(tmp_path.iterdir()) == []
-    with work_folder(tmp_path, task, "aaaa") as folder:
+    with work_folder(tmp_path, "aaaa") as folder:
         (folder / "checkpoint-9").mkdir()
-        workspace.discard(tmp_path, task)
+        workspace.discard(tmp_path)
         assert (folder / "checkpoint-9").is_dir()
-    assert (folder / "checkpoint-9").is_dir()  # a rerun would end at once
-    workspace.discard(tmp_path, task)
-    assert [path.name for path in folder.parent.iterdir()] == ["lock"]
+    assert (folder / "checkpoint-9").is_dir()  # a rerun would go on from it
+    workspace.discard(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_published_outlives_its_output_and_takes_no_room_twice(tmp_path):
+    finished, output = tmp_path / "finished", tmp_path / "output"
+    (finished / "final_model").mkdir(parents=True)
+    for name in ("final_model/adapter", "run.json"):
+        (finished / name).write_text(name)
+    workspace.publish(finished, output)
+    shutil.rmtree(output)
+    workspace.publish(finished, output)
+    workspace.publish(finished, output)  # over what is there
+    for name in ("final_model/adapter", "run.json"):
+        assert (output / name).samefile(finished / name)
+    assert sorted(path.name for path in output.iterdir()) == ["final_model", "run.json"]
 
 
 def test_the_leftover_of_a_living_process_stays(tmp_path):
@@ -219,7 +233,7 @@ HOLDER = """
     import sys, time
     from pathlib import Path
     from yoyak.run.workspace import work_folder
-    with work_folder(Path(sys.argv[1]), "train-x", "aaaa"):
+    with work_folder(Path(sys.argv[1]) / "x", "aaaa"):
         print("ready", flush=True)
         time.sleep(60)
 """
@@ -230,33 +244,33 @@ def test_a_held_task_is_one_clear_line(tmp_path):
     assert child.stdout.readline().strip() == "ready"
     with (
         pytest.raises(UserError, match=f"process {child.pid} .*kill {child.pid}") as caught,
-        work_folder(tmp_path, "train-x", "aaaa"),
+        work_folder(tmp_path / "x", "aaaa"),
     ):
         pass
-    assert str(caught.value).isprintable() and "train-x" in str(caught.value)
-    with work_folder(tmp_path, "train-y", "aaaa"):  # another task is free
+    assert str(caught.value).isprintable() and "x/.work" in str(caught.value)
+    with work_folder(tmp_path / "y", "aaaa"):  # another task is free
         pass
     child.kill()
     child.communicate()
-    with work_folder(tmp_path, "train-x", "aaaa") as folder:  # and the kernel gave it back
-        assert folder == tmp_path / ".work" / "train-x" / "aaaa"
+    with work_folder(tmp_path / "x", "aaaa") as folder:  # and the kernel gave it back
+        assert folder == tmp_path / "x" / ".work" / "aaaa"
 
 
 def test_abandoned_fingerprints_are_bounded(tmp_path):
     for number in range(6):
-        with work_folder(tmp_path, "task", f"print{number}") as folder:
+        with work_folder(tmp_path, f"print{number}") as folder:
             (folder / "checkpoint").mkdir()
             os.utime(folder, (number, number))
-    left = sorted(path.name for path in (tmp_path / ".work" / "task").iterdir() if path.is_dir())
+    left = sorted(path.name for path in (tmp_path / ".work").iterdir() if path.is_dir())
     assert left == ["print4", "print5"]
-    with work_folder(tmp_path, "task", "print5") as folder:
+    with work_folder(tmp_path, "print5") as folder:
         assert (folder / "checkpoint").is_dir()
 
 
 def test_nothing_is_world_writable(tmp_path):
     before = os.umask(0)
     try:
-        with work_folder(tmp_path / "results", "task", "aaaa"):
+        with work_folder(tmp_path / "results", "aaaa"):
             pass
         with atomic_directory(tmp_path / "results" / "data"):
             pass

@@ -36,13 +36,12 @@ def same(one: Path, other: Path) -> None:
 
 def checkpoint_of(project):
     """A whole checkpoint of the training in progress, once there is one."""
-    return lambda: list((project.results / ".work").glob("train-*templates*/*/checkpoint-*"))
+    return lambda: list((project.results / CELL / ".work").glob("*/checkpoint-*"))
 
 
 def holder(project) -> int:
     """Process id of the trainer, from the lock that it holds."""
-    (lock,) = (project.results / ".work").glob("train-*templates*/lock")
-    return int(lock.read_text())
+    return int((project.results / CELL / ".work" / "lock").read_text())
 
 
 def forget(project, *patterns: str) -> None:

@@ -62,8 +62,7 @@ def test_report_and_plots_are_there(finished):
 
 
 def test_nothing_unfinished_is_left(finished):
-    left = [path for path in (finished.results / ".work").glob("*/*") if path.is_dir()]
-    assert left == []
+    assert list(finished.results.rglob(".work")) == []
 
 
 def test_snakemake_report_labels_results(finished, tmp_path):

@@ -47,7 +47,7 @@ def start(project, output: str) -> subprocess.Popen:
 
 
 def checkpoints(project) -> list[Path]:
-    return list(project.path("results/manual/.work").glob("train-*/*/checkpoint-*"))
+    return list(project.path("results/manual").rglob(".work/*/checkpoint-*"))
 
 
 def children(parent: int) -> list[int]:

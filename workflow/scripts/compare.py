@@ -21,11 +21,6 @@ from yoyak.config.study import Run, Study
 from yoyak.config.study_settings import Metric
 from yoyak.data.dialogues import Dialogue, read_dialogues
 from yoyak.errors import UserError, display, run_script
-from yoyak.evaluation.comparison import FLIPS, difference_rows, seed_rows
-from yoyak.evaluation.context import context_rows
-from yoyak.evaluation.diagnostics import unchanged_rate
-from yoyak.evaluation.prediction_files import read_predictions
-from yoyak.evaluation.scoring import read_scores
 from yoyak.reporting.alike import refuse_mixtures
 from yoyak.reporting.notes import table_notes
 from yoyak.reporting.run_rows import (
@@ -39,6 +34,11 @@ from yoyak.reporting.run_rows import (
 from yoyak.reporting.tables import RUN, write_table
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
+from yoyak.scoring.comparison import FLIPS, difference_rows, seed_rows
+from yoyak.scoring.context import context_rows
+from yoyak.scoring.diagnostics import unchanged_rate
+from yoyak.scoring.predictions import read_predictions
+from yoyak.scoring.scores import read_scores
 
 READ = ("scores/dialogues.csv", "scores/summary.json", "predictions/dev.jsonl")
 

@@ -27,7 +27,7 @@ from yoyak.errors import UserError, run_script
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.devices import claim_device
 from yoyak.run.provenance import write_run_record
-from yoyak.run.workspace import atomic_directory, discard, task_of
+from yoyak.run.workspace import atomic_directory
 
 SPLITS = ("dev", "test")
 FORMATS = {"instruction", "chat"}
@@ -67,8 +67,6 @@ def main() -> None:
     checkpoint = resolve_checkpoint(config.model)
     inputs = [*files.values(), *checkpoint.weight_files()]
     inputs += [args.adapter] if args.adapter is not None else []
-    if args.adapter is not None:
-        discard(study.results, task_of("train", args.adapter.parent))
     with claim_device(config.execution.device) as device:
         lines, record = generate_splits(
             config, run.format, study.language, args.adapter, files, device
@@ -175,10 +173,10 @@ def generate_splits(
     from yoyak.data.dialogues import read_dialogues
     from yoyak.data.encoding import build_prompts
     from yoyak.data.prompts import stop_token_ids
-    from yoyak.evaluation.decoding import DecodingSettings
-    from yoyak.evaluation.generation import choose_generator, report_choice, run_halving
-    from yoyak.evaluation.loading import load_model, peak_memory_gb, plan_loading
-    from yoyak.evaluation.progress import RowProgress
+    from yoyak.generation.decoding import DecodingSettings
+    from yoyak.generation.engines import choose_generator, report_choice, run_halving
+    from yoyak.generation.loading import load_model, peak_memory_gb, plan_loading
+    from yoyak.generation.progress import RowProgress
 
     started = time.perf_counter()
     rows = {split: read_dialogues(file, labelled=False) for split, file in files.items()}

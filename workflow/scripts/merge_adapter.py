@@ -58,7 +58,7 @@ def merge(
     from transformers import GenerationConfig
 
     from yoyak.data.prompts import stop_token_ids
-    from yoyak.evaluation.decoding import DecodingSettings
+    from yoyak.generation.decoding import DecodingSettings
     from yoyak.models.lora_loader import LoRALoader
 
     loader = LoRALoader(config, device=device, base_weights="dequantized")

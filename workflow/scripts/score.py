@@ -18,10 +18,10 @@ from yoyak.config.arguments import add_study_arguments, open_study, script_parse
 from yoyak.config.study_settings import Metric
 from yoyak.data.dialogues import read_dialogues
 from yoyak.errors import run_script
-from yoyak.evaluation.prediction_files import match_predictions, read_predictions, read_run
-from yoyak.evaluation.scoring import score_run, write_scores
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
+from yoyak.scoring.predictions import match_predictions, read_predictions, read_run
+from yoyak.scoring.scores import score_run, write_scores
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:

@@ -14,8 +14,8 @@ import pandas as pd
 
 from yoyak.data.dialogues import read_dialogues
 from yoyak.errors import display, run_script
-from yoyak.evaluation.prediction_files import Prediction, match_predictions, read_predictions
 from yoyak.run.workspace import atomic_write_text
+from yoyak.scoring.predictions import Prediction, match_predictions, read_predictions
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:

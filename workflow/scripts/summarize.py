@@ -163,8 +163,8 @@ def summarize(
 ) -> list[str]:
     """One summary a dialogue, just as generate.py would write it."""
     from yoyak.data.encoding import build_prompts
-    from yoyak.evaluation.loading import load_model, plan_loading
-    from yoyak.evaluation.summaries import write_summaries
+    from yoyak.generation.loading import load_model, plan_loading
+    from yoyak.generation.summaries import write_summaries
 
     model, tokenizer = load_model(config, plan_loading(config, device), adapter)
     prompts, shortened = build_prompts(rows, tokenizer, config, prompt_format, language)

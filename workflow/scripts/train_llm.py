@@ -41,7 +41,7 @@ from yoyak.run.manual import (
 )
 from yoyak.run.provenance import fingerprint
 from yoyak.run.ranks import Seat, run_together
-from yoyak.run.workspace import discard, hash_file, hash_text, task_of, work_folder
+from yoyak.run.workspace import discard, hash_file, hash_text, publish, work_folder
 from yoyak.training.tracking import check_wandb
 
 log = logging.getLogger("train_llm")
@@ -104,7 +104,7 @@ def main() -> None:
         if own
         else MANUAL / study.name / run.folder.removeprefix("runs/")
     )
-    results, data = MANUAL if by_hand else study.results, None
+    data = None
     if by_hand:
         if own:
             check_own_data(study)
@@ -116,9 +116,9 @@ def main() -> None:
     if config.tracking.wandb:
         check_wandb(project=study.name, run=run.folder.removeprefix("runs/").replace("/", "-"))
     examples = args.examples or build_examples(study, config, run, output)
-    train(study, config, run, examples, output, results, log_file, data)
-    if by_hand:
-        discard(results, task_of("train", output))  # nothing will ask for it again
+    train(config, run, examples, output, log_file, data)
+    if by_hand:  # of a study Snakemake discards it once it knows that the outputs are there
+        discard(output)
 
 
 def raw_digests(study: Study) -> dict[str, str]:
@@ -172,18 +172,16 @@ class Job:
 
 
 def train(
-    study: Study,
     config: ModelConfig,
     run: Run,
     examples: Path,
     output: Path,
-    results: Path,
     log_file: Path,
     data: dict[str, str] | None,
 ) -> None:
     """Train, keep the best checkpoint, and move final_model/, the log and run.json into place.
 
-    results: where unfinished work lies; data: what run.json has to say of the raw files.
+    data: what run.json has to say of the raw files.
     """
     files = [examples / "train.safetensors", examples / "selection.safetensors"]
     for file in files:
@@ -193,11 +191,12 @@ def train(
     inputs = [*files, *resolve_checkpoint(config.model).weight_files()]
     science = canonical({**training_science(config), "seed": run.seed})
     key = fingerprint("train", science, inputs)
-    task = task_of("train", output)
+    from yoyak.training.checkpointing import remove_old
+
     execution = config.execution
     with (
         claim_devices(execution.device, execution.devices) as devices,
-        work_folder(results, task, key) as work,
+        work_folder(output, key) as work,
     ):
         # Packs differ in length: else the freed pieces of one would not fit the next.
         os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
@@ -205,11 +204,18 @@ def train(
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         record = {"inputs": inputs, "run": run.record(), "fingerprint": key}
         record |= {} if data is None else {"data": data}
-        job = Job(config, run.seed, files, work, output, log_file, record)
-        if len(devices) == 1:
-            train_on(devices[0], job)
+        made, finished = work / "made", work / "finished"
+        job = Job(config, run.seed, files, work, made, log_file, record)
+        if finished.is_dir():
+            log.info("this training has finished before: its files are put into place again")
         else:
-            run_together(train_as_one_of_several, job, devices)
+            if len(devices) == 1:
+                train_on(devices[0], job)
+            else:
+                run_together(train_as_one_of_several, job, devices)
+            made.rename(finished)
+        publish(finished, output)
+        remove_old(work, newest=0)
     log.info("wrote %s", output / "final_model")
 
 
@@ -227,7 +233,6 @@ def train_on(device: str, job: Job, ranks=None) -> None:
     from yoyak.data.llm_dataset import LLMSummarizationDataset
     from yoyak.training import session
     from yoyak.training.arguments import quiet_libraries
-    from yoyak.training.checkpointing import remove_old
     from yoyak.training.interruption import EXIT_CODE, Interrupted
     from yoyak.training.overflow import NonFiniteLoss
 
@@ -250,8 +255,6 @@ def train_on(device: str, job: Job, ranks=None) -> None:
                 raise
             log.warning("%s", session.leave_a_smaller_plan(job.config, job.work))
             sys.exit(EXIT_CODE)
-        if ranks.first:
-            remove_old(job.work, newest=1)
 
 
 if __name__ == "__main__":

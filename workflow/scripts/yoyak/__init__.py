@@ -1,8 +1,8 @@
-"""Yoyak's library: settings, data, models, training, evaluation and reporting.
+"""Yoyak's library: a house of rooms; an import goes down.
 
-Four floors, and an import only ever goes down: scripts → reporting | training, evaluation →
-data, models, run → settings. One step sideways: LLMTrainer asks evaluation for ROUGE, when it is
-asked for it. The library knows nothing of Snakemake.
+Top: reporting; training, generation, scoring. Middle: data, kernels → models. Ground: run → config,
+and errors. One step sideways: LLMTrainer asks generation and scoring for ROUGE, when it is asked
+for it. The library knows nothing of Snakemake.
 
 The names below are handed out from their modules when they are asked for, so that importing the
 package, or a module of it, loads no torch.

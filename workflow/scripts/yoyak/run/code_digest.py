@@ -47,7 +47,7 @@ ENTRY_POINTS = {
 }
 # Modules that a step's code names and the step never enters: in training, what LLMTrainer has for
 # programs of one's own, ROUGE after a training and the care for what stands in its folder.
-NOT_ENTERED = {"train": ("yoyak.evaluation.summaries", "yoyak.run.manual")}
+NOT_ENTERED = {"train": ("yoyak.generation.summaries", "yoyak.scoring.scores", "yoyak.run.manual")}
 WHOLE, ON_IMPORT, GUARDED = "*", "on import", "guarded"  # beside the names of definitions
 GUARDS = ("__name__ == '__main__'", "TYPE_CHECKING", "typing.TYPE_CHECKING")
 # Fields of syntax trees that mean nothing, or that only some versions of Python fill in.

@@ -69,28 +69,27 @@ def atomic_write_json(path: Path, content: object) -> None:
 
 
 @contextlib.contextmanager
-def work_folder(results: Path, task: str, fingerprint: str) -> Iterator[Path]:
+def work_folder(output: Path, fingerprint: str) -> Iterator[Path]:
     """The locked folder in which an unfinished training keeps what a rerun resumes from.
 
-    It lies at {results}/.work/{task}/{fingerprint}/, undeclared to any workflow engine, so that
-    a failed job's clean-up leaves it alone. The lock is the kernel's: however the holder dies, it
-    is released. Folders of other fingerprints are removed but for the newest, which bounds the
-    disk that abandoned settings use. `discard` removes it once the output was read.
+    It lies at {output}/.work/{fingerprint}/, undeclared to any workflow engine, so that a failed
+    job's clean-up leaves it alone. The lock is the kernel's: however the holder dies, it is
+    released. Folders of other fingerprints are removed but for the newest, which bounds the disk
+    that abandoned settings use.
 
-    Raises UserError when another process holds the task.
+    Raises UserError when another process holds it.
     """
-    task_folder = Path(results) / ".work" / task
-    folder = task_folder / fingerprint
-    Path(results).mkdir(parents=True, exist_ok=True)
-    for part in (task_folder.parent, task_folder):
-        part.mkdir(exist_ok=True, mode=0o755)  # whoever could write here could plant a checkpoint
-    handle = os.open(task_folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    place = Path(output) / ".work"
+    folder = place / fingerprint
+    Path(output).mkdir(parents=True, exist_ok=True)
+    place.mkdir(exist_ok=True, mode=0o755)  # whoever could write here could plant a checkpoint
+    handle = os.open(place / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     with open(handle, "r+", encoding="utf-8") as lock:
-        _lock(lock, task_folder)
+        _lock(lock, place)
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        others = [path for path in task_folder.iterdir() if path.is_dir() and path != folder]
+        others = [path for path in place.iterdir() if path.is_dir() and path != folder]
         others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
         for path in others[KEEP_OTHER_FINGERPRINTS:]:
             shutil.rmtree(path, ignore_errors=True)
@@ -98,28 +97,39 @@ def work_folder(results: Path, task: str, fingerprint: str) -> Iterator[Path]:
         yield folder
 
 
-def task_of(step: str, output: Path) -> str:
-    """Name of the task that makes `output`, as a work folder has it."""
-    return f"{step}-" + Path(output).as_posix().strip("/").replace("/", "-")
+def publish(finished: Path, output: Path) -> None:
+    """Put everything that stands in `finished` into the folder `output`, each part whole.
 
-
-def discard(results: Path, task: str) -> None:
-    """Remove what a finished task left, unless a process is at work on it again.
-
-    For the step that reads the task's output: that it was started shows that the output is known to
-    be complete. Before, a workflow engine that is killed in the wrong second (or whose job ended
-    as an orphan) takes the output away and asks again; the task then ends at once from what lies
-    there.
+    Files are linked where the file system can, so that they take no room twice: a workflow engine
+    that is killed in the wrong second takes the output away and asks again, and has it at once.
     """
-    task_folder = Path(results) / ".work" / task
-    file = task_folder / "lock"
-    if not file.is_file():
+    for part in sorted(finished.iterdir()):
+        target = output / part.name
+        if part.is_dir():
+            with atomic_directory(target) as folder:
+                shutil.copytree(part, folder, copy_function=_link, dirs_exist_ok=True)
+        else:
+            with _aside(target) as aside:
+                _link(part, aside / "new")
+                os.replace(aside / "new", target)
+
+
+def _link(source: str | Path, target: str | Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without links
+        shutil.copyfile(source, target)
+    os.utime(target)  # newer than what it was made of, however often that was made
+
+
+def discard(output: Path) -> None:
+    """Remove the work folder of a finished task, unless a process is at work on it again."""
+    place = Path(output) / ".work"
+    if not (place / "lock").is_file():
         return
-    with open(file, "r+", encoding="utf-8") as lock, contextlib.suppress(UserError):
-        _lock(lock, task_folder)
-        for folder in task_folder.iterdir():
-            if folder.is_dir():
-                shutil.rmtree(folder, ignore_errors=True)
+    with open(place / "lock", "r+", encoding="utf-8") as lock, contextlib.suppress(UserError):
+        _lock(lock, place)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def hash_file(path: Path) -> str:
@@ -170,18 +180,18 @@ def _aside(path: Path) -> Iterator[Path]:
         yield Path(aside)
 
 
-def _lock(lock: IO[str], task_folder: Path) -> None:
+def _lock(lock: IO[str], place: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = lock.read().strip()
         stop = f" or stop it (kill {holder})" if holder else ""
         raise UserError(
-            f"{task_folder}: process {holder or '(just started)'} is still working on this task; "
+            f"{place}: process {holder or '(just started)'} is still working on this task; "
             f"wait for it{stop}, then run the same command again"
         ) from None
     except OSError as error:
         raise UserError(
-            f"{task_folder}: this file system cannot lock files ({error.strerror}); "
+            f"{place}: this file system cannot lock files ({error.strerror}); "
             "put the results on one that can"
         ) from None

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Callable, Iterator
 
 from yoyak.errors import UserError
+from yoyak.kernels.decoder_layers import fuse_decoder_layers, separate_decoder_layers
 from yoyak.models.attention import PACKED
-from yoyak.models.fused import fuse_decoder_layers, separate_decoder_layers
 from yoyak.models.reference import EAGER, causal_lm, set_attention, takes_attention
 from yoyak.run.plan import Engine, Plan
 from yoyak.training.check import Check, check_engine, make_reference

@@ -149,10 +149,24 @@ class LLMTrainer:
         with tempfile.TemporaryDirectory() as self.work, self._in_place() as packed:
             found = {"eval_loss": packed.evaluate()["eval_loss"]}
         if rouge:
-            from yoyak.evaluation.summaries import score_summaries
-
-            found |= score_summaries(self.model, self.tokenizer, self.eval_dataset, self.config)
+            found |= self._rouge()
         return found
+
+    def _rouge(self) -> dict[str, float]:
+        from yoyak.generation.summaries import write_summaries
+        from yoyak.scoring.scores import score_texts
+
+        data = self.eval_dataset
+        if not data.summaries:
+            raise UserError(
+                "eval_dataset: its summaries are not kept in the file that it was loaded from; "
+                "make it with create_llm_dataset to have ROUGE"
+            )
+        prompt_format = data.statistics["format"]
+        texts = write_summaries(
+            self.model, self.tokenizer, data.prompts(), self.config, prompt_format
+        )
+        return score_texts([[summary] for summary in data.summaries], texts, data.language)
 
     def summary(self) -> dict:
         """Numbers of the finished training and what it was warned of, for its record."""
@@ -243,9 +257,9 @@ class LLMTrainer:
             self.ranks.from_first(lambda: note_plan(self._given_work, self.plan))
             yield self._given_work
             return
-        with work_folder(self.output_dir, "train", self._key()) as work:
+        with work_folder(self.output_dir, self._key()) as work:
             yield work
-        discard(self.output_dir, "train")
+        discard(self.output_dir)
 
     def _settings(self) -> ModelConfig:
         """The config for the record: with the adapters as loaded, and `auto` where it said so."""

@@ -11,7 +11,7 @@ from importlib import metadata
 import numpy as np
 from rouge_score import scoring
 
-from yoyak.evaluation.rouge_tokenizers import make_tokenizer
+from yoyak.scoring.tokenizers import make_tokenizer
 
 MEASURES = ("rouge1", "rouge2", "rougeL")
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 
 from yoyak.errors import UserError
-from yoyak.models import plain_kernels
+from yoyak.kernels import plain_layers
+from yoyak.kernels.products import FusedProduct
 from yoyak.models.attention import flash_backward, flash_forward, refuse_others
-from yoyak.models.fused_product import FusedProduct
 
 FUSED_LAYERS = ("LlamaDecoderLayer", "Qwen3DecoderLayer")
 
@@ -261,10 +261,10 @@ class _Step(torch.autograd.Function):
 
 def _ops(tensor):
     if not tensor.is_cuda:
-        return plain_kernels
-    from yoyak.models import kernels
+        return plain_layers
+    from yoyak.kernels import triton_layers
 
-    return kernels
+    return triton_layers
 
 
 def _attend(ops, q, k, v, scaling, rows):
@@ -281,5 +281,5 @@ def _attend_backward(grad, q, k, v, attended, kept, scaling, rows):
         )
     with torch.enable_grad():
         leaves = [part.detach().requires_grad_() for part in (q, k, v)]
-        again, _ = _attend(plain_kernels, *leaves, scaling, rows)
+        again, _ = _attend(plain_layers, *leaves, scaling, rows)
     return torch.autograd.grad(again, leaves, grad)

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from yoyak.config.study_settings import Metric
+from yoyak.config.study_settings import PRIMARY, Metric
 from yoyak.data.dialogues import Dialogue
 from yoyak.errors import UserError, display
-from yoyak.evaluation.diagnostics import RATES, diagnose, summarise
-from yoyak.evaluation.prediction_files import Prediction
-from yoyak.evaluation.rouge import MEASURES, Rouge
-from yoyak.evaluation.statistics import intervals
+from yoyak.scoring.diagnostics import RATES, diagnose, summarise
+from yoyak.scoring.predictions import Prediction
+from yoyak.scoring.rouge import MEASURES, Rouge
+from yoyak.scoring.statistics import intervals
 
 SCORE_COLUMNS = ("fname", "group", "tokenizer", *MEASURES, "rouge_mean")
 INTERVAL_METHOD = "95 % bootstrap over dialogues (expanded percentile)"
@@ -79,6 +79,19 @@ def score_run(
     }
     fnames = [dialogue.fname for dialogue in dialogues]
     return RunScores(fnames, groups, scores, figures, summary)
+
+
+def score_texts(
+    references: Sequence[Sequence[str]], texts: Sequence[str], language: str
+) -> dict[str, float]:
+    """Mean F1 × 100 of ROUGE-1, -2 and -L (`MEASURES`), one text a dialogue.
+
+    The tokenizer is the primary one of studies in this language.
+    """
+    metric = Metric(primary=PRIMARY[language], tokenizers=[PRIMARY[language]])
+    scores = Rouge(metric.primary, metric.references).score_all(references, texts)
+    found = summarise_scores(scores, metric)
+    return {measure: found[measure] for measure in MEASURES}
 
 
 def summaries_by_group(scores: np.ndarray, groups: Sequence[str], metric: Metric) -> dict:

@@ -101,7 +101,7 @@ def attend(
     keys[batch.slots, :, batch.positions] = key
     values[batch.slots, :, batch.positions] = value
     if batch.boundaries is None and query.is_cuda:
-        from yoyak.evaluation.decode_kernel import decode_attention
+        from yoyak.generation.decode_kernel import decode_attention
 
         return decode_attention(query, keys, values, batch.positions, scaling, window)
     if batch.boundaries is None:

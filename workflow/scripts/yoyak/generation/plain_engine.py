@@ -12,8 +12,8 @@ import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from yoyak.errors import is_out_of_memory
-from yoyak.evaluation.decoding import DecodingSettings, Generated, choose_tokens, draw_uniforms
-from yoyak.evaluation.generation_plan import (
+from yoyak.generation.decoding import DecodingSettings, Generated, choose_tokens, draw_uniforms
+from yoyak.generation.plan import (
     GenerationPlan,
     OnRow,
     refuse_empty,

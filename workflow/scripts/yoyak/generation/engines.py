@@ -15,9 +15,10 @@ from dataclasses import replace
 import torch
 
 from yoyak.errors import UserError, is_out_of_memory
-from yoyak.evaluation.check import LONGEST, Reference
-from yoyak.evaluation.decoding import DecodingSettings, Generated
-from yoyak.evaluation.generation_plan import (
+from yoyak.generation.check import LONGEST, Reference
+from yoyak.generation.decoding import DecodingSettings, Generated
+from yoyak.generation.plain_engine import PlainGenerator
+from yoyak.generation.plan import (
     GenerationPlan,
     OnRow,
     OutOfMemory,
@@ -25,8 +26,7 @@ from yoyak.evaluation.generation_plan import (
     plan_generation,
     refuse_empty,
 )
-from yoyak.evaluation.plain_generation import PlainGenerator
-from yoyak.evaluation.slot_generation import Generator
+from yoyak.generation.slot_engine import Generator
 from yoyak.models.reference import causal_lm
 
 # What is tried, from the fastest to the reference itself. The default attention of some classes

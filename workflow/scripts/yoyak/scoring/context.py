@@ -10,8 +10,8 @@ import numpy as np
 
 from yoyak.config.study_settings import Metric
 from yoyak.data.dialogues import Dialogue
-from yoyak.evaluation.rouge import MEASURES, Rouge
-from yoyak.evaluation.scoring import summaries_by_group
+from yoyak.scoring.rouge import MEASURES, Rouge
+from yoyak.scoring.scores import summaries_by_group
 
 FIRST_TURNS = (1, 2, 3)
 

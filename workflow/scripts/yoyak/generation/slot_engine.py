@@ -18,10 +18,10 @@ from itertools import accumulate
 import torch
 
 from yoyak.errors import UserError, is_out_of_memory
-from yoyak.evaluation.decode_cache import SLOT_ATTENTION, SlotBatch, SlotCache
-from yoyak.evaluation.decoding import DecodingSettings, Generated, choose_tokens, draw_uniforms
-from yoyak.evaluation.fused_forward import make_forward
-from yoyak.evaluation.generation_plan import (
+from yoyak.generation.cache import SLOT_ATTENTION, SlotBatch, SlotCache
+from yoyak.generation.decoding import DecodingSettings, Generated, choose_tokens, draw_uniforms
+from yoyak.generation.forward import make_forward
+from yoyak.generation.plan import (
     GenerationPlan,
     OnRow,
     refuse_empty,

@@ -7,8 +7,8 @@ run's figure is the mean over the dialogues that have one.
 import unicodedata
 from collections.abc import Callable, Sequence
 
-from yoyak.evaluation.prediction_files import Prediction
-from yoyak.evaluation.rouge_tokenizers import SPEAKER_TAG, TAG
+from yoyak.scoring.predictions import Prediction
+from yoyak.scoring.tokenizers import SPEAKER_TAG, TAG
 
 REPEATED_N = 3
 RATES = {  # figure of a dialogue → figure of a run, the mean of the former

@@ -8,7 +8,7 @@ import torch
 import triton
 import triton.language as tl
 
-from yoyak.models.adapter_kernels import lora_down, lora_grad_a, lora_grad_x_  # noqa: F401
+from yoyak.kernels.triton_adapters import lora_down, lora_grad_a, lora_grad_x_  # noqa: F401
 
 # ---- normalisation ----
 

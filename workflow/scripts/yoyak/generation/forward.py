@@ -8,9 +8,9 @@ are one kernel each: those that training uses, or their plain torch form on the 
 import torch
 import torch.nn.functional as F
 
-from yoyak.evaluation.decode_cache import SlotBatch, attend
-from yoyak.models import plain_kernels
-from yoyak.models.fused import FUSED_LAYERS
+from yoyak.generation.cache import SlotBatch, attend
+from yoyak.kernels import plain_layers
+from yoyak.kernels.decoder_layers import FUSED_LAYERS
 
 # Their forward is embedding, layers, norm and head with nothing between: see FusedForward.
 FUSED_MODELS = ("LlamaForCausalLM", "Qwen3ForCausalLM")
@@ -62,11 +62,11 @@ class FusedForward:
     def __init__(self, model):
         self.model, self.decoder = model, model.model
         self.layers = [_Layer(layer) for layer in self.decoder.layers]
-        self.ops = plain_kernels
+        self.ops = plain_layers
         if model.get_input_embeddings().weight.is_cuda:
-            from yoyak.models import kernels
+            from yoyak.kernels import triton_layers
 
-            self.ops = kernels
+            self.ops = triton_layers
 
     def __call__(self, tokens: torch.Tensor, batch: SlotBatch, keep=None) -> torch.Tensor:
         """Logits (rows, vocabulary) at the flat places `keep`, or at every token."""

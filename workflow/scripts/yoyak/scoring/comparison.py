@@ -8,8 +8,8 @@ import numpy as np
 
 from yoyak.config.study import Run
 from yoyak.config.study_settings import Metric
-from yoyak.evaluation.scoring import tidy
-from yoyak.evaluation.statistics import (
+from yoyak.scoring.scores import tidy
+from yoyak.scoring.statistics import (
     hierarchical_interval,
     holm,
     intervals,

@@ -7,7 +7,7 @@ import psutil
 import torch
 
 from yoyak.errors import UserError
-from yoyak.evaluation.decoding import DecodingSettings, Generated
+from yoyak.generation.decoding import DecodingSettings, Generated
 from yoyak.models.reference import EAGER, causal_lm
 from yoyak.run.memory import ModelShape
 

@@ -1,0 +1,1 @@
+"""The fused decoder layers behind one door."""

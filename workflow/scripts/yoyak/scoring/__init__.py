@@ -1,0 +1,1 @@
+"""Scores of summaries: ROUGE, floors, statistics, diagnostics; no torch."""
