@@ -33,7 +33,9 @@ EXCUSED = {
 }
 # Said in a document: what it means here, where a command must end and name its cores.
 SAID = {"tail -f": "tail", "snakemake --retries": "snakemake --cores 1 --retries"}
-SLOW = (  # each a whole study more
+SLOW = (  # a whole study, or a training more
+    "snakemake --cores all --resources gpu=1 --forcerun",
+    "python workflow/scripts/train_llm.py --experiment llama_3.2_3b --use_qlora --use_instruction",
     "snakemake --config study=korean_dialogsum --cores",
     "snakemake --cores all --resources gpu=1 --config study=korean_dialogsum",
     "tail -f logs/korean_dialogsum",
