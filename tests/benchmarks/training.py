@@ -34,6 +34,7 @@ from transformers import (  # noqa: E402
 )
 
 from yoyak.config.loading import load_config  # noqa: E402
+from yoyak.models.architecture import find_targets  # noqa: E402
 from yoyak.models.attention import PACKED  # noqa: E402
 from yoyak.run.memory import ModelShape, operations, predict_bytes  # noqa: E402
 from yoyak.run.plan import Plan  # noqa: E402
@@ -93,7 +94,7 @@ def build(name: str, base_weights: str, attention: str):
     lora = config.lora
     adapters = LoraConfig(
         r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout,
-        target_modules=lora.target_modules, task_type="CAUSAL_LM",
+        target_modules=find_targets(model), task_type="CAUSAL_LM",
     )  # fmt: skip
     return get_peft_model(model, adapters), config
 

@@ -9,13 +9,13 @@ import time
 import pytest
 from fixture_report import build_report_results, report_study
 
-from yoyak.config.loading import MODELS
+from yoyak.config.loading import CONFIG
 from yoyak.reporting.html import render_report
 from yoyak.reporting.plots import write_plots
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 DRIVER = shutil.which("chromedriver")
-LONGEST = max((file.stem for file in MODELS.glob("*.yaml")), key=len)
+LONGEST = max((file.stem for file in (CONFIG / "models").glob("*.yaml")), key=len)
 
 pytestmark = [
     pytest.mark.browser,
