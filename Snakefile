@@ -18,6 +18,7 @@ configfile: str(PROJECT / "config" / "config.yaml")
 
 
 STUDY, SETTINGS_HASH = open_study(config)
+name_what_there_is(STUDY)
 
 
 envvars:
@@ -51,18 +52,7 @@ rule all:
         "<results>/report.html",
         submission_files(),
         in_every_training("README.md"),
-
-
-# On a cluster these run where Snakemake runs: they take seconds and need no GPU.
-localrules:
-    all,
-    prepare_data,
-    score,
-    submission,
-    compare,
-    plot,
-    report,
-    model_card,
+    localrule: True
 
 
 include: "workflow/rules/resources.smk"

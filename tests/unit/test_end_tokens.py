@@ -39,9 +39,7 @@ def predictions(folder: Path, data: Path, work: Path) -> list[str]:
     lengths = {"encoder_max_len": 256, "decoder_max_len": 24}
     config = changed(config, tokenizer=lengths, execution={"threads": 1, "device": "cpu"})
     work.mkdir()
-    lines, _ = generate.generate_splits(
-        config, "instruction", "ko", None, {"dev": data}, "cpu", work
-    )
+    lines, _ = generate.generate_splits(config, "instruction", "ko", None, {"dev": data}, "cpu")
     return [json.loads(line)["prediction"] for line in lines["dev"].splitlines()]
 
 

@@ -35,7 +35,7 @@ RUNS = "results/small-debug/runs"
 # name: (change of the project, arguments, what the error line must name)
 MISTAKES = {
     "unknown study": (None, ["--config", "study=nope"], ["study 'nope'", "small"]),
-    "study that climbs out": (None, ["--config", "study=../x"], ["config/config.yaml", "study"]),
+    "study that climbs out": (None, ["--config", "study=../x"], ["--config", "study", "letters"]),
     "unknown --config key": (None, ["--config", "studdy=small"], ["studdy", "study"]),
     "debug is no word": (None, ["--config", "study=small", "debug=maybe"], ["debug", "maybe"]),
     "unknown config key": (model_file(BASE + "lora: {rank: 8}\n"), [], ["lora.rank"]),
@@ -48,7 +48,7 @@ MISTAKES = {
     "seed not in the study": (
         None,
         [f"{RUNS}/tiny_llama/default/chat/fine_tuned/seed7/run.json"],
-        ["seed7", "seed42"],
+        ["seed7", "seeds 42"],
     ),
     "results of another study": (None, ["results/other/report.html"], ["other", "--config study="]),
     "no data file": (
@@ -81,7 +81,7 @@ def test_mistake(bare, tmp_path, name):
     assert not missing, error
     assert "Traceback" not in done.stdout
     results = project.path("results")
-    assert not results.exists() or not any(results.iterdir())
+    assert not [path for path in results.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ rule prepare_data:
         "<logs>/prepare_data.log",
     benchmark:
         "<results>/benchmarks/prepare_data.tsv"
+    localrule: True
     conda:
         "../../envs/reporting.yaml"
     params:

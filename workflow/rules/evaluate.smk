@@ -91,6 +91,7 @@ rule score:
         "<results>/benchmarks/score/{run}.tsv"
     wildcard_constraints:
         run=one_of(run.folder for run in STUDY.runs()),
+    localrule: True
     conda:
         "../../envs/reporting.yaml"
     params:
@@ -119,6 +120,7 @@ rule submission:
         "<results>/benchmarks/submission/{name}.tsv"
     wildcard_constraints:
         name=one_of(run.name for run in STUDY.runs()),
+    localrule: True
     conda:
         "../../envs/reporting.yaml"
     params:

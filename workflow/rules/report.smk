@@ -26,6 +26,7 @@ rule compare:
         "<logs>/compare.log",
     benchmark:
         "<results>/benchmarks/compare.tsv"
+    localrule: True
     conda:
         "../../envs/reporting.yaml"
     params:
@@ -58,6 +59,7 @@ rule plot:
         "<logs>/plot.log",
     benchmark:
         "<results>/benchmarks/plot.tsv"
+    localrule: True
     conda:
         "../../envs/reporting.yaml"
     params:
@@ -101,6 +103,7 @@ rule report:
         "<logs>/report.log",
     benchmark:
         "<results>/benchmarks/report.tsv"
+    localrule: True
     conda:
         "../../envs/reporting.yaml"
     params:
@@ -133,6 +136,7 @@ rule model_card:
         f"<logs>/model_card/{TRAINING}.log",
     benchmark:
         f"<results>/benchmarks/model_card/{TRAINING}.tsv"
+    localrule: True
     conda:
         "../../envs/reporting.yaml"
     params:

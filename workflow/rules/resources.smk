@@ -14,6 +14,7 @@ from yoyak.run.estimate import (
     measured_request,
     training_request,
 )
+from yoyak.run.workspace import discard
 
 # Seconds where none were measured.
 GENERATION = 2700
@@ -119,3 +120,13 @@ def check_gpu_limit():
             "trainings run at once on its CPU",
             file=sys.stderr,
         )
+
+
+def discard_checkpoints():
+    """After a run that ended well: of trainings whose outputs Snakemake knows to be there.
+
+    Until then they are kept: Snakemake killed as a job ends takes its outputs away and asks again.
+    """
+    for run in STUDY.trainings() if workflow.is_main_process else ():
+        if (STUDY.results / run.folder / "run.json").is_file():
+            discard(STUDY.results / run.folder)

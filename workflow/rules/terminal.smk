@@ -52,6 +52,16 @@ if TERMINAL is not None:
     TERMINAL.idle = lambda: say_done(otherwise=None)
 
 
+def name_what_there_is(study):
+    """For a target that no rule makes."""
+    if TERMINAL is not None:
+        TERMINAL.known = (
+            f"study '{study.name}' has models {', '.join(study.models)}; formats "
+            f"{', '.join(study.formats)}; conditions {', '.join(study.conditions)}; seeds "
+            f"{', '.join(map(str, study.seeds))}; another study: --config study=NAME"
+        )
+
+
 def say_what_is_missing():
     """At the end of a failed `--keep-going`: what the report lacks, and how to get one without."""
     if not (workflow.execution_settings.keep_going and report_jobs()):

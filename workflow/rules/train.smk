@@ -1,17 +1,5 @@
 # One training for each model, format, augmentation and seed.
 
-from yoyak.run.workspace import discard
-
-
-def discard_checkpoints():
-    """After a run that ended well: of trainings whose outputs Snakemake knows to be there.
-
-    Until then they are kept: Snakemake killed as a job ends takes its outputs away and asks again.
-    """
-    for run in STUDY.trainings() if workflow.is_main_process else ():
-        if (STUDY.results / run.folder / "run.json").is_file():
-            discard(STUDY.results / run.folder)
-
 
 rule train:
     input:

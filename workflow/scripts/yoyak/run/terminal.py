@@ -39,6 +39,7 @@ STOPPING = {
 }
 ENDED, FAILED = "Elapsed time:", "At least one job did not complete successfully"
 CLOCK = re.compile(r"\d\d:\d\d:\d\d ")
+NO_RULE = re.compile(r"No rule to produce (.+?) \(if you use")
 STATUS = re.compile(r"CalledProcessError.*(?:exit status (\d+)|died with <Signals\.(\w+))", re.S)
 
 
@@ -69,6 +70,7 @@ class Terminal(logging.Handler):
     Attributes:
         closing: lines that end a run with failures, below their causes.
         idle: what to do where Snakemake finds nothing to be done.
+        known: what the study has, for a target that no rule makes.
     """
 
     def __init__(self, usual: logging.StreamHandler) -> None:
@@ -76,6 +78,7 @@ class Terminal(logging.Handler):
         self.usual = usual
         self.closing: list[str] = []
         self.idle: Callable[[], None] = lambda: None
+        self.known = ""
         self._total = 0
         self._jobs: dict[int, Job] = {}
         self._running: dict[int, Job] = {}
@@ -121,6 +124,9 @@ class Terminal(logging.Handler):
             return self._fail(record)
         if event == "shellcmd":
             return None if record.shellcmd else ""
+        wrong = NO_RULE.search(text)
+        if wrong:
+            return f"error: {wrong[1]}: no rule makes it; {self.known}"
         if event == "error" and self._total:
             return self._keep(record, text)
         if event == "run_info":
