@@ -86,7 +86,8 @@ def test_trainer_killed_in_mid_epoch_resumes_to_the_same_bytes(finished, tmp_pat
         --augmentation templates --examples {results}/examples/tiny_llama/chat/templates \
         --output-dir {results}/{CELL}".split()
     command = [sys.executable, "workflow/scripts/train_llm.py", *arguments]
-    options = {"cwd": project.folder, "env": environment()}
+    # As many threads as Snakemake gave the undisturbed one: others add in another order.
+    options = {"cwd": project.folder, "env": {**environment(), "OMP_NUM_THREADS": "2"}}
 
     trainer = subprocess.Popen(command, stderr=subprocess.DEVNULL, **options)
     wait_for(checkpoint_of(project), 300, "a checkpoint")

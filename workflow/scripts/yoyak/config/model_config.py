@@ -208,7 +208,9 @@ class ExecutionSettings(Section):
     )
     threads: Literal["auto"] | Annotated[Whole, Field(ge=1, le=1024)] = Field(
         "auto",
-        description="CPU threads of each process; `auto` is all, shared by `execution.devices`",
+        description="CPU threads of each process; `auto` is those that Snakemake gives the job, by "
+        "hand all, shared by `execution.devices`. Another number adds in another order: equal "
+        "within rounding, not to the last bit",
     )
     token_budget: Literal["auto"] | Annotated[Whole, Field(ge=1, le=10_000_000)] = Field(
         "auto", description="tokens of a micro-batch; `auto` goes by the free memory"
