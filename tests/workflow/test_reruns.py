@@ -31,7 +31,7 @@ def test_comments_docstrings_and_arguments_plan_nothing(project):
 
 def test_a_plot_function_plans_plot_and_report(project):
     project.replace(
-        "workflow/scripts/yoyak/reporting/score_plots.py", "BAR_WIDTH = 0.8", "BAR_WIDTH = 0.7"
+        "workflow/scripts/yoyak/reporting/score_plots.py", "LINE_INCHES = 0.2", "LINE_INCHES = 0.3"
     )
     assert project.planned() == {"plot": 1, "report": 1}
 
@@ -91,7 +91,7 @@ def test_one_more_format_plans_only_its_cells_and_the_end(project):
         "generate": TRAININGS,
         "score": TRAININGS + 1,
         "submission": TRAININGS + 1,
-        "model_card": TRAININGS,
+        "model_card": 2 * TRAININGS,  # each shows its floors, which stand in the tables
         **END,
     }
 
