@@ -125,7 +125,9 @@ def test_the_code_of_prepare_data_plans_what_follows_from_it(project):
 
 
 def test_generation_code_plans_no_training(project):
-    project.replace("workflow/scripts/generate.py", 'desc="summarising"', 'desc="writing"')
+    project.replace(
+        "workflow/scripts/yoyak/generation/progress.py", 'desc="summarising"', 'desc="writing"'
+    )
     planned = project.planned()
     assert "train" not in planned
     assert planned["generate"] == TRAININGS
