@@ -5,8 +5,10 @@ that all that is read is declared; and the outputs are the study's, byte for byt
 clock or a machine says.
 """
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from workflow_project import Project, environment
@@ -50,7 +52,8 @@ class OutputChecker(OutputChecker):
 def test_every_rule_passes_the_test_that_snakemake_writes_for_it(tmp_path):
     project = Project.fresh(tmp_path / "study")
     embedded = ("--config", "study=embedded")
-    project.run(*embedded)
+    one_core = ("--cores", "1", "--resources", "gpu=1")  # as the generated tests have it
+    project.run(*one_core, *embedded)
     project.run("--generate-unit-tests", ".tests/unit", *embedded)
     folder = project.path(".tests/unit")
     with open(folder / "common.py", "a", encoding="utf-8") as common:
@@ -60,8 +63,10 @@ def test_every_rule_passes_the_test_that_snakemake_writes_for_it(tmp_path):
         *("prepare_data", "build_dataset", "train", "generate_zero_shot", "generate", "score"),
         *("submission", "compare", "plot", "report", "model_card"),
     }
+    paths = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # they call `python`
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", str(folder)], cwd=project.folder,
-        env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={**environment(), "PATH": paths}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6000:]
