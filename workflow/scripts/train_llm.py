@@ -112,7 +112,11 @@ def main() -> None:
         if not args.overwrite:
             cure = "name another --output-dir, or replace it with --overwrite"
             refuse_to_replace(output, what_decides(config, run.record(), data), cure)
-    log_file = start_log("train", f"train_llm_{args.experiment}")
+    log_file = None
+    if args.settings:  # Snakemake keeps what it says, where its own `log:` has it
+        write_log(None)
+    else:
+        log_file = start_log("train", f"train_llm_{args.experiment}")
     if config.tracking.wandb:
         check_wandb(project=study.name, run=run.folder.removeprefix("runs/").replace("/", "-"))
     examples = args.examples or build_examples(study, config, run, output)
@@ -167,7 +171,7 @@ class Job:
     examples: list[Path]  # of training and selection
     work: Path
     output: Path
-    log_file: Path
+    log_file: Path | None
     record: dict  # what run.json says of the inputs
 
 
@@ -176,7 +180,7 @@ def train(
     run: Run,
     examples: Path,
     output: Path,
-    log_file: Path,
+    log_file: Path | None,
     data: dict[str, str] | None,
 ) -> None:
     """Train, keep the best checkpoint, and move final_model/, the log and run.json into place.
@@ -221,7 +225,10 @@ def train(
 
 def train_as_one_of_several(job: Job, seat: Seat) -> None:
     """The same in one of the processes of `execution.devices`; the first one speaks and writes."""
-    write_log(job.log_file if seat.rank == 0 else None)
+    if seat.rank == 0:
+        write_log(job.log_file)
+    else:
+        write_log(None, logging.WARNING)
     from yoyak.training.parallel import joined
 
     with joined(seat) as ranks:
