@@ -14,8 +14,10 @@ Killed at any moment, the same command goes on from the newest whole checkpoint.
 """
 
 import argparse
+import json
 import logging
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +43,14 @@ from yoyak.run.manual import (
 )
 from yoyak.run.provenance import fingerprint
 from yoyak.run.ranks import Seat, run_together
-from yoyak.run.workspace import discard, hash_file, hash_text, publish, work_folder
+from yoyak.run.workspace import (
+    atomic_write_json,
+    discard,
+    hash_file,
+    hash_text,
+    publish,
+    work_folder,
+)
 from yoyak.training.tracking import check_wandb
 
 log = logging.getLogger("train_llm")
@@ -208,8 +217,12 @@ def train(
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         record = {"inputs": inputs, "run": run.record(), "fingerprint": key}
         record |= {} if data is None else {"data": data}
-        made, finished = work / "made", work / "finished"
+        made, finished, hashes = work / "made", work / "finished", work / "finished.json"
         job = Job(config, run.seed, files, work, made, log_file, record)
+        # What lies there is linked to what was put into place, where it may have been written to.
+        if finished.is_dir() and read_hashes(hashes) != hash_files(finished):
+            log.warning("%s: was changed after the training; made again", output / "final_model")
+            shutil.rmtree(finished)
         if finished.is_dir():
             log.info("this training has finished before: its files are put into place again")
         else:
@@ -217,10 +230,20 @@ def train(
                 train_on(devices[0], job)
             else:
                 run_together(train_as_one_of_several, job, devices)
+            atomic_write_json(hashes, hash_files(made))
             made.rename(finished)
         publish(finished, output)
         remove_old(work, newest=0)
     log.info("wrote %s", output / "final_model")
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return {str(file.relative_to(folder)): hash_file(file) for file in files}
+
+
+def read_hashes(file: Path) -> dict[str, str] | None:
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 def train_as_one_of_several(job: Job, seat: Seat) -> None:
