@@ -196,6 +196,10 @@ def test_a_finished_training_is_replaced_by_an_equal_one_only(checkpoint, tmp_pa
     assert adapter.read_bytes() == undisturbed[1]
     again(learning_rate=2e-2, overwrite=True).train()
     assert adapter.read_bytes() != undisturbed[1]
+    trained = llm_trainer(checkpoint, tmp_path / "another")
+    trained.train()
+    with pytest.raises(UserError, match="trained before.* load it again"):
+        trained.train()
     (tmp_path / "run.json").unlink()
     with pytest.raises(UserError, match=r"run\.json does not say how it was trained; name"):
         again(learning_rate=2e-2).train()

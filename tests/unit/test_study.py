@@ -123,7 +123,7 @@ def changed_steps(before, after) -> set[str]:
     [
         "{execution: {threads: 1, token_budget: 64, base_weights: nf4, compile: true}}",
         "{training: {optim: paged_adamw_32bit, gradient_checkpointing: true}}",
-        "{tracking: {wandb: true}, experiment: {name: other, tags: [a]}}",
+        "{tracking: {wandb: true}, experiment: {name: other}}",
         "{execution: {device: cpu}, model: {size: 1B}, dataset: {format_type: instruction}}",
     ],
 )
@@ -136,6 +136,7 @@ def test_execution_and_tracking_are_no_science(write, overrides):
     [
         ("{lora: {r: 4}}", {"train", "report"}),  # which shows every setting
         ("{training: {learning_rate: 1e-4}}", {"train", "report"}),
+        ("{experiment: {tags: [dialogue]}}", {"model_card"}),
         ("{generation: {num_beams: 2}}", {"generate", "model_card", "report"}),
         (
             "{tokenizer: {encoder_max_len: 300}}",

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 
 import victims
 from outputs import Reference
@@ -59,3 +60,24 @@ def test_an_orphan_that_ends_alone_is_not_trained_again(finished, tmp_path):
     adapter = f"{cell}/final_model/adapter_model.safetensors"
     assert (project.results / adapter).read_bytes() == (finished.results / adapter).read_bytes()
     assert not work.exists(), "Snakemake knows now that the outputs are there"
+
+
+def test_a_result_that_was_written_to_is_made_again_not_put_into_place(finished, tmp_path):
+    """Until the run ends well, what a finished training keeps is linked to what it published."""
+    command = [
+        *(sys.executable, "workflow/scripts/train_llm.py", "--study", "small", "--debug"),
+        *("--experiment", "tiny_llama", "--format", "chat", "--output-dir", str(tmp_path / "run")),
+        *("--examples", "results/small-debug/examples/tiny_llama/chat/none"),
+    ]
+    adapter = tmp_path / "run" / "final_model" / "adapter_model.safetensors"
+    whole = b""
+    for said in ("wrote", "finished before", "was changed after the training"):
+        done = subprocess.run(
+            command, cwd=finished.folder, env=environment(), capture_output=True, text=True
+        )
+        assert done.returncode == 0 and said in done.stderr, done.stderr[-3000:]
+        whole = whole or adapter.read_bytes()
+        assert adapter.read_bytes() == whole
+        if said == "finished before":
+            with open(adapter, "r+b") as file:
+                file.write(b"damaged")

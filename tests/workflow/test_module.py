@@ -75,7 +75,18 @@ def test_a_module_runs_under_a_prefix(place):
     done = snakemake(place, config='config["yoyak"]', prefix='"sub"', target=target)
     assert done.returncode == 0, done.stdout[-3000:]
     assert (place / "sub/results/mine-debug/report.html").is_file()
-    assert not (place / "results").exists(), "something was written outside the prefix"
+    outside = [each for each in ("results", "logs") if (place / each).exists()]
+    assert not outside, "something was written outside the prefix"
+
+
+def test_raw_data_that_another_rule_makes_lie_outside_the_prefix(place):
+    data = {"train": "made/train.csv", "dev": "made/dev.csv"}
+    study = json.dumps({**SMALL, "data": data}, ensure_ascii=False)
+    (place / "config" / "studies" / "mine.yaml").write_text(study)
+    target = OURS + '\n\nrule make_data:\n    output: "made/{split}.csv"'
+    done = snakemake(place, "-n", config='config["yoyak"]', prefix='"sub"', target=target)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert " made/train.csv" in done.stdout and "sub/made" not in done.stdout
 
 
 def test_only_a_key_that_is_nearly_ours_is_refused(place):

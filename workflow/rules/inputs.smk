@@ -7,16 +7,18 @@ from yoyak.models.checkpoints import resolve_checkpoint
 
 
 def raw_files(wildcards):
-    """The study's raw data as far as it is there.
+    """The study's raw data as far as it is there; `local`, since a module's prefix is not theirs.
 
     A missing file is no missing input: the plan can be seen without data, and prepare_data.py
-    says what to put where.
+    says what to put where. In a module it is one, which the other workflow's rules may make.
     """
     data, found = STUDY.settings.data, []
     for split in ("train", "dev", "test"):
-        if getattr(data, split):
+        if name := getattr(data, split):
             with contextlib.suppress(UserError):
-                found.append(shown(raw_file(STUDY.source, data, split)))
+                name = shown(raw_file(STUDY.source, data, split))
+            if IN_MODULE or Path(name).exists():
+                found.append(local(name))
     return found
 
 

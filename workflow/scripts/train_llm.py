@@ -14,8 +14,10 @@ Killed at any moment, the same command goes on from the newest whole checkpoint.
 """
 
 import argparse
+import json
 import logging
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +43,14 @@ from yoyak.run.manual import (
 )
 from yoyak.run.provenance import fingerprint
 from yoyak.run.ranks import Seat, run_together
-from yoyak.run.workspace import discard, hash_file, hash_text, publish, work_folder
+from yoyak.run.workspace import (
+    atomic_write_json,
+    discard,
+    hash_file,
+    hash_text,
+    publish,
+    work_folder,
+)
 from yoyak.training.tracking import check_wandb
 
 log = logging.getLogger("train_llm")
@@ -112,7 +121,11 @@ def main() -> None:
         if not args.overwrite:
             cure = "name another --output-dir, or replace it with --overwrite"
             refuse_to_replace(output, what_decides(config, run.record(), data), cure)
-    log_file = start_log("train", f"train_llm_{args.experiment}")
+    log_file = None
+    if args.settings:  # Snakemake keeps what it says, where its own `log:` has it
+        write_log(None)
+    else:
+        log_file = start_log("train", f"train_llm_{args.experiment}")
     if config.tracking.wandb:
         check_wandb(project=study.name, run=run.folder.removeprefix("runs/").replace("/", "-"))
     examples = args.examples or build_examples(study, config, run, output)
@@ -167,7 +180,7 @@ class Job:
     examples: list[Path]  # of training and selection
     work: Path
     output: Path
-    log_file: Path
+    log_file: Path | None
     record: dict  # what run.json says of the inputs
 
 
@@ -176,7 +189,7 @@ def train(
     run: Run,
     examples: Path,
     output: Path,
-    log_file: Path,
+    log_file: Path | None,
     data: dict[str, str] | None,
 ) -> None:
     """Train, keep the best checkpoint, and move final_model/, the log and run.json into place.
@@ -204,8 +217,12 @@ def train(
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         record = {"inputs": inputs, "run": run.record(), "fingerprint": key}
         record |= {} if data is None else {"data": data}
-        made, finished = work / "made", work / "finished"
+        made, finished, hashes = work / "made", work / "finished", work / "finished.json"
         job = Job(config, run.seed, files, work, made, log_file, record)
+        # What lies there is linked to what was put into place, where it may have been written to.
+        if finished.is_dir() and read_hashes(hashes) != hash_files(finished):
+            log.warning("%s: was changed after the training; made again", output / "final_model")
+            shutil.rmtree(finished)
         if finished.is_dir():
             log.info("this training has finished before: its files are put into place again")
         else:
@@ -213,15 +230,28 @@ def train(
                 train_on(devices[0], job)
             else:
                 run_together(train_as_one_of_several, job, devices)
+            atomic_write_json(hashes, hash_files(made))
             made.rename(finished)
         publish(finished, output)
         remove_old(work, newest=0)
     log.info("wrote %s", output / "final_model")
 
 
+def hash_files(folder: Path) -> dict[str, str]:
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return {str(file.relative_to(folder)): hash_file(file) for file in files}
+
+
+def read_hashes(file: Path) -> dict[str, str] | None:
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
 def train_as_one_of_several(job: Job, seat: Seat) -> None:
     """The same in one of the processes of `execution.devices`; the first one speaks and writes."""
-    write_log(job.log_file if seat.rank == 0 else None)
+    if seat.rank == 0:
+        write_log(job.log_file)
+    else:
+        write_log(None, logging.WARNING)
     from yoyak.training.parallel import joined
 
     with joined(seat) as ranks:

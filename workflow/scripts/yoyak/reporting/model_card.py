@@ -83,7 +83,7 @@ def _metadata(study: Study, run: Run, config: ModelConfig, rows: list[Row]):
     adapter = config.lora.use_lora
     tags = ["summarization", "dialogue", "yoyak"]
     tags += (["lora"] if adapter else []) + (["qlora"] if config.lora.use_qlora else [])
-    tags += config.experiment.tags
+    tags += study.model(run.model).experiment.tags  # as they are now, not at the training
     return ModelCardData(
         language=study.language,
         base_model=_hub_name(config),

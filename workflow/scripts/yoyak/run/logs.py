@@ -27,12 +27,11 @@ def start_log(step: str, name: str) -> Path:
     return file
 
 
-def write_log(file: Path | None) -> None:
-    """Log to stderr and a file; without a file, only warnings and to stderr."""
+def write_log(file: Path | None, level: int = logging.INFO) -> None:
+    """Log to stderr and, where there is one, a file."""
     handlers = [logging.StreamHandler()]
     if file is not None:
         handlers.append(logging.FileHandler(file, encoding="utf-8"))
-    level = logging.INFO if file is not None else logging.WARNING
     logging.basicConfig(
         level=level, handlers=handlers, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )

@@ -27,6 +27,7 @@ from yoyak.run.workspace import discard, hash_file, hash_text, work_folder
 from yoyak.training import plans
 from yoyak.training.arguments import quiet_libraries, training_arguments
 from yoyak.training.check import pick_examples
+from yoyak.training.checkpointing import newest_whole_checkpoint
 from yoyak.training.engine import choose_engine, take_out
 from yoyak.training.out_of_memory import note_plan
 from yoyak.training.outputs import summary, write_outputs
@@ -36,6 +37,7 @@ from yoyak.training.progress import peak_memory_gb, show_progress
 from yoyak.training.tracking import wandb_tracker
 
 log = logging.getLogger(__name__)
+TRAINED = "yoyak_trained"  # attribute of a model whose weights are no longer as loaded
 
 
 class LLMTrainer:
@@ -113,7 +115,8 @@ class LLMTrainer:
             final_model: the folder that was written.
 
         Raises:
-            UserError: a training of another kind has finished in `output_dir`.
+            UserError: a training of another kind has finished in `output_dir`, or the model was
+                trained before and there is no checkpoint to go on from.
             NonFiniteLoss: at the first loss that is not a number.
             Interrupted: a signal asked to leave; the checkpoint is saved.
         """
@@ -123,6 +126,12 @@ class LLMTrainer:
             refuse_to_replace(self.output_dir, here, cure)
         with self._work_folder() as self.work, self._in_place() as packed:
             self.packed = packed
+            if getattr(self.model, TRAINED, False) and newest_whole_checkpoint(self.work) is None:
+                raise UserError(
+                    "model: it was trained before, which its record would not say; load it again "
+                    "with load_lora_model_and_tokenizer"
+                )
+            setattr(self.model, TRAINED, True)
             self.resumed_from = packed.fit()
             self.peak_memory_gb = self.ranks.largest(peak_memory_gb())
             if self.ranks.first:
