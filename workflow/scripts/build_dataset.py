@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from yoyak.config.arguments import add_study_arguments, open_study, script_parser
-from yoyak.config.frozen import STEPS, chosen
+from yoyak.config.frozen import EXAMPLE_KEYS, chosen
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.section import canonical
 from yoyak.config.study import Study
@@ -122,7 +122,7 @@ def build_dataset(
             folder / "run.json",
             step="build_dataset",
             settings={
-                **chosen(config, STEPS["build_dataset"][1]),
+                **chosen(config, EXAMPLE_KEYS),
                 "format": prompt_format,
                 "augmentation": augmentation,
                 "language": language,

@@ -17,11 +17,15 @@ GRID = ("models", "formats", "augmentations", "seeds")
 CHECKPOINT = ("model.checkpoint", "model.revision", "model.chat_template")
 BASE_WEIGHTS = ("lora.use_lora", "lora.use_qlora", "lora.double_quant")
 
+# Constants of their own: what these two steps run is in their digests, other steps' keys are not.
+EXAMPLE_KEYS = (*CHECKPOINT, "tokenizer", "dataset")
+TRAINING_KEYS = ("model", "lora", "training")
+
 # Of each step: keys of the study that it reads, and keys of its model or models.
 STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "prepare_data": (("language", "data"), ()),
-    "build_dataset": (("language",), (*CHECKPOINT, "tokenizer", "dataset")),
-    "train": ((), ("model", "lora", "training")),
+    "build_dataset": (("language",), EXAMPLE_KEYS),
+    "train": ((), TRAINING_KEYS),
     "generate": (
         ("language",),
         ("model", *BASE_WEIGHTS, "tokenizer", "dataset", "generation"),
@@ -101,7 +105,7 @@ def add_sections(config: ModelConfig, content: dict) -> None:
 
 def training_science(config: ModelConfig) -> dict:
     """The settings that decide what a training learns."""
-    return chosen(config, STEPS["train"][1])
+    return chosen(config, TRAINING_KEYS)
 
 
 def _part(kind: type[Section], content: dict) -> Section:
