@@ -47,7 +47,7 @@ def start(project, output: str) -> subprocess.Popen:
 
 
 def checkpoints(project) -> list[Path]:
-    return list(project.path("results/manual").rglob(".work/*/checkpoint-*"))
+    return list(project.folder.glob("*/.work/*/checkpoint-*"))
 
 
 def children(parent: int) -> list[int]:
@@ -144,8 +144,8 @@ def test_a_training_goes_on_with_another_number_of_devices(project):
 @pytest.mark.parametrize(
     "devices, gpus, words",
     [
-        ("0", 0, "execution.devices: found 0, must be a whole number, at least 1"),
-        ("-1", 0, "execution.devices: found -1, must be a whole number, at least 1"),
+        ("0", 0, "execution.devices: found 0, must be at least 1"),
+        ("-1", 0, "execution.devices: found -1, must be at least 1"),
         ("two", 0, "argument --devices: invalid int value: 'two'"),
         ("3", 2, "execution.devices: 3 GPUs are asked for and this job sees 2"),
     ],
