@@ -89,6 +89,7 @@ def test_ctrl_c_says_how_to_go_on(bare, tmp_path):
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # nohup ignores it
     )
     lines = []
     for line in snakemake.stdout:

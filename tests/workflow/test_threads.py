@@ -7,9 +7,7 @@ import pytest
 RUN = "runs/tiny_llama/default/chat/fine_tuned/seed42/run.json"
 
 
-@pytest.mark.parametrize(
-    ("cores", "gpus", "threads"), [("1", "1", 1), ("4", "2", 2), ("3", "1", 3)]
-)
+@pytest.mark.parametrize(("cores", "gpus", "threads"), [("1", "1", 1), ("6", "2", 3)])
 def test_the_cores_of_a_training(finished, tmp_path, cores, gpus, threads):
     project = finished.copy(tmp_path / "study")
     project.run(
