@@ -15,7 +15,8 @@ import psutil
 from yoyak.config.section import canonical
 from yoyak.errors import PROJECT_ROOT
 from yoyak.run.code_digest import step_digest
-from yoyak.run.workspace import atomic_write_json, hash_file, hash_text
+from yoyak.run.hashes import remembered_hash
+from yoyak.run.workspace import atomic_write_json, hash_text
 
 PACKAGES = (
     *("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "safetensors"),
@@ -49,7 +50,7 @@ def write_run_record(
         "packages": package_versions(),
         "hardware": hardware(),
         "settings": settings,
-        "inputs": {_shown(file): hash_file(file) for file in _hashed(inputs)},
+        "inputs": {_shown(file): remembered_hash(file) for file in _hashed(inputs)},
         **extras,
     }
     atomic_write_json(path, record)
@@ -63,7 +64,7 @@ def fingerprint(step: str, science: str, inputs: list[Path]) -> str:
     """
     parts = {
         "science": science,
-        "inputs": [hash_file(file) for file in _hashed(inputs)],
+        "inputs": [remembered_hash(file) for file in _hashed(inputs)],
         "code": step_digest(step),
         "packages": {name: package_versions().get(name) for name in NUMERIC_PACKAGES},
     }
