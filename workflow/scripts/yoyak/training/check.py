@@ -131,6 +131,11 @@ def make_reference(model, rows: list[dict], plan: Plan) -> Reference:
     return found
 
 
+def equal(one: Reference, other: Reference) -> bool:
+    """Whether the own forward repeated itself, bit by bit."""
+    return all(map(torch.equal, one.logits, other.logits))
+
+
 def check_engine(model, reference: Reference, plan: Plan) -> Check:
     """Compare the engine that `plan` names, which must be in place, with the reference.
 
