@@ -31,10 +31,16 @@ from yoyak.run.workspace import hash_text
 SCRIPTS = Path(__file__).resolve().parents[2]
 # Where each step's own code begins, as module:name: behind its arguments and settings.
 ENTRY_POINTS = {
-    "prepare_data": ["prepare_data:prepare_data"],
-    "build_dataset": ["build_dataset:build_dataset"],
-    "train": ["train_llm:train_on", "train_llm:train_as_one_of_several"],
-    "generate": ["generate:generate_splits", "yoyak.run.provenance:write_run_record"],
+    "prepare_data": ["yoyak.data.prepare:prepare_data"],
+    "build_dataset": ["yoyak.training.examples:build_dataset"],
+    "train": [
+        "yoyak.training.train_run:train_on",
+        "yoyak.training.train_run:train_as_one_of_several",
+    ],
+    "generate": [
+        "yoyak.generation.predictions:generate_splits",
+        "yoyak.run.provenance:write_run_record",
+    ],
     "score": ["score:score"],
     "submission": ["submission:write_submission"],
     "compare": ["compare:compare"],
