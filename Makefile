@@ -50,8 +50,9 @@ clean-env:
 	  { echo "error: Yoyak needs Python 3.11 or newer; name one with: make run PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
 
-.venv/installed: envs/requirements.lock | .venv/bin/python
+.venv/installed: envs/requirements.lock pyproject.toml | .venv/bin/python
 	$(PIP) install -r envs/requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/installed-dev: envs/requirements-dev.lock .venv/installed
