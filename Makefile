@@ -12,7 +12,7 @@ help:
 	@echo "make run       install what is pinned in envs/, run the default study, write its report.html"
 	@echo "make test      install, run the tests (minutes)"
 	@echo "make test-all  the long tests too"
-	@echo "make lint      snakemake --lint, snakefmt, ruff"
+	@echo "make lint      snakemake --lint, snakefmt, ruff, mypy"
 	@echo "make settings  write workflow/schemas/ and the tables of config/README.md after a changed key"
 	@echo "make audit     known security holes in the pinned packages, where their list can be had"
 	@echo "make run ARGS='--config study=NAME'   any other argument of snakemake goes into ARGS"
@@ -31,6 +31,7 @@ lint: .venv/installed-dev
 	.venv/bin/python -m snakefmt --check Snakefile workflow/rules
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
+	.venv/bin/python -m mypy
 
 settings: .venv/installed
 	PYTHONPATH=workflow/scripts .venv/bin/python -m yoyak.config

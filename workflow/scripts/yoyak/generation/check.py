@@ -85,7 +85,7 @@ class Reference:
                 fault = _in_words(error)
         return Finding(engine, difference, fault)
 
-    def record(self, difference: float) -> dict:
+    def record(self, difference: float | None) -> dict:
         """For run.json."""
         return {
             "logits_difference": difference,

@@ -3,14 +3,14 @@
 import gc
 
 import torch
-from transformers import BitsAndBytesConfig
+from transformers import BitsAndBytesConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from yoyak.errors import UserError
 from yoyak.models.architecture import bypassed
 
 
-def nf4_config(empty: torch.nn.Module, dtype: torch.dtype, double_quant: bool):
+def nf4_config(empty: PreTrainedModel, dtype: torch.dtype, double_quant: bool):
     """How transformers quantises a model while it loads.
 
     empty: the model without weights. dtype: of the products. Raises UserError where bitsandbytes
