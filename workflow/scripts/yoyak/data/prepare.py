@@ -24,7 +24,7 @@ def prepare_data(study: Study, output: Path) -> dict:
     settings = study.settings.data
     names = [name for name in ("train", "dev", "test") if getattr(settings, name)]
     paths = {name: raw_file(study.source, settings, name) for name in names}
-    counts = {name: Counter() for name in names}
+    counts: dict[str, Counter[str]] = {name: Counter() for name in names}
     raw = {
         name: read_dialogues(
             paths[name], settings.columns.model_dump(), labelled=name != "test", counts=counts[name]

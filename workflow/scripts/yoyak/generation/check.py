@@ -93,7 +93,7 @@ class Reference:
                 for r, was in zip(self.rows, self.logits, strict=True)
             )
 
-    def record(self, difference: float) -> dict:
+    def record(self, difference: float | None) -> dict:
         """For run.json."""
         return {
             "logits_difference": difference,

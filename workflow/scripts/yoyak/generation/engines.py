@@ -32,7 +32,7 @@ from yoyak.models.reference import causal_lm
 # What is tried, from the fastest to the reference itself. The default attention of some classes
 # leaves out what their eager one does; padding changes the rows of some; and what some cache
 # depends on what follows.
-TRIES = {
+TRIES: dict[str, dict] = {
     "slots": {},
     "padded batches": {},
     "padded batches, eager attention": {"attention": "eager"},
@@ -157,7 +157,7 @@ def _choose(model, prompts, stop_token_ids, decoding, batch, engine, most, first
     started = time.perf_counter()
     reference = Reference(model, prompts, decoding.max_new_tokens, most)
     lengths = [len(prompt) for prompt in prompts]
-    refused = []
+    refused: list[str] = []
     for name in _candidates(model, engine, decoding):
         settings = {"batch": batch, **TRIES[name]}
         kind = "slots" if name == "slots" else "plain"

@@ -142,7 +142,7 @@ class LoRALoader:
         torch.manual_seed(seed)  # the adapters, whatever was drawn while loading
         if self.lora_config.use_lora:
             model = self._apply_lora(model)
-            self.log.info("adapters on %s", ", ".join(adapted_modules(model)))
+            self.log.info("adapters on %s", ", ".join(adapted_modules(model) or []))
         if self.decoder.loading:
             self.log.info("%s is multimodal: only its text model is used", self.source.name)
         model.loaded_as = LoadedAs(self.lora_config, self.base_weights, self.dtype)

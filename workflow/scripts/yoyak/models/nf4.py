@@ -4,7 +4,7 @@ import gc
 from dataclasses import dataclass
 
 import torch
-from transformers import BitsAndBytesConfig
+from transformers import BitsAndBytesConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from yoyak.config.model_config import LoraSettings
@@ -21,7 +21,7 @@ class LoadedAs:
     dtype: torch.dtype
 
 
-def nf4_config(empty: torch.nn.Module, dtype: torch.dtype, double_quant: bool):
+def nf4_config(empty: PreTrainedModel, dtype: torch.dtype, double_quant: bool):
     """How transformers quantises a model while it loads.
 
     empty: the model without weights. dtype: of the products. Raises UserError where bitsandbytes

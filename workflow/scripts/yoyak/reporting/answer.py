@@ -87,9 +87,9 @@ def answer(study: Study, cited: CitedTables) -> Sentence:
             f"{f', and hardly trained the model in {idle}' if idle else ''}:"
         )
     spread: Sentence = [low] if found.total == 1 else [low, " to ", high]
-    above, trainings = above_floors(study, cited)
+    above, scores = above_floors(study, cited)
     ending = (
-        f" points against the same model zero-shot; {above} of {trainings} fine-tuned scores lie "
+        f" points against the same model zero-shot; {above} of {scores} fine-tuned scores lie "
         "above both floors, intervals apart."
     )
     return [opening + " ", *spread, ending]

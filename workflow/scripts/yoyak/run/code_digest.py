@@ -57,7 +57,8 @@ NOT_ENTERED = {"train": ("yoyak.generation.summaries", "yoyak.scoring.scores", "
 WHOLE, ON_IMPORT, GUARDED = "*", "on import", "guarded"  # beside the names of definitions
 GUARDS = ("__name__ == '__main__'", "TYPE_CHECKING", "typing.TYPE_CHECKING")
 # Fields of syntax trees that mean nothing, or that only some versions of Python fill in.
-SKIPPED, EMPTY = ("ctx", "kind", "type_comment", "type_ignores"), (None, [])
+SKIPPED = ("ctx", "kind", "type_comment", "type_ignores")
+EMPTY: tuple[object, ...] = (None, [])
 SETTINGS = "Section"  # base of the classes that only say what a file may hold
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
@@ -138,7 +139,7 @@ def _defined(statement: ast.stmt) -> list[str]:
     if isinstance(statement, ast.Import | ast.ImportFrom) or _does_nothing(statement):
         return []
     if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
-        targets = getattr(statement, "targets", None) or [statement.target]
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         parts = [part for target in targets for part in ast.walk(target)]
         if all(isinstance(part, ast.Name | ast.Tuple | ast.Store) for part in parts):
             return [part.id for part in parts if isinstance(part, ast.Name)]

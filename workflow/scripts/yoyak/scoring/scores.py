@@ -50,7 +50,8 @@ def score_run(
     references = [dialogue.summaries for dialogue in dialogues]
     texts = [prediction.prediction for prediction in predictions]
     groups = [dialogue.group for dialogue in dialogues]
-    scores, of_tokenizers, engines = {}, {}, {}
+    scores: dict[str, np.ndarray] = {}
+    of_tokenizers, engines = {}, {}
     for name in metric.tokenizers:
         engines[name] = Rouge(name, metric.references)
         scores[name] = engines[name].score_all(references, texts)

@@ -59,7 +59,7 @@ def make_tokenizer(name: str) -> RougeTokenizer:
         return RougeTokenizer(name, function, parts)
     if name == "english":
         return _english()
-    split = {"characters": _characters, "words": str.split}[name]
+    split = str.split if name == "words" else _characters
     return RougeTokenizer(name, split, {"analyser": "none", "tags": "as-text", "case": "mixed"})
 
 

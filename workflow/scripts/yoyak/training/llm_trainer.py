@@ -99,7 +99,7 @@ class LLMTrainer:
         self._given_work = work
         self.work = work or self.output_dir / ".work"
         self.own_attention = causal_lm(model).config._attn_implementation
-        self.packed: PackedTrainer | None = None  # of the last training
+        self.packed: PackedTrainer  # of the last training
         self.resumed_from, self.peak_memory_gb = 0, 0.0
         self.plan, self.checks = self._choose(plan, checks, fixed, shape)
         self.warnings = self._warn()
@@ -123,7 +123,7 @@ class LLMTrainer:
             here = what_decides(self._settings(), self._run(), self._datasets())
             cure = "name another output_dir, or replace it with overwrite=True"
             refuse_to_replace(self.output_dir, here, cure)
-        with self._work_folder() as self.work, self._in_place() as packed:
+        with self._work_folder() as work, self._in_place(work) as packed:
             self.packed = packed
             if getattr(self.model, TRAINED, False) and newest_whole_checkpoint(self.work) is None:
                 raise UserError(
@@ -154,7 +154,7 @@ class LLMTrainer:
             rouge1, rouge2, rougeL, with `rouge`: mean F1 × 100 of the summaries that it generates,
                 decoded and scored as a study does it (Korean: morphemes).
         """
-        with tempfile.TemporaryDirectory() as self.work, self._in_place() as packed:
+        with tempfile.TemporaryDirectory() as work, self._in_place(Path(work)) as packed:
             found = {"eval_loss": packed.evaluate()["eval_loss"]}
         if rouge:
             found |= rouge_on(self.model, self.tokenizer, self.eval_dataset, self.config)
@@ -225,8 +225,9 @@ class LLMTrainer:
             return self.ranks.from_first(choose)
 
     @contextlib.contextmanager
-    def _in_place(self) -> Iterator[PackedTrainer]:
+    def _in_place(self, work: Path) -> Iterator[PackedTrainer]:
         """Run the block with the plan's engine in the model; then it is as transformers made it."""
+        self.work = work
         torch.set_num_threads(self.plan.threads)
         with quiet_libraries():
             try:
@@ -238,9 +239,10 @@ class LLMTrainer:
     @contextlib.contextmanager
     def _work_folder(self) -> Iterator[Path]:
         """A folder for checkpoints of just this training, which goes when all is written."""
-        if self._given_work is not None:
-            self.ranks.from_first(lambda: note_plan(self._given_work, self.plan))
-            yield self._given_work
+        given = self._given_work
+        if given is not None:
+            self.ranks.from_first(lambda: note_plan(given, self.plan))
+            yield given
             return
         with work_folder(self.output_dir, self._key()) as work:
             yield work

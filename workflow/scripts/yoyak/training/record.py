@@ -15,7 +15,8 @@ from yoyak.run.workspace import hash_file, hash_text
 def run_of(config: ModelConfig, data: LLMSummarizationDataset, seed: int) -> dict:
     """The run that a training by a program is, by its model's name and its examples."""
     name = config.experiment.name or "unnamed"
-    return Run(name, data.statistics.get("format"), CONDITIONS[data.augmentation], seed).record()
+    form, condition = data.statistics.get("format", ""), CONDITIONS[data.augmentation]
+    return Run(name, form, condition, seed).record()
 
 
 def weight_files(config: ModelConfig) -> list[Path]:

@@ -55,6 +55,7 @@ def train_run(
             raise UserError(f"{file}: no such file; build the examples first (build_dataset.py)")
     log.info("%s", said_of_data(examples))
     inputs = [*files, *resolve_checkpoint(config.model).weight_files()]
+    assert run.seed is not None  # every training has one
     science = canonical({**training_science(config), "seed": run.seed})
     key = fingerprint("train", science, inputs)
     from yoyak.training.checkpointing import remove_old
@@ -120,11 +121,19 @@ def train_on(device: str, job: Job, ranks=None) -> None:
     from yoyak.training.overflow import NonFiniteLoss
 
     ranks = ranks or session.ALONE
-    sets = [LLMSummarizationDataset.load(file) for file in job.examples]
+    train, selection = map(LLMSummarizationDataset.load, job.examples)
     with quiet_libraries():
         try:
             trainer = session.resume_or_start(
-                job.config, device, *sets, job.seed, job.work, job.output, ranks, job.record
+                job.config,
+                device,
+                train,
+                selection,
+                job.seed,
+                job.work,
+                job.output,
+                ranks,
+                job.record,
             )
             trainer.train()
         except NonFiniteLoss as error:
