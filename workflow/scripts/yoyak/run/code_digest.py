@@ -35,6 +35,7 @@ ENTRY_POINTS = {
     "build_dataset": ["build_dataset:build_dataset"],
     "train": ["train_llm:train_on", "train_llm:train_as_one_of_several"],
     "generate": ["generate:generate_splits", "yoyak.run.provenance:write_run_record"],
+    "floors": ["floors:score_floors"],
     "score": ["score:score"],
     "submission": ["submission:write_submission"],
     "compare": ["compare:compare"],
