@@ -34,6 +34,7 @@ CONTENT = {"ko": "content_morphemes", "en": "english"}  # by language: what a te
 CONTENT_TAGS = frozenset({"NNG", "NNP", "NR", "VV", "VA", "XR", "MAG", "SL", "SH", "SN"})
 CONTENT_TAGS |= {"W_URL", "W_EMAIL", "W_SERIAL"}
 LIGHT_VERBS = frozenset({"하", "되", "시키", "있", "같", "그러", "이러", "저러", "어떠하"})
+LIGHT_VERBS |= {"대하", "위하", "관하", "의하", "통하"}  # 에 대해, 을 위해: particles in effect
 NUMERALS = frozenset({"한", "두", "세", "네"})  # determiners to Kiwi: 두 명, 세 시
 
 Morpheme = tuple[str, str]  # form, tag
