@@ -29,7 +29,7 @@ BELOW = {
 # The one step sideways: LLMTrainer.evaluate(rouge=True), as the description has it.
 SIDEWAYS = {("training", "yoyak.generation"), ("training", "yoyak.scoring")}
 HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets")
-LIGHT_SCRIPTS = ("prepare_data", "score", "compare", "plot", "report", "submission")
+LIGHT_SCRIPTS = ("prepare_data", "floors", "score", "compare", "plot", "report", "submission")
 SECONDS = 1.5
 
 

@@ -32,6 +32,7 @@ STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("language",),
         ("model", *BASE_WEIGHTS, "tokenizer", "dataset", "generation"),
     ),
+    "floors": (("language", "metric"), ()),
     "score": (("language", "metric"), ()),
     "compare": (("metric", "report.quoted", *GRID), ("resources",)),
     "plot": (("metric", "data.selection", "data.selection_seed", *GRID), ("tokenizer",)),

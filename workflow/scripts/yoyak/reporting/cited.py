@@ -26,6 +26,9 @@ class Number:
     scale: int = 1
 
 
+Sentence = list[str | Number]  # text and cited numbers in turn
+
+
 class CitedTables:
     """The study's tables, read once; a row knows its place."""
 
@@ -33,7 +36,7 @@ class CitedTables:
         self._results = Path(results)
         self._tables: dict[str, pd.DataFrame] = {}
 
-    def rows(self, name: str, **values: object) -> list[Row]:
+    def rows(self, name: str, /, **values: object) -> list[Row]:
         """Rows of tables/{name}.csv with these values; "row" is added, counted from 0."""
         if name not in self._tables:
             table = result_files.read_table(self._results, name)
@@ -56,6 +59,11 @@ def score(source: str, value: float) -> Number:
     return Number(source, 100 * value, f"{100 * value:.1f}", scale=100)
 
 
+def percent(source: str, value: float) -> Number:
+    """A share, 0 to 1 in its file, in per cent."""
+    return Number(source, 100 * value, f"{100 * value:.0f}".replace("-", "−"), scale=100)
+
+
 def words(column: str, value: object) -> str:
     """Text of a cell that names something."""
     if value is None:
@@ -66,6 +74,6 @@ def words(column: str, value: object) -> str:
         return TOKENIZER_NAMES[str(value)]
     if column == "comparison":
         return result_files.COMPARISON_NAMES[str(value)]
-    if column == "name":
+    if column in ("name", "floor"):
         return result_files.context_name(str(value))
     return str(value)

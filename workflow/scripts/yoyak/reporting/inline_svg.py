@@ -13,7 +13,7 @@ PAGE_COLOURS = {
     style.GRID: "--grid",
     style.PAPER: "--paper",
     style.FLOOR: "--floor",
-    style.CEILING: "--ceiling",
+    style.HUMAN: "--human",
     style.CONDITION_COLOURS["zero_shot"]: "--zero-shot",
     style.CONDITION_COLOURS["fine_tuned"]: "--fine-tuned",
     style.CONDITION_COLOURS["fine_tuned_templates"]: "--templates",

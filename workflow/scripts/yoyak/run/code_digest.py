@@ -41,6 +41,7 @@ ENTRY_POINTS = {
         "yoyak.generation.predictions:generate_splits",
         "yoyak.run.provenance:write_run_record",
     ],
+    "floors": ["floors:score_floors"],
     "score": ["score:score"],
     "submission": ["submission:write_submission"],
     "compare": ["compare:compare"],
