@@ -24,7 +24,7 @@ IN_MODULE = not workflow.modifier.is_main_snakefile()
 # Of one training: below runs/, logs/train/, benchmarks/train/, …
 TRAINING = "{model}/{variant}/{format}/{condition}/seed{seed}"
 TRAINED = f"<results>/runs/{TRAINING}"
-TABLES = "rouge groups differences group_differences context diagnostics resources".split()
+TABLES = "questions rouge groups differences group_differences context diagnostics resources".split()
 
 speak_utf8()
 
@@ -76,6 +76,11 @@ def run_of(wildcards):
         int(wildcards.seed),
         wildcards.variant,
     )
+
+
+def first_seeds_first(wildcards):
+    """A seed's trainings and summaries go before the next seed's: one seed is a whole study."""
+    return len(STUDY.seeds) - STUDY.seeds.index(int(wildcards.seed))
 
 
 def run_named(name):

@@ -13,6 +13,7 @@ rule prepare_data:
     benchmark:
         "<results>/benchmarks/prepare_data.tsv"
     localrule: True
+    priority: len(STUDY.seeds)
     conda:
         "../../envs/reporting.yaml"
     params:
@@ -42,6 +43,7 @@ rule build_dataset:
         "<results>/benchmarks/build_dataset/{model}/{format}/{augmentation}.tsv"
     conda:
         "../../envs/training.yaml"
+    priority: len(STUDY.seeds)
     resources:
         mem_mb=megabytes(tokenising),
         runtime=minutes(tokenising),

@@ -15,6 +15,7 @@ rule generate_zero_shot:
         "<results>/benchmarks/generate/zero_shot/{model}/{format}.tsv"
     conda:
         "../../envs/training.yaml"
+    priority: len(STUDY.seeds)
     threads: threads_of_generation
     resources:
         gpu=gpus,
@@ -51,6 +52,7 @@ rule generate:
         f"<results>/benchmarks/generate/runs/{TRAINING}.tsv"
     conda:
         "../../envs/training.yaml"
+    priority: first_seeds_first
     threads: threads_of_generation
     resources:
         gpu=gpus,

@@ -22,6 +22,7 @@ rule train:
         f"<results>/benchmarks/train/{TRAINING}.tsv"
     conda:
         "../../envs/training.yaml"
+    priority: first_seeds_first
     threads: threads_of_training
     resources:
         gpu=gpus_of_training,

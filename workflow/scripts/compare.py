@@ -34,7 +34,7 @@ from yoyak.reporting.run_rows import (
 from yoyak.reporting.tables import RUN, write_table
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
-from yoyak.scoring.comparison import FLIPS, difference_rows, seed_rows
+from yoyak.scoring.comparison import FLIPS, difference_rows, question_rows, seed_rows
 from yoyak.scoring.context import context_rows
 from yoyak.scoring.diagnostics import unchanged_rate
 from yoyak.scoring.predictions import read_predictions
@@ -68,7 +68,7 @@ def compare(study: Study, results: Path, output: Path) -> None:
     summaries, scores = read_runs(runs, results, dialogues, metric)
     tables = build_tables(study, results, dialogues, summaries, scores)
     warned = warned_trainings(runs, results)
-    notes = table_notes(metric, summaries[0], len(tables["differences"]), FLIPS, warned)
+    notes = table_notes(metric, summaries[0], FLIPS, warned)
     with atomic_directory(output) as folder:
         for name, rows in tables.items():
             write_table(folder, name, rows, notes[name])
@@ -130,6 +130,7 @@ def build_tables(
     """Rows of every table, in the study's order."""
     metric = study.settings.metric
     groups = [dialogue.group for dialogue in dialogues]
+    clusters = [dialogue.alike for dialogue in dialogues]
     tables: dict = {name: [] for name in ("rouge", "groups", "diagnostics", "resources")}
     for run, summary in zip(study.runs(), summaries, strict=True):
         rows, of_groups = rouge_rows(run, summary)
@@ -140,16 +141,17 @@ def build_tables(
         expected = study.model(run.model).resources.expected_gpu_memory_gb
         tables["resources"] += resource_rows(run, results, expected)
     for name, by_group in (("differences", False), ("group_differences", True)):
-        tables[name] = difference_rows(scores, groups, metric, by_group=by_group)
+        tables[name] = difference_rows(scores, groups, metric, clusters, by_group=by_group)
+    tables["questions"] = question_rows(scores, metric, clusters)
     costs = pd.DataFrame([{**run.record(), **training_cost(run, results)} for run in study.runs()])
-    for name in ("rouge", "groups", "differences", "group_differences"):
+    for name in ("rouge", "groups"):
         if tables[name]:  # data without groups has no rows of groups
             tables[name] = pd.DataFrame(tables[name]).merge(costs, how="left", on=list(RUN))
     tables["context"] = context_rows(dialogues, metric)
     if study.settings.report.quoted:
         tables["quoted"] = QUOTED
     if len(study.seeds) > 1:
-        tables["seeds"] = seed_rows(scores, metric)
+        tables["seeds"] = seed_rows(scores, metric, clusters)
     return tables
 
 

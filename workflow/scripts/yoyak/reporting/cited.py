@@ -25,6 +25,9 @@ class Number:
     scale: int = 1
 
 
+Sentence = list[str | Number]  # text and cited numbers in turn
+
+
 class CitedTables:
     """The study's tables, read once; a row knows its place."""
 

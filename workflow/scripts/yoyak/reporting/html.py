@@ -15,7 +15,7 @@ from yoyak.config.study import ZERO_SHOT, Run, Study
 from yoyak.data.dialogues import read_dialogues
 from yoyak.errors import PROJECT_ROOT
 from yoyak.reporting import tables
-from yoyak.reporting.answer import answer, details, method, question
+from yoyak.reporting.answer import answer, arms, details, method, question
 from yoyak.reporting.cited import CitedTables, Number
 from yoyak.reporting.inline_svg import inline_svg
 from yoyak.reporting.results import CONDITION_NAMES, TOKENIZER_NAMES, context_name
@@ -122,15 +122,16 @@ def _plots(results: Path) -> dict[str, Plot]:
 
 
 def _main_rows(study: Study, cited: CitedTables, primary: str) -> list[dict]:
-    """Rows of the first table: a run's scores and its difference from zero-shot."""
+    """Rows of the first table: scores, over all seeds, and their difference from zero-shot."""
     rows = []
-    for row in cited.rows("rouge", tokenizer=primary):
-        run = {key: row[key] for key in tables.RUN}
+    for table, row in arms(study, cited):
+        run = {key: row[key] for key in ("model", "format", "condition")}
         found = cited.rows(
             "differences", comparison="fine_tuned-zero_shot", tokenizer=primary, **run
         )
-        anchor = None if row["condition"] == ZERO_SHOT else _anchor(**run)
-        rows.append({"scores": row, "difference": found[0] if found else None, "anchor": anchor})
+        anchor = _anchor(**run, seed=study.seeds[0]) if row["condition"] != ZERO_SHOT else None
+        difference = found[0] if found else None
+        rows.append({"table": table, "scores": row, "difference": difference, "anchor": anchor})
     return rows
 
 
@@ -138,7 +139,7 @@ def _views(study: Study, cited: CitedTables, results: Path) -> dict:
     """The tables in full; a table without rows is left out."""
     notes = read_json(results / "tables" / "run.json", "run compare.py first").get("notes", {})
     primary = study.settings.metric.primary
-    names = ["rouge", "differences", "context", "diagnostics", "resources"]
+    names = ["questions", "rouge", "differences", "context", "diagnostics", "resources"]
     names += ["seeds"] if len(study.seeds) > 1 else []
     names += ["quoted"] if study.settings.report.quoted else []
     views = {name: view(cited, study, name, notes.get(name, "")) for name in names}

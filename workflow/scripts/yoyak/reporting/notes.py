@@ -10,14 +10,13 @@ _WHO = (
 
 
 def table_notes(
-    metric: Metric, summary: dict, comparisons: int, flips: int, warned: dict[str, int]
+    metric: Metric, summary: dict, flips: int, warned: dict[str, int]
 ) -> dict[str, str]:
     """Note of each table.
 
     Args:
         metric: the study's metric settings.
         summary: any run's scores/summary.json; all have the same signatures.
-        comparisons: rows of the table of differences.
         flips: random sign changes of the paired test.
         warned: what trainings were warned of when they began, and how many of them.
     """
@@ -30,17 +29,27 @@ def table_notes(
         f"- {name}: `{scores['signature']}`" for name, scores in summary["tokenizers"].items()
     )
     primary = f"The primary tokenizer is {metric.primary}. Signatures:\n\n{signatures}"
+    over = (
+        "With one seed it is over other dialogues alone (t over clusters where they repeat, else "
+        f"bootstrap, {resamples} resamples): training noise is outside. From three seeds on it is "
+        "over other seeds and other dialogues; two seeds have none"
+    )
     paired = (
-        "difference is in rouge_mean, paired over dialogues; ci_low and ci_high: "
-        f"{summary['interval']['method']}, {resamples} resamples. p_value: two-sided sign-flip "
-        f"test, {flips:,} flips. p_holm: after Holm's correction over all rows of the table"
+        "difference is in rouge_mean, paired over dialogues and seeds. ci_low and ci_high: 95 %, "
+        f"not adjusted for the number of rows. {over}. sd: over seeds. clusters: of dialogues"
     )
     return {
         "rouge": f"{_WHO} {interval} {warnings}{primary}",
         "groups": f"{_WHO} {interval} Groups are the data's. {primary}",
-        "differences": f"{paired} ({comparisons}). steps and supervised_tokens are the first-named "
-        "side's.",
-        "group_differences": f"{paired}. steps and supervised_tokens are the first-named side's.",
+        "questions": "One difference for each question, the mean over its trainings, in "
+        f"{metric.primary}. The questions are tested in this order, each at 5 % where those before "
+        "it are decided (fixed sequence), so that no more than 5 % of studies without any "
+        "difference claim one. p_value: with one seed, sign flips of clusters of dialogues (all, "
+        f"or {flips:,} at random), of these trainings alone; from three seeds on, crossed effects. "
+        "detectable: the smallest true difference that is told in 80 % of such studies. "
+        f"ci_low and ci_high: 95 %, not adjusted. {over}. docs/validity.md says why.",
+        "differences": f"{paired}. Nothing is tested here: see the table of questions.",
+        "group_differences": f"{paired}. Nothing is tested here: see the table of questions.",
         "context": "floor_other_reference: each dialogue gets another dialogue's first reference "
         f"(seed {metric.seed}). floor_first_turn_N: the dialogue's first N turns with tags. "
         "ceiling_references: each reference against the same dialogue's others, over dialogues "
@@ -64,7 +73,7 @@ def table_notes(
         "tokenizer, handling of several references or data split, and the sums do not match their "
         "own parts. A sum means nothing without the floor that belongs to its tokenizer: see the "
         "table of floors and ceiling.",
-        "seeds": "rouge_mean ± sd over training seeds. ci_low and ci_high: hierarchical bootstrap "
-        f"that draws seeds and dialogues, {resamples} resamples. difference: from zero-shot of the "
-        "same model and format, with the same kind of interval.",
+        "seeds": "Means over training seeds, sd of rouge_mean over them. ci_low and ci_high: 95 % "
+        "over other seeds and other dialogues (crossed effects), none with two seeds. difference: "
+        "from zero-shot of the same model and format, with the same kind of interval.",
     }

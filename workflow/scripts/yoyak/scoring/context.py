@@ -90,11 +90,12 @@ def context_rows(dialogues: Sequence[Dialogue], metric: Metric) -> list[dict]:
     references = [dialogue.summaries for dialogue in dialogues]
     texts = [dialogue.dialogue for dialogue in dialogues]
     groups = [dialogue.group for dialogue in dialogues]
+    clusters = [dialogue.alike for dialogue in dialogues]
     rows = []
     for tokenizer in metric.tokenizers:
         rouge = Rouge(tokenizer, metric.references)
         for name, scores in context_scores(rouge, references, texts, metric.seed).items():
-            found = summaries_by_group(scores, groups, metric)
+            found = summaries_by_group(scores, groups, metric, clusters)
             label = {"name": name, "tokenizer": tokenizer}
             rows.append({**label, "group": "all", **found["all"]})
             rows += [{**label, "group": group, **row} for group, row in found["groups"].items()]
