@@ -24,7 +24,9 @@ IN_MODULE = not workflow.modifier.is_main_snakefile()
 # Of one training: below runs/, logs/train/, benchmarks/train/, …
 TRAINING = "{model}/{variant}/{format}/{condition}/seed{seed}"
 TRAINED = f"<results>/runs/{TRAINING}"
-TABLES = "questions rouge groups differences group_differences context diagnostics resources".split()
+TABLES = (
+    "questions rouge groups differences group_differences context diagnostics resources".split()
+)
 
 speak_utf8()
 

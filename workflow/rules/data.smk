@@ -12,8 +12,8 @@ rule prepare_data:
         "<logs>/prepare_data.log",
     benchmark:
         "<results>/benchmarks/prepare_data.tsv"
-    localrule: True
     priority: len(STUDY.seeds)
+    localrule: True
     conda:
         "../../envs/reporting.yaml"
     params:
@@ -41,9 +41,9 @@ rule build_dataset:
         "<logs>/build_dataset/{model}/{format}/{augmentation}.log",
     benchmark:
         "<results>/benchmarks/build_dataset/{model}/{format}/{augmentation}.tsv"
+    priority: len(STUDY.seeds)
     conda:
         "../../envs/training.yaml"
-    priority: len(STUDY.seeds)
     resources:
         mem_mb=megabytes(tokenising),
         runtime=minutes(tokenising),

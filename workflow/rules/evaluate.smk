@@ -13,9 +13,9 @@ rule generate_zero_shot:
         "<logs>/generate/zero_shot/{model}/{format}.log",
     benchmark:
         "<results>/benchmarks/generate/zero_shot/{model}/{format}.tsv"
+    priority: len(STUDY.seeds)
     conda:
         "../../envs/training.yaml"
-    priority: len(STUDY.seeds)
     threads: threads_of_generation
     resources:
         gpu=gpus,
@@ -50,9 +50,9 @@ rule generate:
         f"<logs>/generate/runs/{TRAINING}.log",
     benchmark:
         f"<results>/benchmarks/generate/runs/{TRAINING}.tsv"
+    priority: first_seeds_first
     conda:
         "../../envs/training.yaml"
-    priority: first_seeds_first
     threads: threads_of_generation
     resources:
         gpu=gpus,

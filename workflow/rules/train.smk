@@ -20,9 +20,9 @@ rule train:
         f"<logs>/train/{TRAINING}.log",
     benchmark:
         f"<results>/benchmarks/train/{TRAINING}.tsv"
+    priority: first_seeds_first
     conda:
         "../../envs/training.yaml"
-    priority: first_seeds_first
     threads: threads_of_training
     resources:
         gpu=gpus_of_training,

@@ -69,6 +69,8 @@ def _ours(content: Mapping, place: str) -> dict:
 def _value(key: str, value: object) -> object:
     if key == "study" and isinstance(value, int):  # a name of digits
         return str(value)
+    if key == "seeds" and isinstance(value, list):
+        return [int(seed) if str(seed).isdecimal() else seed for seed in value]
     return WORDS.get(str(value).lower(), value) if key == "debug" else value
 
 
