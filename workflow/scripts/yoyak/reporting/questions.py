@@ -9,7 +9,6 @@ OTHERS = {
     "fine_tuned_templates-fine_tuned": "Five instruction templates against one instruction",
     "chat-instruction": "The chat format against the instruction format",
 }
-FEW_CLUSTERS = 20  # below it the text says that a t over so few is a coarse measure
 
 
 def headline(study: Study, cited: CitedTables) -> Sentence:
@@ -54,9 +53,10 @@ def question_sentences(study: Study, cited: CitedTables) -> list[Sentence]:
         sentences.append(
             [f"Two seeds ({study.seeds[0]}, {study.seeds[1]}) allow no interval, and no claim."]
         )
-    if first["clusters"] < min(first["n"], FEW_CLUSTERS):
-        count = cited.cell("questions", first, "clusters")
-        sentences.append(["The dialogues are of only ", count, " kinds, which is what counts."])
+    if first["clusters"] < first["n"]:
+        n, count = (cited.cell("questions", first, key) for key in ("n", "clusters"))
+        text = " kinds (topics, or what the data call clusters); intervals count kinds."
+        sentences.append([n, " dialogues are of ", count, text])
     if seeds > 1:
         for row in told:
             sentences.append(_of_question(cited, row))
