@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from plan import count_tokens, in_words, main, plan_run
+from plan import count_tokens, in_words, main, plan_run, power
 from tiny_models import changed, write_checkpoint
 
 from yoyak.config.loading import load_config
@@ -15,6 +15,7 @@ from yoyak.data.counts import absent_splits, count_rows
 from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.models import shapes
 from yoyak.models.checkpoints import resolve_checkpoint
+from yoyak.reporting.tables import write_table
 from yoyak.run.gpus import described_gpu
 
 
@@ -89,6 +90,12 @@ def test_shipped_models_need_no_network_and_no_gpu(tmp_path):
         assert done.returncode == 0, done.stderr
         assert time.monotonic() - began < 30
     assert len([line for line in done.stdout.splitlines() if "/seed42 " in line]) == 8
+    assert len([line for line in done.stdout.splitlines() if "/seed4" in line]) == 24
+    assert "Trainings of seed 42, which go first: about" in done.stdout
+    assert (
+        "Differences that 499 dialogues tell" in done.stdout and "  3 seeds: 2.2\n" in done.stdout
+    )
+    assert "  1 seed: 1.1, of these trainings alone" in done.stdout
     assert "80% of its data sheet" in done.stdout and "12,457 rows" in done.stdout
 
 
@@ -162,6 +169,19 @@ def test_rows_come_from_the_data_where_they_are(tmp_path, monkeypatch):
     (tmp_path / "data/raw").mkdir(parents=True)
     (tmp_path / "data/raw/dev.csv").write_text("fname,dialogue,summary,topic\na,b,c,d\n")
     assert count_rows(study, "dev") == 1 and "data/raw/dev.csv" not in absent_splits(study)
+
+
+def test_power_comes_from_results_once_there_are_some(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = load_study("korean_dialogsum")
+    assert "9.0 of dialogues, 0.6 of seeds: assumed" in power(study)
+    folder = study.results / "tables"
+    folder.mkdir(parents=True)
+    rows = [{"comparison": "chat-instruction", "sd_dialogues": 10.0, "sd": 1.5, "verdict": "up"}]
+    write_table(folder, "questions", [*rows, {"seed": 42, "difference": 3.0}], "note")
+    assert "10.0 of dialogues, 1.5 of seeds: the largest of this study's" in power(study)
+    write_table(folder, "questions", [{**rows[0], "sd": None}], "note")
+    assert "10.0 of dialogues, 0.6 of seeds: this study's; seeds: assumed" in power(study)
 
 
 def test_durations_in_words():

@@ -110,7 +110,7 @@ def test_several_seeds_one_reference_one_tokenizer_and_no_templates(tmp_path):
     assert "tokenizers" not in captions
     assert "2 training seeds" in captions["scores"]
     page = render_report(study, results)
-    assert "Seeds taken together" in page and "tiny_llama · chat · fine-tuned · seed 2" in page
+    assert "Seeds taken together" in page and "chat · fine-tuned · seed 2" in page
     assert "human agreement" not in page.split("<tfoot>")[1].split("</tfoot>")[0]
 
 

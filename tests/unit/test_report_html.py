@@ -13,10 +13,13 @@ import pytest
 from fixture_report import HOSTILE, report_study
 
 from yoyak.errors import UserError
-from yoyak.reporting.answer import answer, judge
+from yoyak.reporting.answer import judge
+from yoyak.reporting.cited import CitedTables
 from yoyak.reporting.html import TEMPLATES, breakable, render_report
+from yoyak.reporting.levels import against_floors
 from yoyak.reporting.opening import render_opening
 from yoyak.reporting.plots import STUDY_PLOTS
+from yoyak.reporting.questions import headline, question_sentences
 from yoyak.reporting.run_rows import QUOTED
 from yoyak.reporting.samples import equal_steps
 from yoyak.reporting.tables import write_table
@@ -91,7 +94,7 @@ def read_run(reported_study):
 
 def shown_value(text):
     """A number as shown, and half a unit of its last digit."""
-    plain = text.replace(",", "").replace("−", "-").replace("+", "")
+    plain = text.removeprefix("≤ ").replace(",", "").replace("−", "-").replace("+", "")
     digits = len(plain.split(".")[1]) if "." in plain else 0
     return float(plain), 0.5 * 10**-digits + 1e-6
 
@@ -152,18 +155,12 @@ def test_whole_tables_are_shown(page, reported_study, name):
     assert shown == wanted
 
 
-def test_the_answer_follows_the_differences(page, reported_study):
-    with open(reported_study[1] / "tables" / "differences.csv", encoding="utf-8") as file:
-        rows = [
-            row
-            for row in csv.DictReader(file)
-            if row["comparison"] == "fine_tuned-zero_shot" and row["tokenizer"] == "morphemes"
-        ]
-    values = [float(row["difference"]) for row in rows]
-    assert all(float(row["p_holm"]) < 0.05 for row in rows) and min(values) > 0
+def test_the_answer_follows_the_questions(page, reported_study):
+    with open(reported_study[1] / "tables" / "questions.csv", encoding="utf-8") as file:
+        first, *others = csv.DictReader(file)
+    assert first["verdict"] == "up" and [row["verdict"] for row in others] == ["no claim"] * 2
     text = next(e["text"] for e in page.elements if e["attributes"].get("class") == "answer")
-    assert "in all 8 trainings" in text
-    assert f"by {min(values):.2f} to {max(values):.2f} points" in text
+    assert f"raised ROUGE in the mean of 8 trainings by {float(first['difference']):.2f}" in text
     with open(reported_study[1] / "tables" / "levels.csv", encoding="utf-8") as file:
         levels = [
             row
@@ -175,60 +172,10 @@ def test_the_answer_follows_the_differences(page, reported_study):
     assert all(row["floor"] == "floor_nearest" for row in levels)
     assert text.startswith("All 8 fine-tuned scores lie below the strongest floor, the nearest")
     assert f"{min(float(row['difference']) for row in levels):.2f}".replace("-", "−") in text
-
-
-class OneTable:
-    """Stands for CitedTables with made-up differences, and trainings that did their work or not.
-
-    levels: (difference from the strongest floor, its interval) of each training.
-    """
-
-    def __init__(self, differences, effects=(), levels=((5.0, 4.0, 6.0),)):
-        self.levels = [
-            {"condition": "fine_tuned", "floor": "floor_constant"}
-            | dict(zip(("difference", "ci_low", "ci_high"), level, strict=True))
-            for level in levels
-        ]
-
-        self.made = [
-            {"row": i, "difference": d, "p_holm": p, "condition": "fine_tuned", "ci_low": d}
-            for i, (d, p) in enumerate(differences)
-        ]
-
-        self.effects = [
-            {"row": i, "condition": "fine_tuned", "unchanged_rate": same, "loss_fall": fall}
-            for i, (same, fall) in enumerate(effects)
-        ]
-
-    def rows(self, name, /, **values):
-        tables = {"differences": self.made, "diagnostics": self.effects, "levels": self.levels}
-        return tables.get(name, [{"rouge_mean": 30.0}])
-
-    def cell(self, name, row, column, signed=False):
-        return f"{row[column]:+.1f}" if signed else f"{row[column]:.1f}"
-
-
-@pytest.mark.parametrize(
-    "differences, opening",
-    [
-        ([(3.0, 0.01)], "Fine-tuning raised ROUGE in the one training, by 3.0 points"),
-        ([(3.0, 0.01), (1.0, 0.04)], "raised ROUGE in all 2 trainings, by 1.0 to 3.0 points"),
-        (
-            [(-3.0, 0.01), (-1.0, 0.04)],
-            "lowered ROUGE in all 2 trainings: -3.0 to -1.0 points against",
-        ),
-        (
-            [(3.0, 0.2), (-1.0, 0.9)],
-            "Fine-tuning did not clearly change ROUGE in any of 2 trainings: -1.0 to +3.0",
-        ),
-        (
-            [(3.0, 0.01), (-1.0, 0.01), (0.1, 1.0)],
-            "raised ROUGE in 1 of 3 trainings, lowered it in 1",
-        ),
-    ],
-)
-def test_the_answer_in_every_case(differences, opening):
-    assert opening in "".join(answer(report_study(), OneTable(differences)))
+    details = next(e["text"] for e in page.elements if e["attributes"].get("class") == "details")
+    assert "training noise is outside all intervals" in details
+    assert "nothing is claimed about templates or formats" in details
+    assert "The chat format against" not in details
 
 
 ABOVE, BELOW, WITHIN = (5.0, 4.0, 6.0), (-5.0, -6.0, -4.0), (0.5, -1.0, 2.0)
@@ -240,12 +187,12 @@ ABOVE, BELOW, WITHIN = (5.0, 4.0, 6.0), (-5.0, -6.0, -4.0), (0.5, -1.0, 2.0)
         (
             [BELOW, BELOW],
             "All 2 fine-tuned scores lie below the strongest floor, one constant training summary "
-            "(30.0): -5.0 to -5.0 points. Fine-tuning raised ROUGE",
+            "(30.00): −5.00 to −5.00 points.",
         ),
         (
             [ABOVE],
             "The one fine-tuned score lies above every floor. The strongest is one constant "
-            "training summary (30.0): +5.0 points.",
+            "training summary (30.00): +5.00 points.",
         ),
         (
             [ABOVE, BELOW, WITHIN],
@@ -254,34 +201,108 @@ ABOVE, BELOW, WITHIN = (5.0, 4.0, 6.0), (-5.0, -6.0, -4.0), (0.5, -1.0, 2.0)
         ([WITHIN], "The strongest floor cannot be told from the one fine-tuned score. It is"),
     ],
 )
-def test_the_answer_says_the_level_before_the_gain(levels, opening):
-    assert "".join(answer(report_study(), OneTable([(9.0, 0.01)], (), levels))).startswith(opening)
+def test_the_level_in_every_case(tmp_path, levels, opening):
+    tables, where = tmp_path / "tables", {"tokenizer": "morphemes", "group": "all"}
+    tables.mkdir()
+    rows = [
+        {"condition": "fine_tuned", "floor": "floor_constant", **where}
+        | dict(zip(("difference", "ci_low", "ci_high"), level, strict=True))
+        for level in levels
+    ]
+    write_table(tables, "levels", rows, "note")
+    floor = {"name": "floor_constant", "rouge_mean": 30.0, **where}
+    write_table(tables, "context", [floor], "note")
+    assert spoken(against_floors(CitedTables(tmp_path), "morphemes")).startswith(opening)
 
 
-LITTLE = [(0.1, 0.6), (-0.1, 0.9)]  # differences that are not clear
+UP = {"difference": 3.0, "ci_low": 1.0, "ci_high": 5.0, "p_value": 0.01, "verdict": "up"}
+DOWN = {"difference": -3.0, "ci_low": -5.0, "ci_high": -1.0, "p_value": 0.01, "verdict": "down"}
+OPEN = {"difference": 0.5, "ci_low": -1.0, "ci_high": 2.0, "p_value": 0.5, "verdict": "undecided"}
+OPEN |= {"detectable": 2.125}
 SAME, TRAINED, UNKNOWN = (0.8, 0.5), (0.79, 0.02), (0.1, None)
+IDLE = (0.0, 0.019)
+
+
+def told(tmp_path, row, effects=(), **more):
+    """Tables of one question, and of trainings that did their work or not."""
+    folder = tmp_path / "tables"
+    folder.mkdir(exist_ok=True)
+    row = {"seeds": 1, "n": 60, "clusters": 60, "trainings": 2, **row, **more}
+    write_table(folder, "questions", [{"comparison": "fine_tuned-zero_shot", **row}], "note")
+    effects = [
+        {"condition": "fine_tuned", "unchanged_rate": same, "loss_fall": fall}
+        for same, fall in effects
+    ]
+    write_table(folder, "diagnostics", effects, "note")
+    return CitedTables(tmp_path)
+
+
+def spoken(sentence):
+    return "".join(part if isinstance(part, str) else part.text for part in sentence)
 
 
 @pytest.mark.parametrize(
-    "differences, effects, opening",
+    "row, effects, words",
     [
-        (LITTLE, [SAME, (0.0, 0.019)], "The model was hardly trained in all 2 trainings, which"),
+        (UP | {"trainings": 1}, [], "raised ROUGE in the one training by 3.00 points"),
+        (UP, [], "in the mean of 2 trainings by 3.00 points against the same model zero-shot"),
+        (UP, [], "(95 % interval 1.00 to 5.00, p = 0.01000)"),
+        (UP | {"p_value": 1e-12}, [], "p ≤ 0.00001"),
+        (UP, [TRAINED, SAME], "; 1 of them hardly trained the model"),
+        (DOWN, [], "Fine-tuning lowered ROUGE in the mean of 2 trainings: −3.00 points"),
         (
-            LITTLE[:1],
-            [SAME],
-            "The model was hardly trained in the one training, which tells nothing",
+            OPEN,
+            [UNKNOWN, TRAINED],
+            "did not clearly change ROUGE in the mean of 2 trainings: +0.50",
         ),
-        (LITTLE, [SAME, TRAINED], "hardly trained in 1 of 2 trainings, and in the others"),
-        (LITTLE, [UNKNOWN, TRAINED], "Fine-tuning did not clearly change ROUGE in any of 2"),
-        ([(3.0, 0.01), (0.1, 1.0)], [TRAINED, SAME], "and hardly trained the model in 1:"),
+        (OPEN, [], "so many dialogues and seeds tell 2.12 at 80 % power"),
+        (
+            OPEN,
+            [SAME, IDLE],
+            "The model was hardly trained in all 2 trainings, which tells nothing",
+        ),
+        (OPEN | {"trainings": 1}, [SAME], "was hardly trained in the one training, which tells"),
+        (OPEN, [SAME, TRAINED], "The model was hardly trained in 1 of 2 trainings, which"),
     ],
 )
-def test_of_a_model_that_was_hardly_trained_nothing_is_concluded(differences, effects, opening):
-    assert opening in "".join(answer(report_study(), OneTable(differences, effects)))
+def test_the_answer_in_every_case(tmp_path, row, effects, words):
+    assert words in spoken(headline(report_study(), told(tmp_path, row, effects)))
 
 
-def test_a_difference_that_is_not_clear_counts_as_neither():
-    found = judge(OneTable([(5.0, 0.05), (-5.0, 0.5)]).made)
+def test_three_seeds_are_asked_about_templates_and_two_are_not(tmp_path):
+    study = report_study(seeds=(1, 2, 3))
+    cited = told(tmp_path, UP, seeds=3)
+    rows = [
+        {"comparison": "fine_tuned-zero_shot", "trainings": 2, "n": 60, "clusters": 7, "seeds": 3}
+        | UP,
+        {"comparison": "chat-instruction", "trainings": 2, "n": 60, "clusters": 7, "seeds": 3}
+        | OPEN,
+    ]
+    write_table(tmp_path / "tables", "questions", rows, "note")
+    few, formats = map(spoken, question_sentences(study, CitedTables(tmp_path)))
+    assert few.startswith("60 dialogues are of 7 kinds")
+    assert formats.startswith("The chat format against the instruction format, undecided: +0.50")
+    assert "tell 2.12 at 80 % power" in formats
+    none = dict.fromkeys(("ci_low", "ci_high", "p_value"))
+    rows = [
+        {**rows[0], **none, "verdict": "no claim", "seeds": 2, "clusters": 60},
+        *(
+            {"comparison": "fine_tuned-zero_shot", "seed": seed, "n": 60, "difference": by}
+            for seed, by in ((1, 2.5), (2, 3.5))
+        ),
+    ]
+    write_table(tmp_path / "tables", "questions", rows, "note")
+    cited, study = CitedTables(tmp_path), report_study(seeds=(1, 2))
+    (noted,) = map(spoken, question_sentences(study, cited))
+    assert noted == "Two seeds (1, 2) allow no interval, and no claim."
+    text = spoken(headline(study, cited))
+    assert "by +2.50 points with one seed and +3.50 with the other" in text
+    assert "interval" not in text
+
+
+def test_a_difference_whose_interval_holds_0_counts_as_neither():
+    rows = [{"difference": 5.0, "ci_low": -0.1, "ci_high": 9.0}]
+    found = judge([*rows, {"difference": -5.0, "ci_low": None, "ci_high": None}])
     assert (found.up, found.down, found.total) == (0, 0, 2)
 
 
@@ -302,7 +323,7 @@ def test_the_opening_of_the_workflow_report_is_plain_text(reported_study):
     page = Page(body)
     shown = " ".join(" ".join(e["text"].split()) for e in page.all("h1") + page.all("p"))
     assert "How much does QLoRA fine-tuning help tiny_llama and tiny_qwen3" in shown
-    assert "raised ROUGE in all 8 trainings" in shown
+    assert "raised ROUGE in the mean of 8 trainings" in shown
     assert HOSTILE in shown and not page.all("img") and not page.all("script")
 
 

@@ -94,3 +94,10 @@ def test_every_study_is_planned_without_data_or_gpu(bare, name, debug):
     study = load_study(name, debug=debug == "true")
     assert planned["train"] == len(study.trainings()) > 0
     assert planned["generate_zero_shot"] == len(study.models) * len(study.formats)
+
+
+def test_one_seed_of_the_full_study_is_a_third_of_it(bare):
+    whole = bare.planned("--config", "study=korean_dialogsum")
+    first = bare.planned("--config", "study=korean_dialogsum", "seeds=[42]")
+    assert (whole["train"], first["train"]) == (24, 8)
+    assert whole["generate_zero_shot"] == first["generate_zero_shot"] == 4

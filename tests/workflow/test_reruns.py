@@ -1,6 +1,7 @@
 """Reruns follow meaning: what a change plans, seen in real dry runs of a finished study."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -46,6 +47,21 @@ def test_the_loss_plans_training_and_what_follows(project):
 def test_lora_rank_plans_training_and_what_follows(project):
     project.replace("config/base/causal_lm.yaml", "  r: 16", "  r: 8")
     assert project.planned() == {"train": TRAININGS, **FOLLOWS, **END}
+
+
+def test_another_seed_plans_its_own_trainings_alone(project):
+    """And every model card, for it cites the tables."""
+    wanted = ("--config", "study=small", "debug=true", "seeds=[42,43]")
+    cards = {"model_card": 2 * TRAININGS}
+    assert project.planned(*wanted) == {"train": TRAININGS, **FOLLOWS, **END, **cards}
+
+
+@pytest.mark.slow
+def test_a_seed_is_trained_and_summarised_before_the_next(project):
+    wanted = ("--config", "study=small", "debug=true", "seeds=[44,43]")
+    shown = project.run("--cores", "1", "--resources", "gpu=1", *wanted)
+    order = re.findall(r"(?:Training|Summarising with) .* · seed (\d+)", shown)
+    assert order == ["44"] * 2 * TRAININGS + ["43"] * 2 * TRAININGS
 
 
 def test_generation_settings_plan_no_training(project):

@@ -28,7 +28,8 @@ IN_MODULE = not workflow.modifier.is_main_snakefile()
 # Of one training: below runs/, logs/train/, benchmarks/train/, …
 TRAINING = "{model}/{variant}/{format}/{condition}/seed{seed}"
 TRAINED = f"<results>/runs/{TRAINING}"
-TABLES = "rouge levels groups differences group_differences context diagnostics resources".split()
+TABLES = "questions rouge levels groups differences group_differences context diagnostics resources"
+TABLES = TABLES.split()
 
 speak_utf8()
 
@@ -80,6 +81,11 @@ def run_of(wildcards):
         int(wildcards.seed),
         wildcards.variant,
     )
+
+
+def first_seeds_first(wildcards):
+    """A seed's trainings and summaries go before the next seed's: one seed is a whole study."""
+    return len(STUDY.seeds) - STUDY.seeds.index(int(wildcards.seed))
 
 
 def run_named(name):

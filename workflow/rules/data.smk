@@ -12,6 +12,7 @@ rule prepare_data:
         "<logs>/prepare_data.log",
     benchmark:
         "<results>/benchmarks/prepare_data.tsv"
+    priority: len(STUDY.seeds)
     localrule: True
     conda:
         "../../envs/reporting.yaml"
@@ -40,6 +41,7 @@ rule build_dataset:
         "<logs>/build_dataset/{model}/{format}/{augmentation}.log",
     benchmark:
         "<results>/benchmarks/build_dataset/{model}/{format}/{augmentation}.tsv"
+    priority: len(STUDY.seeds)
     conda:
         "../../envs/training.yaml"
     resources:

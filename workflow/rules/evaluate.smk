@@ -13,6 +13,7 @@ rule generate_zero_shot:
         "<logs>/generate/zero_shot/{model}/{format}.log",
     benchmark:
         "<results>/benchmarks/generate/zero_shot/{model}/{format}.tsv"
+    priority: len(STUDY.seeds)
     conda:
         "../../envs/training.yaml"
     threads: threads_of_generation
@@ -49,6 +50,7 @@ rule generate:
         f"<logs>/generate/runs/{TRAINING}.log",
     benchmark:
         f"<results>/benchmarks/generate/runs/{TRAINING}.tsv"
+    priority: first_seeds_first
     conda:
         "../../envs/training.yaml"
     threads: threads_of_generation

@@ -20,6 +20,7 @@ rule train:
         f"<logs>/train/{TRAINING}.log",
     benchmark:
         f"<results>/benchmarks/train/{TRAINING}.tsv"
+    priority: first_seeds_first
     conda:
         "../../envs/training.yaml"
     threads: threads_of_training

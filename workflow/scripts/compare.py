@@ -35,10 +35,10 @@ from yoyak.reporting.run_rows import (
 from yoyak.reporting.tables import RUN, write_table
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
-from yoyak.scoring.comparison import FLIPS, difference_rows, seed_rows
+from yoyak.scoring.comparison import FLIPS, difference_rows, question_rows, seed_rows
 from yoyak.scoring.diagnostics import unchanged_rate
 from yoyak.scoring.floors import Scores, context_rows, read_levels
-from yoyak.scoring.levels import level_rows
+from yoyak.scoring.levels import level_rows, over_seeds
 from yoyak.scoring.predictions import read_predictions
 from yoyak.scoring.scores import read_peers, read_scores
 
@@ -71,7 +71,7 @@ def compare(study: Study, results: Path, output: Path) -> None:
     levels = read_floors(results, dialogues, summaries[0])
     tables = build_tables(study, results, dialogues, summaries, scores, levels)
     warned = warned_trainings(runs, results)
-    notes = table_notes(metric, summaries[0], len(tables["differences"]), FLIPS, warned)
+    notes = table_notes(metric, summaries[0], FLIPS, warned)
     floors = [results / "floors" / name for name in ("dialogues.csv", "run.json")]
     with atomic_directory(output) as folder:
         for name, rows in tables.items():
@@ -148,6 +148,7 @@ def build_tables(
     """Rows of every table, in the study's order."""
     metric = study.settings.metric
     groups = [dialogue.group for dialogue in dialogues]
+    clusters = [dialogue.alike for dialogue in dialogues]
     tables: dict = {name: [] for name in ("rouge", "groups", "diagnostics", "resources")}
     for run, summary in zip(study.runs(), summaries, strict=True):
         rows, of_groups = rouge_rows(run, summary)
@@ -158,22 +159,25 @@ def build_tables(
         expected = study.model(run.model).resources.expected_gpu_memory_gb
         tables["resources"] += resource_rows(run, results, expected)
     for name, by_group in (("differences", False), ("group_differences", True)):
-        tables[name] = difference_rows(scores, groups, metric, by_group=by_group)
+        tables[name] = difference_rows(scores, groups, metric, clusters, by_group=by_group)
+    tables["questions"] = question_rows(scores, metric, clusters)
     costs = pd.DataFrame([{**run.record(), **training_cost(run, results)} for run in study.runs()])
-    for name in ("rouge", "groups", "differences", "group_differences"):
+    for name in ("rouge", "groups"):
         if tables[name]:  # data without groups has no rows of groups
             tables[name] = pd.DataFrame(tables[name]).merge(costs, how="left", on=list(RUN))
-    tables["context"] = context_rows(levels, groups, metric)
+    tables["context"] = context_rows(levels, groups, metric, clusters)
     means = {
         run: {name: each.mean(axis=1) for name, each in of_run.items()}
         for run, of_run in scores.items()
     }
     peers = {run: read_peers(scores_of(run, results)) for run in scores}
-    tables["levels"] = level_rows(means, peers, levels, groups, metric)
+    if len(study.seeds) > 1:
+        means, peers = means | over_seeds(means), peers | over_seeds(peers)
+    tables["levels"] = level_rows(means, peers, levels, groups, metric, clusters)
     if study.settings.report.quoted:
         tables["quoted"] = QUOTED
     if len(study.seeds) > 1:
-        tables["seeds"] = seed_rows(scores, metric)
+        tables["seeds"] = seed_rows(scores, metric, clusters)
     return tables
 
 

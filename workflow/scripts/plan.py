@@ -18,14 +18,20 @@ import textwrap
 
 from yoyak.config.loading import given, overridden
 from yoyak.config.study import Run, Study, load_study
-from yoyak.data.counts import absent_splits, count_tokens
+from yoyak.data.counts import absent_splits, count_rows, count_tokens
 from yoyak.errors import UserError, run_script
 from yoyak.models.shapes import shape_of
+from yoyak.reporting.results import read_table, where
 from yoyak.run.estimate import START_SECONDS, Estimate, estimate_training
 from yoyak.run.gpus import GPUS, Device, described_gpu, gpu_named, this_device
 from yoyak.run.memory import GIB
 from yoyak.run.plan import GPU_RESERVE
+from yoyak.scoring.seeds import FEWEST, planned
 
+# Standard deviations assumed until the study has results, in points of the mean of ROUGE-1, -2, -L:
+# of a question's paired differences over dialogues, and of its mean over seeds. docs/validity.md
+# (Power) says what they were measured on.
+SD_DIALOGUES, SD_SEEDS = 9.0, 0.6
 COLUMNS = (
     *("training", "steps", "tokens", "device", "base", "micro-batch", "recompute", "fused"),
     *("dtype", "takes here", "smallest that works", "time"),
@@ -70,7 +76,8 @@ def main() -> None:
         device = described_gpu(args.gpu_memory, args.rate)
     else:
         device = this_device(args.rate)
-    rows, seconds, notes = [], 0.0, {}  # notes: each once, however many trainings it is about
+    seconds: dict[int, float] = {}  # of each seed
+    rows, notes = [], {}  # notes: each once, however many trainings it is about
     for run in study.trainings():
         name = run.folder.removeprefix("runs/")
         try:
@@ -80,19 +87,20 @@ def main() -> None:
             notes[str(error)] = None
             continue
         rows.append(row(name, found))
-        seconds += found.seconds
+        seconds[run.seed] = seconds.get(run.seed, 0.0) + found.seconds
         notes |= dict.fromkeys(f"warning: {run.model}: {text}" for text in found.warnings)
     if not seconds:
         raise UserError(f"no training of study '{study.name}' can be planned: {'; '.join(notes)}")
     print_columns([list(COLUMNS), *rows])
     print(
         f"\nPlanned for {device.words()}.\n"
-        f"All trainings: about {in_words(seconds)}, estimated from the models' shapes, with "
+        f"{cost(study, seconds)}, estimated from the models' shapes, with "
         f"{START_SECONDS} s each to start (assumed); generation comes on top.\n"
         f"Memory is what must be free on a GPU, {GPU_RESERVE / GIB:.0f} GiB for CUDA included.\n"
         "Planned for the packed engine where execution.engine allows it: a model that it is not "
         "right for trains with transformers' own forward, slower and in more memory."
     )
+    print(power(study))
     for note in notes:
         print(note)
     for file, count in absent_splits(study).items():
@@ -106,6 +114,46 @@ def plan_run(study: Study, run: Run, device: Device) -> Estimate:
     return estimate_training(
         config, shape, device, examples=examples, tokens=tokens, longest=longest
     )
+
+
+def cost(study: Study, seconds: dict[int, float]) -> str:
+    """Time of all trainings and, where there are several seeds, of the first one's."""
+    text = f"All trainings: about {in_words(sum(seconds.values()))}"
+    if len(study.seeds) == 1:
+        return text
+    first = study.seeds[0]
+    return (
+        f"Trainings of seed {first}, which go first: about {in_words(seconds.get(first, 0.0))} "
+        f"(--config 'seeds=[{first}]' stops there).\n{text}"
+    )
+
+
+def power(study: Study) -> str:
+    """The smallest differences that the study can tell, with one seed, its own, or the fewest."""
+    n = count_rows(study, "dev")
+    sd_dialogues, sd_seeds, source = deviations(study)
+    lines = [
+        f"Differences that {n:,} dialogues tell at 80 % power, in points of the mean of ROUGE-1, "
+        f"-2 and -L (standard deviations {sd_dialogues:.1f} of dialogues, {sd_seeds:.1f} of seeds: "
+        f"{source}):"
+    ]
+    for seeds in sorted({1, len(study.seeds), max(FEWEST, len(study.seeds))}):
+        found = planned(n, seeds, sd_dialogues, sd_seeds)
+        smallest = "none" if found is None else f"{found.detectable():.1f}"
+        scope = ", of these trainings alone: training noise comes on top" if seeds == 1 else ""
+        lines.append(f"  {seeds} seed{'s' if seeds > 1 else ''}: {smallest}{scope}")
+    return "\n".join(lines)
+
+
+def deviations(study: Study) -> tuple[float, float, str]:
+    """Of dialogues, of seeds, and where they come from: the study's results once it has any."""
+    if not (study.results / "tables" / "questions.csv").is_file():
+        return SD_DIALOGUES, SD_SEEDS, "assumed, docs/validity.md"
+    rows = where(read_table(study.results, "questions"), seed=None)
+    of_seeds = rows["sd"].max()
+    known = of_seeds == of_seeds  # no number with one seed
+    source = "the largest of this study's questions" if known else "this study's; seeds: assumed"
+    return rows["sd_dialogues"].max(), of_seeds if known else SD_SEEDS, source
 
 
 def row(name: str, found: Estimate) -> list[str]:

@@ -9,6 +9,7 @@ from yoyak.config.study import Study, load_study
 from yoyak.config.study_settings import RunSettings
 from yoyak.errors import UserError
 
+TOLD_APART = ("study", "debug")  # of a mistyped key; many workflows have a key `seed`
 MISTYPED = 2  # letters by which a key may differ from ours to be taken for it
 WORDS = {"true": True, "false": False}  # what YAML reads as such, `--config` hands on as text
 
@@ -29,7 +30,7 @@ def study_of_run(layers: Iterable[tuple[str, Mapping]], in_module: bool = False)
             content = _ours(content, place)
         content = {key: _value(key, value) for key, value in content.items() if key != "pathvars"}
         settings = RunSettings.checked({**settings.model_dump(), **content}, place)
-    return load_study(settings.study, debug=settings.debug)
+    return load_study(settings.study, debug=settings.debug, seeds=settings.seeds)
 
 
 def settings_hash(study: Study) -> str:
@@ -59,7 +60,7 @@ def keep_settings(study: Study) -> str:
 def _ours(content: Mapping, place: str) -> dict:
     known = RunSettings.model_fields
     for key in content.keys() - known.keys():
-        near = next((name for name in known if _distance(str(key), name) <= MISTYPED), None)
+        near = next((name for name in TOLD_APART if _distance(str(key), name) <= MISTYPED), None)
         if near:
             raise UserError(f"{place}: unknown key '{key}'; did you mean '{near}'?")
     return {key: content[key] for key in known if key in content}
@@ -68,6 +69,8 @@ def _ours(content: Mapping, place: str) -> dict:
 def _value(key: str, value: object) -> object:
     if key == "study" and isinstance(value, int):  # a name of digits
         return str(value)
+    if key == "seeds" and isinstance(value, list):
+        return [int(seed) if str(seed).isdecimal() else seed for seed in value]
     return WORDS.get(str(value).lower(), value) if key == "debug" else value
 
 

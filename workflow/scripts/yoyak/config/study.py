@@ -153,8 +153,10 @@ class Study:
         return self.models[name]
 
 
-def load_study(name: str, debug: bool = False) -> Study:
+def load_study(name: str, debug: bool = False, seeds: list[int] | None = None) -> Study:
     """Read config/studies/{name}.yaml and every model file that it names.
+
+    seeds: in place of the study's.
 
     Raises UserError for an unknown study or model, an unknown key or a bad value.
     """
@@ -167,6 +169,8 @@ def load_study(name: str, debug: bool = False) -> Study:
     settings = StudySettings.checked(load_yaml(path), path)
     if debug:
         settings = _debug_settings(settings, path)
+    if seeds:
+        settings = settings.model_copy(update={"seeds": seeds})
     _check_metric(settings, display(path))
     models = {}
     for model in settings.models:

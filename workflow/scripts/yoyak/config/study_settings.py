@@ -46,6 +46,11 @@ class Columns(Section):
         "group",
         description="column with a group; scores are also shown for each group; may be absent",
     )
+    cluster: ColumnName | None = Field(
+        "cluster",
+        description="column that names what makes dialogues alike, such as a situation; intervals "
+        "and tests count its values instead of dialogues; may be absent: then the topic does",
+    )
 
 
 class Data(Section):
@@ -160,4 +165,9 @@ class RunSettings(Section):
         False,
         description="`true` shrinks the study to 50 training, 10 dev and 10 test rows, 1 epoch, "
         "batch 2 × 1, no tracking; its results lie under `results/NAME-debug`",
+    )
+    seeds: Seeds | None = Field(
+        None,
+        description="these seeds in place of the study's: `--config 'seeds=[42]'` reports after "
+        "the first; without it the others are trained and added, and nothing is trained anew",
     )

@@ -2,7 +2,7 @@
 
 A raw file may be CSV, JSON or a `datasets` folder with columns of any name; everything after it
 sees `Dialogue` rows, or the canonical CSV columns
-fname, dialogue, summary[, summary2, …], topic, group.
+fname, dialogue, summary[, summary2, …], topic, group[, cluster].
 """
 
 import csv
@@ -32,6 +32,7 @@ class Dialogue:
     summaries: tuple[str, ...] = ()
     topic: str = ""
     group: str = ""
+    cluster: str = ""  # dialogues that are alike: one situation, one source
 
     @property
     def summary(self) -> str:
@@ -39,6 +40,11 @@ class Dialogue:
         if not self.summaries:
             raise UserError(f"dialogue '{self.fname}' has no summary to train on")
         return self.summaries[0]
+
+    @property
+    def alike(self) -> str:
+        """What makes dialogues alike: the cluster, else the topic; "" is its own cluster."""
+        return self.cluster or self.topic
 
     @property
     def turns(self) -> list[str]:
@@ -60,7 +66,8 @@ def read_dialogues(
 
     Args:
         path: .csv, .json, .jsonl or a folder saved by `datasets`.
-        columns: names in the file: {"fname", "dialogue", "summaries": [...], "topic", "group"};
+        columns: names in the file: {"fname", "dialogue", "summaries": [...], "topic", "group",
+            "cluster"};
             without it the canonical names, with every column summary, summary2, … a reference.
             In JSON, `body.summary` is the cell `summary` of the object `body`.
         labelled: every row must have a summary. If False, a split in which no row has one is
@@ -110,10 +117,14 @@ def to_csv(dialogues: Iterable[Dialogue], labelled: bool = True) -> str:
     names = [reference_column(index) for index in range(references)]
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["fname", "dialogue", *names, "topic", "group"])
+    labels = ["topic", "group"]
+    if any(row.cluster for row in dialogues):
+        labels.append("cluster")
+    writer.writerow(["fname", "dialogue", *names, *labels])
     for row in dialogues:
         padding = [""] * (references - len(row.summaries))
-        writer.writerow([row.fname, row.dialogue, *row.summaries, *padding, row.topic, row.group])
+        values = [getattr(row, label) for label in labels]
+        writer.writerow([row.fname, row.dialogue, *row.summaries, *padding, *values])
     return text.getvalue()
 
 
@@ -157,14 +168,15 @@ def _parse_record(
         summaries = _references(record.cells, names["summaries"], counts)
         if any_summary and not summaries:
             raise ValueError(f"{where} empty summary")
-        topic, group = (
-            _text_cell(record.cells.get(names[key]), key, counts) if names[key] else ""
+        labels = {
+            key: " ".join(_text_cell(record.cells.get(names[key]), key, counts).split())
             for key in OPTIONAL_COLUMNS
-        )
+            if names[key]
+        }
     except ValueError as reason:
         bad.add(record.number, str(reason))
         return None
-    return Dialogue(fname, dialogue, summaries, " ".join(topic.split()), " ".join(group.split()))
+    return Dialogue(fname, dialogue, summaries, **labels)
 
 
 def _dialogue_cell(value: object, counts: Counter | None) -> str:

@@ -11,7 +11,15 @@ import sys
 from pathlib import Path
 
 from yoyak.data.json_rows import read_json
-from yoyak.data.rows import BadRows, NameTwice, Record, column_name, flat, quote
+from yoyak.data.rows import (
+    OPTIONAL_COLUMNS,
+    BadRows,
+    NameTwice,
+    Record,
+    column_name,
+    flat,
+    quote,
+)
 from yoyak.errors import UserError, display
 
 CSV_FILES = (".csv", ".tsv")
@@ -114,7 +122,7 @@ def _read_csv(path: Path, text: str, names: dict) -> tuple[list[Record], list[st
 
 def _separator(text: str, names: dict) -> str:
     """The separator by which the header holds most of the wanted columns, else most columns."""
-    wanted = {names["fname"], names["dialogue"], names["topic"], names["group"]}
+    wanted = {names["fname"], names["dialogue"], *(names[key] for key in OPTIONAL_COLUMNS)}
     wanted |= set(names["summaries"] or ["summary"])
 
     def columns(separator: str) -> tuple[int, int]:

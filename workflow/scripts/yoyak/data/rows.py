@@ -10,7 +10,7 @@ from yoyak.errors import UserError, display
 
 BAD_ROWS_IN_WORDS = 5  # bad rows told in words; the others by their numbers
 LONGEST_LINE_LIST = 2000  # characters
-OPTIONAL_COLUMNS = ("topic", "group")
+OPTIONAL_COLUMNS = ("topic", "group", "cluster")
 _USUAL_COLUMNS = {name: name for name in ("fname", "dialogue", *OPTIONAL_COLUMNS)}
 _SHORT = reprlib.Repr()  # deep or long values too
 _SHORT.maxstring = 60

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from yoyak.config.study import ZERO_SHOT, Study
 from yoyak.reporting.cited import CitedTables, Sentence
 from yoyak.reporting.levels import against_floors, content_alone, of_group, towards_people
+from yoyak.reporting.questions import headline, question_sentences
 from yoyak.reporting.results import CONDITION_NAMES, Row, hardly_trained
 
-SIGNIFICANT = 0.05
 LANGUAGES = {"ko": "Korean", "en": "English"}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How many of some differences are clearly up, clearly down, or neither; and their range."""
+    """How many intervals lie above 0 and below it, of how many; and the range of differences."""
 
     up: int
     down: int
@@ -45,43 +45,9 @@ def method(study: Study) -> str:
 
 
 def answer(study: Study, cited: CitedTables) -> Sentence:
-    """Two sentences: the level that trainings reach against their strongest floor, then the gain.
-
-    It never says of a model that was hardly trained that fine-tuning did not change it.
-    """
-    tokenizer = study.settings.metric.primary
-    rows = cited.rows("differences", comparison="fine_tuned-zero_shot", tokenizer=tokenizer)
-    found = judge(rows)
-    rose = found.up == found.total
-    low = cited.cell("differences", found.lowest, "difference", signed=not rose)
-    high = cited.cell("differences", found.highest, "difference", signed=not rose)
-    trainings = "training" if found.total == 1 else "trainings"
-    idle = len(hardly_trained(cited.rows("diagnostics")))
-    if rose:
-        opening = f"Fine-tuning raised ROUGE in {_all(found.total, trainings)}, by"
-    elif found.down == found.total:
-        opening = f"Fine-tuning lowered ROUGE in {_all(found.total, trainings)}:"
-    elif found.up == found.down == 0 and idle:
-        opening = (
-            f"The model was hardly trained in {_all(found.total, trainings)}, which tells nothing "
-            "of fine-tuning; ROUGE differs by"
-            if idle >= found.total
-            else f"The model was hardly trained in {idle} of {found.total} trainings, and in the "
-            "others fine-tuning did not clearly change ROUGE:"
-        )
-    elif found.up == found.down == 0:
-        where = "the one training" if found.total == 1 else f"any of {found.total} trainings"
-        opening = f"Fine-tuning did not clearly change ROUGE in {where}:"
-    else:
-        undecided = found.total - found.up - found.down
-        opening = (
-            f"Fine-tuning raised ROUGE in {found.up} of {found.total} {trainings}, lowered it in "
-            f"{found.down} and left {undecided} undecided"
-            f"{f', and hardly trained the model in {idle}' if idle else ''}:"
-        )
-    spread: Sentence = [low] if found.total == 1 else [low, " to ", high]
-    level = against_floors(cited, tokenizer)
-    return [*level, f" {opening} ", *spread, " points against the same model zero-shot."]
+    """Two sentences: the level of the trainings against their strongest floor, then the gain."""
+    level = against_floors(cited, study.settings.metric.primary)
+    return [*level, " ", *headline(study, cited)]
 
 
 def details(study: Study, cited: CitedTables) -> list[Sentence]:
@@ -90,7 +56,7 @@ def details(study: Study, cited: CitedTables) -> list[Sentence]:
     sentences = [
         *content_alone(study, cited),
         *towards_people(study, cited),
-        _best(study, cited, tokenizer),
+        _best(study, cited),
     ]
     groups = dict.fromkeys(row["group"] for row in cited.rows("group_differences"))
     for group in groups:
@@ -102,22 +68,7 @@ def details(study: Study, cited: CitedTables) -> list[Sentence]:
         )
         own = of_group(cited, tokenizer, group)
         sentences.append([*own, *_gain_of_group(cited, rows)])
-    for comparison, subject, other in (
-        ("chat-instruction", "the chat format", "the instruction format"),
-        ("fine_tuned_templates-fine_tuned", "five instruction templates", "one instruction"),
-    ):
-        rows = cited.rows("differences", comparison=comparison, tokenizer=tokenizer)
-        rows = [row for row in rows if row["condition"] != ZERO_SHOT]
-        if rows:
-            found = judge(rows)
-            even = found.total - found.up - found.down
-            pairs = "trained pair" if found.total == 1 else "trained pairs"
-            sentences.append(
-                [
-                    f"{subject[0].upper() + subject[1:]} against {other}: better in {found.up}, "
-                    f"worse in {found.down}, undecided in {even} of {found.total} {pairs}."
-                ]
-            )
+    sentences += question_sentences(study, cited)
     for row in hardly_trained(cited.rows("diagnostics")):
         same = cited.cell("diagnostics", row, "unchanged_rate")
         fall = cited.cell("diagnostics", row, "loss_fall", signed=True)
@@ -131,27 +82,38 @@ def details(study: Study, cited: CitedTables) -> list[Sentence]:
 
 
 def judge(rows: list[Row]) -> Verdict:
-    """Count differences that are clear after Holm's correction."""
-    clear = [row for row in rows if row["p_holm"] < SIGNIFICANT]
+    """Count differences whose own interval, not adjusted for their number, leaves out 0."""
     return Verdict(
-        up=sum(row["difference"] > 0 for row in clear),
-        down=sum(row["difference"] < 0 for row in clear),
+        up=sum(row["ci_low"] is not None and row["ci_low"] > 0 for row in rows),
+        down=sum(row["ci_high"] is not None and row["ci_high"] < 0 for row in rows),
         lowest=min(rows, key=lambda row: row["difference"]),
         highest=max(rows, key=lambda row: row["difference"]),
         total=len(rows),
     )
 
 
-def _best(study: Study, cited: CitedTables, tokenizer: str) -> Sentence:
-    row = max(cited.rows("rouge", tokenizer=tokenizer), key=lambda row: row["rouge_mean"])
-    mean, low, high = (cited.cell("rouge", row, key) for key in ("rouge_mean", "ci_low", "ci_high"))
-    name = _name(study, row)
-    return [f"Highest mean: {name}, ", mean, " (95 % interval ", low, " to ", high, ")."]
+def arms(study: Study, cited: CitedTables) -> list[tuple[str, Row]]:
+    """Rows of the first table, each with its table's name: means over the study's seeds."""
+    tokenizer = study.settings.metric.primary
+    rows = [("rouge", row) for row in cited.rows("rouge", tokenizer=tokenizer)]
+    if len(study.seeds) == 1:
+        return rows
+    rows = [pair for pair in rows if pair[1]["condition"] == ZERO_SHOT]
+    rows += [("seeds", row) for row in cited.rows("seeds", tokenizer=tokenizer)]
+    models, formats = list(study.models), study.formats
+    return sorted(rows, key=lambda p: (models.index(p[1]["model"]), formats.index(p[1]["format"])))
+
+
+def _best(study: Study, cited: CitedTables) -> Sentence:
+    table, row = max(arms(study, cited), key=lambda pair: pair[1]["rouge_mean"])
+    mean, low, high = (cited.cell(table, row, key) for key in ("rouge_mean", "ci_low", "ci_high"))
+    interval = [] if low is None else [" (95 % interval ", low, " to ", high, ")"]
+    return [f"Highest mean: {_name(study, row)}, ", mean, *interval, "."]
 
 
 def _name(study: Study, row: Row) -> str:
     parts = [row["model"], row["format"], CONDITION_NAMES[row["condition"]]]
-    if len(study.seeds) > 1 and row["seed"] is not None:
+    if len(study.seeds) > 1 and row.get("seed") is not None:
         parts.append(f"seed {row['seed']}")
     return " · ".join(parts)
 
@@ -161,14 +123,10 @@ def _gain_of_group(cited: CitedTables, rows: list[Row]) -> Sentence:
     low = cited.cell("group_differences", found.lowest, "difference", signed=True)
     high = cited.cell("group_differences", found.highest, "difference", signed=True)
     return [
-        f" Against zero-shot clearly up in {found.up}, clearly down in {found.down} of "
-        f"{found.total}, by ",
+        f" Against zero-shot the interval lies above 0 in {found.up} of {found.total}, below in "
+        f"{found.down} (not adjusted), by ",
         low,
         " to ",
         high,
         " points.",
     ]
-
-
-def _all(total: int, word: str) -> str:
-    return f"the one {word}" if total == 1 else f"all {total} {word}"

@@ -14,6 +14,7 @@ from yoyak.reporting.plot_parts import (
     broken,
     condition_patches,
     errors,
+    seeds_sentence,
     tokenizer_sentence,
 )
 from yoyak.reporting.results import (
@@ -35,11 +36,11 @@ _FORMAT_MARKERS = {"instruction": "s", "chat": "o"}
 
 
 def differences(study: Study, results: Path) -> tuple[Figure, str]:
-    """Forest plot with intervals; a mark is filled where Holm's p lies below 0.05."""
+    """Forest plot with intervals; a mark is filled where its interval leaves out 0."""
     tokenizer = study.settings.metric.primary
     rows = where(read_table(results, "differences"), tokenizer=tokenizer)
     blocks = rows.groupby("comparison", sort=False)
-    longest = max(len(difference_name(row, study)) for row in records(rows))
+    longest = max(len(difference_name(row)) for row in records(rows))
     height = 0.27 * (len(rows) + BLOCK_GAP * len(blocks)) + 0.9
     figure = style.new_figure(max(8.2, 4.5 + 0.075 * longest), height)
     axes = figure.subplots()
@@ -53,7 +54,7 @@ def differences(study: Study, results: Path) -> tuple[Figure, str]:
             y += 1
             _forest_line(axes, row, y)
             ticks.append(y)
-            labels.append(difference_name(row, study))
+            labels.append(difference_name(row))
         y += BLOCK_GAP
     axes.axvline(0, color=style.INK, lw=0.9)
     axes.set_yticks(ticks, labels)
@@ -66,8 +67,8 @@ def differences(study: Study, results: Path) -> tuple[Figure, str]:
     methods = "; ".join(rows["method"].dropna().unique())
     return figure, (
         f"Paired differences over the same dialogues, n = {dialogue_counts(rows)}, with 95 % "
-        f"intervals. {tokenizer_sentence(tokenizer)} A filled mark has p < 0.05 after Holm’s "
-        f"correction over the table, a hollow one has not. Method: {methods}."
+        f"intervals, not adjusted for their number; a mark is filled where its interval leaves out "
+        f"0. {tokenizer_sentence(tokenizer)}{seeds_sentence(study)} Method: {methods}."
     )
 
 
@@ -112,25 +113,26 @@ def cost(study: Study, results: Path) -> tuple[Figure, str]:
     )
 
 
-def difference_name(row: Row, study: Study) -> str:
+def difference_name(row: Row) -> str:
     """What a difference belongs to, without what its comparison already says."""
     parts = [row["model"]]
     if row["comparison"] != "chat-instruction":
         parts.append(row["format"])
     if row["comparison"] != "fine_tuned_templates-fine_tuned":
         parts.append(CONDITION_NAMES[row["condition"]])
-    if len(study.seeds) > 1 and row["seed"] is not None:
-        parts.append(f"seed {row['seed']}")
     return " · ".join(parts)
 
 
 def _forest_line(axes, row: Row, y: float) -> None:
     value, low, high = (row[key] for key in ("difference", "ci_low", "ci_high"))
     colour = style.CONDITION_COLOURS["fine_tuned_templates"]
-    face = colour if row["p_holm"] < 0.05 else style.PAPER
-    axes.plot([low, high], [y, y], color=style.INK, lw=1.2)
+    known = low is not None and high is not None
+    face = colour if known and (low > 0 or high < 0) else style.PAPER
+    if known:
+        axes.plot([low, high], [y, y], color=style.INK, lw=1.2)
     axes.plot(value, y, "o", ms=6, color=colour, mfc=face, mew=1.2)
     axes.annotate(
-        f"{value:+z.1f}  [{low:+z.1f}, {high:+z.1f}]".replace("-", "−"), (1.01, y),
+        (f"{value:+z.1f}" + (f"  [{low:+z.1f}, {high:+z.1f}]" if known else "")).replace("-", "−"),
+        (1.01, y),
         xycoords=("axes fraction", "data"), fontsize=8, va="center", annotation_clip=False,
     )  # fmt: skip

@@ -15,9 +15,10 @@ from yoyak.config.study import ZERO_SHOT, Run, Study
 from yoyak.data.dialogues import read_dialogues
 from yoyak.errors import PROJECT_ROOT
 from yoyak.reporting import tables
-from yoyak.reporting.answer import answer, details, method, question
+from yoyak.reporting.answer import answer, arms, details, method, question
 from yoyak.reporting.cited import CitedTables, Number
 from yoyak.reporting.inline_svg import inline_svg
+from yoyak.reporting.levels import level_of
 from yoyak.reporting.results import (
     CONDITION_NAMES,
     FLOOR,
@@ -127,19 +128,20 @@ def _plots(results: Path) -> dict[str, Plot]:
 
 
 def _main_rows(study: Study, cited: CitedTables, primary: str, content: str | None) -> list[dict]:
-    """Rows of the first table: a run's scores, how far from its floor and from zero-shot."""
+    """Rows of the first table: scores over all seeds, how far from the floor and zero-shot."""
     rows = []
-    for row in cited.rows("rouge", tokenizer=primary):
-        run = {key: row[key] for key in tables.RUN}
+    for table, row in arms(study, cited):
+        run = {key: row[key] for key in ("model", "format", "condition")}
         found = cited.rows(
             "differences", comparison="fine_tuned-zero_shot", tokenizer=primary, **run
         )
-        anchor = None if row["condition"] == ZERO_SHOT else _anchor(**run)
+        anchor = _anchor(**run, seed=study.seeds[0]) if row["condition"] != ZERO_SHOT else None
         rows.append(
             {
+                "table": table,
                 "scores": row,
-                "content": _first(cited.rows("rouge", tokenizer=content, **run)),
-                "level": _first(cited.rows("levels", tokenizer=primary, group="all", **run)),
+                "content": _first(cited.rows(table, tokenizer=content, **run)),
+                "level": level_of(cited, primary, **run),
                 "difference": _first(found),
                 "anchor": anchor,
             }
@@ -170,7 +172,7 @@ def _views(study: Study, cited: CitedTables, results: Path) -> dict:
     """The tables in full; a table without rows is left out."""
     notes = read_json(results / "tables" / "run.json", "run compare.py first").get("notes", {})
     primary = study.settings.metric.primary
-    names = ["rouge", "differences", "context", "levels", "diagnostics", "resources"]
+    names = ["questions", "rouge", "differences", "context", "levels", "diagnostics", "resources"]
     names += ["seeds"] if len(study.seeds) > 1 else []
     names += ["quoted"] if study.settings.report.quoted else []
     views = {name: view(cited, study, name, notes.get(name, "")) for name in names}

@@ -72,9 +72,16 @@ def of_group(cited: CitedTables, tokenizer: str, group: str) -> Sentence:
 
 
 def trained(cited: CitedTables, tokenizer: str, group: str = "all") -> list[Row]:
-    """Rows of levels.csv of the trainings."""
+    """Rows of levels.csv of the trainings: their means over seeds, where there are several."""
     rows = cited.rows("levels", tokenizer=tokenizer, group=group)
-    return [row for row in rows if row["condition"] != ZERO_SHOT]
+    rows = [row for row in rows if row["condition"] != ZERO_SHOT]
+    return [row for row in rows if row["seed"] is None] or rows
+
+
+def level_of(cited: CitedTables, tokenizer: str, **run: str) -> Row | None:
+    """The row of levels.csv of one model, format and condition, over seeds."""
+    rows = cited.rows("levels", tokenizer=tokenizer, group="all", **run)
+    return next((row for row in rows if row["seed"] is None), rows[0] if rows else None)
 
 
 def _towards_people(cited: CitedTables, people: Row, best: Row) -> Sentence:

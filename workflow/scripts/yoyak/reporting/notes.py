@@ -10,14 +10,13 @@ _WHO = (
 
 
 def table_notes(
-    metric: Metric, summary: dict, comparisons: int, flips: int, warned: dict[str, int]
+    metric: Metric, summary: dict, flips: int, warned: dict[str, int]
 ) -> dict[str, str]:
     """Note of each table.
 
     Args:
         metric: the study's metric settings.
         summary: any run's scores/summary.json; all have the same signatures.
-        comparisons: rows of the table of differences.
         flips: random sign changes of the paired test.
         warned: what trainings were warned of when they began, and how many of them.
     """
@@ -30,17 +29,27 @@ def table_notes(
         f"- {name}: `{scores['signature']}`" for name, scores in summary["tokenizers"].items()
     )
     primary = f"The primary tokenizer is {metric.primary}. Signatures:\n\n{signatures}"
+    over = (
+        "With one seed it is over other dialogues alone (t over clusters where they repeat, else "
+        f"bootstrap, {resamples} resamples): training noise is outside. From three seeds on it is "
+        "over other seeds and other dialogues; two seeds have none"
+    )
     paired = (
-        "difference is in rouge_mean, paired over dialogues; ci_low and ci_high: "
-        f"{summary['interval']['method']}, {resamples} resamples. p_value: two-sided sign-flip "
-        f"test, {flips:,} flips. p_holm: after Holm's correction over all rows of the table"
+        "difference is in rouge_mean, paired over dialogues and seeds. ci_low and ci_high: 95 %, "
+        f"not adjusted for the number of rows. {over}. sd: over seeds. clusters: of dialogues"
     )
     return {
         "rouge": f"{_WHO} {interval} {warnings}{primary}",
         "groups": f"{_WHO} {interval} Groups are the data's. {primary}",
-        "differences": f"{paired} ({comparisons}). steps and supervised_tokens are the first-named "
-        "side's.",
-        "group_differences": f"{paired}. steps and supervised_tokens are the first-named side's.",
+        "questions": "One difference for each question, the mean over its trainings, in "
+        f"{metric.primary}. The questions are tested in this order, each at 5 % where those before "
+        "it are decided (fixed sequence), so that no more than 5 % of studies without any "
+        "difference claim one. p_value: with one seed, sign flips of clusters of dialogues (all, "
+        f"or {flips:,} at random), of these trainings alone; from three seeds on, crossed effects. "
+        "detectable: the smallest true difference that is told in 80 % of such studies. "
+        f"ci_low and ci_high: 95 %, not adjusted. {over}. docs/validity.md says why.",
+        "differences": f"{paired}. Nothing is tested here: see the table of questions.",
+        "group_differences": f"{paired}. Nothing is tested here: see the table of questions.",
         "context": "floor_constant: one training summary for every dialogue, the medoid of at most "
         "500. floor_nearest: the summary of the training dialogue that BM25 finds nearest. "
         "floor_other_reference: the first reference of other dialogues of the group, averaged over "
@@ -50,7 +59,8 @@ def table_notes(
         "levels": "difference: from the strongest floor, the one from which the run's paired "
         "difference in rouge_mean is smallest; ci_low is the lowest over all floors: above 0 the "
         f"run lies above every one of them. {summary['interval']['method']}, {resamples} "
-        "resamples; not adjusted for the number of rows. share: of the way from that floor to "
+        "resamples; not adjusted for the number of rows. Rows of a training without a seed: each "
+        "dialogue's mean over the seeds. share: of the way from that floor to "
         "human agreement, empty where people do not score above the floor. human_difference: "
         "from human agreement, paired, both against all references but one.",
         "diagnostics": f"Means over dialogues; n-grams are of {metric.primary} tokens. "
@@ -72,7 +82,7 @@ def table_notes(
         "tokenizer, handling of several references or data split, and the sums do not match their "
         "own parts. A sum means nothing without the floor that belongs to its tokenizer: see the "
         "table of floors and human agreement.",
-        "seeds": "rouge_mean ± sd over training seeds. ci_low and ci_high: hierarchical bootstrap "
-        f"that draws seeds and dialogues, {resamples} resamples. difference: from zero-shot of the "
-        "same model and format, with the same kind of interval.",
+        "seeds": "Means over training seeds, sd of rouge_mean over them. ci_low and ci_high: 95 % "
+        "over other seeds and other dialogues (crossed effects), none with two seeds. difference: "
+        "from zero-shot of the same model and format, with the same kind of interval.",
     }

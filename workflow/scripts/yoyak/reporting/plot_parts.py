@@ -52,7 +52,7 @@ def tokenizer_sentence(name: str) -> str:
 
 def interval_sentence(study: Study) -> str:
     resamples = f"{study.settings.metric.resamples:,} resamples"
-    return f"Whiskers are 95 % bootstrap intervals over dialogues ({resamples})."
+    return f"Whiskers are 95 % intervals over dialogues ({resamples} where no cluster repeats)."
 
 
 def basis(study: Study, rouge: pd.DataFrame) -> str:
@@ -66,7 +66,7 @@ def seeds_sentence(study: Study) -> str:
     """What a value stands for where the study has several seeds; empty with one."""
     if len(study.seeds) == 1:
         return ""
-    return (
-        f" Fine-tuned values are means over {len(study.seeds)} training seeds; their intervals "
-        "draw seeds and dialogues."
-    )
+    means = f" Fine-tuned values are means over {len(study.seeds)} training seeds"
+    if len(study.seeds) == 2:
+        return f"{means}; two seeds allow no interval."
+    return f"{means}; their intervals are over other seeds and other dialogues."

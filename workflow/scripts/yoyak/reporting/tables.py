@@ -18,7 +18,7 @@ from yoyak.errors import UserError, display
 RUN = ("model", "format", "condition", "seed")
 ROUGE = ("n", "rouge1", "rouge2", "rougeL", "rouge_mean", "rouge_sum", "ci_low", "ci_high")
 COST = ("steps", "supervised_tokens")
-DIFFERENCE = ("n", "difference", "ci_low", "ci_high", "p_value", "p_holm", *COST, "method")
+DIFFERENCE = ("seeds", "n", "clusters", "difference", "sd", "ci_low", "ci_high", "method")
 FIGURES = (
     "length_ratio",
     "empty_rate",
@@ -35,8 +35,12 @@ FIGURES = (
 COLUMNS: dict[str, tuple[str, ...]] = {
     "rouge": (*RUN, "tokenizer", *ROUGE, *COST),
     "groups": (*RUN, "tokenizer", "group", *ROUGE, *COST),
-    "differences": ("comparison", *RUN, "tokenizer", *DIFFERENCE),
-    "group_differences": ("comparison", *RUN, "tokenizer", "group", *DIFFERENCE),
+    "questions": (
+        *("comparison", "trainings", "seed", "seeds", "n", "clusters", "difference"),
+        *("ci_low", "ci_high", "p_value", "verdict", "detectable", "sd_dialogues", "sd", "method"),
+    ),
+    "differences": ("comparison", *RUN[:3], "tokenizer", *DIFFERENCE),
+    "group_differences": ("comparison", *RUN[:3], "tokenizer", "group", *DIFFERENCE),
     "context": ("name", "tokenizer", "group", *ROUGE),
     "levels": (
         *(*RUN, "tokenizer", "group", "n", "floor", "difference", "ci_low", "ci_high", "share"),
@@ -56,13 +60,15 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "quoted": ("source", "model", "rouge1", "rouge2", "rougeL", "sum_as_quoted", "note"),
     "seeds": (
-        *("model", "format", "condition", "tokenizer", "seeds", "n", "rouge_mean", "sd"),
+        *("model", "format", "condition", "tokenizer", "seeds", "n", "clusters"),
+        *("rouge1", "rouge2", "rougeL", "rouge_mean", "sd"),
         *("ci_low", "ci_high", "difference", "difference_ci_low", "difference_ci_high"),
     ),
 }
 TITLES = {
     "rouge": "ROUGE of every run",
     "groups": "ROUGE by group of dialogues",
+    "questions": "The questions",
     "differences": "Differences between runs",
     "group_differences": "Differences between runs by group of dialogues",
     "context": "Floors and human agreement",
@@ -73,13 +79,15 @@ TITLES = {
     "seeds": "Seeds taken together",
 }
 
-TEXT = {*RUN[:3], "tokenizer", "group", "comparison", "method", "name", "step", "device", "floor"}
+TEXT = {*RUN[:3], "tokenizer", "group", "comparison", "verdict", "method", "name", "step", "device"}
+TEXT |= {"floor"}
 TEXT |= {"source", "note", "engine"}
-WHOLE = {"seed", "n", *COST, "prompts_shortened", "seeds", "skipped_steps"}
-DECIMALS = {"p_value": 6, "p_holm": 6, "wall_seconds": 2, "tokens_per_second": 1}
+WHOLE = {"seed", "n", *COST, "prompts_shortened", "seeds", "skipped_steps", "clusters", "trainings"}
+DECIMALS = {"p_value": 6, "wall_seconds": 2, "tokens_per_second": 1}
 DECIMALS |= {"sum_as_quoted": 2, "peak_memory_gb": 3, "expected_gpu_memory_gb": 1}
 SCORE_DECIMALS = 4
-READING_DECIMALS = dict.fromkeys(("p_value", "p_holm"), 5) | dict.fromkeys(FIGURES, 3)
+SMALLEST_P = 0.00001  # of random sign flips; a smaller p is shown as this bound
+READING_DECIMALS = {"p_value": 5} | dict.fromkeys(FIGURES, 3)
 
 
 def write_table(
@@ -158,6 +166,8 @@ def reading_cell(column: str, value: Any) -> str:
         return text
     if column in WHOLE:
         return str(int(value)) if column == "seed" else f"{int(value):,}"
+    if column == "p_value" and value < 1.5 * SMALLEST_P:
+        return f"≤ {SMALLEST_P:.5f}"
     return _fixed(float(value), READING_DECIMALS.get(column, min(2, decimals(column))))
 
 

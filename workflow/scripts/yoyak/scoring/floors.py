@@ -189,12 +189,15 @@ def read_levels(directory: Path, fnames: Sequence[str], tokenizers: Sequence[str
     return scores
 
 
-def context_rows(scores: Scores, groups: Sequence[str], metric: Metric) -> list[dict]:
+def context_rows(
+    scores: Scores, groups: Sequence[str], metric: Metric, clusters: Sequence[str] = ()
+) -> list[dict]:
     """Rows of context.csv: every level and tokenizer, of all dialogues and of each group."""
     rows = []
     for name, of_name in scores.items():
         for tokenizer, table in of_name.items():
-            found = summaries_by_group(table[list(MEASURES)].to_numpy(), groups, metric)
+            of_dialogues = table[list(MEASURES)].to_numpy()
+            found = summaries_by_group(of_dialogues, groups, metric, clusters)
             label = {"name": name, "tokenizer": tokenizer}
             rows.append({**label, "group": "all", **found["all"]})
             rows += [{**label, "group": group, **row} for group, row in found["groups"].items()]

@@ -1,6 +1,7 @@
 """The level that a run reaches: against its strongest floor, and towards human agreement."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,12 @@ Means = Mapping[Run, Mapping[str, np.ndarray]]  # run → tokenizer → a score 
 
 
 def level_rows(
-    scores: Means, peers: Means, levels: Scores, groups: Sequence[str], metric: Metric
+    scores: Means,
+    peers: Means,
+    levels: Scores,
+    groups: Sequence[str],
+    metric: Metric,
+    clusters: Sequence[str] = (),
 ) -> list[dict]:
     """Rows of levels.csv: each run and tokenizer, all dialogues and each group, on the 0–100 scale.
 
@@ -26,7 +32,7 @@ def level_rows(
     human_difference: from human agreement, with its interval; both score against all references
         but one.
     """
-    names = np.array(groups, dtype=str)
+    names, alike = np.array(groups, dtype=str), np.array(list(clusters) or [""] * len(groups))
     rows = []
     for group in ("all", *sorted(set(groups) - {""})):
         inside = np.full(len(names), True) if group == "all" else names == group
@@ -34,13 +40,24 @@ def level_rows(
         for label, column in _differences(scores, peers, levels):
             labels.append(label)
             columns.append(100 * column[inside])
-        found = dict(zip(labels, _intervals(columns, metric), strict=True))
+        found = dict(zip(labels, _intervals(columns, metric, alike[inside]), strict=True))
         for run, of_tokenizers in scores.items():
             for tokenizer in of_tokenizers:
                 row = _row(run, tokenizer, found, peers, levels, inside)
                 if row:
                     rows.append({**run.record(), "tokenizer": tokenizer, "group": group, **row})
     return rows
+
+
+def over_seeds(of_runs: Means) -> dict[Run, dict[str, np.ndarray]]:
+    """Trainings that differ in their seed alone as one, each dialogue with its mean over them."""
+    arms: dict[Run, list[Mapping[str, np.ndarray]]] = {}
+    for run, of_run in of_runs.items():
+        arms.setdefault(replace(run, seed=None), []).append(of_run)
+    return {
+        arm: {name: np.mean([of_run[name] for of_run in of_arm], axis=0) for name in of_arm[0]}
+        for arm, of_arm in arms.items()
+    }
 
 
 def _differences(
@@ -60,7 +77,9 @@ def _differences(
                     )
 
 
-def _intervals(columns: Sequence[np.ndarray], metric: Metric) -> list[tuple[int, Interval] | None]:
+def _intervals(
+    columns: Sequence[np.ndarray], metric: Metric, clusters: np.ndarray
+) -> list[tuple[int, Interval] | None]:
     """n and interval of each column over the dialogues that have it; those alike in one go."""
     found: list = [None] * len(columns)
     alike: dict[bytes, list[int]] = {}
@@ -68,9 +87,10 @@ def _intervals(columns: Sequence[np.ndarray], metric: Metric) -> list[tuple[int,
         alike.setdefault(np.isnan(column).tobytes(), []).append(place)
     for places in alike.values():
         stacked = np.stack([columns[place] for place in places], axis=1)
-        stacked = stacked[~np.isnan(stacked[:, 0])]
+        there = ~np.isnan(stacked[:, 0])
+        stacked = stacked[there]
         if len(stacked):
-            made = intervals(stacked, metric.resamples, metric.seed)
+            made = intervals(stacked, metric.resamples, metric.seed, list(clusters[there]))
             for place, one in zip(places, made, strict=True):
                 found[place] = len(stacked), one
     return found

@@ -25,7 +25,9 @@ from yoyak.scoring.rouge import MEASURES, Rouge
 from yoyak.scoring.statistics import intervals
 
 SCORE_COLUMNS = ("fname", "group", "tokenizer", *MEASURES, "rouge_mean", "peer_mean")
-INTERVAL_METHOD = "95 % bootstrap over dialogues (expanded percentile)"
+INTERVAL_METHOD = (
+    "95 % over dialogues: t over clusters where they repeat, else bootstrap (expanded percentile)"
+)
 DECIMALS = 4
 
 
@@ -53,6 +55,7 @@ def score_run(
     references = [dialogue.summaries for dialogue in dialogues]
     texts = [prediction.prediction for prediction in predictions]
     groups = [dialogue.group for dialogue in dialogues]
+    clusters = [dialogue.alike for dialogue in dialogues]
     scores: dict[str, np.ndarray] = {}
     peers: dict[str, np.ndarray] = {}
     of_tokenizers, engines = {}, {}
@@ -61,7 +64,7 @@ def score_run(
         scores[name], peers[name] = engines[name].score_with_peers(references, texts)
         of_tokenizers[name] = {
             "signature": engines[name].signature(references),
-            **summaries_by_group(scores[name], groups, metric),
+            **summaries_by_group(scores[name], groups, metric, clusters),
         }
     figures = [
         diagnose(
@@ -99,29 +102,33 @@ def score_texts(
     return {measure: found[measure] for measure in MEASURES}
 
 
-def summaries_by_group(scores: np.ndarray, groups: Sequence[str], metric: Metric) -> dict:
+def summaries_by_group(
+    scores: np.ndarray, groups: Sequence[str], metric: Metric, clusters: Sequence[str] = ()
+) -> dict:
     """{"all": summary, "groups": {group: summary}}; unnamed groups are in "all" only.
 
     Rows of `scores`, shape (n, 3), that are NaN (one reference alone) are left out and not counted.
     """
     scores = np.asarray(scores)
     defined = ~np.isnan(scores).any(axis=1)
+    names = np.array(list(clusters) or [""] * len(scores))  # of what makes dialogues alike
     of_groups = {}
     for group in sorted(set(groups) - {""}):
         rows = defined & np.array([other == group for other in groups])
         if rows.any():
-            of_groups[group] = summarise_scores(scores[rows], metric)
-    return {"all": summarise_scores(scores[defined], metric), "groups": of_groups}
+            of_groups[group] = summarise_scores(scores[rows], metric, names[rows])
+    return {"all": summarise_scores(scores[defined], metric, names[defined]), "groups": of_groups}
 
 
-def summarise_scores(scores: np.ndarray, metric: Metric) -> dict:
+def summarise_scores(scores: np.ndarray, metric: Metric, clusters: Sequence[str] = ()) -> dict:
     """Mean F1 × 100 of each measure, their mean and sum, and the interval of rouge_mean.
 
     `scores` is 0–1, shape (n, 3).
     """
     scores = 100 * scores
     means = scores.mean(axis=0)
-    of_mean = intervals(scores.mean(axis=1, keepdims=True), metric.resamples, metric.seed)[0]
+    of_dialogues = scores.mean(axis=1, keepdims=True)
+    of_mean = intervals(of_dialogues, metric.resamples, metric.seed, list(clusters))[0]
     return {
         "n": len(scores),
         **{measure: tidy(value) for measure, value in zip(MEASURES, means, strict=True)},
