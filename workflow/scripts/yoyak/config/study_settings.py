@@ -20,7 +20,7 @@ Seeds = Annotated[list[Seed], *UNIQUE]
 
 
 # The tokenizer whose ROUGE is shown for a language where no study says another.
-PRIMARY = {"ko": "morphemes", "en": "english"}
+PRIMARY: dict[str, Tokenizer] = {"ko": "morphemes", "en": "english"}
 
 
 class Columns(Section):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -42,8 +43,8 @@ class CitedTables:
             self._tables[name] = table.reset_index(names="row")
         return result_files.records(result_files.where(self._tables[name], **values))
 
-    def cell(self, name: str, row: Row, column: str, signed: bool = False) -> Number | None:
-        """One number of a row; None where the cell is empty."""
+    def cell(self, name: str, row: Row, column: str, signed: bool = False) -> Any:
+        """One `Number` of a row; None where the cell is empty."""
         value = row[column]
         if value is None:
             return None

@@ -56,8 +56,9 @@ def towards_people(study: Study, cited: CitedTables) -> list[Sentence]:
     """The best training beside human agreement, under each first-screen tokenizer."""
     found = []
     for tokenizer in (study.settings.metric.primary, content_tokenizer(study)):
-        people = tokenizer and cited.rows("context", name=HUMAN, tokenizer=tokenizer, group="all")
-        if people:
+        if tokenizer is None:
+            continue
+        if people := cited.rows("context", name=HUMAN, tokenizer=tokenizer, group="all"):
             best = max(trained(cited, tokenizer), key=lambda row: row["difference"])
             found.append(_towards_people(cited, people[0], best))
     return found
@@ -96,4 +97,5 @@ def _towards_people(cited: CitedTables, people: Row, best: Row) -> Sentence:
 
 def _lower(sentence: Sentence) -> Sentence:
     first, *rest = sentence
+    assert isinstance(first, str)
     return [first[0].lower() + first[1:], *rest]

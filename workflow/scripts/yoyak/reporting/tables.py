@@ -8,6 +8,7 @@ each CSV rounds further, for reading, and carries a note that says what the numb
 import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -134,7 +135,7 @@ def to_markdown(name: str, rows: Sequence[Mapping] | pd.DataFrame, note: str) ->
     return "\n".join([*lines, "", note, ""])
 
 
-def csv_cell(column: str, value: object) -> str:
+def csv_cell(column: str, value: Any) -> str:
     """A value as it stands in the CSV: fixed decimals, or text that no spreadsheet calculates."""
     if pd.isna(value):
         return ""
@@ -146,7 +147,7 @@ def csv_cell(column: str, value: object) -> str:
     return _fixed(float(value), decimals(column))
 
 
-def reading_cell(column: str, value: object) -> str:
+def reading_cell(column: str, value: Any) -> str:
     """A value for a reader: the CSV's, rounded to what the eye needs, safe inside Markdown."""
     if pd.isna(value):
         return "–"

@@ -95,9 +95,10 @@ def medoid(rouge: Rouge, summaries: Sequence[str]) -> int:
     if len(places) > CANDIDATES:
         places = np.sort(generator.choice(places, CANDIDATES, replace=False))
     scores = np.zeros((len(places), len(places)))
-    for row, place in enumerate(places):
+    texts = [summaries[int(place)] for place in places]
+    for row, text in enumerate(texts):
         for column in range(row):
-            pair = rouge.score_pair(summaries[places[column]], summaries[place])
+            pair = rouge.score_pair(texts[column], text)
             scores[row, column] = scores[column, row] = sum(pair)  # F1 is symmetric
     return int(places[scores.sum(axis=0).argmax()])
 

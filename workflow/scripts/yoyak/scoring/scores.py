@@ -53,7 +53,9 @@ def score_run(
     references = [dialogue.summaries for dialogue in dialogues]
     texts = [prediction.prediction for prediction in predictions]
     groups = [dialogue.group for dialogue in dialogues]
-    scores, peers, of_tokenizers, engines = {}, {}, {}, {}
+    scores: dict[str, np.ndarray] = {}
+    peers: dict[str, np.ndarray] = {}
+    of_tokenizers, engines = {}, {}
     for name in metric.tokenizers:
         engines[name] = Rouge(name, metric.references)
         scores[name], peers[name] = engines[name].score_with_peers(references, texts)

@@ -87,7 +87,7 @@ def make_tokenizer(name: str) -> RougeTokenizer:
             lambda text: [form for form, tag in analyse(text) if keep(form, tag)],
             {**parts, "tags": tags},
         )
-    split = {"characters": _characters, "words": str.split}[name]
+    split = str.split if name == "words" else _characters
     return RougeTokenizer(name, split, {"analyser": "none", "tags": "as-text", "case": "mixed"})
 
 
