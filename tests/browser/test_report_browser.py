@@ -229,7 +229,7 @@ def test_on_a_phone_every_number_has_its_heading_sign_and_mark(opened):
             ".map(cell => [getComputedStyle(cell, '::before').content, cell.innerText])"
         )
         assert len(cells) > 50
-        headings = {'"mean "', '"change "', '"R-1 "', '"R-2 "', '"R-L "', '"seed "'}
+        headings = {'"mean "', '"content "', '"from floor "', '"change "', '"seed "'}
         assert {heading for heading, _ in cells} <= headings
         changes = [text for heading, text in cells if heading == '"change "']
         assert all(re.fullmatch(r"[+−]\d+\.\d\d [●○]|–", text) for text in changes)

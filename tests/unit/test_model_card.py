@@ -49,7 +49,7 @@ def test_text_shows_zero_shot_floors_use_and_command(reported_study):
     for part in (
         "zero-shot, same base and format",
         "floor: other dialogues’ references",
-        "below the strongest floor, the nearest training dialogue’s summary, by -",
+        "below the strongest floor (the nearest training dialogue’s summary): -",
         "95 % interval",
         "AutoPeftModelForCausalLM",
         "add_special_tokens=False",

@@ -95,6 +95,8 @@ def test_a_dialogue_without_others_has_no_score_and_is_read_back_so(tmp_path):
         assert np.array_equal(found[name]["words"], of_name["words"], equal_nan=True)
     assert found["floor_other_reference"]["words"]["rouge1"].isna().tolist() == [False, False, True]
     assert found["falsified_numbers"]["words"]["rouge1"].isna().tolist() == [False, True, True]
+    # A false 가 나 meets 나 다 alone: its own original would be full marks.
+    assert found["falsified_numbers"]["words"]["rouge1"][0] == 0.5
     with pytest.raises(UserError, match="not the dialogues"):
         read_levels(tmp_path, fnames[::-1], ["words"])
     with pytest.raises(UserError, match="other tokenizers"):

@@ -212,8 +212,8 @@ def _level_sentences(results: Path, run: Run) -> list[str]:
             else "not clearly above its strongest floor"
         )
         found.append(
-            f"- {TOKENIZER_NAMES[row['tokenizer']]}: {verdict}, {words('floor', row['floor'])}, by "
-            f"{by} (95 % interval {low} to {high}, paired)."
+            f"- {TOKENIZER_NAMES[row['tokenizer']]}: {verdict} ({words('floor', row['floor'])}): "
+            f"{by} points, 95 % interval {low} to {high}, paired."
         )
     return found
 

@@ -44,6 +44,7 @@ _SHORT = {
 }
 _FLOOR, _PEOPLE = "strongest floor", "human agreement"
 _LEVELS = {_FLOOR: (style.FLOOR, "--"), _PEOPLE: (style.HUMAN, ":")}  # colour, line
+_WIDTHS = {_FLOOR: 0.9, _PEOPLE: 2.0}  # told apart in grey print, where a line's style is a group's
 _GROUP_STYLES = [
     dict(color="#15436b", ls="-", marker="o"),
     dict(color="#5b9fd0", ls="--", marker="s"),
@@ -121,8 +122,11 @@ def group_slopes(study: Study, results: Path) -> tuple[Figure, str] | None:
         Line2D([], [], mec=style.INK, mew=0.5, label=f"{names[name]} (n = {counts[name]})", **look)
         for name, look in looks.items()
     ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
-    _name_levels(all_axes[-1], read_context(results, tokenizer))
+    handles += [
+        Line2D([], [], color=_LEVELS[word][0], lw=_WIDTHS[word], label=word)
+        for word in _levels(read_context(results, tokenizer))
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(looks) + 2)
     sizes = ", ".join(f"{name}: n = {count}" for name, count in counts.items())
     renamed = "".join(f" “{word}” is {name}." for name, word in names.items() if word != name)
     several = (
@@ -200,16 +204,7 @@ def _draw_slope(axes, points: list[Row], shift: float, look: dict) -> None:
 
 def _draw_levels(axes, context: dict[str, Row], line: str) -> None:
     for word, row in _levels(context).items():
-        axes.axhline(row["rouge_mean"], color=_LEVELS[word][0], lw=0.9, ls=line)
-
-
-def _name_levels(axes, context: dict[str, Row]) -> None:
-    """Write what they are beside the lines: grey print has no colours to tell them apart."""
-    for word, row in _levels(context).items():
-        axes.annotate(
-            word.replace(" ", "\n"), (1.03, row["rouge_mean"]), color=_LEVELS[word][0], fontsize=8,
-            xycoords=("axes fraction", "data"), va="center", annotation_clip=False,
-        )  # fmt: skip
+        axes.axhline(row["rouge_mean"], color=_LEVELS[word][0], lw=_WIDTHS[word], ls=line)
 
 
 def _levels(context: dict[str, Row]) -> dict[str, Row]:

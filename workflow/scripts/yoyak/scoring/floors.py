@@ -27,6 +27,7 @@ from yoyak.scoring.tokenizers import CONTENT, make_tokenizer
 FLOOR = "floor_"  # how the names of floors begin
 OTHER_REFERENCE = "floor_other_reference"
 HUMAN = "human_agreement"
+FALSIFIED = "falsified_"  # how the names of first references begin in which something is false
 FIRST_TURNS = (1, 2, 3)
 CANDIDATES, CANDIDATES_SEED = 500, 0  # train summaries among which the medoid is looked for
 SHIFTS = 30
@@ -57,14 +58,21 @@ def floor_texts(
 
 
 def score_levels(dialogues: Sequence[Dialogue], texts: Texts, metric: Metric) -> Scores:
-    """Scores of these texts, of other dialogues' references and of people, each dialogue apart."""
+    """Scores of these texts, of other dialogues' references and of people, each dialogue apart.
+
+    A falsified first reference meets the others, as a person's summary does, where there are any.
+    """
     references = [row.summaries for row in dialogues]
+    others = [row.summaries[1:] or row.summaries for row in dialogues]
     partners = other_dialogues([row.group for row in dialogues], metric.seed)
     found: Scores = {name: {} for name in (*texts, OTHER_REFERENCE, HUMAN)}
     for tokenizer in metric.tokenizers:
         rouge = Rouge(tokenizer, metric.references)
         for name, of_dialogues in texts.items():
-            found[name][tokenizer] = score_table(*rouge.score_with_peers(references, of_dialogues))
+            scores, peers = rouge.score_with_peers(references, of_dialogues)
+            if name.startswith(FALSIFIED):
+                scores = peers = rouge.score_with_peers(others, of_dialogues)[0]
+            found[name][tokenizer] = score_table(scores, peers)
         shifted = [
             rouge.score_with_peers(
                 references, [None if at < 0 else references[at][0] for at in shift]
