@@ -13,7 +13,7 @@ import pytest
 from fixture_report import HOSTILE, report_study
 
 from yoyak.errors import UserError
-from yoyak.reporting.answer import judge
+from yoyak.reporting.answer import answer, judge
 from yoyak.reporting.cited import CitedTables
 from yoyak.reporting.html import TEMPLATES, breakable, render_report
 from yoyak.reporting.opening import render_opening
@@ -127,7 +127,16 @@ def test_no_table_shows_a_number_without_its_source(page):
 
 @pytest.mark.parametrize(
     "name",
-    ["rouge", "differences", "context", "diagnostics", "resources", "groups", "group_differences"],
+    [
+        "rouge",
+        "differences",
+        "context",
+        "levels",
+        "diagnostics",
+        "resources",
+        "groups",
+        "group_differences",
+    ],
 )
 def test_whole_tables_are_shown(page, reported_study, name):
     with open(reported_study[1] / "tables" / f"{name}.csv", encoding="utf-8", newline="") as file:
@@ -151,7 +160,17 @@ def test_the_answer_follows_the_questions(page, reported_study):
     assert first["verdict"] == "up" and [row["verdict"] for row in others] == ["no claim"] * 2
     text = next(e["text"] for e in page.elements if e["attributes"].get("class") == "answer")
     assert f"raised ROUGE in the mean of 8 trainings by {float(first['difference']):.2f}" in text
-    assert "8 of 8 fine-tuned scores lie above" in text
+    with open(reported_study[1] / "tables" / "levels.csv", encoding="utf-8") as file:
+        levels = [
+            row
+            for row in csv.DictReader(file)
+            if (row["tokenizer"], row["group"]) == ("morphemes", "all")
+            and row["condition"] != "zero_shot"
+        ]
+    # The nearest training dialogue is the dialogue itself here: nothing lies above that floor.
+    assert all(row["floor"] == "floor_nearest" for row in levels)
+    assert text.startswith("All 8 fine-tuned scores lie below the strongest floor, the nearest")
+    assert f"{min(float(row['difference']) for row in levels):.2f}".replace("-", "−") in text
     details = next(e["text"] for e in page.elements if e["attributes"].get("class") == "details")
     assert "training noise is outside all intervals" in details
     assert "nothing is claimed about templates or formats" in details
@@ -162,6 +181,7 @@ UP = {"difference": 3.0, "ci_low": 1.0, "ci_high": 5.0, "p_value": 0.01, "verdic
 DOWN = {"difference": -3.0, "ci_low": -5.0, "ci_high": -1.0, "p_value": 0.01, "verdict": "down"}
 OPEN = {"difference": 0.5, "ci_low": -1.0, "ci_high": 2.0, "p_value": 0.5, "verdict": "undecided"}
 OPEN |= {"detectable": 2.125}
+ABOVE, BELOW, WITHIN = (5.0, 4.0, 6.0), (-5.0, -6.0, -4.0), (0.5, -1.0, 2.0)
 SAME, TRAINED, UNKNOWN = (0.8, 0.5), (0.79, 0.02), (0.1, None)
 IDLE = (0.0, 0.019)
 
@@ -210,6 +230,41 @@ def spoken(sentence):
 )
 def test_the_answer_in_every_case(tmp_path, row, effects, words):
     assert words in spoken(headline(report_study(), told(tmp_path, row, effects)))
+
+
+@pytest.mark.parametrize(
+    "levels, opening",
+    [
+        (
+            [BELOW, BELOW],
+            "All 2 fine-tuned scores lie below the strongest floor, one constant training summary "
+            "(30.00): −5.00 to −5.00 points.",
+        ),
+        (
+            [ABOVE],
+            "The one fine-tuned score lies above every floor. The strongest is one constant "
+            "training summary (30.00): +5.00 points.",
+        ),
+        (
+            [ABOVE, BELOW, WITHIN],
+            "Of 3 fine-tuned scores 1 lie above every floor, 1 below the strongest, and 1 cannot",
+        ),
+        ([WITHIN], "The strongest floor cannot be told from the one fine-tuned score. It is"),
+    ],
+)
+def test_the_answer_says_the_level_before_the_gain(tmp_path, levels, opening):
+    cited = told(tmp_path, UP)
+    label = {"tokenizer": "morphemes", "group": "all"}
+    rows = [
+        {**label, "condition": "fine_tuned", "floor": "floor_constant"}
+        | dict(zip(("difference", "ci_low", "ci_high"), level, strict=True))
+        for level in levels
+    ]
+    write_table(tmp_path / "tables", "levels", rows, "note")
+    floor = {**label, "name": "floor_constant", "rouge_mean": 30.0}
+    write_table(tmp_path / "tables", "context", [floor], "note")
+    text = spoken(answer(report_study(), cited))
+    assert text.startswith(opening) and " points. Fine-tuning raised ROUGE" in text
 
 
 def test_three_seeds_are_asked_about_templates_and_two_are_not(tmp_path):

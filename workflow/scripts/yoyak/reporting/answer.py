@@ -4,14 +4,9 @@ from dataclasses import dataclass
 
 from yoyak.config.study import ZERO_SHOT, Study
 from yoyak.reporting.cited import CitedTables, Sentence
+from yoyak.reporting.levels import against_floors, content_alone, of_group, towards_people
 from yoyak.reporting.questions import headline, question_sentences
-from yoyak.reporting.results import (
-    CONDITION_NAMES,
-    OTHER_REFERENCE,
-    Row,
-    best_first_turns,
-    hardly_trained,
-)
+from yoyak.reporting.results import CONDITION_NAMES, Row, hardly_trained
 
 LANGUAGES = {"ko": "Korean", "en": "English"}
 
@@ -50,16 +45,22 @@ def method(study: Study) -> str:
 
 
 def answer(study: Study, cited: CitedTables) -> Sentence:
-    """What fine-tuning changed, and in how many trainings the score lies above the floors."""
-    above, trainings = above_floors(study, cited)
-    ending = f" {above} of {trainings} fine-tuned scores lie above both floors, intervals apart."
-    return [*headline(study, cited), ending]
+    """Two sentences: the level that trainings reach against their strongest floor, then the gain.
+
+    It never says of a model that was hardly trained that fine-tuning did not change it.
+    """
+    level = against_floors(cited, study.settings.metric.primary)
+    return [*level, " ", *headline(study, cited)]
 
 
 def details(study: Study, cited: CitedTables) -> list[Sentence]:
-    """The best run, groups of dialogues apart, formats and augmentations: a sentence each."""
+    """Content, people, the best run, groups, formats and augmentations: a sentence each."""
     tokenizer = study.settings.metric.primary
-    sentences = [_best(study, cited)]
+    sentences = [
+        *content_alone(study, cited),
+        *towards_people(study, cited),
+        _best(study, cited),
+    ]
     groups = dict.fromkeys(row["group"] for row in cited.rows("group_differences"))
     for group in groups:
         rows = cited.rows(
@@ -68,7 +69,8 @@ def details(study: Study, cited: CitedTables) -> list[Sentence]:
             tokenizer=tokenizer,
             group=group,
         )
-        sentences.append(_of_group(cited, rows, group))
+        own = of_group(cited, tokenizer, group)
+        sentences.append([*own, *_gain_of_group(cited, rows)])
     sentences += question_sentences(study, cited)
     for row in hardly_trained(cited.rows("diagnostics")):
         same = cited.cell("diagnostics", row, "unchanged_rate")
@@ -91,16 +93,6 @@ def judge(rows: list[Row]) -> Verdict:
         highest=max(rows, key=lambda row: row["difference"]),
         total=len(rows),
     )
-
-
-def above_floors(study: Study, cited: CitedTables) -> tuple[int, int]:
-    """How many fine-tuned scores have an interval above those of both floors, and of how many."""
-    tokenizer = study.settings.metric.primary
-    context = {row["name"]: row for row in cited.rows("context", tokenizer=tokenizer, group="all")}
-    floors = [context.get(OTHER_REFERENCE), best_first_turns(context)]
-    top = max((floor["ci_high"] or 0.0 for floor in floors if floor), default=0.0)
-    trained = [row for table, row in arms(study, cited) if row["condition"] != ZERO_SHOT]
-    return sum((row["ci_low"] or 0.0) > top for row in trained), len(trained)
 
 
 def arms(study: Study, cited: CitedTables) -> list[tuple[str, Row]]:
@@ -129,16 +121,13 @@ def _name(study: Study, row: Row) -> str:
     return " · ".join(parts)
 
 
-def _of_group(cited: CitedTables, rows: list[Row], group: str) -> Sentence:
+def _gain_of_group(cited: CitedTables, rows: list[Row]) -> Sentence:
     found = judge(rows)
     low = cited.cell("group_differences", found.lowest, "difference", signed=True)
     high = cited.cell("group_differences", found.highest, "difference", signed=True)
-    n = cited.cell("group_differences", rows[0], "n")
     return [
-        f"Dialogues marked “{group}” (n = ",
-        n,
-        f"): interval above 0 in {found.up} of {found.total}, below in "
-        f"{found.down} (not adjusted); ",
+        f" Against zero-shot interval above 0 in {found.up} of {found.total}, below in "
+        f"{found.down} (not adjusted), by ",
         low,
         " to ",
         high,
