@@ -286,3 +286,20 @@ def test_a_folder_of_something_else(tmp_path):
     (tmp_path / "train").mkdir()
     with pytest.raises(UserError, match="name one of its folders: train"):
         read_dialogues(tmp_path)
+
+
+def test_a_cluster_goes_with_its_dialogue_where_there_is_one(tmp_path):
+    raw = tmp_path / "raw.csv"
+    raw.write_text(
+        "fname,dialogue,summary,topic,situation\na,b,c,d, 병원  접수 \n", encoding="utf-8"
+    )
+    columns = {"fname": "fname", "dialogue": "dialogue", "summaries": ["summary"]}
+    (named,) = read_dialogues(raw, {**columns, "cluster": "situation"})
+    (plain,) = read_dialogues(raw)
+    assert (named.cluster, named.alike) == ("병원 접수", "병원 접수")
+    assert (plain.cluster, plain.alike) == ("", "d")
+    assert to_csv([plain]).startswith("fname,dialogue,summary,topic,group\n")
+    clean = tmp_path / "clean.csv"
+    clean.write_text(to_csv([named, plain]), encoding="utf-8")
+    clean.write_text(clean.read_text(encoding="utf-8").replace("\na,b,c,d,,\n", "\ne,b,c,d,,\n"))
+    assert [row.cluster for row in read_dialogues(clean)] == ["병원 접수", ""]

@@ -13,10 +13,9 @@ import pytest
 from fixture_report import HOSTILE, report_study
 
 from yoyak.errors import UserError
-from yoyak.reporting.answer import judge
+from yoyak.reporting.answer import answer, judge
 from yoyak.reporting.cited import CitedTables
 from yoyak.reporting.html import TEMPLATES, breakable, render_report
-from yoyak.reporting.levels import against_floors
 from yoyak.reporting.opening import render_opening
 from yoyak.reporting.plots import STUDY_PLOTS
 from yoyak.reporting.questions import headline, question_sentences
@@ -178,47 +177,11 @@ def test_the_answer_follows_the_questions(page, reported_study):
     assert "The chat format against" not in details
 
 
-ABOVE, BELOW, WITHIN = (5.0, 4.0, 6.0), (-5.0, -6.0, -4.0), (0.5, -1.0, 2.0)
-
-
-@pytest.mark.parametrize(
-    "levels, opening",
-    [
-        (
-            [BELOW, BELOW],
-            "All 2 fine-tuned scores lie below the strongest floor, one constant training summary "
-            "(30.00): −5.00 to −5.00 points.",
-        ),
-        (
-            [ABOVE],
-            "The one fine-tuned score lies above every floor. The strongest is one constant "
-            "training summary (30.00): +5.00 points.",
-        ),
-        (
-            [ABOVE, BELOW, WITHIN],
-            "Of 3 fine-tuned scores 1 lie above every floor, 1 below the strongest, and 1 cannot",
-        ),
-        ([WITHIN], "The strongest floor cannot be told from the one fine-tuned score. It is"),
-    ],
-)
-def test_the_level_in_every_case(tmp_path, levels, opening):
-    tables, where = tmp_path / "tables", {"tokenizer": "morphemes", "group": "all"}
-    tables.mkdir()
-    rows = [
-        {"condition": "fine_tuned", "floor": "floor_constant", **where}
-        | dict(zip(("difference", "ci_low", "ci_high"), level, strict=True))
-        for level in levels
-    ]
-    write_table(tables, "levels", rows, "note")
-    floor = {"name": "floor_constant", "rouge_mean": 30.0, **where}
-    write_table(tables, "context", [floor], "note")
-    assert spoken(against_floors(CitedTables(tmp_path), "morphemes")).startswith(opening)
-
-
 UP = {"difference": 3.0, "ci_low": 1.0, "ci_high": 5.0, "p_value": 0.01, "verdict": "up"}
 DOWN = {"difference": -3.0, "ci_low": -5.0, "ci_high": -1.0, "p_value": 0.01, "verdict": "down"}
 OPEN = {"difference": 0.5, "ci_low": -1.0, "ci_high": 2.0, "p_value": 0.5, "verdict": "undecided"}
 OPEN |= {"detectable": 2.125}
+ABOVE, BELOW, WITHIN = (5.0, 4.0, 6.0), (-5.0, -6.0, -4.0), (0.5, -1.0, 2.0)
 SAME, TRAINED, UNKNOWN = (0.8, 0.5), (0.79, 0.02), (0.1, None)
 IDLE = (0.0, 0.019)
 
@@ -267,6 +230,41 @@ def spoken(sentence):
 )
 def test_the_answer_in_every_case(tmp_path, row, effects, words):
     assert words in spoken(headline(report_study(), told(tmp_path, row, effects)))
+
+
+@pytest.mark.parametrize(
+    "levels, opening",
+    [
+        (
+            [BELOW, BELOW],
+            "All 2 fine-tuned scores lie below the strongest floor, one constant training summary "
+            "(30.00): −5.00 to −5.00 points.",
+        ),
+        (
+            [ABOVE],
+            "The one fine-tuned score lies above every floor. The strongest is one constant "
+            "training summary (30.00): +5.00 points.",
+        ),
+        (
+            [ABOVE, BELOW, WITHIN],
+            "Of 3 fine-tuned scores 1 lie above every floor, 1 below the strongest, and 1 cannot",
+        ),
+        ([WITHIN], "The strongest floor cannot be told from the one fine-tuned score. It is"),
+    ],
+)
+def test_the_answer_says_the_level_before_the_gain(tmp_path, levels, opening):
+    cited = told(tmp_path, UP)
+    label = {"tokenizer": "morphemes", "group": "all"}
+    rows = [
+        {**label, "condition": "fine_tuned", "floor": "floor_constant"}
+        | dict(zip(("difference", "ci_low", "ci_high"), level, strict=True))
+        for level in levels
+    ]
+    write_table(tmp_path / "tables", "levels", rows, "note")
+    floor = {**label, "name": "floor_constant", "rouge_mean": 30.0}
+    write_table(tmp_path / "tables", "context", [floor], "note")
+    text = spoken(answer(report_study(), cited))
+    assert text.startswith(opening) and " points. Fine-tuning raised ROUGE" in text
 
 
 def test_three_seeds_are_asked_about_templates_and_two_are_not(tmp_path):

@@ -260,6 +260,10 @@ def test_several_seeds_are_taken_together(tmp_path):
     assert rows[0]["seeds"] == 3
     assert rows[0]["ci_low"] < rows[0]["rouge_mean"] < rows[0]["ci_high"]
     assert rows[0]["difference_ci_low"] < rows[0]["difference"] < rows[0]["difference_ci_high"]
+    levels = [row for row in read_table(results / "tables" / "levels.csv") if row["group"] == "all"]
+    of_all = [row for row in levels if row["seed"] is None and row["condition"] == "fine_tuned"]
+    assert len(of_all) == 1 and of_all[0]["ci_low"] <= of_all[0]["difference"]
+    assert len([row for row in levels if row["condition"] == "fine_tuned"]) == 4
 
 
 def test_one_reference_and_no_groups(tmp_path):

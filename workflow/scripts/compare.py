@@ -38,7 +38,7 @@ from yoyak.run.workspace import atomic_directory
 from yoyak.scoring.comparison import FLIPS, difference_rows, question_rows, seed_rows
 from yoyak.scoring.diagnostics import unchanged_rate
 from yoyak.scoring.floors import Scores, context_rows, read_levels
-from yoyak.scoring.levels import level_rows, over_seeds
+from yoyak.scoring.levels import level_rows
 from yoyak.scoring.predictions import read_predictions
 from yoyak.scoring.scores import read_peers, read_scores
 
@@ -171,8 +171,6 @@ def build_tables(
         for run, of_run in scores.items()
     }
     peers = {run: read_peers(scores_of(run, results)) for run in scores}
-    if len(study.seeds) > 1:
-        means, peers = means | over_seeds(means), peers | over_seeds(peers)
     tables["levels"] = level_rows(means, peers, levels, groups, metric, clusters)
     if study.settings.report.quoted:
         tables["quoted"] = QUOTED

@@ -45,7 +45,10 @@ def method(study: Study) -> str:
 
 
 def answer(study: Study, cited: CitedTables) -> Sentence:
-    """Two sentences: the level of the trainings against their strongest floor, then the gain."""
+    """Two sentences: the level that trainings reach against their strongest floor, then the gain.
+
+    It never says of a model that was hardly trained that fine-tuning did not change it.
+    """
     level = against_floors(cited, study.settings.metric.primary)
     return [*level, " ", *headline(study, cited)]
 

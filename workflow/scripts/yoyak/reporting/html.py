@@ -18,7 +18,6 @@ from yoyak.reporting import tables
 from yoyak.reporting.answer import answer, arms, details, method, question
 from yoyak.reporting.cited import CitedTables, Number
 from yoyak.reporting.inline_svg import inline_svg
-from yoyak.reporting.levels import level_of
 from yoyak.reporting.results import (
     CONDITION_NAMES,
     FLOOR,
@@ -128,7 +127,7 @@ def _plots(results: Path) -> dict[str, Plot]:
 
 
 def _main_rows(study: Study, cited: CitedTables, primary: str, content: str | None) -> list[dict]:
-    """Rows of the first table: scores over all seeds, how far from the floor and zero-shot."""
+    """Rows of the first table: scores, over all seeds, how far from their floor and zero-shot."""
     rows = []
     for table, row in arms(study, cited):
         run = {key: row[key] for key in ("model", "format", "condition")}
@@ -141,7 +140,11 @@ def _main_rows(study: Study, cited: CitedTables, primary: str, content: str | No
                 "table": table,
                 "scores": row,
                 "content": _first(cited.rows(table, tokenizer=content, **run)),
-                "level": level_of(cited, primary, **run),
+                "level": _first(
+                    cited.rows(
+                        "levels", tokenizer=primary, group="all", seed=row.get("seed"), **run
+                    )
+                ),
                 "difference": _first(found),
                 "anchor": anchor,
             }

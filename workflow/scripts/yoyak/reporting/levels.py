@@ -72,16 +72,10 @@ def of_group(cited: CitedTables, tokenizer: str, group: str) -> Sentence:
 
 
 def trained(cited: CitedTables, tokenizer: str, group: str = "all") -> list[Row]:
-    """Rows of levels.csv of the trainings: their means over seeds, where there are several."""
+    """Rows of levels.csv of the trainings; over all seeds, where they have several."""
     rows = cited.rows("levels", tokenizer=tokenizer, group=group)
     rows = [row for row in rows if row["condition"] != ZERO_SHOT]
-    return [row for row in rows if row["seed"] is None] or rows
-
-
-def level_of(cited: CitedTables, tokenizer: str, **run: str) -> Row | None:
-    """The row of levels.csv of one model, format and condition, over seeds."""
-    rows = cited.rows("levels", tokenizer=tokenizer, group="all", **run)
-    return next((row for row in rows if row["seed"] is None), rows[0] if rows else None)
+    return [row for row in rows if row.get("seed") is None] or rows
 
 
 def _towards_people(cited: CitedTables, people: Row, best: Row) -> Sentence:
@@ -92,7 +86,8 @@ def _towards_people(cited: CitedTables, people: Row, best: Row) -> Sentence:
     )
     level = cited.cell("context", people, "rouge_mean")
     start: Sentence = ["People agree with each other at ", level, f" ({named}); the best training"]
-    start += [" differs from that by ", difference, " points [", low, ", ", high, "]"]
+    start += [" differs from that by ", difference, " points"]
+    start += [] if low is None else [" [", low, ", ", high, "]"]
     if best["share"] is None:
         end = ", and the strongest floor lies above it: this score cannot tell who understood."
         return [*start, end]

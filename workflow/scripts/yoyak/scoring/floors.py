@@ -204,8 +204,8 @@ def context_rows(
     rows = []
     for name, of_name in scores.items():
         for tokenizer, table in of_name.items():
-            of_dialogues = table[list(MEASURES)].to_numpy()
-            found = summaries_by_group(of_dialogues, groups, metric, clusters)
+            of_table = table[list(MEASURES)].to_numpy()
+            found = summaries_by_group(of_table, groups, metric, clusters)
             label = {"name": name, "tokenizer": tokenizer}
             rows.append({**label, "group": "all", **found["all"]})
             rows += [{**label, "group": group, **row} for group, row in found["groups"].items()]

@@ -1,5 +1,6 @@
 """The level that a run reaches: against its strongest floor, and towards human agreement."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -10,9 +11,25 @@ from yoyak.config.study import Run
 from yoyak.config.study_settings import Metric
 from yoyak.scoring.floors import FLOOR, HUMAN, Scores
 from yoyak.scoring.scores import tidy
+from yoyak.scoring.seeds import FEWEST, estimate
 from yoyak.scoring.statistics import Interval, intervals
 
-Means = Mapping[Run, Mapping[str, np.ndarray]]  # run → tokenizer → a score a dialogue, 0–1
+# run → tokenizer → a score a dialogue, 0–1: (n,), or (seeds, n) of a run whose seed is None
+Means = Mapping[Run, Mapping[str, np.ndarray]]
+
+
+def with_seeds_together(runs: Means) -> Means:
+    """These runs and, where a training has several seeds, one run without a seed of them all."""
+    seeds: dict[Run, list[Run]] = {}
+    for run in runs:
+        if run.trained:
+            seeds.setdefault(replace(run, seed=None), []).append(run)
+    together = {
+        cell: {name: np.array([runs[run][name] for run in of_cell]) for name in runs[of_cell[0]]}
+        for cell, of_cell in seeds.items()
+        if len(of_cell) > 1
+    }
+    return {**runs, **together}
 
 
 def level_rows(
@@ -25,6 +42,8 @@ def level_rows(
 ) -> list[dict]:
     """Rows of levels.csv: each run and tokenizer, all dialogues and each group, on the 0–100 scale.
 
+    A trained run without a seed stands for all its seeds; its intervals are over others, too.
+
     floor, difference: the floor from which the run's paired difference is smallest.
     ci_low, ci_high: ci_low is the lowest over all floors, so that above 0 the run lies above every
         one of them; ci_high is that of the smallest difference.
@@ -32,14 +51,16 @@ def level_rows(
     human_difference: from human agreement, with its interval; both score against all references
         but one.
     """
-    names, alike = np.array(groups, dtype=str), np.array(list(clusters) or [""] * len(groups))
+    names = np.array(groups, dtype=str)
+    scores, peers = with_seeds_together(scores), with_seeds_together(peers)
+    alike = np.array(list(clusters) or [""] * len(names))
     rows = []
     for group in ("all", *sorted(set(groups) - {""})):
         inside = np.full(len(names), True) if group == "all" else names == group
         labels, columns = [], []
         for label, column in _differences(scores, peers, levels):
             labels.append(label)
-            columns.append(100 * column[inside])
+            columns.append(100 * column[..., inside])
         found = dict(zip(labels, _intervals(columns, metric, alike[inside]), strict=True))
         for run, of_tokenizers in scores.items():
             for tokenizer in of_tokenizers:
@@ -47,17 +68,6 @@ def level_rows(
                 if row:
                     rows.append({**run.record(), "tokenizer": tokenizer, "group": group, **row})
     return rows
-
-
-def over_seeds(of_runs: Means) -> dict[Run, dict[str, np.ndarray]]:
-    """Trainings that differ in their seed alone as one, each dialogue with its mean over them."""
-    arms: dict[Run, list[Mapping[str, np.ndarray]]] = {}
-    for run, of_run in of_runs.items():
-        arms.setdefault(replace(run, seed=None), []).append(of_run)
-    return {
-        arm: {name: np.mean([of_run[name] for of_run in of_arm], axis=0) for name in of_arm[0]}
-        for arm, of_arm in arms.items()
-    }
 
 
 def _differences(
@@ -84,13 +94,20 @@ def _intervals(
     found: list = [None] * len(columns)
     alike: dict[bytes, list[int]] = {}
     for place, column in enumerate(columns):
-        alike.setdefault(np.isnan(column).tobytes(), []).append(place)
+        defined = ~np.isnan(column[0] if column.ndim == 2 else column)
+        if column.ndim == 1:
+            alike.setdefault(defined.tobytes(), []).append(place)
+        elif defined.any():
+            over = estimate(column[:, defined], list(clusters[defined]))
+            none = Interval(over.mean, math.nan, math.nan)
+            one = over.interval() if len(column) >= FEWEST else none
+            found[place] = int(defined.sum()), one
     for places in alike.values():
         stacked = np.stack([columns[place] for place in places], axis=1)
-        there = ~np.isnan(stacked[:, 0])
-        stacked = stacked[there]
+        defined = ~np.isnan(stacked[:, 0])
+        stacked = stacked[defined]
         if len(stacked):
-            made = intervals(stacked, metric.resamples, metric.seed, list(clusters[there]))
+            made = intervals(stacked, metric.resamples, metric.seed, list(clusters[defined]))
             for place, one in zip(places, made, strict=True):
                 found[place] = len(stacked), one
     return found
@@ -130,7 +147,7 @@ def _share(
     """Share of the way from a floor to human agreement, over dialogues that have all three."""
     three = pd.DataFrame(
         {
-            "own": own,
+            "own": own.mean(axis=0) if own.ndim == 2 else own,
             "floor": levels[floor][tokenizer]["peer_mean"],
             "people": levels[HUMAN][tokenizer]["peer_mean"],
         }

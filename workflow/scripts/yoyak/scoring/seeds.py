@@ -34,7 +34,7 @@ class Estimate(NamedTuple):
 
         The sum of both variances, each times the square of its own t (Banerjee, 1960, Sankhya 22):
         at least `confidence` at any share of the two, where one t with Satterthwaite's degrees of
-        freedom covers 92.5 % with three seeds (docs/validity.md, Coverage).
+        freedom covers 93 % with three seeds (docs/validity.md, Coverage).
         """
         alone = t_quantile(self.dialogues_df, (1 + confidence) / 2) ** 2
         of_seeds = 0.0
