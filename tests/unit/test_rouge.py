@@ -188,6 +188,7 @@ def test_signature_names_all_that_changes_a_score():
 def test_missing_analyser_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "kiwipiepy", None)
     rouge_tokenizers._kiwi_morphemes.cache_clear()
+    monkeypatch.setattr(rouge_tokenizers, "load_kiwi", rouge_tokenizers.load_kiwi.__wrapped__)
     with pytest.raises(UserError, match="pip install kiwipiepy"):
         Rouge("morphemes")
     monkeypatch.undo()

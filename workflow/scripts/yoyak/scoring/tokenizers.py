@@ -10,8 +10,12 @@ import unicodedata
 from collections.abc import Callable
 from functools import cache
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 from yoyak.errors import UserError
+
+if TYPE_CHECKING:
+    from kiwipiepy import Kiwi, Token
 
 # #Person1# names a speaker, #PhoneNumber# stands for what was masked. A tag's letters are Latin,
 # or Hangul with a number: `#은#` between two broken tags is no tag.
@@ -78,12 +82,12 @@ def _without_tags(tokens: list[str]) -> list[str]:
 
 
 @cache
-def _kiwi_morphemes() -> RougeTokenizer:
-    """Kiwi's morphemes, loaded once a process (1–2 s)."""
+def load_kiwi() -> "Kiwi":
+    """The Korean analyser, loaded once a process (1–2 s); UserError if it is not installed."""
     try:
         from kiwipiepy import Kiwi
 
-        kiwi = Kiwi(num_workers=1, model_type=KIWI_MODEL)
+        return Kiwi(num_workers=1, model_type=KIWI_MODEL)
     except ImportError:
         raise UserError(
             "the Korean analyser is not installed, which the tokenizer 'morphemes' needs: "
@@ -95,11 +99,24 @@ def _kiwi_morphemes() -> RougeTokenizer:
             "pip install --force-reinstall kiwipiepy kiwipiepy_model"
         ) from None
 
+
+def korean_tokens(text: str) -> "list[Token]":
+    """Kiwi's tokens of a text in NFC, with their places in it (`start`, `end`).
+
+    Left alone, Kiwi reads `#Person1#은` as `#Person1` and `#은`. As a proper noun given in advance
+    the tag stays whole and the particle after it is read as a particle.
+    """
+    tags = [(match.start(), match.end(), "NNP") for match in TAG.finditer(text)]
+    return load_kiwi().tokenize(text, pretokenized=tags or None)
+
+
+@cache
+def _kiwi_morphemes() -> RougeTokenizer:
+    """Kiwi's morphemes."""
+    load_kiwi()
+
     def analyse(text: str) -> list[str]:
-        # Left alone, Kiwi reads `#Person1#은` as `#Person1` and `#은`. As a proper noun given in
-        # advance the tag stays whole and the particle after it is read as a particle.
-        tags = [(match.start(), match.end(), "NNP") for match in TAG.finditer(text)]
-        return [token.form for token in kiwi.tokenize(text, pretokenized=tags or None)]
+        return [token.form for token in korean_tokens(text)]
 
     parts = {
         "analyser": f"kiwipiepy-{metadata.version('kiwipiepy')}",
