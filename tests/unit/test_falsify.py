@@ -37,7 +37,7 @@ def korean_references() -> list[str]:
 @pytest.mark.parametrize("language", ["ko", "en"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_was_changed_is_told_and_nothing_else_changes(language, kind):
-    texts = (korean_references()[:60] if language == "ko" else ENGLISH) + ODD
+    texts = (korean_references() if language == "ko" else ENGLISH) + ODD
     texts += [unicodedata.normalize("NFD", text) for text in texts] + [f"😀 {texts[0]}"]
     for text in texts:
         falsified = falsify(text, language, kind)
@@ -74,6 +74,7 @@ def test_the_rule_finds_something_in_nearly_every_reference():
         ("speakers", "#Person2#로", "#Person1#으로"),
         ("numbers", "화요일 12시 30분에 세 명이 온다.", "수요일 1시 40분에 네 명이 온다."),
         ("numbers", "내일은 1,200원, 7만 원, 만이천 원", "오늘은 2,200원, 8만 원, 이만이천 원"),
+        ("numbers", "지난해 겨울, 다음 주", "지지난해 여름, 이번 주"),
         ("numbers", "오전은 바쁘다. 15:00에 온다.", "오후는 바쁘다. 14:00에 온다."),
         ("numbers", "두 사람이 이 집을 한번 본다.", None),
         ("negated", "표를 예매해 주기로 했다.", "표를 예매해 주지 않기로 했다."),

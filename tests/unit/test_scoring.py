@@ -36,7 +36,7 @@ def copied(results, tmp_path):
 
 
 def score_copy(folder):
-    score.score(METRIC, folder / "predictions", folder / "data", folder / "scores")
+    score.score(METRIC, "ko", folder / "predictions", folder / "data", folder / "scores")
 
 
 def predictions_of(path):
@@ -208,5 +208,5 @@ def test_500_predictions_score_in_20_seconds_of_one_core():
     ]
     predictions = [Prediction(row.fname, text(18), 1, 1, "stop", False) for row in dialogues]
     started = time.process_time()
-    score_run(predictions, dialogues, METRIC.model_copy(update={"resamples": 10_000}), {})
+    score_run(predictions, dialogues, METRIC.model_copy(update={"resamples": 10_000}), {}, "ko", [])
     assert time.process_time() - started < 20

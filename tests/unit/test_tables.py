@@ -40,7 +40,7 @@ def test_every_table_has_its_columns_and_rows(results):
     assert counts["differences"] == (8 + 4 + 6) * tokenizers
     assert counts["group_differences"] == 2 * counts["differences"]
     assert counts["context"] == 5 * tokenizers * 3
-    assert counts["diagnostics"] == cells
+    assert counts["diagnostics"] == cells + 1  # and people
     assert counts["resources"] == 4 + 2 * 8
     for name in names:
         assert (results / "tables" / f"{name}.md").read_text(encoding="utf-8").startswith("# ")
@@ -210,7 +210,7 @@ def test_one_reference_and_no_groups(tmp_path):
         )
     for run in study.runs():
         metric, place = study.settings.metric, folder / run.folder
-        score.score(metric, place / "predictions", folder / "data", place / "scores")
+        score.score(metric, "ko", place / "predictions", folder / "data", place / "scores")
     compare.compare(study, folder, folder / "tables")
     assert read_table(folder / "tables" / "groups.csv") == []
     assert read_table(folder / "tables" / "group_differences.csv") == []

@@ -31,7 +31,7 @@ STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("model", *BASE_WEIGHTS, "tokenizer", "dataset", "generation"),
     ),
     "score": (("language", "metric"), ()),
-    "compare": (("metric", "report.quoted", *GRID), ("resources",)),
+    "compare": (("language", "metric", "report.quoted", *GRID), ("resources",)),
     "plot": (("metric", "data.selection", "data.selection_seed", *GRID), ("tokenizer",)),
     "report": (
         ("description", "language", "data", "metric", "report", *GRID),

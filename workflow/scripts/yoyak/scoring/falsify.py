@@ -64,6 +64,8 @@ def falsify(text: str, language: str, kind: str) -> Falsified | None:
         places.append(places[-1] + len(original))
     parts, changed, done = [], [], 0
     for edit in sorted(edits):
+        if places[edit.start] < done:
+            continue  # two rules met in one word: the first has changed it
         start, end = places[edit.start], places[edit.end]
         parts += [text[done:start], edit.new]
         changed.append(Change(edit.kind, text[start:end], edit.new))
@@ -90,7 +92,7 @@ def _numbers(text: str, rules: ModuleType) -> list[_Edit]:
 
 def _negated(text: str, rules: ModuleType) -> list[_Edit]:
     """The last sentence that can be negated: there summaries tell the outcome."""
-    for start, end in reversed(_sentences(text)):
+    for start, end in reversed(sentences(text)):
         edit = rules.negation(text, start, end)
         if edit is not None and edit[2] != text[edit[0] : edit[1]]:
             return [_Edit(*edit, "negated")]
@@ -106,7 +108,7 @@ def _all(text: str, rules: ModuleType) -> list[_Edit]:
     if not negated:
         return others
     at = negated[0].start
-    start, end = next(span for span in _sentences(text) if span[0] <= at < span[1])
+    start, end = next(span for span in sentences(text) if span[0] <= at < span[1])
     elsewhere = [edit for edit in others if not start <= edit.start < end]
     if others and not elsewhere:  # one sentence holds it all
         return others
@@ -116,7 +118,7 @@ def _all(text: str, rules: ModuleType) -> list[_Edit]:
 _FINDERS = {"speakers": _speakers, "numbers": _numbers, "negated": _negated, "all": _all}
 
 
-def _sentences(text: str) -> list[tuple[int, int]]:
+def sentences(text: str) -> list[tuple[int, int]]:
     """Places of the sentences, blanks between them left out."""
     bounds = [0]
     for match in _SENTENCE_END.finditer(text):
