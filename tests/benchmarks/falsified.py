@@ -44,9 +44,13 @@ def main() -> None:
 
 def references(path: Path) -> list[str]:
     """Every reference of a file: its columns summary, summary1, summary2, …"""
-    table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_json(path, lines=True)
+    table = read(path)
     columns = [name for name in table.columns if str(name).startswith("summary")]
     return [text for name in columns for text in table[name].dropna()]
+
+
+def read(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path) if path.suffix == ".csv" else pd.read_json(path, lines=True)
 
 
 if __name__ == "__main__":

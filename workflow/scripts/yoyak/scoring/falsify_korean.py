@@ -225,7 +225,8 @@ def _another_word(text: str, tokens: "Sequence[Token]", index: int) -> str | Non
     if form == "오늘" and tag.startswith("N"):
         return "어제" if any(other.form == "었" for other in tokens[index:]) else "내일"
     if form in WORDS and tag[0] in "NM":
-        return WORDS[form]
+        a_day = form == "하루" and after is not None and after.tag in ("MM", "SN")
+        return None if a_day else WORDS[form]  # 하루 두 번: twice a day
     if tag in ("NR", "MM", "NNG") and form in NATIVE and after is not None:
         counted = text[token.end : token.end + 1] == " " and (
             after.tag == "NNB" or after.form in ("시간", "사람", "주", "달", "해", "가지")

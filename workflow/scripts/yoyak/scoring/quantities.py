@@ -166,6 +166,7 @@ def _native_value(forms: list[str]) -> float | None:
 
 def _english(text: str, generous: bool) -> Iterator[str]:
     text = TAG.sub(" ", text).lower()
+    text = re.sub(r"(?<=\d)[ ,]+(?=000\b)", ",", text)  # 20, 000
     for match in _ENGLISH_TIMES.finditer(text):
         yield (match[1] or match[2]).replace("tonight", "today")
     for half, words in (("am", r"a\.?m\b|morning"), ("pm", r"p\.?m\b|afternoon|evening|night")):
