@@ -94,7 +94,7 @@ def build_results(
         place = folder / run.folder
         write_run(run, place, dialogues, number)
         predictions = place / "predictions"
-        score.score(study.settings.metric, predictions, folder / "data", place / "scores")
+        score.score(study.settings.metric, "ko", predictions, folder / "data", place / "scores")
         output = folder / "submission" / f"{run.name}.csv"
         submission.main(["--predictions", str(predictions), "--output", str(output)])
     metric = study.settings.metric

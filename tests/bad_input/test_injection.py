@@ -329,7 +329,7 @@ def test_formulas_stay_text_in_every_csv(project, server):
     formula_rows(project)
     rows = read_dialogues(project.path("formulas/dev.jsonl"))
     folder = project.path("formulas")
-    for split in ("dev", "test"):
+    for split in ("train", "dev", "test"):
         (folder / f"{split}.csv").write_text(to_csv(rows), encoding="utf-8")
         lines = (
             {"fname": row.fname, "prediction": row.summary, "prompt_tokens": 1, "new_tokens": 1,

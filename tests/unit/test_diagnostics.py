@@ -2,18 +2,23 @@
 
 import pytest
 
+from yoyak.data.dialogues import Dialogue
 from yoyak.scoring.diagnostics import (
     RATES,
     diagnose,
+    diagnose_all,
+    diagnose_people,
     hangul_share,
     length_ratio,
     novel_share,
     repeated_share,
     summarise,
-    tag_agreement,
     unchanged_rate,
 )
+from yoyak.scoring.falsify import falsified_texts, falsify
 from yoyak.scoring.predictions import Prediction
+from yoyak.scoring.quantities import quantities, unfounded
+from yoyak.scoring.reader import Reader
 
 
 def prediction(text: str, finish: str = "stop", shortened: bool = False) -> Prediction:
@@ -56,18 +61,93 @@ def test_hangul_share_leaves_tags_out():
     assert hangul_share("ㅋㅋ") == 1.0
 
 
-def test_tag_agreement():
-    references = ["#Person1#은 #Person2#에게 준다.", "#Person1#이 간다."]
-    assert tag_agreement("#Person1#이 #Person1#을", references) == (1.0, 0.75)
-    assert tag_agreement("#Person1#과 #Person3#", references) == (0.5, 0.75)
-    assert tag_agreement("아무도 없다", references) == (None, 0.0)
-    assert tag_agreement("#Person1#", ["없다"]) == (0.0, None)
-    assert tag_agreement("#PhoneNumber#", ["#PhoneNumber#"]) == (None, None)  # a mask is no speaker
+DIALOGUE = """#Person1#: 화요일 오후 세 시에 사과를 사러 시장에 갈래?
+#Person2#: 15일에는 병원에 가야 해. 의사가 약을 준대."""
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("#Person1#이 화요일 3시에 가자고 한다.", False),
+        ("15:00에 만난다.", False),
+        ("십오 일에 병원에 간다.", False),
+        ("저녁 세 시에 만난다.", False),  # the clock's afternoon
+        ("수요일에 만난다.", True),
+        ("네 시에 만난다.", True),
+        ("내일 오전에 만난다.", True),
+        ("두 사람은 시장에 한번 가기로 한다.", None),
+    ],
+)
+def test_a_number_day_or_time_that_the_dialogue_lacks(text, found):
+    assert unfounded(text, DIALOGUE, "ko") is found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("It costs 2,500 dollars on Friday.", False),
+        ("They meet at 7:30 in the evening.", False),
+        ("The two of them agree with one friend.", None),
+        ("They meet at eight.", True),
+        ("They meet tomorrow.", True),
+    ],
+)
+def test_numbers_in_english(text, found):
+    dialogue = "#Person1#: Two thousand five hundred, on Friday? Or at seven thirty this evening."
+    assert unfounded(text, dialogue, "en") is found
+
+
+def test_all_korean_numbers_are_one():
+    for text in ("만오천 원", "만 5천 원", "1만5천 원", "15,000원", "15000원"):
+        assert quantities(text, "ko") == ["15000"], text
+    assert quantities("열두 시, 스물세 명, 사흘", "ko") == ["3", "12", "23"]
+
+
+def reader(training: tuple[str, ...] = (), language: str = "ko") -> Reader:
+    return Reader(language, str.split, training)
+
+
+def test_whose_words_a_sentence_has():
+    korean = reader()
+    right = "#Person1#은 시장에서 사과를 사려고 한다. #Person2#는 병원에서 약을 받는다."
+    assert korean.own_words(right, DIALOGUE) == 1.0
+    swapped = falsify(right, "ko", "speakers").text
+    assert korean.own_words(swapped, DIALOGUE) == 0.0
+    assert korean.own_words("#Person1#은 시장에 간다. #Person1#은 병원에 간다.", DIALOGUE) == 0.5
+    for text in ("#Person3#는 시장에 간다.", "시장에 간다.", "#Person1#은 온다.", ""):
+        assert korean.own_words(text, DIALOGUE) is None
+    english = reader(language="en")
+    dialogue = "#Person1#: I bought apples.\n#Person2#: My doctor has medicine."
+    assert english.own_words("#Person1# buys an apple. Fine.", dialogue) == 1.0
+    assert english.own_words("#Person2# buys an apple.", dialogue) == 0.0
+
+
+def test_words_from_nowhere():
+    korean = reader(("영화 이야기",))
+    assert korean.unknown_words("시장에서 영화를 본다.", DIALOGUE) == 0.0
+    assert korean.unknown_words("시장에서 코끼리를 본다.", DIALOGUE) == 0.5
+    assert korean.unknown_words("#Person1#은 간다.", DIALOGUE) is None
+    assert reader(("a film",), "en").unknown_words("films of elephants", "no") == 0.5
+
+
+def test_people_are_measured_as_a_model_is():
+    dialogues = [
+        Dialogue("a", DIALOGUE, ("#Person1#은 3시에 시장에 가자고 한다.", "둘은 시장에 간다.")),
+        Dialogue("b", DIALOGUE, ("#Person2#는 병원에 간다.",)),
+    ]
+    people = diagnose_people(dialogues, reader())
+    assert people["n"] == 2 and people["unfounded_number_rate"] == 0.0
+    assert people["own_words_share"] == 1.0
+    assert people["length_ratio"] > 1  # of the first alone: nothing to compare the other with
+    texts = falsified_texts([dialogue.summaries for dialogue in dialogues], "ko")["numbers"]
+    falsified = diagnose_all(texts, dialogues, reader())
+    assert falsified["n"] == 1 and falsified["unfounded_number_rate"] == 1.0
 
 
 def test_a_cell_is_the_mean_of_its_dialogues():
     rows = [prediction("가 나 다"), prediction("", shortened=True), prediction("x x x x", "length")]
-    figures = [diagnose(row, ["#Person1#은 간다"], "가 나", str.split) for row in rows]
+    references = ["#Person1#은 간다"]
+    figures = [diagnose(row.prediction, "가 나", references, reader(), row.finish) for row in rows]
     cell = summarise(figures, rows)
     assert cell["n"] == 3
     assert cell["empty_rate"] == pytest.approx(1 / 3)
@@ -76,6 +156,5 @@ def test_a_cell_is_the_mean_of_its_dialogues():
     assert cell["repeated_ngram_rate"] == pytest.approx((0 + 0.5) / 2)  # the empty one has none
     assert cell["novel_bigram_rate"] == pytest.approx((0.5 + 1) / 2)
     assert cell["hangul_share"] == 0.5
-    assert cell["tag_precision"] is None
-    assert cell["tag_recall"] == 0.0
+    assert cell["unfounded_number_rate"] is None
     assert set(figures[0]) == set(RATES)

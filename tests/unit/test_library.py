@@ -59,12 +59,13 @@ def of_the_studys_steps(config, prompt_format, output, work) -> dict[str, float]
     data, predictions = work / "data", work / "predictions"
     data.mkdir()
     predictions.mkdir()
-    shutil.copy2("data/raw/dev.csv", data)
+    for split in ("train", "dev"):
+        shutil.copy2(f"data/raw/{split}.csv", data)
     files = {"dev": data / "dev.csv"}
     lines, _ = generate_splits(config, prompt_format, "ko", output / "final_model", files, "cpu")
     (predictions / "dev.jsonl").write_text(lines["dev"], encoding="utf-8")
     shutil.copy2(output / "run.json", predictions)
-    score(load_study("embedded").settings.metric, predictions, data, work / "scores")
+    score(load_study("embedded").settings.metric, "ko", predictions, data, work / "scores")
     summary = json.loads((work / "scores/summary.json").read_text(encoding="utf-8"))
     found = summary["tokenizers"][summary["primary"]]["all"]
     return {name: found[name] for name in ("rouge1", "rouge2", "rougeL")}

@@ -225,6 +225,7 @@ def test_korean_tokenizers_share_one_analysis():
 def test_missing_analyser_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "kiwipiepy", None)
     rouge_tokenizers._kiwi.cache_clear()
+    monkeypatch.setattr(rouge_tokenizers, "load_kiwi", rouge_tokenizers.load_kiwi.__wrapped__)
     with pytest.raises(UserError, match="pip install kiwipiepy"):
         Rouge("morphemes")
     monkeypatch.undo()

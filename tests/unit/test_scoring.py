@@ -36,7 +36,7 @@ def copied(results, tmp_path):
 
 
 def score_copy(folder):
-    score.score(METRIC, folder / "predictions", folder / "data", folder / "scores")
+    score.score(METRIC, "ko", folder / "predictions", folder / "data", folder / "scores")
 
 
 def predictions_of(path):
@@ -210,5 +210,5 @@ def test_500_predictions_score_in_40_seconds_of_one_core():
     names = [*METRIC.tokenizers, "morphemes_no_tags"]
     metric = METRIC.model_copy(update={"resamples": 10_000, "tokenizers": names})
     started = time.process_time()
-    score_run(predictions, dialogues, metric, {})
+    score_run(predictions, dialogues, metric, {}, "ko", [])
     assert time.process_time() - started < 40

@@ -46,7 +46,7 @@ def test_every_table_has_its_columns_and_rows(results):
     assert counts["group_differences"] == 2 * counts["differences"]
     assert counts["context"] == 7 * tokenizers * 3
     assert counts["levels"] == cells * tokenizers * 3
-    assert counts["diagnostics"] == cells
+    assert counts["diagnostics"] == cells + 1  # and people
     assert counts["questions"] == 3
     assert counts["resources"] == 4 + 2 * 8
     for name in names:
@@ -281,7 +281,7 @@ def test_one_reference_and_no_groups(tmp_path):
         )
     for run in study.runs():
         metric, place = study.settings.metric, folder / run.folder
-        score.score(metric, place / "predictions", folder / "data", place / "scores")
+        score.score(metric, "ko", place / "predictions", folder / "data", place / "scores")
     floors.score_floors(study.settings.metric, "ko", folder / "data", folder / "floors")
     compare.compare(study, folder, folder / "tables")
     assert read_table(folder / "tables" / "groups.csv") == []

@@ -106,6 +106,7 @@ rule floors:
 
 rule score:
     input:
+        train="<results>/data/train.csv",
         dev="<results>/data/dev.csv",
         predictions="<results>/{run}/predictions/dev.jsonl",
         record="<results>/{run}/predictions/run.json",

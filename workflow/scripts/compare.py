@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Bring all runs' scores together: tables of ROUGE, floors, differences, diagnostics and cost.
 
-Reads  {results}/data/dev.csv, floors/, every run's scores/ and run.json
+Reads  {results}/data/train.csv and dev.csv, floors/, every run's scores/ and run.json
 Writes {output-dir}/*.csv and *.md (seeds.* only where a training has several seeds, quoted.* only
 where the study asks for it), run.json
 
@@ -36,12 +36,15 @@ from yoyak.reporting.tables import RUN, write_table
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
 from yoyak.scoring.comparison import FLIPS, difference_rows, question_rows, seed_rows
-from yoyak.scoring.diagnostics import unchanged_rate
+from yoyak.scoring.diagnostics import diagnose_people, unchanged_rate
 from yoyak.scoring.floors import Scores, context_rows, read_levels
 from yoyak.scoring.levels import level_rows
 from yoyak.scoring.predictions import read_predictions
+from yoyak.scoring.reader import Reader
 from yoyak.scoring.scores import read_peers, read_scores
+from yoyak.scoring.tokenizers import make_tokenizer
 
+PEOPLE = {"model": "people", "format": "first reference", "condition": "human", "seed": None}
 READ = ("scores/dialogues.csv", "scores/summary.json", "predictions/dev.jsonl")
 
 
@@ -63,7 +66,7 @@ def compare(study: Study, results: Path, output: Path) -> None:
     """Write the tables of a study whose runs are all scored."""
     started = time.perf_counter()
     metric = study.settings.metric
-    dev = results / "data" / "dev.csv"
+    train, dev = (results / "data" / name for name in ("train.csv", "dev.csv"))
     dialogues = read_dialogues(dev)
     runs = study.runs()
     refuse_mixtures(study, results)
@@ -80,7 +83,10 @@ def compare(study: Study, results: Path, output: Path) -> None:
             folder / "run.json",
             step="compare",
             settings={"metric": metric.model_dump()},
-            inputs=[dev, *floors, *(results / run.folder / name for run in runs for name in READ)],
+            inputs=[
+                *(train, dev, *floors),
+                *(results / run.folder / name for run in runs for name in READ),
+            ],
             seed=metric.seed,
             notes=notes,
             wall_seconds=round(time.perf_counter() - started, 2),
@@ -161,6 +167,7 @@ def build_tables(
     for name, by_group in (("differences", False), ("group_differences", True)):
         tables[name] = difference_rows(scores, groups, metric, clusters, by_group=by_group)
     tables["questions"] = question_rows(scores, metric, clusters)
+    tables["diagnostics"].append(PEOPLE | people(study, results, dialogues))
     costs = pd.DataFrame([{**run.record(), **training_cost(run, results)} for run in study.runs()])
     for name in ("rouge", "groups"):
         if tables[name]:  # data without groups has no rows of groups
@@ -177,6 +184,13 @@ def build_tables(
     if len(study.seeds) > 1:
         tables["seeds"] = seed_rows(scores, metric, clusters)
     return tables
+
+
+def people(study: Study, results: Path, dialogues: list[Dialogue]) -> dict:
+    """Diagnostics of people's own summaries: what the figures of a good one look like."""
+    training = [dialogue.summary for dialogue in read_dialogues(results / "data" / "train.csv")]
+    tokenize = make_tokenizer(study.settings.metric.primary).tokenize
+    return diagnose_people(dialogues, Reader(study.settings.language, tokenize, training))
 
 
 def effect(run: Run, results: Path) -> dict:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Score one run's predictions on dev: ROUGE with intervals, and diagnostics.
 
-Reads  {predictions}/dev.jsonl, {predictions}/run.json and {data}/dev.csv
+Reads  {predictions}/dev.jsonl, {predictions}/run.json, {data}/train.csv and {data}/dev.csv
 Writes {output-dir}/dialogues.csv, diagnostics.csv, summary.json and run.json
 
 Examples:
@@ -28,33 +28,35 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__)
     add_study_arguments(parser)
     parser.add_argument("--predictions", type=Path, required=True, help="folder of dev.jsonl")
-    parser.add_argument("--data", type=Path, required=True, help="folder of dev.csv")
+    parser.add_argument("--data", type=Path, required=True, help="folder of train.csv and dev.csv")
     parser.add_argument("--output-dir", type=Path, required=True)
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
-    study = open_study(options)
-    score(study.settings.metric, options.predictions, options.data, options.output_dir)
+    settings = open_study(options).settings
+    score(settings.metric, settings.language, options.predictions, options.data, options.output_dir)
 
 
-def score(metric: Metric, predictions: Path, data: Path, output: Path) -> None:
+def score(metric: Metric, language: str, predictions: Path, data: Path, output: Path) -> None:
     """Score the predictions in a folder with a study's metric settings."""
     started = time.perf_counter()
+    train = data / "train.csv"
     predicted, dev, record = predictions / "dev.jsonl", data / "dev.csv", predictions / "run.json"
     run = read_run(record)
     dialogues = read_dialogues(dev)
+    summaries = [dialogue.summary for dialogue in read_dialogues(train)]
     fnames = [dialogue.fname for dialogue in dialogues]
     rows = match_predictions(read_predictions(predicted), fnames, predicted, dev)
-    scores = score_run(rows, dialogues, metric, run)
+    scores = score_run(rows, dialogues, metric, run, language, summaries)
     with atomic_directory(output) as folder:
         write_scores(folder, scores)
         write_run_record(
             folder / "run.json",
             step="score",
-            settings={"metric": metric.model_dump()},
-            inputs=[predicted, dev],
+            settings={"language": language, "metric": metric.model_dump()},
+            inputs=[predicted, train, dev],
             run=run,
             seed=metric.seed,
             signatures={

@@ -4,7 +4,13 @@ from dataclasses import dataclass
 
 from yoyak.config.study import ZERO_SHOT, Study
 from yoyak.reporting.cited import CitedTables, Sentence
-from yoyak.reporting.levels import against_floors, content_alone, of_group, towards_people
+from yoyak.reporting.levels import (
+    against_floors,
+    content_alone,
+    of_group,
+    towards_people,
+    unseen_falsehood,
+)
 from yoyak.reporting.questions import headline, question_sentences
 from yoyak.reporting.results import CONDITION_NAMES, Row, hardly_trained
 
@@ -59,6 +65,7 @@ def details(study: Study, cited: CitedTables) -> list[Sentence]:
     sentences = [
         *content_alone(study, cited),
         *towards_people(study, cited),
+        *unseen_falsehood(study, cited),
         _best(study, cited),
     ]
     groups = dict.fromkeys(row["group"] for row in cited.rows("group_differences"))

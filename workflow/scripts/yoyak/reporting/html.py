@@ -20,6 +20,8 @@ from yoyak.reporting.cited import CitedTables, Number
 from yoyak.reporting.inline_svg import inline_svg
 from yoyak.reporting.results import (
     CONDITION_NAMES,
+    FALSE,
+    FALSIFIED,
     FLOOR,
     TOKENIZER_NAMES,
     content_tokenizer,
@@ -153,7 +155,7 @@ def _main_rows(study: Study, cited: CitedTables, primary: str, content: str | No
 
 
 def _level_rows(cited: CitedTables, primary: str, content: str | None) -> list[dict]:
-    """The first table's last rows: floors and human agreement."""
+    """The first table's last rows: floors, references made false, and human agreement."""
     return [
         {
             "name": ("floor: " if row["name"].startswith(FLOOR) else "")
@@ -164,6 +166,7 @@ def _level_rows(cited: CitedTables, primary: str, content: str | None) -> list[d
             ),
         }
         for row in cited.rows("context", tokenizer=primary, group="all")
+        if not row["name"].startswith(FALSIFIED) or row["name"] == FALSE
     ]
 
 

@@ -3,12 +3,15 @@
 from yoyak.config.study import ZERO_SHOT, Study
 from yoyak.reporting.cited import CitedTables, Sentence, percent
 from yoyak.reporting.results import (
+    FALSE,
     HUMAN,
     TOKENIZER_NAMES,
     Row,
     content_tokenizer,
     context_name,
 )
+
+MOST = 0.75  # of human agreement: a score that gives more to falsehoods hardly sees them
 
 
 def against_floors(cited: CitedTables, tokenizer: str, group: str = "all") -> Sentence:
@@ -62,6 +65,31 @@ def towards_people(study: Study, cited: CitedTables) -> list[Sentence]:
             best = max(trained(cited, tokenizer), key=lambda row: row["difference"])
             found.append(_towards_people(cited, people[0], best))
     return found
+
+
+def unseen_falsehood(study: Study, cited: CitedTables) -> list[Sentence]:
+    """What the first-screen scores give to references that say something else."""
+    text: Sentence = []
+    blind = True
+    for tokenizer in filter(None, (study.settings.metric.primary, content_tokenizer(study))):
+        false, people = (
+            cited.rows("context", name=name, tokenizer=tokenizer, group="all")
+            for name in (FALSE, HUMAN)
+        )
+        if not (false and people):
+            return []
+        blind &= false[0]["rouge_mean"] > MOST * people[0]["rouge_mean"]
+        reached, own = (cited.cell("context", rows[0], "rouge_mean") for rows in (false, people))
+        text += [
+            ", " if text else "",
+            reached,
+            f" ({TOKENIZER_NAMES[tokenizer]}; people ",
+            own,
+            ")",
+        ]
+    opening = "ROUGE hardly sees what is false: references" if blind else "References"
+    what = " with speakers swapped, numbers changed or a predicate negated reach "
+    return [[opening + what, *text, "."]]
 
 
 def of_group(cited: CitedTables, tokenizer: str, group: str) -> Sentence:

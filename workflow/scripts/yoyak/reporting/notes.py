@@ -54,8 +54,9 @@ def table_notes(
         "500. floor_nearest: the summary of the training dialogue that BM25 finds nearest. "
         "floor_other_reference: the first reference of other dialogues of the group, averaged over "
         f"30 shifts of one permutation (seed {metric.seed}). floor_first_turn_N: the dialogue's "
-        "first N turns with tags. human_agreement: each reference against the same dialogue's "
-        f"others, over dialogues that have several. {interval}",
+        "first N turns with tags. falsified_…: the first reference made false by rule, against the "
+        "dialogue's others (or itself, where it is alone). human_agreement: each reference against "
+        f"the same dialogue's others, over dialogues that have several. {interval}",
         "levels": "difference: from the strongest floor, the one from which the run's paired "
         "difference in rouge_mean is smallest; ci_low is the lowest over all floors: above 0 the "
         f"run lies above every one of them. {summary['interval']['method']}, {resamples} "
@@ -64,10 +65,15 @@ def table_notes(
         "human agreement, empty where people do not score above the floor. human_difference: "
         "from human agreement, paired, both against all references but one.",
         "diagnostics": f"Means over dialogues; n-grams are of {metric.primary} tokens. "
+        "people: the first references, their lengths over those of the others. "
+        "unfounded_number_rate: of the texts that name a number, day or time, the share with one "
+        "that the dialogue lacks. own_words_share: of the sentences about one speaker, the share "
+        f"whose nouns are more that speaker's than the others'. unknown_words_rate: share of the "
+        "nouns that neither the dialogue nor a training summary has (English: of all words but "
+        "those of grammar). "
         "length_ratio: characters of the prediction over those of the references' mean. "
         "length_limit_rate: cut at the token limit. repeated_ngram_rate: share of trigrams that "
         "occurred before in the same prediction. hangul_share: of the letters outside tags. "
-        "tag_precision, tag_recall: distinct speaker tags, averaged over references. "
         "novel_bigram_rate: share of distinct bigrams that the dialogue lacks. "
         "unchanged_rate: share of the predictions that are the zero-shot ones, and loss_fall: by "
         "which share the training loss fell, first tenth of the steps against the last; at "

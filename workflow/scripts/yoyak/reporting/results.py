@@ -12,6 +12,7 @@ CONDITION_NAMES = {
     ZERO_SHOT: "zero-shot",
     "fine_tuned": "fine-tuned",
     "fine_tuned_templates": "fine-tuned, 5 templates",
+    "human": "people",
 }
 TOKENIZER_NAMES = {
     "morphemes": "morphemes",
@@ -28,11 +29,16 @@ COMPARISON_NAMES = {
 }
 FLOOR, FIRST_TURNS = "floor_", "floor_first_turn_"
 HUMAN = "human_agreement"
+FALSIFIED, FALSE = "falsified_", "falsified_all"  # references made false by rule
 LEVEL_NAMES = {
     "floor_constant": "one constant training summary",
     "floor_nearest": "the nearest training dialogue’s summary",
     "floor_other_reference": "other dialogues’ references",
     HUMAN: "human agreement",
+    "falsified_speakers": "references, speakers swapped",
+    "falsified_numbers": "references, numbers changed",
+    "falsified_negated": "references, one predicate negated",
+    "falsified_all": "references made false",
 }
 CONTENT = {"morphemes": "content_morphemes"}  # what stands beside a primary tokenizer
 # A model was hardly trained where its loss fell by less, or so many predictions are as before.

@@ -20,14 +20,15 @@ ROUGE = ("n", "rouge1", "rouge2", "rougeL", "rouge_mean", "rouge_sum", "ci_low",
 COST = ("steps", "supervised_tokens")
 DIFFERENCE = ("seeds", "n", "clusters", "difference", "sd", "ci_low", "ci_high", "method")
 FIGURES = (
+    "unfounded_number_rate",
+    "own_words_share",
+    "unknown_words_rate",
+    "repeated_ngram_rate",
+    "novel_bigram_rate",
     "length_ratio",
     "empty_rate",
     "length_limit_rate",
-    "repeated_ngram_rate",
     "hangul_share",
-    "tag_precision",
-    "tag_recall",
-    "novel_bigram_rate",
     "unchanged_rate",
     "loss_fall",
 )

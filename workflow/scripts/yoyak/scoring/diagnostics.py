@@ -1,60 +1,91 @@
-"""What a ROUGE score does not tell: length, repetition, copying, language, speakers.
+"""What a ROUGE score does not tell: what is invented, who did it, loops, copying, length, language.
 
-Every figure is one number a dialogue, or None where it is undefined (no bigram, no tag, …); the
-run's figure is the mean over the dialogues that have one.
+Every figure is one number a dialogue, or None where it is undefined (no number, no bigram, …); the
+figure of a run, or of any other list of texts, is the mean over the dialogues that have one.
 """
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from yoyak.data.dialogues import Dialogue
 from yoyak.scoring.predictions import Prediction
-from yoyak.scoring.tokenizers import SPEAKER_TAG, TAG
+from yoyak.scoring.quantities import unfounded
+from yoyak.scoring.reader import Reader
+from yoyak.scoring.tokenizers import TAG
 
 REPEATED_N = 3
 RATES = {  # figure of a dialogue → figure of a run, the mean of the former
+    "unfounded_number": "unfounded_number_rate",
+    "own_words": "own_words_share",
+    "unknown_words": "unknown_words_rate",
+    "repeated_ngrams": "repeated_ngram_rate",
+    "novel_bigrams": "novel_bigram_rate",
     "length_ratio": "length_ratio",
     "empty": "empty_rate",
     "length_limit": "length_limit_rate",
-    "repeated_ngrams": "repeated_ngram_rate",
     "hangul_share": "hangul_share",
-    "tag_precision": "tag_precision",
-    "tag_recall": "tag_recall",
-    "novel_bigrams": "novel_bigram_rate",
 }
 
 
 def diagnose(
-    prediction: Prediction,
-    references: Sequence[str],
-    dialogue: str,
-    tokenize: Callable[[str], list[str]],
+    text: str, dialogue: str, references: Sequence[str], reader: Reader, finish: str = "stop"
 ) -> dict[str, float | None]:
-    """Figures of one dialogue; `tokenize` is the primary metric's, so that n-grams are alike."""
-    text = prediction.prediction
-    tokens = tokenize(text)
-    precision, recall = tag_agreement(text, references)
+    """Figures of any text that stands for a summary of the dialogue.
+
+    Args:
+        references: what its length is compared with; none for a person's only summary.
+        finish: "length" if the model was cut off at its limit.
+    """
+    tokens = reader.tokenize(text)
+    found = unfounded(text, dialogue, reader.language)
     return {
+        "unfounded_number": None if found is None else float(found),
+        "own_words": reader.own_words(text, dialogue),
+        "unknown_words": reader.unknown_words(text, dialogue),
+        "repeated_ngrams": repeated_share(tokens, REPEATED_N),
+        "novel_bigrams": novel_share(tokens, reader.tokenize(dialogue), 2),
         "length_ratio": length_ratio(text, references),
         "empty": float(not text.strip()),
-        "length_limit": float(prediction.finish == "length"),
-        "repeated_ngrams": repeated_share(tokens, REPEATED_N),
+        "length_limit": float(finish == "length"),
         "hangul_share": hangul_share(text),
-        "tag_precision": precision,
-        "tag_recall": recall,
-        "novel_bigrams": novel_share(tokens, tokenize(dialogue), 2),
     }
+
+
+def diagnose_all(
+    texts: Sequence[str | None], dialogues: Sequence[Dialogue], reader: Reader
+) -> dict[str, float | int | None]:
+    """Figures of texts that no model wrote, one a dialogue in the data's order: a floor's, say.
+
+    A dialogue without a text (None) is left out.
+    """
+    pairs = zip(texts, dialogues, strict=True)
+    return means(
+        [
+            diagnose(text, dialogue.dialogue, dialogue.summaries, reader)
+            for text, dialogue in pairs
+            if text is not None
+        ]
+    )
+
+
+def diagnose_people(dialogues: Sequence[Dialogue], reader: Reader) -> dict[str, float | int | None]:
+    """Figures of the first references, their lengths compared with the other ones."""
+    return means([diagnose(d.summary, d.dialogue, d.summaries[1:], reader) for d in dialogues])
+
+
+def means(rows: Sequence[dict]) -> dict[str, float | int | None]:
+    """Figures of a list of texts from those of each; n counts the dialogues."""
+    figures: dict[str, float | int | None] = {"n": len(rows)}
+    for key, rate in RATES.items():
+        figures[rate] = _mean([row[key] for row in rows if row[key] is not None])
+    return figures
 
 
 def summarise(
     rows: Sequence[dict], predictions: Sequence[Prediction]
 ) -> dict[str, float | int | None]:
     """Figures of a run from those of its dialogues; prompts_shortened counts dialogues."""
-    figures: dict[str, float | int | None] = {"n": len(rows)}
-    for key, rate in RATES.items():
-        defined = [row[key] for row in rows if row[key] is not None]
-        figures[rate] = sum(defined) / len(defined) if defined else None
-    figures["prompts_shortened"] = sum(row.dialogue_shortened for row in predictions)
-    return figures
+    return means(rows) | {"prompts_shortened": sum(row.dialogue_shortened for row in predictions)}
 
 
 def unchanged_rate(after: Sequence[Prediction], before: Sequence[Prediction]) -> float:
@@ -65,7 +96,7 @@ def unchanged_rate(after: Sequence[Prediction], before: Sequence[Prediction]) ->
 
 def length_ratio(text: str, references: Sequence[str]) -> float | None:
     """Characters but blanks, over those of the references' mean; a tag counts as it is written."""
-    mean = sum(map(_visible, references)) / len(references)
+    mean = _mean([float(_visible(reference)) for reference in references])
     return _visible(text) / mean if mean else None
 
 
@@ -89,19 +120,7 @@ def hangul_share(text: str) -> float | None:
     return sum("HANGUL" in unicodedata.name(letter, "") for letter in letters) / len(letters)
 
 
-def tag_agreement(text: str, references: Sequence[str]) -> tuple[float | None, float | None]:
-    """Precision and recall of the distinct speaker tags, averaged over the references.
-
-    Precision is undefined for a text without tags, recall for references without.
-    """
-    named = set(SPEAKER_TAG.findall(text))
-    wanted = [set(SPEAKER_TAG.findall(reference)) for reference in references]
-    precisions = [len(named & tags) / len(named) for tags in wanted if named]
-    recalls = [len(named & tags) / len(tags) for tags in wanted if tags]
-    return _mean(precisions), _mean(recalls)
-
-
-def _mean(values: list[float]) -> float | None:
+def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 

@@ -19,6 +19,7 @@ import pandas as pd
 from yoyak.config.study_settings import Metric
 from yoyak.data.dialogues import Dialogue
 from yoyak.errors import UserError, display
+from yoyak.scoring.falsify import falsified_texts
 from yoyak.scoring.nearest import nearest
 from yoyak.scoring.rouge import MEASURES, Rouge
 from yoyak.scoring.scores import SCORE_COLUMNS, safe_cell, score_table, summaries_by_group
@@ -39,7 +40,7 @@ Scores = dict[str, dict[str, pd.DataFrame]]  # kind → tokenizer → rows of `s
 def floor_texts(
     train: Sequence[Dialogue], dialogues: Sequence[Dialogue], metric: Metric, language: str
 ) -> dict[str, list[str | None]]:
-    """Every floor that is one text a dialogue."""
+    """Every floor that is one text a dialogue, and references made false."""
     summaries = [row.summary for row in train]
     constant = summaries[medoid(Rouge(metric.primary), summaries)]
     tokenizer = make_tokenizer(CONTENT[language])  # one for all metrics
@@ -47,6 +48,7 @@ def floor_texts(
         [tokenizer.tokenize_once(row.dialogue) for row in train],
         [tokenizer.tokenize_once(row.dialogue) for row in dialogues],
     )
+    falsified = falsified_texts([row.summaries for row in dialogues], language)
     return {
         "floor_constant": [constant] * len(dialogues),
         "floor_nearest": [summaries[place] for place in found],
@@ -54,6 +56,7 @@ def floor_texts(
             f"floor_first_turn_{turns}": [first_turns(row.dialogue, turns) for row in dialogues]
             for turns in FIRST_TURNS
         },
+        **{f"{FALSIFIED}{kind}": false for kind, false in falsified.items()},
     }
 
 

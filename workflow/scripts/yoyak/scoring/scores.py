@@ -21,6 +21,7 @@ from yoyak.data.dialogues import Dialogue
 from yoyak.errors import UserError, display
 from yoyak.scoring.diagnostics import RATES, diagnose, summarise
 from yoyak.scoring.predictions import Prediction
+from yoyak.scoring.reader import Reader
 from yoyak.scoring.rouge import MEASURES, Rouge
 from yoyak.scoring.statistics import intervals
 
@@ -44,13 +45,20 @@ class RunScores:
 
 
 def score_run(
-    predictions: Sequence[Prediction], dialogues: Sequence[Dialogue], metric: Metric, run: dict
+    predictions: Sequence[Prediction],
+    dialogues: Sequence[Dialogue],
+    metric: Metric,
+    run: dict,
+    language: str,
+    training: Sequence[str],
 ) -> RunScores:
     """Score one prediction a dialogue, both in the same order.
 
     Args:
         metric: a study's settings: tokenizers, primary, references, resamples, seed.
         run: model, format, condition and seed, repeated in the summary.
+        language: the study's, "ko" or "en".
+        training: the training summaries, whose words no summary invents.
     """
     references = [dialogue.summaries for dialogue in dialogues]
     texts = [prediction.prediction for prediction in predictions]
@@ -66,11 +74,10 @@ def score_run(
             "signature": engines[name].signature(references),
             **summaries_by_group(scores[name], groups, metric, clusters),
         }
+    reader = Reader(language, engines[metric.primary].tokenize, training)
     figures = [
-        diagnose(
-            prediction, dialogue.summaries, dialogue.dialogue, engines[metric.primary].tokenize
-        )
-        for prediction, dialogue in zip(predictions, dialogues, strict=True)
+        diagnose(row.prediction, dialogue.dialogue, dialogue.summaries, reader, row.finish)
+        for row, dialogue in zip(predictions, dialogues, strict=True)
     ]
     summary = {
         "run": run,

@@ -14,9 +14,13 @@ import unicodedata
 from collections.abc import Callable
 from functools import cache, lru_cache
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 from yoyak.errors import UserError
 from yoyak.scoring.fixed_sentences import FIXED_SENTENCES
+
+if TYPE_CHECKING:
+    from kiwipiepy import Kiwi, Token
 
 # #Person1# names a speaker, #PhoneNumber# stands for what was masked. A tag's letters are Latin,
 # or Hangul with a number: `#은#` between two broken tags is no tag.
@@ -119,15 +123,12 @@ _KOREAN: dict[str, tuple[Callable[[str, str], bool], str]] = {  # which morpheme
 
 
 @cache
-def _kiwi() -> tuple[Callable[[str], list[Morpheme]], dict[str, str]]:
-    """Kiwi's analysis of a text, with a memory, and its parts of a signature.
-
-    Loaded once a process (1–2 s).
-    """
+def load_kiwi() -> "Kiwi":
+    """The Korean analyser, loaded once a process (1–2 s); UserError if it is not installed."""
     try:
         from kiwipiepy import Kiwi
 
-        kiwi = Kiwi(num_workers=1, model_type=KIWI_MODEL)
+        return Kiwi(num_workers=1, model_type=KIWI_MODEL)
     except ImportError:
         raise UserError(
             "the Korean analyser is not installed, which the tokenizer 'morphemes' needs: "
@@ -139,13 +140,25 @@ def _kiwi() -> tuple[Callable[[str], list[Morpheme]], dict[str, str]]:
             "pip install --force-reinstall kiwipiepy kiwipiepy_model"
         ) from None
 
+
+def korean_tokens(text: str) -> "list[Token]":
+    """Kiwi's tokens of a text in NFC, with their places in it (`start`, `end`).
+
+    Left alone, Kiwi reads `#Person1#은` as `#Person1` and `#은`. As a proper noun given in advance
+    the tag stays whole and the particle after it is read as a particle.
+    """
+    tags = [(match.start(), match.end(), "NNP") for match in TAG.finditer(text)]
+    return load_kiwi().tokenize(text, pretokenized=tags or None)
+
+
+@cache
+def _kiwi() -> tuple[Callable[[str], list[Morpheme]], dict[str, str]]:
+    """Kiwi's analysis of a text, with a memory, and its parts of a signature."""
+    load_kiwi()
+
     @lru_cache(maxsize=4096)  # all texts of a run of 500 dialogues, not a whole training set
     def analyse(text: str) -> list[Morpheme]:
-        # Left alone, Kiwi reads `#Person1#은` as `#Person1` and `#은`. As a proper noun given in
-        # advance the tag stays whole and the particle after it is read as a particle.
-        tags = [(match.start(), match.end(), "NNP") for match in TAG.finditer(text)]
-        found = kiwi.tokenize(text, pretokenized=tags or None)
-        return [(sys.intern(token.form), sys.intern(token.tag)) for token in found]
+        return [(sys.intern(token.form), sys.intern(token.tag)) for token in korean_tokens(text)]
 
     parts = {
         "analyser": f"kiwipiepy-{metadata.version('kiwipiepy')}",
