@@ -29,7 +29,7 @@ VERBS: list[tuple[str, list[str | None]]] = [
     (r"을 묻습니다", ["을 물어봅니다", "을 문의합니다"]),
     (r"지 묻습니다", ["지 물어봅니다", "지 확인합니다"]),
     (r"에 전화합니다", ["에 전화를 겁니다", "에 연락합니다"]),
-    (r"거절합니다", ["받아들이지 않습니다", "사양합니다"]),
+    (r"거절합니다", ["받아들이지 않습니다"]),
     (r"권합니다", ["추천합니다", "권유합니다"]),
     (r"알립니다", ["알려 줍니다", "전합니다"]),
     (r"으로 바꿉니다", ["으로 변경합니다"]),
@@ -40,6 +40,7 @@ TIMELESS = re.compile(r"(야 합니다|됩니다|있습니다|없습니다)$")
 NO_COPULA = ("들입니다",)  # 받아들입니다
 CONTRAST = re.compile(r"^(그러나|하지만) ")
 LINK = re.compile(r"^(그러나|하지만|결국|그래서|그리고) ")
+CLOSED = re.compile(r"^(\S+ 끝에|이번에는|다행히) ")  # says itself that this comes last
 CLOSINGS = ["결국 ", "이야기 끝에 ", "대화 끝에 ", "그 뒤 "]
 PEERS = re.compile(r"한 (친구|직원|사람)[과와] 다른 \1")
 SHAPES = ["apart", "apart", "joined", "joined", "back", "closing"]
@@ -182,7 +183,8 @@ def arranged(said: list[str], shape: str, narrator: Narrator, rng: random.Random
     if shape == "back":
         return f"{finished(bare, narrator)} {rng.choice(LOOKS_BACK)}{opening}"
     if shape == "closing":
-        return f"{opening} {rng.choice(CLOSINGS)}{finished(bare, narrator)}"
+        closing = "" if CLOSED.search(bare) else rng.choice(CLOSINGS)
+        return f"{opening} {closing}{finished(bare, narrator)}"
     return f"{opening} {finished(outcome, narrator)}"
 
 
