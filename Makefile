@@ -12,7 +12,7 @@ help:
 	@echo "make run       install what is pinned in envs/, run the default study, write its report.html"
 	@echo "make test      install, run the tests (minutes)"
 	@echo "make test-all  the long tests too"
-	@echo "make lint      snakemake --lint, snakefmt, ruff"
+	@echo "make lint      snakemake --lint, snakefmt, ruff, mypy"
 	@echo "make settings  write workflow/schemas/ and the tables of config/README.md after a changed key"
 	@echo "make audit     known security holes in the pinned packages, where their list can be had"
 	@echo "make run ARGS='--config study=NAME'   any other argument of snakemake goes into ARGS"
@@ -21,7 +21,7 @@ run: .venv/installed
 	$(SNAKEMAKE) --cores all --resources gpu=1 $(ARGS)
 
 test: .venv/installed-dev
-	.venv/bin/python -m pytest -m "not slow" $(ARGS)
+	.venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
 
 test-all: .venv/installed-dev
 	.venv/bin/python -m pytest $(ARGS)
@@ -31,6 +31,7 @@ lint: .venv/installed-dev
 	.venv/bin/python -m snakefmt --check Snakefile workflow/rules
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
+	.venv/bin/python -m mypy
 
 settings: .venv/installed
 	PYTHONPATH=workflow/scripts .venv/bin/python -m yoyak.config
@@ -50,8 +51,9 @@ clean-env:
 	  { echo "error: Yoyak needs Python 3.11 or newer; name one with: make run PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
 
-.venv/installed: envs/requirements.lock | .venv/bin/python
+.venv/installed: envs/requirements.lock pyproject.toml | .venv/bin/python
 	$(PIP) install -r envs/requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/installed-dev: envs/requirements-dev.lock .venv/installed

@@ -7,8 +7,8 @@
 What is made up: the dialogues (`fixture_dialogues.py`, 24 with three references, groups seen and
 unseen; two hold `<script>` and `=HYPERLINK`), predictions (zero-shot copies first turns and now and
 then runs on, is empty or hits the limit; a trained cell repeats a reference with some words lost),
-training logs and run.json of train and generate. What is real: scores/ and tables/, made by
-score.py's and compare.py's own functions from the above, and submission/.
+training logs and run.json of train and generate. What is real: scores/, floors/ and tables/, made
+by the scripts' own functions from the above, and submission/.
 
 `build_results(folder, study, rows=…)` takes any `Study`; `load_study("embedded")` works as well, so
 a script that is called with --study embedded finds every cell that it expects. Everything is
@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import compare
+import floors
 import score
 import submission
 from fixture_dialogues import DIALOGUES
@@ -43,7 +44,7 @@ def fixture_study(
     formats=("instruction", "chat"),
     augmentations=("none", "templates"),
     seeds=(42,),
-    tokenizers=("morphemes", "morphemes_no_tags", "characters", "words"),
+    tokenizers=("morphemes", "content_morphemes", "characters", "words"),
     references="mean",
     resamples=1000,
 ) -> Study:
@@ -96,6 +97,8 @@ def build_results(
         score.score(study.settings.metric, predictions, folder / "data", place / "scores")
         output = folder / "submission" / f"{run.name}.csv"
         submission.main(["--predictions", str(predictions), "--output", str(output)])
+    metric = study.settings.metric
+    floors.score_floors(metric, study.language, folder / "data", folder / "floors")
     compare.compare(study, folder, folder / "tables")
     return folder
 

@@ -14,7 +14,7 @@ import json
 import sys
 from pathlib import Path
 
-TABLES = ("rouge", "differences", "context", "diagnostics")
+TABLES = ("rouge", "differences", "context", "levels", "diagnostics")
 PATTERNS = (
     *(f"tables/{name}.csv" for name in TABLES),
     "**/predictions/*.jsonl",

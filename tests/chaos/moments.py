@@ -13,6 +13,7 @@ WEIGHTS = {
     "generate_zero_shot": 8,
     "generate": 12,
     "submission": 4,
+    "floors": 4,
     "score": 7,
     "compare": 6,
     "plot": 6,

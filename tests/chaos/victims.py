@@ -9,7 +9,7 @@ from pathlib import Path
 
 RULES = {
     **{name: name for name in ("prepare_data", "build_dataset", "score", "submission", "compare")},
-    **{name: name for name in ("plot", "report", "model_card")},
+    **{name: name for name in ("floors", "plot", "report", "model_card")},
     "train_llm": "train",
 }
 

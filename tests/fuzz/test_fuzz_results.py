@@ -80,7 +80,7 @@ def test_predictions(tmp_path):
 
 def test_run_records(tmp_path):
     """Every reader of run.json: scores, tables, resources, an adapter's own settings."""
-    from summarize import trained_with
+    from yoyak.config.trained import trained_with
 
     run = Run("tiny_llama", "chat", "fine_tuned", 42)
     place = tmp_path / run.folder

@@ -192,7 +192,7 @@ def changed_steps(tmp_path: Path, *places: tuple[str, str | None]) -> set[str]:
         ("yoyak/scoring/scores.py", "score_texts", set()),  # the same
         ("yoyak/run/manual.py", "refuse_to_replace", set()),  # no folder of a study
         ("yoyak/data/splits.py", "hold_out", {"prepare_data"}),
-        ("build_dataset.py", "build_dataset", {"build_dataset"}),
+        ("yoyak/training/examples.py", "build_dataset", {"build_dataset"}),
         ("yoyak/reporting/score_plots.py", "score_bars", {"plot"}),
     ],
 )

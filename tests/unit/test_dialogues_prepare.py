@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import build_dataset
-import prepare_data
 import pytest
 import real_tokenizers
 
@@ -16,7 +14,9 @@ from yoyak.config.study import Study
 from yoyak.config.study_settings import StudySettings
 from yoyak.data.dialogues import read_dialogues
 from yoyak.data.llm_dataset import LLMSummarizationDataset
+from yoyak.data.prepare import prepare_data
 from yoyak.errors import UserError
+from yoyak.training.examples import build_dataset
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow" / "scripts"
 COLUMNS = {
@@ -82,7 +82,7 @@ def make_study(folder, debug=False, **more):
 
 def test_what_prepare_data_writes(study, tmp_path):
     output = tmp_path / "results" / "data"
-    card = prepare_data.prepare_data(study, output)
+    card = prepare_data(study, output)
     names = ["data_card.json", "dev.csv", "run.json", "selection.csv", "test.csv", "train.csv"]
     assert sorted(path.name for path in output.iterdir()) == names
     splits = {name: read_dialogues(output / f"{name}.csv") for name in ("train", "selection")}
@@ -98,40 +98,40 @@ def test_what_prepare_data_writes(study, tmp_path):
 
 
 def test_preparing_twice_gives_the_same_bytes(study, tmp_path):
-    prepare_data.prepare_data(study, tmp_path / "a")
-    prepare_data.prepare_data(study, tmp_path / "b")
+    prepare_data(study, tmp_path / "a")
+    prepare_data(study, tmp_path / "b")
     for name in ("train.csv", "selection.csv", "dev.csv", "test.csv", "data_card.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
 def test_debug_takes_few_rows(study, tmp_path):
-    card = prepare_data.prepare_data(make_study(tmp_path, debug=True), tmp_path / "out")
+    card = prepare_data(make_study(tmp_path, debug=True), tmp_path / "out")
     rows = {name: described["rows"] for name, described in card["splits"].items()}
     assert rows == {"train": 50, "selection": 10, "dev": 10, "test": 10}
 
 
 def test_selection_may_be_dev(study, tmp_path):
-    prepare_data.prepare_data(make_study(tmp_path, selection="dev"), tmp_path / "out")
+    prepare_data(make_study(tmp_path, selection="dev"), tmp_path / "out")
     texts = [(tmp_path / "out" / f"{name}.csv").read_bytes() for name in ("selection", "dev")]
     assert texts[0] == texts[1]
 
 
 def test_a_study_without_test_split(study, tmp_path):
-    prepare_data.prepare_data(make_study(tmp_path, test=None), tmp_path / "out")
+    prepare_data(make_study(tmp_path, test=None), tmp_path / "out")
     assert not (tmp_path / "out" / "test.csv").exists()
 
 
 def test_a_train_split_that_is_the_dev_split_is_refused(study, tmp_path):
     same = make_study(tmp_path, train=str(tmp_path / "dev.csv"))
     with pytest.raises(UserError, match="all of its 20 dialogues stand in dev or test too"):
-        prepare_data.prepare_data(same, tmp_path / "out")
+        prepare_data(same, tmp_path / "out")
 
 
 def test_a_bad_row_writes_nothing(study, tmp_path):
     with open(tmp_path / "dev.csv", "a", encoding="utf-8") as file:
         file.write("dev_0,가,나,다,라,마\n")
     with pytest.raises(UserError, match="dev.csv: 1 bad row: line 22: fname 'dev_0' stands on"):
-        prepare_data.prepare_data(study, tmp_path / "out" / "data")
+        prepare_data(study, tmp_path / "out" / "data")
     assert not (tmp_path / "out").exists()
 
 
@@ -155,12 +155,12 @@ def checkpoint(tmp_path):
 
 
 def test_what_build_dataset_writes(study, checkpoint, tmp_path):
-    prepare_data.prepare_data(study, tmp_path / "data")
+    prepare_data(study, tmp_path / "data")
     config = load_config("tiny_llama")
     config.model.checkpoint = str(checkpoint)
     output = tmp_path / "examples"
     arguments = (study, config, "instruction", "templates", tmp_path / "data", output)
-    statistics = build_dataset.build_dataset(*arguments)
+    statistics = build_dataset(*arguments)
     train = LLMSummarizationDataset.load(output / "train.safetensors")
     selection = LLMSummarizationDataset.load(output / "selection.safetensors")
     assert (len(train), len(selection)) == (5 * 107, 12)
@@ -173,13 +173,13 @@ def test_what_build_dataset_writes(study, checkpoint, tmp_path):
     assert {"train.csv", "selection.csv", "tokenizer.json"} <= inputs
     assert "model.safetensors" not in inputs
     before = (output / "train.safetensors").read_bytes()
-    build_dataset.build_dataset(*arguments)
+    build_dataset(*arguments)
     assert (output / "train.safetensors").read_bytes() == before
 
 
 def test_build_dataset_without_data(study, tmp_path):
     with pytest.raises(UserError, match="train.csv: no such file; run prepare_data.py first"):
-        build_dataset.build_dataset(study, {}, "chat", "none", tmp_path / "no", tmp_path / "out")
+        build_dataset(study, {}, "chat", "none", tmp_path / "no", tmp_path / "out")
 
 
 def run(script, *arguments):

@@ -5,7 +5,6 @@ import logging
 import shutil
 from pathlib import Path
 
-import generate
 import pytest
 import torch
 from tiny_models import changed, tiny_config, write_checkpoint
@@ -13,6 +12,7 @@ from transformers import AutoTokenizer
 
 from yoyak.data.prompts import stop_token_ids
 from yoyak.errors import UserError
+from yoyak.generation.predictions import generate_splits
 from yoyak.models import end_tokens
 from yoyak.models.checkpoints import Checkpoint
 from yoyak.models.end_tokens import named_end_ids
@@ -39,7 +39,7 @@ def predictions(folder: Path, data: Path, work: Path) -> list[str]:
     lengths = {"encoder_max_len": 256, "decoder_max_len": 24}
     config = changed(config, tokenizer=lengths, execution={"threads": 1, "device": "cpu"})
     work.mkdir()
-    lines, _ = generate.generate_splits(config, "instruction", "ko", None, {"dev": data}, "cpu")
+    lines, _ = generate_splits(config, "instruction", "ko", None, {"dev": data}, "cpu")
     return [json.loads(line)["prediction"] for line in lines["dev"].splitlines()]
 
 

@@ -20,6 +20,7 @@ from yoyak.run.estimate import (
     estimate_training,
     host_megabytes,
     measured_request,
+    optimiser_steps,
     training_request,
     training_warnings,
 )
@@ -87,6 +88,13 @@ def test_too_little_memory_is_an_error_in_words():
     with pytest.raises(UserError, match="smallest plan needs"):
         plan(20, choices={"base_weights": "dequantized", "token_budget": 65536,
                             "gradient_checkpointing": False})  # fmt: skip
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(1, 7), (3, 21), (0.5, 4), (1.5, 11)])
+def test_steps_are_whole_as_the_trainers_are(epochs, steps):
+    settings = {"epochs": epochs, "batch_size": 4, "gradient_accumulation_steps": 4}
+    training = changed(load_config("tiny_llama"), training={**settings, "max_steps": None}).training
+    assert optimiser_steps(training, examples=100) == steps
 
 
 def test_short_trainings_do_not_wait_for_a_compiler():

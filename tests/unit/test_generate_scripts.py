@@ -19,6 +19,7 @@ from yoyak.data.dialogues import read_dialogues
 from yoyak.data.encoding import build_prompts
 from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.generation.loading import plan_loading
+from yoyak.generation.predictions import generate_splits
 from yoyak.models.lora_loader import LoRALoader
 from yoyak.models.saving import save_trained
 
@@ -54,7 +55,7 @@ def place(tmp_path_factory):
 def splits(place, adapter=None) -> tuple[list[dict], dict]:
     folder, config = place
     files = {"dev": folder / "dev.csv"}
-    lines, record = generate.generate_splits(config, "instruction", "ko", adapter, files, "cpu")
+    lines, record = generate_splits(config, "instruction", "ko", adapter, files, "cpu")
     return [json.loads(line) for line in lines["dev"].splitlines()], record
 
 

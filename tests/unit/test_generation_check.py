@@ -192,6 +192,19 @@ def test_nothing_is_generated_where_no_engine_is_right(monkeypatch):
         choose_generator(short, PROMPTS, STOPS, GREEDY)
 
 
+def test_a_reference_that_was_wrong_once_is_made_again(monkeypatch, capsys):
+    original, calls = check.reference_logits, []
+
+    def wrong_once(*args):
+        calls.append(args)
+        return original(*args) + (torch.randn(1, VOCABULARY) if len(calls) == 1 else 0)
+
+    monkeypatch.setattr(check, "reference_logits", wrong_once)
+    _, record = choose_generator(make("llama", {}), PROMPTS, STOPS, GREEDY)
+    assert record["engine"] == "slots"
+    assert "another result the second time" in capsys.readouterr().err
+
+
 def test_the_check_leaves_no_trace():
     model = make("qwen3", {"attention_dropout": 0.5}).train()
     weights = {name: weight.clone() for name, weight in model.state_dict().items()}

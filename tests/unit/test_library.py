@@ -10,13 +10,13 @@ import sys
 import pandas as pd
 import pytest
 import torch
-from generate import generate_splits
 from score import score
 
 import yoyak
 from yoyak.config.study import load_study
 from yoyak.data.cleaning import clean_text
 from yoyak.errors import PROJECT_ROOT
+from yoyak.generation.predictions import generate_splits
 from yoyak.models.attention import PACKED
 
 EMBEDDED = PROJECT_ROOT / "workflow/resources/dialogues/train.csv"

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from tiny_models import PROJECTIONS, load_adapted, tiny_config, write_checkpoint
 
 from yoyak.errors import PROJECT_ROOT, UserError
-from yoyak.models.lora_loader import LoadedAs, LoRALoader, load_lora_model_and_tokenizer
+from yoyak.models.lora_loader import LoRALoader, load_lora_model_and_tokenizer
+from yoyak.models.nf4 import LoadedAs
 from yoyak.models.saving import save_trained
 
 IDS = torch.arange(3, 40).unsqueeze(0)

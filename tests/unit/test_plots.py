@@ -111,7 +111,7 @@ def test_several_seeds_one_reference_one_tokenizer_and_no_templates(tmp_path):
     assert "2 training seeds" in captions["scores"]
     page = render_report(study, results)
     assert "Seeds taken together" in page and "tiny_llama · chat · fine-tuned · seed 2" in page
-    assert "ceiling" not in page.split("<tfoot>")[1].split("</tfoot>")[0]
+    assert "human agreement" not in page.split("<tfoot>")[1].split("</tfoot>")[0]
 
 
 def test_data_without_groups_has_no_plot_and_no_tables_of_groups(tmp_path, monkeypatch):

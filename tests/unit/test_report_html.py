@@ -125,7 +125,16 @@ def test_no_table_shows_a_number_without_its_source(page):
 
 @pytest.mark.parametrize(
     "name",
-    ["rouge", "differences", "context", "diagnostics", "resources", "groups", "group_differences"],
+    [
+        "rouge",
+        "differences",
+        "context",
+        "levels",
+        "diagnostics",
+        "resources",
+        "groups",
+        "group_differences",
+    ],
 )
 def test_whole_tables_are_shown(page, reported_study, name):
     with open(reported_study[1] / "tables" / f"{name}.csv", encoding="utf-8", newline="") as file:
@@ -155,13 +164,32 @@ def test_the_answer_follows_the_differences(page, reported_study):
     text = next(e["text"] for e in page.elements if e["attributes"].get("class") == "answer")
     assert "in all 8 trainings" in text
     assert f"by {min(values):.2f} to {max(values):.2f} points" in text
-    assert "8 of 8 fine-tuned scores lie above" in text
+    with open(reported_study[1] / "tables" / "levels.csv", encoding="utf-8") as file:
+        levels = [
+            row
+            for row in csv.DictReader(file)
+            if (row["tokenizer"], row["group"]) == ("morphemes", "all")
+            and row["condition"] != "zero_shot"
+        ]
+    # The nearest training dialogue is the dialogue itself here: nothing lies above that floor.
+    assert all(row["floor"] == "floor_nearest" for row in levels)
+    assert text.startswith("All 8 fine-tuned scores lie below the strongest floor, the nearest")
+    assert f"{min(float(row['difference']) for row in levels):.2f}".replace("-", "−") in text
 
 
 class OneTable:
-    """Stands for CitedTables with made-up differences, and trainings that did their work or not."""
+    """Stands for CitedTables with made-up differences, and trainings that did their work or not.
 
-    def __init__(self, differences, effects=()):
+    levels: (difference from the strongest floor, its interval) of each training.
+    """
+
+    def __init__(self, differences, effects=(), levels=((5.0, 4.0, 6.0),)):
+        self.levels = [
+            {"condition": "fine_tuned", "floor": "floor_constant"}
+            | dict(zip(("difference", "ci_low", "ci_high"), level, strict=True))
+            for level in levels
+        ]
+
         self.made = [
             {"row": i, "difference": d, "p_holm": p, "condition": "fine_tuned", "ci_low": d}
             for i, (d, p) in enumerate(differences)
@@ -172,8 +200,9 @@ class OneTable:
             for i, (same, fall) in enumerate(effects)
         ]
 
-    def rows(self, name, **values):
-        return {"differences": self.made, "diagnostics": self.effects}.get(name, [])
+    def rows(self, name, /, **values):
+        tables = {"differences": self.made, "diagnostics": self.effects, "levels": self.levels}
+        return tables.get(name, [{"rouge_mean": 30.0}])
 
     def cell(self, name, row, column, signed=False):
         return f"{row[column]:+.1f}" if signed else f"{row[column]:.1f}"
@@ -200,6 +229,33 @@ class OneTable:
 )
 def test_the_answer_in_every_case(differences, opening):
     assert opening in "".join(answer(report_study(), OneTable(differences)))
+
+
+ABOVE, BELOW, WITHIN = (5.0, 4.0, 6.0), (-5.0, -6.0, -4.0), (0.5, -1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    "levels, opening",
+    [
+        (
+            [BELOW, BELOW],
+            "All 2 fine-tuned scores lie below the strongest floor, one constant training summary "
+            "(30.0): -5.0 to -5.0 points. Fine-tuning raised ROUGE",
+        ),
+        (
+            [ABOVE],
+            "The one fine-tuned score lies above every floor. The strongest is one constant "
+            "training summary (30.0): +5.0 points.",
+        ),
+        (
+            [ABOVE, BELOW, WITHIN],
+            "Of 3 fine-tuned scores 1 lie above every floor, 1 below the strongest, and 1 cannot",
+        ),
+        ([WITHIN], "The strongest floor cannot be told from the one fine-tuned score. It is"),
+    ],
+)
+def test_the_answer_says_the_level_before_the_gain(levels, opening):
+    assert "".join(answer(report_study(), OneTable([(9.0, 0.01)], (), levels))).startswith(opening)
 
 
 LITTLE = [(0.1, 0.6), (-0.1, 0.9)]  # differences that are not clear

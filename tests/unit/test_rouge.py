@@ -114,7 +114,7 @@ def test_rouge_score_default_gives_zero_on_korean():
     text = "병원 예약을 내일로 바꿔 달라고 부탁한다."
     own = RougeScorer(["rouge1", "rouge2", "rougeL"]).score(text, text)
     assert all(score.fmeasure == 0 for score in own.values())
-    for name in ("morphemes", "morphemes_no_tags", "characters", "words"):
+    for name in ("morphemes", "content_morphemes", "characters", "words"):
         assert ENGINES[name].score_pair(text, text) == (1.0, 1.0, 1.0)
 
 
@@ -179,19 +179,56 @@ def test_signature_names_all_that_changes_a_score():
     assert parts["analyser"].startswith("kiwipiepy-")
     assert parts["dictionary"].startswith("kiwipiepy_model-")
     assert parts["version"].startswith("rouge-score-")
+    assert parts["L"] == "whole-text"
     signatures = {
         Rouge(name, how).signature([["가", "나"]]) for name in TOKENIZERS for how in ("mean", "max")
     }
     assert len(signatures) == 2 * len(TOKENIZERS)
 
 
+def test_the_signature_tells_analysers_apart_that_bear_one_version(monkeypatch):
+    """As Kiwi's kernels do: another one reads one of twenty sentences otherwise."""
+    before = Rouge("morphemes").signature([["가"]])
+    analyse, parts = rouge_tokenizers._kiwi()
+
+    def other(text):
+        found = analyse(text)
+        return found[:-1] if text.startswith("나는") else found
+
+    monkeypatch.setattr(rouge_tokenizers, "_kiwi", lambda: (other, parts))
+    after = Rouge("morphemes").signature([["가"]])
+    assert after != before
+    assert after.split("|tokens:")[0] == before.split("|tokens:")[0]
+
+
+def test_content_is_what_is_said_without_the_style():
+    tokenize = make_tokenizer("content_morphemes").tokenize
+    said = "#Person1#은 #Person2#에게 병원 예약을 내일 오후 3시로 바꿔 달라고 부탁한다."
+    assert tokenize(said) == ["병원", "예약", "내일", "오후", "3", "바꾸", "부탁"]
+    assert tokenize("#Person1#은 #Person2#에게 합니다. #Person2#는 하기로 합니다.") == []
+    other = "#Person2#가 #Person1#한테 내일 오후 3시로 병원 예약을 바꿔 주기를 부탁했어요."
+    assert sorted(tokenize(other)) == sorted(tokenize(said))
+    assert tokenize("두 사람은 아주 예쁜 Wi-Fi 카페를 못 샀다.") == [
+        *("두", "사람", "아주", "예쁘", "Wi", "Fi", "카페", "못", "사"),
+    ]
+
+
+def test_korean_tokenizers_share_one_analysis():
+    analyse, _ = rouge_tokenizers._kiwi()
+    text = "처음 보는 문장을 한 번만 분석한다."
+    before = analyse.cache_info().misses
+    for name in ("morphemes", "content_morphemes", "morphemes_no_tags"):
+        make_tokenizer(name).tokenize(text)
+    assert analyse.cache_info().misses == before + 1
+
+
 def test_missing_analyser_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "kiwipiepy", None)
-    rouge_tokenizers._kiwi_morphemes.cache_clear()
+    rouge_tokenizers._kiwi.cache_clear()
     with pytest.raises(UserError, match="pip install kiwipiepy"):
         Rouge("morphemes")
     monkeypatch.undo()
-    rouge_tokenizers._kiwi_morphemes.cache_clear()
+    rouge_tokenizers._kiwi.cache_clear()
 
 
 def test_unknown_tokenizer_is_refused():

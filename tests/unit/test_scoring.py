@@ -171,7 +171,7 @@ def test_submission_refuses_predictions_of_other_dialogues(results, tmp_path):
         )
 
 
-@pytest.mark.parametrize("script", ["score", "compare", "submission"])
+@pytest.mark.parametrize("script", ["floors", "score", "compare", "submission"])
 def test_scripts_start_without_the_heavy_libraries(script):
     code = (
         f"import sys; sys.path.insert(0, 'workflow/scripts'); import {script}; "
@@ -194,8 +194,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path):
 
 
 @pytest.mark.slow
-def test_500_predictions_score_in_20_seconds_of_one_core():
-    """3 references, 4 tokenizers, 10,000 resamples; processor time, since others may be at work."""
+def test_500_predictions_score_in_40_seconds_of_one_core():
+    """3 references, 5 tokenizers, 10,000 resamples; processor time, since others may be at work."""
     generator = random.Random(1)
     words = [word for row in fixture_dialogues() for word in row.dialogue.split()]
 
@@ -207,6 +207,8 @@ def test_500_predictions_score_in_20_seconds_of_one_core():
         for index in range(500)
     ]
     predictions = [Prediction(row.fname, text(18), 1, 1, "stop", False) for row in dialogues]
+    names = [*METRIC.tokenizers, "morphemes_no_tags"]
+    metric = METRIC.model_copy(update={"resamples": 10_000, "tokenizers": names})
     started = time.process_time()
-    score_run(predictions, dialogues, METRIC.model_copy(update={"resamples": 10_000}), {})
-    assert time.process_time() - started < 20
+    score_run(predictions, dialogues, metric, {})
+    assert time.process_time() - started < 40

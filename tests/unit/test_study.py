@@ -164,7 +164,7 @@ def test_an_override_changes_only_what_depends_on_it(write, overrides, steps):
         ("seeds", "[42]", {"compare", "plot", "report"}),
         (
             *("metric", "{primary: words, tokenizers: [words]}"),
-            {"score", "compare", "plot", "report", "model_card"},
+            {"floors", "score", "compare", "plot", "report", "model_card"},
         ),
         ("report", "{samples: 3}", {"report"}),
         ("report", "{note: Mind the gap.}", {"report", "model_card"}),

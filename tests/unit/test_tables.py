@@ -6,6 +6,7 @@ import json
 import shutil
 
 import compare
+import floors
 import pytest
 import score
 import submission
@@ -39,7 +40,8 @@ def test_every_table_has_its_columns_and_rows(results):
     assert counts["groups"] == cells * tokenizers * 2
     assert counts["differences"] == (8 + 4 + 6) * tokenizers
     assert counts["group_differences"] == 2 * counts["differences"]
-    assert counts["context"] == 5 * tokenizers * 3
+    assert counts["context"] == 7 * tokenizers * 3
+    assert counts["levels"] == cells * tokenizers * 3
     assert counts["diagnostics"] == cells
     assert counts["resources"] == 4 + 2 * 8
     for name in names:
@@ -166,8 +168,14 @@ def test_compare_refuses_scores_under_other_settings(results, tmp_path, key):
 def test_compare_refuses_different_signatures(results, tmp_path, scored_study):
     folder = spoil_results(results, tmp_path)
     path = folder / CELL / "scores" / "summary.json"
-    path.write_text(path.read_text(encoding="utf-8").replace("kiwipiepy-", "kiwipiepy-0.0."))
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("|tokens:", "|tokens:0"))
     with pytest.raises(UserError, match="signatures in summary.json differ"):
+        compare.compare(scored_study, folder, folder / "tables")
+    path.write_text(text)
+    path = folder / "floors" / "run.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("|tokens:", "|tokens:0"))
+    with pytest.raises(UserError, match="floors: scored with other tools than the runs"):
         compare.compare(scored_study, folder, folder / "tables")
 
 
@@ -202,7 +210,7 @@ def test_one_reference_and_no_groups(tmp_path):
     folder = tmp_path / "results"
     results = build_results(folder, study, rows=10, references=1)
     names = {row["name"] for row in read_table(results / "tables" / "context.csv")}
-    assert "ceiling_references" not in names
+    assert "human_agreement" not in names
     for split in ("dev",):
         path = folder / "data" / f"{split}.csv"
         path.write_text(
@@ -211,6 +219,7 @@ def test_one_reference_and_no_groups(tmp_path):
     for run in study.runs():
         metric, place = study.settings.metric, folder / run.folder
         score.score(metric, place / "predictions", folder / "data", place / "scores")
+    floors.score_floors(study.settings.metric, "ko", folder / "data", folder / "floors")
     compare.compare(study, folder, folder / "tables")
     assert read_table(folder / "tables" / "groups.csv") == []
     assert read_table(folder / "tables" / "group_differences.csv") == []
@@ -293,7 +302,7 @@ def test_markdown_escapes_names():
     assert reading_cell("ci_low", None) == "–"
 
 
-def test_a_group_without_a_ceiling_has_no_row(scored_study):
+def test_a_group_without_any_score_has_no_row(scored_study):
     nan = float("nan")
     scores = [[0.5, 0.2, 0.4], [0.6, 0.3, 0.5], [nan, nan, nan]]
     found = summaries_by_group(scores, ["seen", "seen", "unseen"], scored_study.settings.metric)

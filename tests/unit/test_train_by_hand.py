@@ -68,7 +68,7 @@ def prepared(monkeypatch, *flags: str) -> tuple[Path, dict]:
     """Output folder and statistics of a command that stops before it trains."""
     calls = []
     with monkeypatch.context() as stopped:
-        stopped.setattr(train_llm, "train", lambda *arguments: calls.append(arguments))
+        stopped.setattr(train_llm, "train_run", lambda *arguments: calls.append(arguments))
         run(stopped, *flags)
     _, _, examples, output, *_ = calls[0]
     return output, json.loads((examples / "statistics.json").read_text(encoding="utf-8"))

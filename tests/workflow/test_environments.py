@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,18 @@ def test_every_import_of_the_library_is_pinned():
     names = {IMPORT_NAMES.get(name, name) for name in imports(ROOT / "workflow" / "scripts")}
     direct = {name.replace("-", "_") for name in pins("requirements.txt")}
     assert names - OPTIONAL - direct == set()
+
+
+def test_what_is_built_and_hooked_has_the_locks_versions():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert dict(map(pin, project["build-system"]["requires"])).items() <= (
+        pins("requirements.lock").items()
+    )
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == project["project"]["version"]
+    text = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    hooks = [hook for repo in yaml.safe_load(text)["repos"] for hook in repo["hooks"]]
+    assert all(hook["entry"].startswith(".venv/bin/python -m ") for hook in hooks)
 
 
 def test_no_registry_is_named():

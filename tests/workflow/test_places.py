@@ -8,11 +8,11 @@ import pytest
 from workflow_project import ROOT, Project, environment
 
 
-def snakemake(snakefile: Path, folder: Path, *arguments: str) -> str:
+def snakemake(snakefile: Path, folder: Path, *arguments: str, **variables: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), *arguments],
         cwd=folder,
-        env=environment(),
+        env=environment() | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -47,6 +47,15 @@ def test_another_working_directory_gets_all_results(bare, tmp_path):
     assert "Nothing to be done" in snakemake(
         project.path("Snakefile"), moved, target, *options, *settings
     )
+
+
+def test_the_library_is_that_of_the_checkout_not_one_that_is_installed(bare, tmp_path):
+    """One .venv for two checkouts: `pip install -e .` of one leaves the other its own code."""
+    (tmp_path / "yoyak").mkdir()
+    (tmp_path / "yoyak" / "__init__.py").write_text("raise SystemExit('another checkout')")
+    options = ["-n", "--config", "study=small", "debug=true"]
+    shown = snakemake(bare.path("Snakefile"), bare.folder, *options, PYTHONPATH=str(tmp_path))
+    assert "Job stats" in shown
 
 
 @pytest.mark.slow

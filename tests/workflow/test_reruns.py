@@ -99,7 +99,7 @@ def test_one_more_format_plans_only_its_cells_and_the_end(project):
 def test_metric_settings_plan_scores_but_no_summary(project):
     metric = {**SMALL["metric"], "seed": 7}
     project.write_study("small", {**SMALL, "metric": metric})
-    assert project.planned() == {"score": 3, "model_card": TRAININGS, **END}
+    assert project.planned() == {"floors": 1, "score": 3, "model_card": TRAININGS, **END}
 
 
 def test_what_a_model_card_shows_plans_the_cards(project):

@@ -11,7 +11,9 @@ if not (PROJECT / "workflow" / "scripts").is_dir():
     sys.exit(f"error: {PROJECT}: brings no scripts; clone Yoyak and name the clone's Snakefile")
 if re.search("[{}]", str(PROJECT)):
     sys.exit(f"error: {PROJECT}: Snakemake takes braces for wildcards; rename this folder")
-sys.path.append(str(PROJECT / "workflow" / "scripts"))
+# This checkout's library, even where another one's is installed; then off the path again, since our
+# scripts must not hide modules of a workflow that takes this one as a module.
+sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 
 from yoyak.config.frozen import freeze
 from yoyak.config.run_settings import keep_settings, study_of_run
@@ -20,11 +22,13 @@ from yoyak.errors import UserError, speak_utf8
 from yoyak.models.weights_identity import weights_identity
 from yoyak.run.code_digest import step_digest
 
+sys.path.remove(str(PROJECT / "workflow" / "scripts"))
+
 IN_MODULE = not workflow.modifier.is_main_snakefile()
 # Of one training: below runs/, logs/train/, benchmarks/train/, …
 TRAINING = "{model}/{variant}/{format}/{condition}/seed{seed}"
 TRAINED = f"<results>/runs/{TRAINING}"
-TABLES = "rouge groups differences group_differences context diagnostics resources".split()
+TABLES = "rouge levels groups differences group_differences context diagnostics resources".split()
 
 speak_utf8()
 

@@ -70,6 +70,38 @@ rule generate:
         " --data {params.data:q} --output-dir {params.folder:q} > {log:q} 2>&1"
 
 
+rule floors:
+    input:
+        data=data_files("train", "dev"),
+    output:
+        texts="<results>/floors/texts.jsonl",
+        dialogues=report(
+            "<results>/floors/dialogues.csv",
+            caption="../report/floors.rst",
+            category="Scores",
+            labels=labels_of_all("floors of each dialogue"),
+        ),
+        record="<results>/floors/run.json",
+    log:
+        "<logs>/floors.log",
+    benchmark:
+        "<results>/benchmarks/floors.tsv"
+    localrule: True
+    conda:
+        "../../envs/reporting.yaml"
+    params:
+        script=script("floors.py"),
+        code=digest("floors"),
+        settings=settings("floors"),
+        data=folder_of_input("data"),
+        folder=folder_of("record"),
+    message:
+        "Scoring the floors"
+    shell:
+        "python {params.script:q} --settings {params.settings:q} --data {params.data:q}"
+        " --output-dir {params.folder:q} > {log:q} 2>&1"
+
+
 rule score:
     input:
         dev="<results>/data/dev.csv",

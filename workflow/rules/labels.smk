@@ -14,6 +14,10 @@ def run_labels(result):
     return labels
 
 
+def labels_of_all(result):
+    return {"result": result, **dict.fromkeys(("model", "format", "condition", "seed"), "all")}
+
+
 def figure_labels(wildcards):
     """A loss curve is labelled by its training, any other figure by its name."""
     for run in STUDY.trainings():

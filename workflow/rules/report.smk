@@ -4,6 +4,7 @@
 rule compare:
     input:
         data=data_files("train", "dev"),
+        floors=["<results>/floors/dialogues.csv", "<results>/floors/run.json"],
         scores=in_every_run(
             "scores/dialogues.csv",
             "scores/summary.json",
@@ -120,7 +121,7 @@ rule report:
 
 rule model_card:
     input:
-        tables=[f"<results>/tables/{name}.csv" for name in ("rouge", "context")],
+        tables=[f"<results>/tables/{name}.csv" for name in ("rouge", "context", "levels")],
         zero_shot="<results>/zero_shot/{model}/{format}/scores/summary.json",
         scores=f"{TRAINED}/scores/summary.json",
         training=f"{TRAINED}/run.json",

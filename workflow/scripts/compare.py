@@ -1,7 +1,7 @@
 #!/usr/bin/env python
-"""Bring all runs' scores together: tables of ROUGE, differences, context, diagnostics and cost.
+"""Bring all runs' scores together: tables of ROUGE, floors, differences, diagnostics and cost.
 
-Reads  {results}/data/dev.csv, every run's scores/ and run.json
+Reads  {results}/data/dev.csv, floors/, every run's scores/ and run.json
 Writes {output-dir}/*.csv and *.md (seeds.* only where a training has several seeds, quoted.* only
 where the study asks for it), run.json
 
@@ -26,6 +26,7 @@ from yoyak.reporting.notes import table_notes
 from yoyak.reporting.run_rows import (
     QUOTED,
     loss_fall,
+    read_json,
     resource_rows,
     rouge_rows,
     training_cost,
@@ -35,10 +36,11 @@ from yoyak.reporting.tables import RUN, write_table
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
 from yoyak.scoring.comparison import FLIPS, difference_rows, seed_rows
-from yoyak.scoring.context import context_rows
 from yoyak.scoring.diagnostics import unchanged_rate
+from yoyak.scoring.floors import Scores, context_rows, read_levels
+from yoyak.scoring.levels import level_rows
 from yoyak.scoring.predictions import read_predictions
-from yoyak.scoring.scores import read_scores
+from yoyak.scoring.scores import read_peers, read_scores
 
 READ = ("scores/dialogues.csv", "scores/summary.json", "predictions/dev.jsonl")
 
@@ -66,9 +68,11 @@ def compare(study: Study, results: Path, output: Path) -> None:
     runs = study.runs()
     refuse_mixtures(study, results)
     summaries, scores = read_runs(runs, results, dialogues, metric)
-    tables = build_tables(study, results, dialogues, summaries, scores)
+    levels = read_floors(results, dialogues, summaries[0])
+    tables = build_tables(study, results, dialogues, summaries, scores, levels)
     warned = warned_trainings(runs, results)
     notes = table_notes(metric, summaries[0], len(tables["differences"]), FLIPS, warned)
+    floors = [results / "floors" / name for name in ("dialogues.csv", "run.json")]
     with atomic_directory(output) as folder:
         for name, rows in tables.items():
             write_table(folder, name, rows, notes[name])
@@ -76,7 +80,7 @@ def compare(study: Study, results: Path, output: Path) -> None:
             folder / "run.json",
             step="compare",
             settings={"metric": metric.model_dump()},
-            inputs=[dev, *(results / run.folder / name for run in runs for name in READ)],
+            inputs=[dev, *floors, *(results / run.folder / name for run in runs for name in READ)],
             seed=metric.seed,
             notes=notes,
             wall_seconds=round(time.perf_counter() - started, 2),
@@ -112,6 +116,19 @@ def read_runs(
     return summaries, scores
 
 
+def read_floors(results: Path, dialogues: list[Dialogue], summary: dict) -> Scores:
+    """Floors and human agreement; UserError unless they were scored as the runs were."""
+    folder, of_runs = results / "floors", signatures(summary)
+    fnames = [dialogue.fname for dialogue in dialogues]
+    levels = read_levels(folder, fnames, list(of_runs))
+    if read_json(folder / "run.json", "run floors.py (again)").get("signatures") != of_runs:
+        raise UserError(
+            f"{display(folder)}: scored with other tools than the runs (the signatures in "
+            "run.json and in the runs' summary.json differ); score all again"
+        )
+    return levels
+
+
 def scores_of(run: Run, results: Path) -> Path:
     return results / run.folder / "scores"
 
@@ -126,6 +143,7 @@ def build_tables(
     dialogues: list[Dialogue],
     summaries: list[dict],
     scores: dict,
+    levels: Scores,
 ) -> dict[str, list[dict] | pd.DataFrame]:
     """Rows of every table, in the study's order."""
     metric = study.settings.metric
@@ -145,7 +163,13 @@ def build_tables(
     for name in ("rouge", "groups", "differences", "group_differences"):
         if tables[name]:  # data without groups has no rows of groups
             tables[name] = pd.DataFrame(tables[name]).merge(costs, how="left", on=list(RUN))
-    tables["context"] = context_rows(dialogues, metric)
+    tables["context"] = context_rows(levels, groups, metric)
+    means = {
+        run: {name: each.mean(axis=1) for name, each in of_run.items()}
+        for run, of_run in scores.items()
+    }
+    peers = {run: read_peers(scores_of(run, results)) for run in scores}
+    tables["levels"] = level_rows(means, peers, levels, groups, metric)
     if study.settings.report.quoted:
         tables["quoted"] = QUOTED
     if len(study.seeds) > 1:

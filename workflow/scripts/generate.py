@@ -14,23 +14,20 @@ killed at any moment, it leaves nothing, and the same command runs it again.
 """
 
 import argparse
-import json
-import time
-from itertools import islice
 from pathlib import Path
 
 from yoyak.config.arguments import add_study_arguments, open_study, script_parser
-from yoyak.config.frozen import BASE_WEIGHTS, CHECKPOINT
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import CONDITIONS, Run, Study
+from yoyak.config.trained import FORMATS, check_base, training_record
 from yoyak.errors import UserError, run_script
+from yoyak.generation.predictions import generate_splits
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.devices import claim_device
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
 
 SPLITS = ("dev", "test")
-FORMATS = {"instruction", "chat"}
 RUN_FLAGS = {"model": "experiment", "format": "format", "condition": "condition", "seed": "seed"}
 
 
@@ -117,134 +114,6 @@ def run_and_config(args: argparse.Namespace, study: Study) -> tuple[Run, ModelCo
                 "it was trained with --format and --condition"
             )
     return Run(**{key: found[key] for key in RUN_FLAGS}), config
-
-
-def training_record(adapter: Path | None) -> dict:
-    """run.json of the training that an adapter came from; empty where there is none."""
-    if adapter is None:
-        return {}
-    file = adapter.absolute().parent / "run.json"
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        run, settings = record["run"], record["settings"]
-        names = (run["model"], run["format"], run["condition"])
-        parts = (settings["model"], settings["lora"])
-        if not all(isinstance(name, str) for name in names) or names[1] not in FORMATS:
-            raise ValueError("not of a training")
-        if not all(isinstance(part, dict) for part in parts) or type(run["seed"]) is not int:
-            raise ValueError("not the record of a training")
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise UserError(
-            f"{file}: is not the record of a training; restore it or train again"
-        ) from None
-    return record
-
-
-def check_base(adapter: Path | None, record: dict, config: ModelConfig) -> None:
-    """Raise UserError where an adapter was trained on other base weights than the config's."""
-    for key in (*CHECKPOINT, *BASE_WEIGHTS):
-        section, name = key.split(".")
-        trained = record.get("settings", {}).get(section, {})
-        now = getattr(getattr(config, section), name)
-        if name in trained and trained[name] != now:
-            raise UserError(
-                f"{adapter}: was trained with {key} {trained[name]} (its run.json), and the study "
-                f"has {now}; make them equal in the model file, or summarise with summarize.py, "
-                "which takes the adapter's own"
-            )
-
-
-def generate_splits(
-    config: ModelConfig,
-    prompt_format: str,
-    language: str,
-    adapter: Path | None,
-    files: dict[str, Path],
-    device: str,
-) -> tuple[dict[str, str], dict]:
-    """Text of each split's predictions file, and what run.json has to say of the generation.
-
-    Args:
-        files: CSV of each split, as prepare_data.py writes it.
-    """
-    from yoyak.data.control_tokens import decode_summaries
-    from yoyak.data.dialogues import read_dialogues
-    from yoyak.data.encoding import build_prompts
-    from yoyak.data.prompts import stop_token_ids
-    from yoyak.generation.decoding import DecodingSettings
-    from yoyak.generation.engines import choose_generator, report_choice, run_halving
-    from yoyak.generation.loading import load_model, peak_memory_gb, plan_loading
-    from yoyak.generation.progress import RowProgress
-
-    started = time.perf_counter()
-    rows = {split: read_dialogues(file, labelled=False) for split, file in files.items()}
-    loading = plan_loading(config, device)
-    model, tokenizer = load_model(config, loading, adapter)
-    prompts, shortened = {}, {}
-    for split in rows:
-        prompts[split], shortened[split] = build_prompts(
-            rows[split], tokenizer, config, prompt_format, language
-        )
-    every_prompt = [prompt for split in prompts.values() for prompt in split]
-    decoding = DecodingSettings.from_config(config)
-    stops = stop_token_ids(tokenizer, prompt_format)
-    execution = config.execution
-    generator, check = choose_generator(
-        model,
-        every_prompt,
-        stops,
-        decoding,
-        batch=execution.generation_batch,
-        engine=execution.engine,
-    )
-    report_choice(generator.plan, check)
-    slots = generator.plan.slots
-
-    loaded = time.perf_counter()
-    progress = RowProgress(len(every_prompt))
-    results, plan = run_halving(generator, every_prompt, lambda *_: progress.row())
-    seconds = time.perf_counter() - loaded
-    left, lines = iter(results), {}
-    for split in rows:
-        generated = list(islice(left, len(prompts[split])))
-        texts = decode_summaries(tokenizer, [row.tokens for row in generated])
-        columns = (rows[split], texts, prompts[split], generated, shortened[split])
-        lines[split] = "".join(prediction_line(*row) for row in zip(*columns, strict=True))
-    new_tokens = sum(row.new_tokens for row in results)
-    record = {
-        "rows": len(every_prompt),
-        "prompt_tokens": sum(map(len, every_prompt)),
-        "new_tokens": new_tokens,
-        "decoding": decoding.as_dict(),
-        "stop_tokens": {str(stop): tokenizer.convert_ids_to_tokens(stop) for stop in stops},
-        "execution": {
-            **loading.as_dict(),
-            **plan.as_dict(),
-            "reduced_from": slots if plan.slots < slots else None,
-        },
-        "engine": check["engine"],
-        "engine_check": check,
-        "wall_seconds": round(time.perf_counter() - started, 2),
-        "generation_seconds": round(seconds, 2),
-        "tokens_per_second": round(new_tokens / seconds, 1),
-        "peak_memory_gb": round(peak_memory_gb(), 3),
-    }
-    return lines, record
-
-
-def prediction_line(row, text: str, prompt: list[int], result, shortened: bool) -> str:
-    """One line of a predictions file; new_tokens counts the stop token too."""
-    line = {
-        "fname": row.fname,
-        "prediction": text.strip(),
-        "prompt_tokens": len(prompt),
-        "new_tokens": result.new_tokens,
-        "finish": result.finish,
-        "dialogue_shortened": bool(shortened),
-    }
-    return json.dumps(line, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":

@@ -15,8 +15,7 @@ summarise with it here: summarize.py --checkpoint FOLDER.
 import argparse
 from pathlib import Path
 
-from summarize import add_model_arguments, find_config
-
+from yoyak.config.arguments import add_model_arguments, find_config
 from yoyak.config.model_config import ModelConfig
 from yoyak.errors import UserError, run_script
 from yoyak.run.devices import claim_device

@@ -15,11 +15,11 @@ With --adapter alone, model, prompt format and settings are those of its trainin
 import argparse
 import csv
 import io
-import json
 import sys
 from pathlib import Path
 
-from yoyak.config.loading import given, load_config, overridden, read_config
+from yoyak.config.arguments import add_model_arguments, find_config
+from yoyak.config.loading import given, overridden
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import Study, load_study
 from yoyak.data.cleaning import clean_text
@@ -61,19 +61,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """The ways to name a model, shared with merge_adapter.py."""
-    model = parser.add_argument_group("model (one of the three, or --adapter with one)")
-    model.add_argument("--experiment", help="a file of config/models/, without .yaml")
-    model.add_argument("--checkpoint", help="Hub id, model folder or .gguf file")
-    model.add_argument("--adapter", type=Path, help="final_model/ of a training")
-    model.add_argument(
-        "--use_qlora",
-        action=argparse.BooleanOptionalAction,
-        help="NF4 base weights; default: the model file's, or none for --checkpoint",
-    )
-
-
 def main() -> None:
     args = parse_arguments()
     config, prompt_format = find_config(args)
@@ -91,46 +78,6 @@ def main() -> None:
         sys.stdout.write(text)
     else:
         atomic_write_text(args.output, text)
-
-
-def find_config(args: argparse.Namespace) -> tuple[ModelConfig, str]:
-    """The effective model config that the arguments name, and the prompt format to go with it.
-
-    Raises UserError when they name none, or two.
-    """
-    prompt_format = None
-    if args.experiment and args.checkpoint:
-        raise UserError("--experiment and --checkpoint name two models; give one")
-    if args.adapter is not None and not args.adapter.is_dir():
-        raise UserError(f"{args.adapter}: no such folder; --adapter takes a final_model/ folder")
-    if args.experiment:
-        config = load_config(args.experiment)
-    elif args.checkpoint:
-        named = {"model": {"checkpoint": args.checkpoint}, "lora": {"use_qlora": False}}
-        config = read_config(named, "the command line")
-    elif args.adapter is not None:
-        config, prompt_format = trained_with(args.adapter)
-    else:
-        raise UserError("no model is named: give --experiment, --checkpoint or --adapter")
-    flags = given({"lora": {"use_qlora": args.use_qlora}})
-    config = overridden(config, flags, "the command line")
-    return config, prompt_format or config.dataset.format_type
-
-
-def trained_with(adapter: Path) -> tuple[ModelConfig, str]:
-    """Settings and prompt format of the training that an adapter came from."""
-    file = adapter.absolute().parent / "run.json"
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        config, prompt_format = record["settings"], record["run"]["format"]
-        if not isinstance(config, dict) or prompt_format not in ("instruction", "chat"):
-            raise ValueError("not the record of a training")
-        return read_config(config, file), prompt_format  # it may be older than a key
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise UserError(
-            f"{adapter}: no run.json of its training beside it; name the model it was trained "
-            "from with --experiment or --checkpoint"
-        ) from None
 
 
 def read_input(source: str, study: Study | None = None) -> tuple[list[Dialogue], bool]:

@@ -14,25 +14,18 @@ Killed at any moment, the same command goes on from the newest whole checkpoint.
 """
 
 import argparse
-import json
 import logging
-import os
-import shutil
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from yoyak.config.arguments import add_study_arguments, open_study, script_parser
-from yoyak.config.frozen import add_sections, training_science
+from yoyak.config.frozen import add_sections
 from yoyak.config.loading import chosen_adapters, given, load_config, overridden
 from yoyak.config.model_config import ModelConfig
-from yoyak.config.section import canonical
 from yoyak.config.study import CONDITIONS, Run, Study
-from yoyak.data.own_data import check_own_data, example_record, own_study, said_of_data
+from yoyak.data.own_data import check_own_data, example_record, own_study
+from yoyak.data.prepare import prepare_data
 from yoyak.data.splits import raw_file
-from yoyak.errors import UserError, is_out_of_memory, run_script
-from yoyak.models.checkpoints import resolve_checkpoint
-from yoyak.run.devices import claim_devices
+from yoyak.errors import UserError, run_script
 from yoyak.run.logs import start_log, write_log
 from yoyak.run.manual import (
     DEFAULT_SEED,
@@ -41,17 +34,10 @@ from yoyak.run.manual import (
     result_folder,
     what_decides,
 )
-from yoyak.run.provenance import fingerprint
-from yoyak.run.ranks import Seat, run_together
-from yoyak.run.workspace import (
-    atomic_write_json,
-    discard,
-    hash_file,
-    hash_text,
-    publish,
-    work_folder,
-)
+from yoyak.run.workspace import discard, hash_file, hash_text
+from yoyak.training.examples import build_dataset
 from yoyak.training.tracking import check_wandb
+from yoyak.training.train_run import train_run
 
 log = logging.getLogger("train_llm")
 
@@ -129,7 +115,7 @@ def main() -> None:
     if config.tracking.wandb:
         check_wandb(project=study.name, run=run.folder.removeprefix("runs/").replace("/", "-"))
     examples = args.examples or build_examples(study, config, run, output)
-    train(config, run, examples, output, log_file, data)
+    train_run(config, run, examples, output, log_file, data)
     if by_hand:  # of a study Snakemake discards it once it knows that the outputs are there
         discard(output)
 
@@ -157,9 +143,6 @@ def effective_config(study: Study, args: argparse.Namespace) -> ModelConfig:
 
 def build_examples(study: Study, config: ModelConfig, run: Run, output: Path) -> Path:
     """By hand: prepare the data and tokenise it as the workflow's own two steps do."""
-    from build_dataset import build_dataset
-    from prepare_data import prepare_data
-
     data, examples = output / "data", output / "examples"
     card = prepare_data(study, data)
     for split, file in card["files"].items():
@@ -169,122 +152,6 @@ def build_examples(study: Study, config: ModelConfig, run: Run, output: Path) ->
             log.info("%s rows of train stand in %s too and are not trained on", dropped, split)
     build_dataset(study, config, run.format, run.augmentation, data, examples)
     return examples
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a process needs in order to train one run."""
-
-    config: ModelConfig
-    seed: int
-    examples: list[Path]  # of training and selection
-    work: Path
-    output: Path
-    log_file: Path | None
-    record: dict  # what run.json says of the inputs
-
-
-def train(
-    config: ModelConfig,
-    run: Run,
-    examples: Path,
-    output: Path,
-    log_file: Path | None,
-    data: dict[str, str] | None,
-) -> None:
-    """Train, keep the best checkpoint, and move final_model/, the log and run.json into place.
-
-    data: what run.json has to say of the raw files.
-    """
-    files = [examples / "train.safetensors", examples / "selection.safetensors"]
-    for file in files:
-        if not file.is_file():
-            raise UserError(f"{file}: no such file; build the examples first (build_dataset.py)")
-    log.info("%s", said_of_data(examples))
-    inputs = [*files, *resolve_checkpoint(config.model).weight_files()]
-    science = canonical({**training_science(config), "seed": run.seed})
-    key = fingerprint("train", science, inputs)
-    from yoyak.training.checkpointing import remove_old
-
-    execution = config.execution
-    with (
-        claim_devices(execution.device, execution.devices) as devices,
-        work_folder(output, key) as work,
-    ):
-        # Packs differ in length: else the freed pieces of one would not fit the next.
-        os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
-        # Threads that spin while they wait starve each other as soon as another program runs.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        record = {"inputs": inputs, "run": run.record(), "fingerprint": key}
-        record |= {} if data is None else {"data": data}
-        made, finished, hashes = work / "made", work / "finished", work / "finished.json"
-        job = Job(config, run.seed, files, work, made, log_file, record)
-        # What lies there is linked to what was put into place, where it may have been written to.
-        if finished.is_dir() and read_hashes(hashes) != hash_files(finished):
-            log.warning("%s: was changed after the training; made again", output / "final_model")
-            shutil.rmtree(finished)
-        if finished.is_dir():
-            log.info("this training has finished before: its files are put into place again")
-        else:
-            if len(devices) == 1:
-                train_on(devices[0], job)
-            else:
-                run_together(train_as_one_of_several, job, devices)
-            atomic_write_json(hashes, hash_files(made))
-            made.rename(finished)
-        publish(finished, output)
-        remove_old(work, newest=0)
-    log.info("wrote %s", output / "final_model")
-
-
-def hash_files(folder: Path) -> dict[str, str]:
-    files = (file for file in folder.rglob("*") if file.is_file())
-    return {str(file.relative_to(folder)): hash_file(file) for file in files}
-
-
-def read_hashes(file: Path) -> dict[str, str] | None:
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-
-
-def train_as_one_of_several(job: Job, seat: Seat) -> None:
-    """The same in one of the processes of `execution.devices`; the first one speaks and writes."""
-    if seat.rank == 0:
-        write_log(job.log_file)
-    else:
-        write_log(None, logging.WARNING)
-    from yoyak.training.parallel import joined
-
-    with joined(seat) as ranks:
-        train_on(seat.device, job, ranks)
-
-
-def train_on(device: str, job: Job, ranks=None) -> None:
-    """Train on one device, alone or as one of `ranks`, and write the outputs."""
-    from yoyak.data.llm_dataset import LLMSummarizationDataset
-    from yoyak.training import session
-    from yoyak.training.arguments import quiet_libraries
-    from yoyak.training.interruption import EXIT_CODE, Interrupted
-    from yoyak.training.overflow import NonFiniteLoss
-
-    ranks = ranks or session.ALONE
-    sets = [LLMSummarizationDataset.load(file) for file in job.examples]
-    with quiet_libraries():
-        try:
-            trainer = session.resume_or_start(
-                job.config, device, *sets, job.seed, job.work, job.output, ranks, job.record
-            )
-            trainer.train()
-        except NonFiniteLoss as error:
-            raise UserError(str(error)) from error
-        except Interrupted as notice:
-            if ranks.first:
-                log.warning("%s", notice)
-            sys.exit(EXIT_CODE)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            log.warning("%s", session.leave_a_smaller_plan(job.config, job.work))
-            sys.exit(EXIT_CODE)
 
 
 if __name__ == "__main__":

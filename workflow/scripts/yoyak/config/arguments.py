@@ -1,9 +1,14 @@
 """The arguments that several scripts share."""
 
 import argparse
+from pathlib import Path
 
 from yoyak.config.frozen import thaw
+from yoyak.config.loading import given, load_config, overridden, read_config
+from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import Study, load_study
+from yoyak.config.trained import trained_with
+from yoyak.errors import UserError
 
 
 def script_parser(description: str | None) -> argparse.ArgumentParser:
@@ -31,3 +36,40 @@ def add_study_arguments(
 def open_study(args: argparse.Namespace) -> Study:
     """The study that a command names; UserError for a mistake in its files."""
     return thaw(args.settings) if args.settings else load_study(args.study, debug=args.debug)
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """The ways to name a model for summaries or a merge."""
+    model = parser.add_argument_group("model (one of the three, or --adapter with one)")
+    model.add_argument("--experiment", help="a file of config/models/, without .yaml")
+    model.add_argument("--checkpoint", help="Hub id, model folder or .gguf file")
+    model.add_argument("--adapter", type=Path, help="final_model/ of a training")
+    model.add_argument(
+        "--use_qlora",
+        action=argparse.BooleanOptionalAction,
+        help="NF4 base weights; default: the model file's, or none for --checkpoint",
+    )
+
+
+def find_config(args: argparse.Namespace) -> tuple[ModelConfig, str]:
+    """The effective model config that the arguments name, and the prompt format to go with it.
+
+    Raises UserError when they name none, or two.
+    """
+    prompt_format = None
+    if args.experiment and args.checkpoint:
+        raise UserError("--experiment and --checkpoint name two models; give one")
+    if args.adapter is not None and not args.adapter.is_dir():
+        raise UserError(f"{args.adapter}: no such folder; --adapter takes a final_model/ folder")
+    if args.experiment:
+        config = load_config(args.experiment)
+    elif args.checkpoint:
+        named = {"model": {"checkpoint": args.checkpoint}, "lora": {"use_qlora": False}}
+        config = read_config(named, "the command line")
+    elif args.adapter is not None:
+        config, prompt_format = trained_with(args.adapter)
+    else:
+        raise UserError("no model is named: give --experiment, --checkpoint or --adapter")
+    flags = given({"lora": {"use_qlora": args.use_qlora}})
+    config = overridden(config, flags, "the command line")
+    return config, prompt_format or config.dataset.format_type

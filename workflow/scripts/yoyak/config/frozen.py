@@ -5,6 +5,7 @@ job of that run; and equal text means equal results, so that Snakemake replans b
 """
 
 import json
+from typing import Any, TypeVar
 
 from yoyak.config.loading import deep_merge
 from yoyak.config.model_config import NO_SCIENCE, ModelConfig
@@ -17,6 +18,7 @@ GRID = ("models", "formats", "augmentations", "seeds")
 CHECKPOINT = ("model.checkpoint", "model.revision", "model.chat_template")
 BASE_WEIGHTS = ("lora.use_lora", "lora.use_qlora", "lora.double_quant")
 
+Part = TypeVar("Part", bound=Section)
 # Constants of their own: what these two steps run is in their digests, other steps' keys are not.
 EXAMPLE_KEYS = (*CHECKPOINT, "tokenizer", "dataset")
 TRAINING_KEYS = ("model", "lora", "training")
@@ -30,6 +32,7 @@ STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("language",),
         ("model", *BASE_WEIGHTS, "tokenizer", "dataset", "generation"),
     ),
+    "floors": (("language", "metric"), ()),
     "score": (("language", "metric"), ()),
     "compare": (("metric", "report.quoted", *GRID), ("resources",)),
     "plot": (("metric", "data.selection", "data.selection_seed", *GRID), ("tokenizer",)),
@@ -100,7 +103,8 @@ def chosen(settings: Section, keys: tuple[str, ...]) -> dict:
 def add_sections(config: ModelConfig, content: dict) -> None:
     """Lay whole sections that an earlier step recorded into a config that lacks them."""
     for name in content.keys() & ModelConfig.model_fields.keys() - config.__dict__.keys():
-        config.__dict__[name] = _part(ModelConfig.model_fields[name].annotation, content[name])
+        section: Any = ModelConfig.model_fields[name].annotation
+        config.__dict__[name] = _part(section, content[name])
 
 
 def training_science(config: ModelConfig) -> dict:
@@ -108,12 +112,12 @@ def training_science(config: ModelConfig) -> dict:
     return chosen(config, TRAINING_KEYS)
 
 
-def _part(kind: type[Section], content: dict) -> Section:
+def _part(kind: type[Part], content: dict) -> Part:
     """Settings that have these keys alone: a step that reads another one is told so by Python."""
-    part = kind.model_construct()
+    part: Any = kind.model_construct()
     part.__dict__.clear()
     for key, value in content.items():
-        annotation = kind.model_fields[key].annotation
+        annotation: Any = kind.model_fields[key].annotation
         is_section = isinstance(annotation, type) and issubclass(annotation, Section)
         part.__dict__[key] = _part(annotation, value) if is_section else value
     return part

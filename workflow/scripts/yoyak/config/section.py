@@ -2,6 +2,7 @@
 
 import difflib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -77,7 +78,7 @@ def canonical(content: object) -> str:
     return json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
-def _first(faults: list[dict], content: object) -> str:
+def _first(faults: Sequence[Any], content: object) -> str:
     """The first of pydantic's errors as: key, what was found, what is allowed.
 
     Of a value with several types it has an error for each.

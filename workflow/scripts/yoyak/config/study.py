@@ -1,5 +1,6 @@
 """A study: the grid of models × formats × augmentations × seeds, and the runs of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,11 +101,11 @@ class Study:
         return Path("results") / self.name
 
     @property
-    def formats(self) -> list[str]:
+    def formats(self) -> Sequence[str]:
         return self.settings.formats
 
     @property
-    def augmentations(self) -> list[str]:
+    def augmentations(self) -> Sequence[str]:
         return self.settings.augmentations
 
     @property

@@ -10,7 +10,9 @@ from yoyak.config.section import Section
 ColumnName = Annotated[
     str, Form(r"^[^\x00-\x1f\x7f]{1,200}$", "one line of at most 200 characters")
 ]
-Tokenizer = Literal["morphemes", "morphemes_no_tags", "characters", "words", "english"]
+Tokenizer = Literal[
+    "morphemes", "content_morphemes", "morphemes_no_tags", "characters", "words", "english"
+]
 Models = Annotated[list[FileName], *UNIQUE]
 Formats = Annotated[list[Literal["instruction", "chat"]], *UNIQUE]
 Augmentations = Annotated[list[Literal["none", "templates"]], *UNIQUE]
@@ -18,7 +20,7 @@ Seeds = Annotated[list[Seed], *UNIQUE]
 
 
 # The tokenizer whose ROUGE is shown for a language where no study says another.
-PRIMARY = {"ko": "morphemes", "en": "english"}
+PRIMARY: dict[str, Tokenizer] = {"ko": "morphemes", "en": "english"}
 
 
 class Columns(Section):
@@ -89,8 +91,9 @@ class Metric(Section):
         description="the tokenizer whose ROUGE answers the question; one of `metric.tokenizers`"
     )
     tokenizers: Annotated[list[Tokenizer], *UNIQUE] = Field(
-        description="`morphemes` (Kiwi, speaker tags whole), `morphemes_no_tags`, `characters`, "
-        "`words` (split at blanks), `english` (rouge-score's own, stemmed)"
+        description="`morphemes` (Kiwi, speaker tags whole), `content_morphemes` (nouns, stems, "
+        "numbers and adverbs of them), `morphemes_no_tags`, `characters`, `words` (split at "
+        "blanks), `english` (rouge-score's own, stemmed)"
     )
     references: Literal["mean", "max"] = Field(
         "mean", description="several references: `mean` or `max` of their scores"
@@ -98,7 +101,9 @@ class Metric(Section):
     resamples: Whole = Field(
         10_000, ge=100, le=1_000_000, description="bootstrap resamples of an interval"
     )
-    seed: Seed = Field(42, description="seed of the bootstrap and of the shuffled floor")
+    seed: Seed = Field(
+        42, description="seed of the bootstrap and of the floor of other dialogues' references"
+    )
 
 
 class Report(Section):

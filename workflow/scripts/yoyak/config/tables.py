@@ -50,7 +50,7 @@ def key_table(section: type[Section]) -> str:
 
 def leaves(section: type[Section], prefix: str = "") -> dict[str, FieldInfo]:
     """Dotted key → field of every key that holds a value, not a section of further keys."""
-    found = {}
+    found: dict[str, FieldInfo] = {}
     for name, field in section.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, Section):
@@ -64,8 +64,8 @@ def readme_text(text: str) -> str:
     """config/README.md with its tables of keys as the settings have them now."""
     for _, section, _, heading in SETTINGS:
         before, after = text.split(f"{heading}\n", 1)
-        table = key_table(section)
-        text = f"{before}{heading}\n" + re.sub(TABLE, lambda _, table=table: table, after, count=1)
+        table = key_table(section).replace("\\", r"\\")  # a template of `re`
+        text = f"{before}{heading}\n" + re.sub(TABLE, table, after, count=1)
     return text
 
 

@@ -54,7 +54,7 @@ def load_yaml(path: Path) -> dict:
     except OSError as error:
         raise UserError(f"{shown}: cannot be read ({error.strerror})") from None
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
         problem = one_line(f"{error.context or ''} {error.problem}")[:200]
         cure = " (indent with spaces, not tabs)" if "\\t" in problem else ""
         raise UserError(f"{shown}: not valid YAML: line {line}: {problem}{cure}") from None

@@ -83,7 +83,8 @@ def read_dialogues(
         for record in records
         for column in names["summaries"]
     )
-    dialogues, first_seen = [], {}
+    dialogues: list[Dialogue] = []
+    first_seen: dict[str, int] = {}
     for record in records:
         dialogue = _parse_record(record, names, any_summary, bad, counts)
         if dialogue is None:
@@ -198,7 +199,7 @@ def _name_cell(value: object) -> str:
 
 def _references(cells: dict, columns: list[str], counts: Counter | None) -> tuple[str, ...]:
     """The filled references of a row; a JSON list in one column counts as several."""
-    values = []
+    values: list = []
     for column in columns:
         value = cells.get(column)
         values += value if isinstance(value, list) else [value]

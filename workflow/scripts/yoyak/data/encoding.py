@@ -125,10 +125,10 @@ class _Fitter:
             map(len, encode_texts(self.tokenizer, [turn + "\n" for row in turns for turn in row]))
         )
         kept = [self._whole_turns([next(lengths) for _ in row]) for row in turns]
-        result: list[list[int] | None] = [None] * len(turns)
+        result: dict[int, list[int]] = {}
         open_rows = list(range(len(turns)))
         while open_rows:
-            whole = [index for index in open_rows if kept[index] is not None]
+            whole = [index for index in open_rows if kept[index]]
             for index in set(open_rows) - set(whole):
                 result[index] = self._cut(turns[index])
             texts = ["\n".join(self._part(turns[index], kept[index])) for index in whole]
@@ -137,18 +137,18 @@ class _Fitter:
                 if len(ids) <= self.limit:
                     result[index] = ids
                 else:  # the sum of the turns' tokens was an estimate
-                    kept[index] = kept[index] - 1 or None
+                    kept[index] -= 1
                     open_rows.append(index)
-        return result
+        return [result[index] for index in range(len(turns))]
 
-    def _whole_turns(self, lengths: list[int]) -> int | None:
-        """How many turns fit whole; None if they would leave more than half of the room unused."""
+    def _whole_turns(self, lengths: list[int]) -> int:
+        """How many turns fit whole; 0 if they would leave more than half of the room unused."""
         used = count = 0
         for length in reversed(lengths) if self.side == "start" else lengths:
             if used + length > self.room:
                 break
             used, count = used + length, count + 1
-        return count if 2 * used >= self.room and count else None
+        return count if 2 * used >= self.room else 0
 
     def _part(self, turns: list[str], count: int) -> list[str]:
         return turns[-count:] if self.side == "start" else turns[:count]

@@ -48,7 +48,7 @@ def read_json(path: Path, text: str, names: dict) -> tuple[list[Record], list[st
 
 def _is_lines(text: str) -> bool:
     """Whether a text is JSON lines, sound or broken, rather than one document."""
-    first = re.match(r"[^\r\n]*", text)[0]
+    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
     if len(first) == len(text):
         return False
     try:

@@ -8,7 +8,7 @@ does not grow with the number of dialogues that hold them.
 import re
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +45,7 @@ class NearDuplicates:
 
 
 def near_duplicates(
-    train: Sequence[Dialogue], others: dict[str, Sequence[Dialogue]]
+    train: Sequence[Dialogue], others: Mapping[str, Sequence[Dialogue]]
 ) -> NearDuplicates:
     """Pairs of a train and a dev or test dialogue with Jaccard similarity of word triples ≥ 0.5.
 

@@ -9,6 +9,7 @@ because nothing is ever tokenised twice.
 import functools
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 from yoyak.data.chat_frames import USER_MESSAGE, TemplateTexts, read_template, template_place
 from yoyak.data.control_tokens import control_tokens_in
@@ -26,7 +27,7 @@ SYSTEM = {
 }
 # The first request of a format is the one that is always used to generate. The other four are for
 # the augmentation and are the same in both formats.
-REQUESTS = {
+REQUESTS: dict[str, dict[str, Any]] = {
     "ko": {
         "instruction": "다음 대화를 간결하게 요약해주세요.",
         "chat": "다음 대화를 요약해주세요:",

@@ -4,7 +4,7 @@ import contextlib
 import random
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from yoyak.config.study_settings import Data
@@ -43,7 +43,7 @@ def find_raw(named: str) -> Path | None:
 
 
 def drop_leaks(
-    train: Sequence[Dialogue], others: dict[str, Sequence[Dialogue]]
+    train: Sequence[Dialogue], others: Mapping[str, Sequence[Dialogue]]
 ) -> tuple[list[Dialogue], dict[str, int]]:
     """Drop the train dialogues that also stand in another split, whatever their blanks, case and
     punctuation.

@@ -108,8 +108,8 @@ def attend(
         return _decode_attention(query, keys, values, batch, scaling, window)
     if query.is_cuda and flash_fits(query):
         return flash_forward(query, key, value, scaling, batch.boundaries, batch.longest, window)[0]
-    parts = (part.transpose(0, 1)[None] for part in (query, key, value))
-    return per_sequence(*parts, scaling, batch.ends, window)[0]
+    query, key, value = (part.transpose(0, 1)[None] for part in (query, key, value))
+    return per_sequence(query, key, value, scaling, batch.ends, window)[0]
 
 
 def slot_attention(
@@ -144,8 +144,9 @@ def slot_attention(
     if attention_mask is not None:
         raise ValueError("attention with a mask of the model's own is not implemented here")
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    parts = (part[0].transpose(0, 1) for part in (query, key, value))
-    return attend(slots, module.layer_idx, *parts, scaling, sliding_window)[None], None
+    query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
+    mixed = attend(slots, module.layer_idx, query, key, value, scaling, sliding_window)
+    return mixed[None], None
 
 
 AttentionInterface.register(SLOT_ATTENTION, slot_attention)

@@ -85,7 +85,15 @@ class Reference:
                 fault = _in_words(error)
         return Finding(engine, difference, fault)
 
-    def record(self, difference: float) -> dict:
+    def repeats(self) -> bool:
+        """Whether the own forward says the same again, bit by bit."""
+        with undisturbed(self.model):
+            return all(
+                torch.equal(self._after(r), was)
+                for r, was in zip(self.rows, self.logits, strict=True)
+            )
+
+    def record(self, difference: float | None) -> dict:
         """For run.json."""
         return {
             "logits_difference": difference,

@@ -66,6 +66,7 @@ def choose_tokens(
     """
     if not decoding.do_sample:
         return logits.argmax(dim=-1)
+    assert uniforms is not None
     probabilities = torch.softmax(logits.float() / decoding.temperature, dim=-1)
     probabilities, tokens = probabilities.sort(dim=-1, descending=True, stable=True)
     reached = probabilities.cumsum(dim=-1)

@@ -5,6 +5,9 @@ read the same input are one product, and normalisation, rotary positions and the
 are one kernel each: those that training uses, or their plain torch form on the CPU.
 """
 
+from types import ModuleType
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
@@ -62,7 +65,7 @@ class FusedForward:
     def __init__(self, model):
         self.model, self.decoder = model, model.model
         self.layers = [_Layer(layer) for layer in self.decoder.layers]
-        self.ops = plain_layers
+        self.ops: ModuleType = plain_layers
         if model.get_input_embeddings().weight.is_cuda:
             from yoyak.kernels import triton_layers
 
@@ -73,7 +76,7 @@ class FusedForward:
         hidden = self.decoder.embed_tokens(tokens)  # (T, hidden)
         tables = self.decoder.rotary_emb(hidden[None], position_ids=batch.positions[None])
         cos, sin = (table[0] for table in tables)  # (T, head_dim)
-        delta = None
+        delta: Any = None  # a tensor from the first layer on
         for layer in self.layers:
             hidden, delta = layer(self.ops, hidden, delta, cos, sin, batch)
         if keep is not None:
@@ -105,8 +108,8 @@ class _Layer:
         for part, norm in zip((query, key), self.head_norms, strict=True):
             extra = () if norm is None else (norm.weight, norm.variance_epsilon)
             ops.rotate(part, part, cos, sin, self.head_dim, *extra)
-        heads = (part.unflatten(1, (-1, self.head_dim)) for part in (query, key, value))
-        mixed = attend(batch, self.index, *heads, self.scaling, self.window)
+        query, key, value = (part.unflatten(1, (-1, self.head_dim)) for part in (query, key, value))
+        mixed = attend(batch, self.index, query, key, value, self.scaling, self.window)
         delta = self.o_proj(mixed.flatten(1))
         normed = torch.empty_like(hidden)
         hidden = _norm(ops, self.norms[1], hidden, normed, delta)

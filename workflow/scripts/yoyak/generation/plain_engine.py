@@ -7,6 +7,7 @@ left-padded batches of like length. Every setting is given; none comes from the 
 
 from collections.abc import Callable
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
@@ -38,7 +39,7 @@ class PlainGenerator:
         refuse_empty(prompts)
         self.model.eval()
         order = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index]), index))
-        results = [None] * len(prompts)
+        results: dict[int, Generated] = {}  # by the prompt's index
         try:
             for start in range(0, len(order), self.rows):
                 indices = order[start : start + self.rows]
@@ -51,7 +52,7 @@ class PlainGenerator:
             if not is_out_of_memory(error):
                 raise
             raise too_many_rows(self.plan) from None
-        return results
+        return [results[index] for index in range(len(prompts))]
 
     def logits(self, rows: list[list[int]], steps: int) -> torch.Tensor:
         """What `run` would choose from, as Generator.logits: batched as `run` does it."""
@@ -73,7 +74,7 @@ class PlainGenerator:
     def _continue(self, prompts: list[list[int]]) -> list[list[int]]:
         """New tokens of one batch, what follows a stop token included."""
         decoding, choose = self.decoding, None
-        settings = {"num_beams": decoding.num_beams}
+        settings: dict[str, Any] = {"num_beams": decoding.num_beams}
         if decoding.do_sample and decoding.num_beams > 1:
             settings |= {"do_sample": True, "top_k": 0}
             settings |= {"temperature": decoding.temperature, "top_p": decoding.top_p}

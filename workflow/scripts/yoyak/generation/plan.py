@@ -106,7 +106,7 @@ def plan_generation(
     if on_gpu:  # blocks of the decode kernel stay aligned
         capacity = -(-capacity // 8) * 8
     prefill_tokens = PREFILL_TOKENS_GPU if on_gpu else PREFILL_TOKENS_CPU
-    if batch == "auto":
+    if isinstance(batch, str):  # auto
         batch = MAX_SLOTS_GPU if on_gpu else MAX_SLOTS_CPU
         room = _free_bytes(weights.device) * MEMORY_SHARE
         # Hidden states, MLP and one fp32 copy of a prefill; logits and their fp32 copy of a step.

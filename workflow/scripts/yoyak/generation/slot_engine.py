@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import Any
 
 import torch
 
@@ -38,7 +39,7 @@ class _Row:
     prompt: list[int]
     tokens: list[int] = field(default_factory=list)  # as far as the host has read them
     decoded: int = 0  # tokens chosen on the device: ahead of `tokens` by what is in flight
-    finish: str | None = None
+    finish: str = ""  # why it ended; empty on its way
 
     @property
     def length(self) -> int:
@@ -58,14 +59,14 @@ class Generator:
         self.device = self.model.get_input_embeddings().weight.device
         self.lag = 1 if self.device.type == "cuda" else 0
         self.graphs: dict[int, tuple[torch.cuda.CUDAGraph, torch.Tensor]] = {}
-        self.cache: SlotCache | None = None
+        self.cache: Any = None  # a SlotCache from the first run on
         self.uniforms: torch.Tensor | None = None
 
     @torch.inference_mode()
     def run(self, prompts: list[list[int]], on_row: OnRow | None = None) -> list[Generated]:
         """Continue every prompt; results in the order of `prompts`."""
         self._check(prompts)
-        results: list[Generated | None] = [None] * len(prompts)
+        results: dict[int, Generated] = {}  # by the prompt's index
 
         def finish(row: _Row) -> None:
             stopped = row.finish == "stop"
@@ -84,7 +85,7 @@ class Generator:
                 raise
             self.cache, self.graphs = None, {}
             raise too_many_rows(self.plan) from None
-        return results
+        return [results[index] for index in range(len(prompts))]
 
     def logits(self, rows: list[list[int]], steps: int) -> torch.Tensor:
         """What `run` would choose from: all rows prefilled together, then decoded token by token.
@@ -156,7 +157,8 @@ class Generator:
 
     def _take(self, waiting: deque[_Row], free: int) -> list[_Row]:
         """The next prompts, as many as fit the free slots and one prefill."""
-        taken, tokens = [], 0
+        taken: list[_Row] = []
+        tokens = 0
         while waiting and len(taken) < free:
             tokens += len(waiting[0].prompt)
             if taken and tokens > self.plan.prefill_tokens:
@@ -267,21 +269,21 @@ class Generator:
         if event is not None:
             event.synchronize()
         for row, token in zip(rows, chosen.tolist(), strict=True):
-            if row.finish is not None:
+            if row.finish:
                 continue
             row.tokens.append(token)
             if token in self.stop_token_ids:
                 row.finish = "stop"
             elif len(row.tokens) == self.decoding.max_new_tokens:
                 row.finish = "length"
-            if row.finish is not None:
+            if row.finish:
                 finish(row)
 
     def _leave(self, rows: list[_Row]) -> None:
         """Take finished rows out; the last rows move into their slots, which so stay dense."""
         before = len(rows)
         for slot in reversed(range(before)):
-            if rows[slot].finish is None:
+            if not rows[slot].finish:
                 continue
             last = rows.pop()
             if slot < len(rows):

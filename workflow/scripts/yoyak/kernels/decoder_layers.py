@@ -6,6 +6,7 @@ loading and merging stay PEFT's.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -115,7 +116,8 @@ class FusedLayer:
         self.head_dim = attention.head_dim
         self.scaling = attention.scaling
         self.norms = (layer.input_layernorm, layer.post_attention_layernorm)
-        self.head_norms = (getattr(attention, "q_norm", None), getattr(attention, "k_norm", None))
+        norms = (getattr(attention, "q_norm", None), getattr(attention, "k_norm", None))
+        self.head_norms: tuple[Any, Any] = norms
         self.qkv = FusedProduct([attention.q_proj, attention.k_proj, attention.v_proj])
         self.o = FusedProduct([attention.o_proj], apart=True)
         self.gate_up = FusedProduct([mlp.gate_proj, mlp.up_proj])
@@ -280,6 +282,6 @@ def _attend_backward(grad, q, k, v, attended, kept, scaling, rows):
             grad, q, k, v, attended, kept, scaling, rows.cu_seq_lens, rows.max_length
         )
     with torch.enable_grad():
-        leaves = [part.detach().requires_grad_() for part in (q, k, v)]
-        again, _ = _attend(plain_layers, *leaves, scaling, rows)
-    return torch.autograd.grad(again, leaves, grad)
+        q, k, v = (part.detach().requires_grad_() for part in (q, k, v))
+        again, _ = _attend(plain_layers, q, k, v, scaling, rows)
+    return torch.autograd.grad(again, (q, k, v), grad)

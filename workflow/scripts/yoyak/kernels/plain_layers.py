@@ -79,7 +79,8 @@ def _multiply(h, constant):
 
 
 def _dropped(x, p, seed, adapter):
-    return x if p == 0 else x * kept(*x.shape, p, seed, adapter, x.device)
+    tokens, width = x.shape
+    return x if p == 0 else x * kept(tokens, width, p, seed, adapter, x.device)
 
 
 def lora_down(x, a, u, p, seed, scale, count, copy=None):

@@ -7,6 +7,8 @@ gate, up) are one product, too. Every adapter has a dropout mask of its own, has
 never stored.
 """
 
+from typing import Any
+
 import torch
 
 COLUMNS = 64  # extra columns come in whole blocks, so that rows stay 128-byte aligned
@@ -109,7 +111,7 @@ class FusedProduct:
         """Returns ([gradient of x | …] or None, gradients of A and B, adapter by adapter)."""
         weight = self.weight(ops, fresh=False)
         room = slice(self.width, self.width + self.rank)
-        both = None
+        both: Any = None
         if need_x:
             both = grad @ (weight[:, : self.width] if self.apart else weight)
         if not self.rank:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
@@ -135,7 +135,7 @@ def _looks_ahead(config: PretrainedConfig) -> bool:
     return both_ways or getattr(config, "is_causal", None) is False
 
 
-def find_targets(model: torch.nn.Module) -> list[str]:
+def find_targets(model: PreTrainedModel) -> list[str]:
     """What `lora.target_modules: auto` means for a model: names for LoraConfig, sorted.
 
     The seven names of a Llama where the model has all of them, otherwise every linear module of
@@ -232,7 +232,7 @@ def routed_experts(model: torch.nn.Module) -> list[str]:
     )
 
 
-def check_targets(model: torch.nn.Module, targets: list[str]) -> None:
+def check_targets(model: PreTrainedModel, targets: list[str]) -> None:
     """UserError where a model lacks one of the listed projections."""
     names = {name for name, part in model.named_modules() if _is_linear(part)} - {"lm_head"}
     missing = [target for target in targets if not _matches(names, target)]

@@ -6,6 +6,7 @@ raises instead of letting neighbours leak into each other.
 """
 
 import inspect
+from typing import Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -95,14 +96,14 @@ def _varlen(query, key, value, scaling, cu_seq_lens, max_length, window):
     from torch.nn.attention.varlen import varlen_attn
 
     query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
-    grouped = {}
+    grouped: dict[str, Any] = {}
     if key.shape[1] != query.shape[1]:
         if "enable_gqa" in inspect.signature(varlen_attn).parameters:
             grouped = {"enable_gqa": True}
         else:  # torch 2.11 has no grouped heads there
             repeats = query.shape[1] // key.shape[1]
             key, value = (x.repeat_interleave(repeats, dim=1) for x in (key, value))
-    output = varlen_attn(
+    output: Any = varlen_attn(
         query, key, value, cu_seq_lens, cu_seq_lens, max_length, max_length,
         scale=scaling, window_size=(window - 1 if window else -1, 0), **grouped,
     )  # fmt: skip

@@ -69,7 +69,7 @@ def _add_bias(layer, inputs, output: torch.Tensor) -> torch.Tensor:
 
 def trained_tokens(model, tokenizer) -> list[str]:
     """The tokens whose embedding rows are trained with a model's adapters."""
-    ids = set()
+    ids: set[int] = set()
     for adapter in getattr(model, "peft_config", {}).values():
         ids.update(*(adapter.trainable_token_indices or {}).values())
     return tokenizer.convert_ids_to_tokens(sorted(ids))

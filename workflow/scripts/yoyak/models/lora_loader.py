@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,7 +18,13 @@ from yoyak.models.checkpoints import Checkpoint, fetch, hub_error, resolve_check
 from yoyak.models.embedding_rows import keep_head_bias, make_room, said, trained_rows
 from yoyak.models.end_tokens import named_end_ids
 from yoyak.models.gguf import plain_checkpoint
-from yoyak.models.nf4 import check_shapes, keep_cpu_weights_unpacked, nf4_config, plain_weights
+from yoyak.models.nf4 import (
+    LoadedAs,
+    check_shapes,
+    keep_cpu_weights_unpacked,
+    nf4_config,
+    plain_weights,
+)
 from yoyak.models.saving import adapted_modules, saved_tokenizer, with_adapter
 from yoyak.run.devices import refuse_to_share, visible_device
 from yoyak.run.plan import plan_training
@@ -136,7 +142,7 @@ class LoRALoader:
         torch.manual_seed(seed)  # the adapters, whatever was drawn while loading
         if self.lora_config.use_lora:
             model = self._apply_lora(model)
-            self.log.info("adapters on %s", ", ".join(adapted_modules(model)))
+            self.log.info("adapters on %s", ", ".join(adapted_modules(model) or []))
         if self.decoder.loading:
             self.log.info("%s is multimodal: only its text model is used", self.source.name)
         model.loaded_as = LoadedAs(self.lora_config, self.base_weights, self.dtype)
@@ -153,9 +159,7 @@ class LoRALoader:
             tokenizer = self.load_tokenizer()
             model = self._load_base(tokenizer).eval()
             if self.rowless:
-                self.log.warning(
-                    "%s: untrained, they mean nothing to the model yet", said(self.rowless)
-                )
+                self.log.warning("%s: untrained, they mean nothing yet", said(self.rowless))
             return model, tokenizer
         adapter = Path(adapter)
         if not (adapter / "adapter_config.json").is_file():
@@ -253,15 +257,6 @@ class LoRALoader:
         # As the config says it, not as a path of this machine.
         adapted.peft_config["default"].base_model_name_or_path = self.model_config.checkpoint
         return adapted
-
-
-@dataclass(frozen=True)
-class LoadedAs:
-    """How a model was loaded: what the plan of its training has to keep to."""
-
-    lora: LoraSettings
-    base_weights: str
-    dtype: torch.dtype
 
 
 def load_lora_model_and_tokenizer(

@@ -1,16 +1,27 @@
 """Base weights in 4 bits (NF4) by bitsandbytes, and what must be undone or prevented with them."""
 
 import gc
+from dataclasses import dataclass
 
 import torch
-from transformers import BitsAndBytesConfig
+from transformers import BitsAndBytesConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from yoyak.config.model_config import LoraSettings
 from yoyak.errors import UserError
 from yoyak.models.architecture import bypassed
 
 
-def nf4_config(empty: torch.nn.Module, dtype: torch.dtype, double_quant: bool):
+@dataclass(frozen=True)
+class LoadedAs:
+    """How a model was loaded: what the plan of its training has to keep to."""
+
+    lora: LoraSettings
+    base_weights: str
+    dtype: torch.dtype
+
+
+def nf4_config(empty: PreTrainedModel, dtype: torch.dtype, double_quant: bool):
     """How transformers quantises a model while it loads.
 
     empty: the model without weights. dtype: of the products. Raises UserError where bitsandbytes

@@ -13,7 +13,7 @@ from yoyak.run.memory import ModelShape
 # their config.json, which holds for every revision. Both Bllossom models are continued trainings
 # of Meta's with its vocabulary (Llama-3.2-3B, Llama-3-8B).
 _LLAMA = {"model_type": "llama", "hidden_act": "silu", "num_key_value_heads": 8, "head_dim": 128}
-SHIPPED = {
+SHIPPED: dict[str, dict] = {
     "Bllossom/llama-3.2-Korean-Bllossom-3B": _LLAMA
     | {"num_hidden_layers": 28, "hidden_size": 3072, "intermediate_size": 8192}
     | {"num_attention_heads": 24, "vocab_size": 128_256, "tie_word_embeddings": True}

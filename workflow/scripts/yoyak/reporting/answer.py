@@ -3,19 +3,12 @@
 from dataclasses import dataclass
 
 from yoyak.config.study import ZERO_SHOT, Study
-from yoyak.reporting.cited import CitedTables, Number
-from yoyak.reporting.results import (
-    CONDITION_NAMES,
-    OTHER_REFERENCE,
-    Row,
-    best_first_turns,
-    hardly_trained,
-)
+from yoyak.reporting.cited import CitedTables, Sentence
+from yoyak.reporting.levels import against_floors, content_alone, of_group, towards_people
+from yoyak.reporting.results import CONDITION_NAMES, Row, hardly_trained
 
 SIGNIFICANT = 0.05
 LANGUAGES = {"ko": "Korean", "en": "English"}
-
-Sentence = list[str | Number]  # text and cited numbers in turn
 
 
 @dataclass(frozen=True)
@@ -52,7 +45,7 @@ def method(study: Study) -> str:
 
 
 def answer(study: Study, cited: CitedTables) -> Sentence:
-    """One sentence: in how many trainings ROUGE rose, by how much, and whether above the floors.
+    """Two sentences: the level that trainings reach against their strongest floor, then the gain.
 
     It never says of a model that was hardly trained that fine-tuning did not change it.
     """
@@ -87,18 +80,18 @@ def answer(study: Study, cited: CitedTables) -> Sentence:
             f"{f', and hardly trained the model in {idle}' if idle else ''}:"
         )
     spread: Sentence = [low] if found.total == 1 else [low, " to ", high]
-    above, trainings = above_floors(study, cited)
-    ending = (
-        f" points against the same model zero-shot; {above} of {trainings} fine-tuned scores lie "
-        "above both floors, intervals apart."
-    )
-    return [opening + " ", *spread, ending]
+    level = against_floors(cited, tokenizer)
+    return [*level, f" {opening} ", *spread, " points against the same model zero-shot."]
 
 
 def details(study: Study, cited: CitedTables) -> list[Sentence]:
-    """The best run, groups of dialogues apart, formats and augmentations: a sentence each."""
+    """Content, people, the best run, groups, formats and augmentations: a sentence each."""
     tokenizer = study.settings.metric.primary
-    sentences = [_best(study, cited, tokenizer)]
+    sentences = [
+        *content_alone(study, cited),
+        *towards_people(study, cited),
+        _best(study, cited, tokenizer),
+    ]
     groups = dict.fromkeys(row["group"] for row in cited.rows("group_differences"))
     for group in groups:
         rows = cited.rows(
@@ -107,7 +100,8 @@ def details(study: Study, cited: CitedTables) -> list[Sentence]:
             tokenizer=tokenizer,
             group=group,
         )
-        sentences.append(_of_group(cited, rows, group))
+        own = of_group(cited, tokenizer, group)
+        sentences.append([*own, *_gain_of_group(cited, rows)])
     for comparison, subject, other in (
         ("chat-instruction", "the chat format", "the instruction format"),
         ("fine_tuned_templates-fine_tuned", "five instruction templates", "one instruction"),
@@ -148,17 +142,6 @@ def judge(rows: list[Row]) -> Verdict:
     )
 
 
-def above_floors(study: Study, cited: CitedTables) -> tuple[int, int]:
-    """How many fine-tuned scores have an interval above those of both floors, and of how many."""
-    tokenizer = study.settings.metric.primary
-    context = {row["name"]: row for row in cited.rows("context", tokenizer=tokenizer, group="all")}
-    floors = [context.get(OTHER_REFERENCE), best_first_turns(context)]
-    top = max((floor["ci_high"] for floor in floors if floor), default=0.0)
-    rows = cited.rows("rouge", tokenizer=tokenizer)
-    trained = [row for row in rows if row["condition"] != ZERO_SHOT]
-    return sum(row["ci_low"] > top for row in trained), len(trained)
-
-
 def _best(study: Study, cited: CitedTables, tokenizer: str) -> Sentence:
     row = max(cited.rows("rouge", tokenizer=tokenizer), key=lambda row: row["rouge_mean"])
     mean, low, high = (cited.cell("rouge", row, key) for key in ("rouge_mean", "ci_low", "ci_high"))
@@ -173,16 +156,13 @@ def _name(study: Study, row: Row) -> str:
     return " · ".join(parts)
 
 
-def _of_group(cited: CitedTables, rows: list[Row], group: str) -> Sentence:
+def _gain_of_group(cited: CitedTables, rows: list[Row]) -> Sentence:
     found = judge(rows)
     low = cited.cell("group_differences", found.lowest, "difference", signed=True)
     high = cited.cell("group_differences", found.highest, "difference", signed=True)
-    n = cited.cell("group_differences", rows[0], "n")
     return [
-        f"Dialogues marked “{group}” (n = ",
-        n,
-        f"): clearly up in {found.up}, clearly down in {found.down} of {found.total} trainings, "
-        "by ",
+        f" Against zero-shot clearly up in {found.up}, clearly down in {found.down} of "
+        f"{found.total}, by ",
         low,
         " to ",
         high,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -25,6 +26,9 @@ class Number:
     scale: int = 1
 
 
+Sentence = list[str | Number]  # text and cited numbers in turn
+
+
 class CitedTables:
     """The study's tables, read once; a row knows its place."""
 
@@ -32,15 +36,15 @@ class CitedTables:
         self._results = Path(results)
         self._tables: dict[str, pd.DataFrame] = {}
 
-    def rows(self, name: str, **values: object) -> list[Row]:
+    def rows(self, name: str, /, **values: object) -> list[Row]:
         """Rows of tables/{name}.csv with these values; "row" is added, counted from 0."""
         if name not in self._tables:
             table = result_files.read_table(self._results, name)
             self._tables[name] = table.reset_index(names="row")
         return result_files.records(result_files.where(self._tables[name], **values))
 
-    def cell(self, name: str, row: Row, column: str, signed: bool = False) -> Number | None:
-        """One number of a row; None where the cell is empty."""
+    def cell(self, name: str, row: Row, column: str, signed: bool = False) -> Any:
+        """One `Number` of a row; None where the cell is empty."""
         value = row[column]
         if value is None:
             return None
@@ -55,6 +59,11 @@ def score(source: str, value: float) -> Number:
     return Number(source, 100 * value, f"{100 * value:.1f}", scale=100)
 
 
+def percent(source: str, value: float) -> Number:
+    """A share, 0 to 1 in its file, in per cent."""
+    return Number(source, 100 * value, f"{100 * value:.0f}".replace("-", "−"), scale=100)
+
+
 def words(column: str, value: object) -> str:
     """Text of a cell that names something."""
     if value is None:
@@ -65,6 +74,6 @@ def words(column: str, value: object) -> str:
         return TOKENIZER_NAMES[str(value)]
     if column == "comparison":
         return result_files.COMPARISON_NAMES[str(value)]
-    if column == "name":
+    if column in ("name", "floor"):
         return result_files.context_name(str(value))
     return str(value)

@@ -18,7 +18,13 @@ from yoyak.reporting import tables
 from yoyak.reporting.answer import answer, details, method, question
 from yoyak.reporting.cited import CitedTables, Number
 from yoyak.reporting.inline_svg import inline_svg
-from yoyak.reporting.results import CONDITION_NAMES, TOKENIZER_NAMES, context_name
+from yoyak.reporting.results import (
+    CONDITION_NAMES,
+    FLOOR,
+    TOKENIZER_NAMES,
+    content_tokenizer,
+    context_name,
+)
 from yoyak.reporting.run_rows import read_json
 from yoyak.reporting.samples import choose_samples
 from yoyak.reporting.table_views import HEADINGS, view
@@ -48,7 +54,7 @@ def render_report(study: Study, results: Path) -> str:
     results = Path(results)
     cited = CitedTables(results)
     plots = _plots(results)
-    primary = study.settings.metric.primary
+    primary, content = study.settings.metric.primary, content_tokenizer(study)
     library = VENDORED.read_text(encoding="utf-8").strip()
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8").strip()
     return _environment().get_template("report.html.j2").render(
@@ -59,8 +65,9 @@ def render_report(study: Study, results: Path) -> str:
         method=method(study),
         answer=answer(study, cited),
         details=details(study, cited),
-        main_rows=_main_rows(study, cited, primary),
-        context_rows=cited.rows("context", tokenizer=primary, group="all"),
+        content=content and TOKENIZER_NAMES[content],
+        main_rows=_main_rows(study, cited, primary, content),
+        level_rows=_level_rows(cited, primary, content),
         cited=cited,
         views=_views(study, cited, results),
         plots=plots,
@@ -77,8 +84,6 @@ def render_report(study: Study, results: Path) -> str:
         ),
         reproduce=_reproduce(study),
         condition_names=CONDITION_NAMES,
-        context_name=context_name,
-        measures=[(key, HEADINGS[key]) for key in ("rouge1", "rouge2", "rougeL")],
         gain_text=lambda gain: f"{gain:+.1f}".replace("-", "−"),
         diagnostic_columns=[(key, HEADINGS[key]) for key in (*tables.FIGURES, "prompts_shortened")],
         library_version=library.split("DataTables ", 1)[1].split()[0],
@@ -121,8 +126,8 @@ def _plots(results: Path) -> dict[str, Plot]:
     }
 
 
-def _main_rows(study: Study, cited: CitedTables, primary: str) -> list[dict]:
-    """Rows of the first table: a run's scores and its difference from zero-shot."""
+def _main_rows(study: Study, cited: CitedTables, primary: str, content: str | None) -> list[dict]:
+    """Rows of the first table: a run's scores, how far from its floor and from zero-shot."""
     rows = []
     for row in cited.rows("rouge", tokenizer=primary):
         run = {key: row[key] for key in tables.RUN}
@@ -130,15 +135,42 @@ def _main_rows(study: Study, cited: CitedTables, primary: str) -> list[dict]:
             "differences", comparison="fine_tuned-zero_shot", tokenizer=primary, **run
         )
         anchor = None if row["condition"] == ZERO_SHOT else _anchor(**run)
-        rows.append({"scores": row, "difference": found[0] if found else None, "anchor": anchor})
+        rows.append(
+            {
+                "scores": row,
+                "content": _first(cited.rows("rouge", tokenizer=content, **run)),
+                "level": _first(cited.rows("levels", tokenizer=primary, group="all", **run)),
+                "difference": _first(found),
+                "anchor": anchor,
+            }
+        )
     return rows
+
+
+def _level_rows(cited: CitedTables, primary: str, content: str | None) -> list[dict]:
+    """The first table's last rows: floors and human agreement."""
+    return [
+        {
+            "name": ("floor: " if row["name"].startswith(FLOOR) else "")
+            + context_name(row["name"]),
+            "scores": row,
+            "content": _first(
+                cited.rows("context", name=row["name"], tokenizer=content, group="all")
+            ),
+        }
+        for row in cited.rows("context", tokenizer=primary, group="all")
+    ]
+
+
+def _first(rows: list[dict]) -> dict | None:
+    return rows[0] if rows else None
 
 
 def _views(study: Study, cited: CitedTables, results: Path) -> dict:
     """The tables in full; a table without rows is left out."""
     notes = read_json(results / "tables" / "run.json", "run compare.py first").get("notes", {})
     primary = study.settings.metric.primary
-    names = ["rouge", "differences", "context", "diagnostics", "resources"]
+    names = ["rouge", "differences", "context", "levels", "diagnostics", "resources"]
     names += ["seeds"] if len(study.seeds) > 1 else []
     names += ["quoted"] if study.settings.report.quoted else []
     views = {name: view(cited, study, name, notes.get(name, "")) for name in names}

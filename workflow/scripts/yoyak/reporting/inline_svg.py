@@ -13,7 +13,7 @@ PAGE_COLOURS = {
     style.GRID: "--grid",
     style.PAPER: "--paper",
     style.FLOOR: "--floor",
-    style.CEILING: "--ceiling",
+    style.HUMAN: "--human",
     style.CONDITION_COLOURS["zero_shot"]: "--zero-shot",
     style.CONDITION_COLOURS["fine_tuned"]: "--fine-tuned",
     style.CONDITION_COLOURS["fine_tuned_templates"]: "--templates",
@@ -44,7 +44,7 @@ def inline_svg(path: Path, prefix: str, label: str) -> str:
     for colour, variable in PAGE_COLOURS.items():
         text = text.replace(colour, f"var({variable})")
     text = re.sub(r"\s*\n\s*", " ", text)  # matplotlib puts every stroke of a path on its own line
-    width = re.search(r'viewBox="0 0 ([\d.]+)', text).group(1)
+    width = re.findall(r'viewBox="0 0 ([\d.]+)', text)[0]
     name = label.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     opening = re.sub(r' (width|height)="[\d.]+pt"', "", text[: text.index(">")])
     return (

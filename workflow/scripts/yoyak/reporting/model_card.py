@@ -9,8 +9,9 @@ from yoyak.data.dialogues import SPEAKER_TAG
 from yoyak.errors import PROJECT_ROOT
 from yoyak.reporting.cited import words
 from yoyak.reporting.results import (
-    CEILING,
     CONDITION_NAMES,
+    FLOOR,
+    HUMAN,
     TOKENIZER_NAMES,
     Row,
     one,
@@ -171,9 +172,11 @@ def _scores(results: Path, study: Study, run: Run, rows: list[Row]) -> str:
             tokenizer=tokenizer,
         )
         around = [
-            (f"floor: {words('name', level['name'])}", level)
-            if level["name"].startswith("floor")
-            else (f"ceiling: {words('name', level['name'])}", level)
+            (
+                ("floor: " if level["name"].startswith(FLOOR) else "")
+                + words("name", level["name"]),
+                level,
+            )
             for level in records(where(context, tokenizer=tokenizer, group="all"))
         ]
         named = [("**this model**", row), ("zero-shot, same base and format", start), *around]
@@ -184,13 +187,35 @@ def _scores(results: Path, study: Study, run: Run, rows: list[Row]) -> str:
         if data.selection == "held_out"
         else "also chose the checkpoint: read them as optimistic"
     )
-    several = any(level["name"] == CEILING for level in records(context))
+    several = any(level["name"] == HUMAN for level in records(context))
     return (
         f"## Scores\n\nROUGE F1 × 100 on `{Path(data.dev).name}`, which {chosen}. "
         + (f"Over several references: {metric.references}. " if several else "")
-        + "A score means nothing without its tokenizer and floor.\n\n"
+        + "A score means nothing without its tokenizer and floor. Floors are what a text reaches "
+        "that read or understood nothing.\n\n"
+        + "\n".join(_level_sentences(results, run))
+        + "\n\n"
         + "\n".join(lines)
     )
+
+
+def _level_sentences(results: Path, run: Run) -> list[str]:
+    """A bullet for each tokenizer: the model against its strongest floor."""
+    found = []
+    for row in records(where(read_table(results, "levels"), group="all", **run.record())):
+        low, high, by = (reading_cell(key, row[key]) for key in ("ci_low", "ci_high", "difference"))
+        verdict = (
+            "above every floor"
+            if (row["ci_low"] or 0) > 0
+            else "below the strongest floor"
+            if (row["ci_high"] or 0) < 0
+            else "not clearly above its strongest floor"
+        )
+        found.append(
+            f"- {TOKENIZER_NAMES[row['tokenizer']]}: {verdict}, {words('floor', row['floor'])}, by "
+            f"{by} (95 % interval {low} to {high}, paired)."
+        )
+    return found
 
 
 def _score_line(tokenizer: str, name: str, row: Row) -> str:

@@ -41,10 +41,18 @@ def table_notes(
         "differences": f"{paired} ({comparisons}). steps and supervised_tokens are the first-named "
         "side's.",
         "group_differences": f"{paired}. steps and supervised_tokens are the first-named side's.",
-        "context": "floor_other_reference: each dialogue gets another dialogue's first reference "
-        f"(seed {metric.seed}). floor_first_turn_N: the dialogue's first N turns with tags. "
-        "ceiling_references: each reference against the same dialogue's others, over dialogues "
-        f"that have several. {interval}",
+        "context": "floor_constant: one training summary for every dialogue, the medoid of at most "
+        "500. floor_nearest: the summary of the training dialogue that BM25 finds nearest. "
+        "floor_other_reference: the first reference of other dialogues of the group, averaged over "
+        f"30 shifts of one permutation (seed {metric.seed}). floor_first_turn_N: the dialogue's "
+        "first N turns with tags. human_agreement: each reference against the same dialogue's "
+        f"others, over dialogues that have several. {interval}",
+        "levels": "difference: from the strongest floor, the one from which the run's paired "
+        "difference in rouge_mean is smallest; ci_low is the lowest over all floors: above 0 the "
+        f"run lies above every one of them. {summary['interval']['method']}, {resamples} "
+        "resamples; not adjusted for the number of rows. share: of the way from that floor to "
+        "human agreement, empty where people do not score above the floor. human_difference: "
+        "from human agreement, paired, both against all references but one.",
         "diagnostics": f"Means over dialogues; n-grams are of {metric.primary} tokens. "
         "length_ratio: characters of the prediction over those of the references' mean. "
         "length_limit_rate: cut at the token limit. repeated_ngram_rate: share of trigrams that "
@@ -63,7 +71,7 @@ def table_notes(
         "quoted": "Quoted beside the results, not comparable with them: these sources do not state "
         "tokenizer, handling of several references or data split, and the sums do not match their "
         "own parts. A sum means nothing without the floor that belongs to its tokenizer: see the "
-        "table of floors and ceiling.",
+        "table of floors and human agreement.",
         "seeds": "rouge_mean ± sd over training seeds. ci_low and ci_high: hierarchical bootstrap "
         f"that draws seeds and dialogues, {resamples} resamples. difference: from zero-shot of the "
         "same model and format, with the same kind of interval.",

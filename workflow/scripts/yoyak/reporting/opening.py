@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from yoyak.config.study import Study
-from yoyak.reporting.answer import Sentence, answer, details, question
-from yoyak.reporting.cited import CitedTables, Number
+from yoyak.reporting.answer import answer, details, question
+from yoyak.reporting.cited import CitedTables, Number, Sentence
 
 
 def render_opening(study: Study, results: Path) -> str:

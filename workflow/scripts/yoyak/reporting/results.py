@@ -15,6 +15,7 @@ CONDITION_NAMES = {
 }
 TOKENIZER_NAMES = {
     "morphemes": "morphemes",
+    "content_morphemes": "content morphemes",
     "morphemes_no_tags": "morphemes, tags dropped",
     "characters": "characters",
     "words": "whitespace words",
@@ -25,9 +26,15 @@ COMPARISON_NAMES = {
     "fine_tuned_templates-fine_tuned": "5 templates − one instruction",
     "chat-instruction": "chat − instruction",
 }
-FIRST_TURNS = "floor_first_turn_"
-OTHER_REFERENCE = "floor_other_reference"
-CEILING = "ceiling_references"
+FLOOR, FIRST_TURNS = "floor_", "floor_first_turn_"
+HUMAN = "human_agreement"
+LEVEL_NAMES = {
+    "floor_constant": "one constant training summary",
+    "floor_nearest": "the nearest training dialogue’s summary",
+    "floor_other_reference": "other dialogues’ references",
+    HUMAN: "human agreement",
+}
+CONTENT = {"morphemes": "content_morphemes"}  # what stands beside a primary tokenizer
 # A model was hardly trained where its loss fell by less, or so many predictions are as before.
 LOSS_FALL, UNCHANGED = 0.02, 0.8
 
@@ -71,15 +78,21 @@ def arm(study: Study, results: Path, tokenizer: str, **run: str) -> Row:
 
 
 def read_context(results: Path, tokenizer: str, group: str = "all") -> dict[str, Row]:
-    """Floors and ceiling under one tokenizer, by name."""
+    """Floors and human agreement under one tokenizer, by name."""
     rows = where(read_table(results, "context"), tokenizer=tokenizer, group=group)
     return {row["name"]: row for row in records(rows)}
 
 
-def best_first_turns(context: dict[str, Row]) -> Row | None:
-    """The strongest of the floors made of a dialogue's first turns."""
-    turns = [row for name, row in context.items() if name.startswith(FIRST_TURNS)]
-    return max(turns, key=lambda row: row["rouge_mean"], default=None)
+def strongest_floor(context: dict[str, Row]) -> Row | None:
+    """The highest of the floors."""
+    floors = [row for name, row in context.items() if name.startswith(FLOOR)]
+    return max(floors, key=lambda row: row["rouge_mean"], default=None)
+
+
+def content_tokenizer(study: Study) -> str | None:
+    """The tokenizer that counts what is said, beside a primary one that counts style too."""
+    name = CONTENT.get(study.settings.metric.primary)
+    return name if name in study.settings.metric.tokenizers else None
 
 
 def hardly_trained(diagnostics: list[Row]) -> list[Row]:
@@ -96,11 +109,9 @@ def hardly_trained(diagnostics: list[Row]) -> list[Row]:
 
 
 def context_name(name: str) -> str:
-    """A floor or ceiling in words."""
-    if name == OTHER_REFERENCE:
-        return "another dialogue’s reference"
-    if name == CEILING:
-        return "references against each other"
+    """A floor or human agreement in words."""
+    if not name.startswith(FIRST_TURNS):
+        return LEVEL_NAMES.get(name, name.replace("_", " "))
     turns = name.removeprefix(FIRST_TURNS)
     return "the dialogue’s first turn" if turns == "1" else f"the dialogue’s first {turns} turns"
 

@@ -1,4 +1,4 @@
-"""Plots of scores: bars between floors and ceiling, groups of dialogues apart, tokenizers."""
+"""Plots of scores: bars beside floor and human agreement, groups of dialogues, tokenizers."""
 
 from pathlib import Path
 
@@ -21,17 +21,16 @@ from yoyak.reporting.plot_parts import (
     tokenizer_sentence,
 )
 from yoyak.reporting.results import (
-    CEILING,
-    OTHER_REFERENCE,
+    HUMAN,
     TOKENIZER_NAMES,
     Row,
     arm,
-    best_first_turns,
     context_name,
     dialogue_counts,
     read_context,
     read_table,
     records,
+    strongest_floor,
     where,
 )
 
@@ -43,10 +42,8 @@ _SHORT = {
     "fine_tuned": "fine-tuned",
     "fine_tuned_templates": "templates",
 }
-_LEVELS = (
-    (OTHER_REFERENCE, style.FLOOR, "--", "floor"),
-    (CEILING, style.CEILING, ":", "ceiling"),
-)
+_FLOOR, _PEOPLE = "strongest floor", "human agreement"
+_LEVELS = {_FLOOR: (style.FLOOR, "--"), _PEOPLE: (style.HUMAN, ":")}  # colour, line
 _GROUP_STYLES = [
     dict(color="#15436b", ls="-", marker="o"),
     dict(color="#5b9fd0", ls="--", marker="s"),
@@ -56,7 +53,7 @@ _GROUP_STYLES = [
 
 
 def score_bars(study: Study, results: Path) -> tuple[Figure, str]:
-    """One block of bars a model and format, one bar a condition, floors and ceiling across.
+    """One block of bars a model and format, one bar a condition; strongest floor and people across.
 
     Bars lie, so that long names and a narrow screen have room.
     """
@@ -125,8 +122,7 @@ def group_slopes(study: Study, results: Path) -> tuple[Figure, str] | None:
         for name, look in looks.items()
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
-    context = read_context(results, tokenizer)
-    _name_levels(all_axes[-1], context)
+    _name_levels(all_axes[-1], read_context(results, tokenizer))
     sizes = ", ".join(f"{name}: n = {count}" for name, count in counts.items())
     renamed = "".join(f" “{word}” is {name}." for name, word in names.items() if word != name)
     several = (
@@ -136,7 +132,8 @@ def group_slopes(study: Study, results: Path) -> tuple[Figure, str] | None:
         f"From zero-shot to fine-tuned, each group of dialogues apart ({sizes}). "
         f"{tokenizer_sentence(tokenizer)} {interval_sentence(study)}"
         f"{several if len(study.seeds) > 1 else ''} Horizontal lines in a group’s line style are "
-        f"{_levels_sentence(context)}.{renamed}"
+        "its own strongest floor and, where dialogues have several references, human agreement."
+        f"{renamed}"
     )
 
 
@@ -149,11 +146,10 @@ def tokenizers(study: Study, results: Path) -> tuple[Figure, str] | None:
     figure = style.new_figure(max(6.4, 1.7 * len(names) + 1.2), 4.2)
     axes = figure.subplots()
     for place, tokenizer in enumerate(names):
-        context = read_context(results, tokenizer)
-        for key, colour, line, _ in _LEVELS:
-            if key in context:
-                level = [context[key]["rouge_mean"]] * 2
-                axes.plot([place - 0.4, place + 0.4], level, color=colour, ls=line, lw=1.8)
+        levels = _levels(read_context(results, tokenizer))
+        for word, row in levels.items():
+            level, (colour, line) = [row["rouge_mean"]] * 2, _LEVELS[word]
+            axes.plot([place - 0.4, place + 0.4], level, color=colour, ls=line, lw=1.8)
         for position, condition in enumerate(study.conditions):
             values = where(rouge, tokenizer=tokenizer, condition=condition)["rouge_mean"]
             x = place + 0.22 * (position - (len(study.conditions) - 1) / 2)
@@ -168,14 +164,15 @@ def tokenizers(study: Study, results: Path) -> tuple[Figure, str] | None:
     axes.set_ylim(bottom=0)
     axes.set_ylabel(AXIS)
     handles = condition_marks(study)
-    for key, colour, line, word in _LEVELS:
-        if key in context:
-            handles.append(Line2D([], [], color=colour, ls=line, lw=1.8, label=word))
+    for word in levels:
+        colour, line = _LEVELS[word]
+        handles.append(Line2D([], [], color=colour, ls=line, lw=1.8, label=word))
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
     return figure, (
         "The same predictions scored under each tokenizer: a ROUGE without its tokenizer and its "
         f"floor says nothing. One mark a run, each over n = {dialogue_counts(rouge)} dialogues; "
-        f"no interval drawn. Lines across a tokenizer are {_levels_sentence(context)}."
+        "no interval drawn. Lines across a tokenizer are its strongest floor and human agreement, "
+        "where dialogues have several references."
     )
 
 
@@ -202,26 +199,23 @@ def _draw_slope(axes, points: list[Row], shift: float, look: dict) -> None:
 
 
 def _draw_levels(axes, context: dict[str, Row], line: str) -> None:
-    for key, colour, _, _ in _LEVELS:
-        if key in context:
-            axes.axhline(context[key]["rouge_mean"], color=colour, lw=0.9, ls=line)
+    for word, row in _levels(context).items():
+        axes.axhline(row["rouge_mean"], color=_LEVELS[word][0], lw=0.9, ls=line)
 
 
 def _name_levels(axes, context: dict[str, Row]) -> None:
-    """Write floor and ceiling beside their lines: grey print has no colours to tell them apart."""
-    for key, colour, _, word in _LEVELS:
-        if key in context:
-            axes.annotate(
-                word, (1.03, context[key]["rouge_mean"]), xycoords=("axes fraction", "data"),
-                color=colour, fontsize=8, va="center", annotation_clip=False,
-            )  # fmt: skip
+    """Write what they are beside the lines: grey print has no colours to tell them apart."""
+    for word, row in _levels(context).items():
+        axes.annotate(
+            word.replace(" ", "\n"), (1.03, row["rouge_mean"]), color=_LEVELS[word][0], fontsize=8,
+            xycoords=("axes fraction", "data"), va="center", annotation_clip=False,
+        )  # fmt: skip
 
 
-def _levels_sentence(context: dict[str, Row]) -> str:
-    """The floor and, where the data has several references, the ceiling."""
-    return " and ".join(
-        f"the {word} ({context_name(key)})" for key, _, _, word in _LEVELS if key in context
-    )
+def _levels(context: dict[str, Row]) -> dict[str, Row]:
+    """The strongest floor and, where the data has several references, human agreement."""
+    found = {_FLOOR: strongest_floor(context), _PEOPLE: context.get(HUMAN)}
+    return {word: row for word, row in found.items() if row}
 
 
 def _group_arm(rows: pd.DataFrame, **run: str) -> Row:
@@ -233,18 +227,11 @@ def _group_arm(rows: pd.DataFrame, **run: str) -> Row:
 
 
 def _context_lines(axes, context: dict[str, Row]) -> list[Line2D]:
-    """Draw floors and ceiling across the axes; their labels say what they are, and the value."""
-    turns = best_first_turns(context)
-    levels = (
-        (context.get(OTHER_REFERENCE), style.FLOOR, "--", "floor"),
-        (turns, style.FLOOR, (0, (5, 3, 1, 3)), "floor"),
-        (context.get(CEILING), style.CEILING, ":", "ceiling"),
-    )
-    return [
-        axes.axvline(
-            row["rouge_mean"], color=colour, ls=line, lw=1.2,
-            label=f"{word}, {context_name(row['name'])}: {row['rouge_mean']:.1f}",
-        )
-        for row, colour, line, word in levels
-        if row
-    ]  # fmt: skip
+    """Draw both levels across the axes; their labels say what they are, and the value."""
+    lines = []
+    for word, row in _levels(context).items():
+        colour, line = _LEVELS[word]
+        name = f", {context_name(row['name'])}" if word == _FLOOR else ""
+        label = f"{word}{name}: {row['rouge_mean']:.1f}"
+        lines.append(axes.axvline(row["rouge_mean"], color=colour, ls=line, lw=1.2, label=label))
+    return lines

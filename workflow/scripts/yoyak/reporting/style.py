@@ -13,7 +13,7 @@ MUTED = "#5f6b77"
 GRID = "#e4e8ec"
 PAPER = "#ffffff"
 FLOOR = "#a8482a"
-CEILING = "#3c6e47"
+HUMAN = "#3c6e47"
 CONDITION_COLOURS = {
     "zero_shot": "#c9d1d9",
     "fine_tuned": "#5b9fd0",

@@ -38,9 +38,13 @@ HEADINGS = {
     "difference_ci_low": "95 % from",
     "difference_ci_high": "to",
     "name": "level",
+    "share": "share of the way",
+    "human_difference": "to people",
+    "human_ci_low": "95 % from",
+    "human_ci_high": "to",
 }
 FILTERS = ("model", "format", "condition", "tokenizer", "group", "comparison", "step")
-SIGNED = ("difference",)
+SIGNED = ("difference", "human_difference")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ each CSV rounds further, for reading, and carries a note that says what the numb
 import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,6 +38,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "differences": ("comparison", *RUN, "tokenizer", *DIFFERENCE),
     "group_differences": ("comparison", *RUN, "tokenizer", "group", *DIFFERENCE),
     "context": ("name", "tokenizer", "group", *ROUGE),
+    "levels": (
+        *(*RUN, "tokenizer", "group", "n", "floor", "difference", "ci_low", "ci_high", "share"),
+        *("human_difference", "human_ci_low", "human_ci_high"),
+    ),
     "diagnostics": (*RUN, "n", *FIGURES, "prompts_shortened"),
     "resources": (
         *RUN,
@@ -60,14 +65,15 @@ TITLES = {
     "groups": "ROUGE by group of dialogues",
     "differences": "Differences between runs",
     "group_differences": "Differences between runs by group of dialogues",
-    "context": "Floors and ceiling",
+    "context": "Floors and human agreement",
+    "levels": "Runs against their strongest floor and human agreement",
     "diagnostics": "Diagnostics",
     "resources": "Time and memory",
     "quoted": "Quoted figures, not comparable",
     "seeds": "Seeds taken together",
 }
 
-TEXT = {*RUN[:3], "tokenizer", "group", "comparison", "method", "name", "step", "device"}
+TEXT = {*RUN[:3], "tokenizer", "group", "comparison", "method", "name", "step", "device", "floor"}
 TEXT |= {"source", "note", "engine"}
 WHOLE = {"seed", "n", *COST, "prompts_shortened", "seeds", "skipped_steps"}
 DECIMALS = {"p_value": 6, "p_holm": 6, "wall_seconds": 2, "tokens_per_second": 1}
@@ -129,7 +135,7 @@ def to_markdown(name: str, rows: Sequence[Mapping] | pd.DataFrame, note: str) ->
     return "\n".join([*lines, "", note, ""])
 
 
-def csv_cell(column: str, value: object) -> str:
+def csv_cell(column: str, value: Any) -> str:
     """A value as it stands in the CSV: fixed decimals, or text that no spreadsheet calculates."""
     if pd.isna(value):
         return ""
@@ -141,7 +147,7 @@ def csv_cell(column: str, value: object) -> str:
     return _fixed(float(value), decimals(column))
 
 
-def reading_cell(column: str, value: object) -> str:
+def reading_cell(column: str, value: Any) -> str:
     """A value for a reader: the CSV's, rounded to what the eye needs, safe inside Markdown."""
     if pd.isna(value):
         return "–"

@@ -1,6 +1,7 @@
 """Plots of training: loss curves, and the lengths of prompts and summaries beside their limits."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -141,7 +142,7 @@ def _loss_handles() -> list[Line2D]:
     ]
 
 
-def _loss_caption(study: Study, seeds: list[int]) -> str:
+def _loss_caption(study: Study, seeds: Sequence[int | None]) -> str:
     data = study.settings.data
     source = (
         f"a held-out slice of the training data (seed {data.selection_seed})"

@@ -31,10 +31,17 @@ from yoyak.run.workspace import hash_text
 SCRIPTS = Path(__file__).resolve().parents[2]
 # Where each step's own code begins, as module:name: behind its arguments and settings.
 ENTRY_POINTS = {
-    "prepare_data": ["prepare_data:prepare_data"],
-    "build_dataset": ["build_dataset:build_dataset"],
-    "train": ["train_llm:train_on", "train_llm:train_as_one_of_several"],
-    "generate": ["generate:generate_splits", "yoyak.run.provenance:write_run_record"],
+    "prepare_data": ["yoyak.data.prepare:prepare_data"],
+    "build_dataset": ["yoyak.training.examples:build_dataset"],
+    "train": [
+        "yoyak.training.train_run:train_on",
+        "yoyak.training.train_run:train_as_one_of_several",
+    ],
+    "generate": [
+        "yoyak.generation.predictions:generate_splits",
+        "yoyak.run.provenance:write_run_record",
+    ],
+    "floors": ["floors:score_floors"],
     "score": ["score:score"],
     "submission": ["submission:write_submission"],
     "compare": ["compare:compare"],
@@ -51,7 +58,8 @@ NOT_ENTERED = {"train": ("yoyak.generation.summaries", "yoyak.scoring.scores", "
 WHOLE, ON_IMPORT, GUARDED = "*", "on import", "guarded"  # beside the names of definitions
 GUARDS = ("__name__ == '__main__'", "TYPE_CHECKING", "typing.TYPE_CHECKING")
 # Fields of syntax trees that mean nothing, or that only some versions of Python fill in.
-SKIPPED, EMPTY = ("ctx", "kind", "type_comment", "type_ignores"), (None, [])
+SKIPPED = ("ctx", "kind", "type_comment", "type_ignores")
+EMPTY: tuple[object, ...] = (None, [])
 SETTINGS = "Section"  # base of the classes that only say what a file may hold
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
@@ -132,7 +140,7 @@ def _defined(statement: ast.stmt) -> list[str]:
     if isinstance(statement, ast.Import | ast.ImportFrom) or _does_nothing(statement):
         return []
     if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
-        targets = getattr(statement, "targets", None) or [statement.target]
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         parts = [part for target in targets for part in ast.walk(target)]
         if all(isinstance(part, ast.Name | ast.Tuple | ast.Store) for part in parts):
             return [part.id for part in parts if isinstance(part, ast.Name)]

@@ -212,7 +212,8 @@ def _lock_free_ones(names: list[str], count: int) -> tuple[list[str], list[IO]]:
     releases the lock with the last process that has it open.
     """
     folder = _lock_folder()
-    got, locks = [], []
+    got: list[str] = []
+    locks: list[IO] = []
     with open(folder / "choosing.lock", "ab") as choosing:
         fcntl.flock(choosing, fcntl.LOCK_EX)
         for name in names:

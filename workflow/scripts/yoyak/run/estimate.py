@@ -7,6 +7,7 @@ import csv
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from yoyak.config.model_config import ModelConfig, TrainingSettings
 from yoyak.errors import UserError
@@ -59,7 +60,12 @@ def estimate_training(
     steps = optimiser_steps(training, examples)
     batch = training.batch_size * training.gradient_accumulation_steps
     batch_tokens = int(tokens / examples * min(batch, examples))
-    facts = {"longest": longest, "batch_tokens": batch_tokens, "steps": steps, "devices": devices}
+    facts: dict[str, Any] = {
+        "longest": longest,
+        "batch_tokens": batch_tokens,
+        "steps": steps,
+        "devices": devices,
+    }
     facts |= {"supports_bf16": device.bf16}
     plan = plan_training(config, shape, device=device.place, free_bytes=device.free_bytes, **facts)
     smallest = needed_bytes(training_plans(config, shape, device="cuda:0", free_bytes=0, **facts))
@@ -85,7 +91,7 @@ def estimate_training(
 def optimiser_steps(training: TrainingSettings, examples: int) -> int:
     """Optimiser steps of a whole training."""
     batch = training.batch_size * training.gradient_accumulation_steps
-    return training.max_steps or -(-examples // batch) * training.epochs
+    return training.max_steps or math.ceil(-(-examples // batch) * training.epochs)
 
 
 def training_warnings(

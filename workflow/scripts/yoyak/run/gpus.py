@@ -95,13 +95,12 @@ def this_device(rate: float | None = None) -> Device:
 
     cuda = torch.cuda.is_available()
     bf16 = not cuda or torch.cuda.is_bf16_supported(including_emulation=False)
-    measured = rate is None
     return Device(
         torch.cuda.get_device_name() if cuda else "this machine's CPU",
         "cuda:0" if cuda else "cpu",
         torch.cuda.mem_get_info()[0] if cuda else 0,
-        _measure_rate(cuda, bf16) if measured else rate * 1e12,
-        "measured now" if measured else "given",
+        _measure_rate(cuda, bf16) if rate is None else rate * 1e12,
+        "measured now" if rate is None else "given",
         bf16,
     )
 

@@ -29,7 +29,7 @@ def start_log(step: str, name: str) -> Path:
 
 def write_log(file: Path | None, level: int = logging.INFO) -> None:
     """Log to stderr and, where there is one, a file."""
-    handlers = [logging.StreamHandler()]
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
     if file is not None:
         handlers.append(logging.FileHandler(file, encoding="utf-8"))
     logging.basicConfig(

@@ -146,8 +146,9 @@ def _mlp_size(config, hidden: int) -> int:
 
 def _experts(config) -> tuple[int, int, int]:
     """Of a mixture: routed experts of a layer, width of each, width that one token goes through."""
-    names = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
-    experts = _number(config, *names)
+    experts = _number(
+        config, "num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"
+    )
     if experts < 2 or getattr(config, "is_moe", None) is False:
         return 0, 0, 0
     dense = _mlp_size(config, 0)

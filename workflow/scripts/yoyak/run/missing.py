@@ -34,7 +34,7 @@ def advice(study: Study, missing: list[Run]) -> list[str]:
 def _cheapest(study: Study, missing: list[Run]) -> tuple[str, list, int]:
     """(axis, its values to take out, trainings that stay) with the most that stay."""
     lost = [run for run in study.trainings() if run in missing or run.zero_shot in missing]
-    best = ("", [], 0)
+    best: tuple[str, list, int] = ("", [], 0)
     for axis, name in AXES.items():
         values = list(dict.fromkeys(getattr(run, name) for run in lost))
         kept = sum(getattr(run, name) not in values for run in study.trainings())

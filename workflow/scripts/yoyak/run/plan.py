@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.errors import UserError
@@ -153,7 +154,7 @@ def training_plans(
     if threads == "auto":
         threads = max(1, available_threads() // devices)
     batch_tokens = -(-batch_tokens // devices)
-    common = {
+    common: dict[str, Any] = {
         **{"device": device, "devices": devices, "threads": threads, "available_bytes": free_bytes},
         **{"compute_dtype": dtype, "optim": _optimiser(config.training.optim, cuda)},
         **{"engine": engine.path, "head": engine.head},
@@ -183,7 +184,7 @@ def training_plans(
             "execution.compile: true needs a Llama or Qwen3 model, LoRA, 16-bit numbers and a GPU "
             "with bf16 (Ampere or newer); set execution.compile: auto"
         )
-    facts = {
+    facts: dict[str, Any] = {
         **{"lora_rank": lora_rank, "use_qlora": use_qlora, "own_head": engine.head == "chunked"},
         "supervised_share": supervised_share,
     }
@@ -202,7 +203,7 @@ def next_smaller(plan: Plan, shape: ModelShape, *, lora_rank: int, use_qlora: bo
     if plan.device == "cpu":
         return None
     if not plan.gradient_checkpointing and plan.token_budget >= 2 * SMALL_PACK:
-        change = {"token_budget": plan.token_budget // 2}
+        change: dict[str, Any] = {"token_budget": plan.token_budget // 2}
     elif not plan.gradient_checkpointing:
         change = {"gradient_checkpointing": True}
     elif use_qlora and plan.base_weights == "dequantized":

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import connection, reduction
 from pathlib import Path
+from typing import Any
 
 from yoyak.errors import AGAIN, UserError, machine_fault
 
@@ -57,7 +58,7 @@ class _Held:
         return _Held, ([reduction.DupFd(lock) for lock in self.locks],)
 
 
-def run_together(work: Callable[[object, Seat], None], job: object, devices: list[str]) -> None:
+def run_together(work: Callable[[Any, Seat], None], job: Any, devices: list[str]) -> None:
     """Run `work(job, seat)` in one process a device; return when all have ended well.
 
     Args:

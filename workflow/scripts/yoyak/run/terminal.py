@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from yoyak.errors import one_line
 from yoyak.run.logs import read_progress
@@ -73,7 +74,9 @@ class Terminal(logging.Handler):
         known: what the study has, for a target that no rule makes.
     """
 
-    def __init__(self, usual: logging.StreamHandler) -> None:
+    lock: Any  # of logging.Handler
+
+    def __init__(self, usual: Any) -> None:  # of Snakemake, which adds to logging's classes
         super().__init__(usual.level)
         self.usual = usual
         self.closing: list[str] = []
@@ -87,7 +90,7 @@ class Terminal(logging.Handler):
         self._stopped = self._heard = self._well = False
         self._over = threading.Event()
 
-    def handle(self, record: logging.LogRecord) -> bool:
+    def handle(self, record: Any) -> bool:
         """What `--quiet` hides is hidden; a failure is noted all the same, for the end."""
         with self.lock:
             try:
@@ -115,7 +118,7 @@ class Terminal(logging.Handler):
                 self.usual.close()
         super().close()
 
-    def _words(self, record: logging.LogRecord) -> str | None:
+    def _words(self, record: Any) -> str | None:
         """What to show for a record: empty for nothing, None for Snakemake's own words."""
         event, text = getattr(record, "event", None), str(record.msg)
         if event == "job_info":
@@ -142,7 +145,7 @@ class Terminal(logging.Handler):
         hidden = event in HIDDEN or event is None and text.startswith(CHATTER)
         return "" if hidden else None
 
-    def _start(self, record: logging.LogRecord) -> str:
+    def _start(self, record: Any) -> str:
         if not record.rule_msg:  # `all`, which does nothing
             return ""
         if not self._jobs:
@@ -156,7 +159,7 @@ class Terminal(logging.Handler):
         again = f" (attempt {job.attempt})" if job.attempt > 1 else ""
         return f"{now()} {place:>{len(str(self._total))}}/{self._total}  {job.name}{again}"
 
-    def _fail(self, record: logging.LogRecord) -> str:
+    def _fail(self, record: Any) -> str:
         self._running.pop(record.jobid, None)
         job = self._jobs.get(record.jobid) or Job(record.rule_name, first_file(record))
         why = cause(job.log, self._status.pop(record.thread, None), record.rule_msg)
@@ -165,7 +168,7 @@ class Terminal(logging.Handler):
         self._causes[record.jobid] = (job.name, why)
         return f"{now()} failed: {job.name}; see {', '.join(record.log) or '.snakemake/log'}"
 
-    def _keep(self, record: logging.LogRecord, text: str) -> str:
+    def _keep(self, record: Any, text: str) -> str:
         """Keep an error for the end, unless that of its job says more."""
         ended = STATUS.search(text)
         if ended:
@@ -224,16 +227,18 @@ def cause(log: Path | None, status: int | str | None, message: str | None) -> st
 
 def tail(log: Path | None) -> list[str]:
     """The last lines of a log, without empty ones; none of a log that is not there."""
+    if log is None:
+        return []
     try:
         with open(log, "rb") as file:
             file.seek(max(0, log.stat().st_size - TAIL))
             text = file.read().decode(errors="replace")
-    except (OSError, TypeError):
+    except OSError:
         return []
     return [one_line(line) for line in text.splitlines() if line.strip()]
 
 
-def first_file(record: logging.LogRecord) -> Path | None:
+def first_file(record: Any) -> Path | None:
     """A rule's own log; behind it may stand those of a cluster."""
     return Path(record.log[0]) if record.log else None
 

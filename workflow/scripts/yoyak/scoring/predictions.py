@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from yoyak.errors import UserError, display
 
@@ -22,7 +23,7 @@ class Prediction:
     dialogue_shortened: bool
 
 
-FIELDS = {
+FIELDS: dict[str, Any] = {
     "fname": str,
     "prediction": str,
     "prompt_tokens": int,
@@ -38,7 +39,8 @@ def read_predictions(path: Path) -> list[Prediction]:
     Raises UserError, naming the line, for a file that is missing, cut short or malformed, or that
     names a dialogue twice.
     """
-    predictions, lines = [], {}
+    predictions: list[Prediction] = []
+    lines: dict[str, int] = {}
     for number, line in enumerate(_read_lines(path), start=1):
         if not line.strip():
             continue

@@ -1,6 +1,8 @@
 """Scores of one run: every prediction under every tokenizer, and their summary on disk.
 
 scores/dialogues.csv     fname,group,tokenizer,rouge1,rouge2,rougeL,rouge_mean (0–1, full precision)
+                         and peer_mean: against all references but one, as a person's summary is
+                         scored; empty where there is one alone
 scores/diagnostics.csv   fname,group and the figures of `diagnostics.RATES`
 scores/summary.json      means × 100 with intervals, by tokenizer and group, and the signatures
 """
@@ -22,7 +24,7 @@ from yoyak.scoring.predictions import Prediction
 from yoyak.scoring.rouge import MEASURES, Rouge
 from yoyak.scoring.statistics import intervals
 
-SCORE_COLUMNS = ("fname", "group", "tokenizer", *MEASURES, "rouge_mean")
+SCORE_COLUMNS = ("fname", "group", "tokenizer", *MEASURES, "rouge_mean", "peer_mean")
 INTERVAL_METHOD = "95 % bootstrap over dialogues (expanded percentile)"
 DECIMALS = 4
 
@@ -34,6 +36,7 @@ class RunScores:
     fnames: list[str]
     groups: list[str]
     scores: dict[str, np.ndarray]  # tokenizer → (n, 3), columns as in MEASURES
+    peers: dict[str, np.ndarray]  # the same against all references but one
     figures: list[dict]  # diagnostics of each dialogue
     summary: dict
 
@@ -50,10 +53,12 @@ def score_run(
     references = [dialogue.summaries for dialogue in dialogues]
     texts = [prediction.prediction for prediction in predictions]
     groups = [dialogue.group for dialogue in dialogues]
-    scores, of_tokenizers, engines = {}, {}, {}
+    scores: dict[str, np.ndarray] = {}
+    peers: dict[str, np.ndarray] = {}
+    of_tokenizers, engines = {}, {}
     for name in metric.tokenizers:
         engines[name] = Rouge(name, metric.references)
-        scores[name] = engines[name].score_all(references, texts)
+        scores[name], peers[name] = engines[name].score_with_peers(references, texts)
         of_tokenizers[name] = {
             "signature": engines[name].signature(references),
             **summaries_by_group(scores[name], groups, metric),
@@ -78,7 +83,7 @@ def score_run(
         "diagnostics": {key: tidy(value) for key, value in summarise(figures, predictions).items()},
     }
     fnames = [dialogue.fname for dialogue in dialogues]
-    return RunScores(fnames, groups, scores, figures, summary)
+    return RunScores(fnames, groups, scores, peers, figures, summary)
 
 
 def score_texts(
@@ -97,7 +102,7 @@ def score_texts(
 def summaries_by_group(scores: np.ndarray, groups: Sequence[str], metric: Metric) -> dict:
     """{"all": summary, "groups": {group: summary}}; unnamed groups are in "all" only.
 
-    Rows of `scores`, shape (n, 3), that are NaN (no ceiling) are left out and not counted.
+    Rows of `scores`, shape (n, 3), that are NaN (one reference alone) are left out and not counted.
     """
     scores = np.asarray(scores)
     defined = ~np.isnan(scores).any(axis=1)
@@ -141,10 +146,10 @@ def write_scores(directory: Path, scored: RunScores) -> None:
         "group": [safe_cell(group) for group in scored.groups],
     }
     scores = pd.concat(
-        pd.DataFrame(of_dialogues, columns=list(MEASURES)).assign(
-            **dialogues, tokenizer=tokenizer, rouge_mean=of_dialogues.mean(axis=1)
+        score_table(scored.scores[tokenizer], scored.peers[tokenizer]).assign(
+            **dialogues, tokenizer=tokenizer
         )
-        for tokenizer, of_dialogues in scored.scores.items()
+        for tokenizer in scored.scores
     )
     figures = pd.DataFrame(scored.figures).assign(**dialogues)
     for name, table, columns in (
@@ -155,6 +160,21 @@ def write_scores(directory: Path, scored: RunScores) -> None:
         (directory / f"{name}.csv").write_text(text, encoding="utf-8")
     text = json.dumps(scored.summary, ensure_ascii=False, indent=1) + "\n"
     (directory / "summary.json").write_text(text, encoding="utf-8")
+
+
+def score_table(scores: np.ndarray, peers: np.ndarray) -> pd.DataFrame:
+    """The columns of numbers of dialogues.csv."""
+    table = pd.DataFrame(scores, columns=list(MEASURES))
+    return table.assign(rouge_mean=scores.mean(axis=1), peer_mean=peers.mean(axis=1))
+
+
+def read_peers(directory: Path) -> dict[str, np.ndarray]:
+    """peer_mean of each dialogue, NaN with one reference: tokenizer → (n,); see `read_scores`."""
+    table = pd.read_csv(directory / "dialogues.csv", usecols=["tokenizer", "peer_mean"])
+    return {
+        name: of_name["peer_mean"].to_numpy(float)
+        for name, of_name in table.groupby("tokenizer", sort=False)
+    }
 
 
 def read_scores(directory: Path, fnames: Sequence[str]) -> tuple[dict, dict[str, np.ndarray]]:
@@ -168,6 +188,8 @@ def read_scores(directory: Path, fnames: Sequence[str]) -> tuple[dict, dict[str,
         summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
         types = {"fname": "str", **dict.fromkeys(MEASURES, float)}
         table = pd.read_csv(path, dtype=types, keep_default_na=False)
+        if tuple(table) != SCORE_COLUMNS:
+            raise ValueError("other columns")
         tables = dict(list(table.groupby("tokenizer", sort=False)))
         names = [list(of_tokenizer["fname"]) for of_tokenizer in tables.values()]
         scores = {name: of_name[list(MEASURES)].to_numpy() for name, of_name in tables.items()}

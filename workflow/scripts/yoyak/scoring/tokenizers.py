@@ -2,16 +2,21 @@
 
 A tokenizer is an object with `tokenize(text) -> list[str]`, which is what rouge-score's
 `tokenizer=` asks for, and `parts`, its share of a result's signature. Each remembers the texts it
-has seen, since the same references are met again by every prediction, floor and tokenizer.
+has seen, since the same references are met again by every prediction and floor; the Korean ones
+share one analysis.
 """
 
+import hashlib
+import json
 import re
+import sys
 import unicodedata
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from importlib import metadata
 
 from yoyak.errors import UserError
+from yoyak.scoring.fixed_sentences import FIXED_SENTENCES
 
 # #Person1# names a speaker, #PhoneNumber# stands for what was masked. A tag's letters are Latin,
 # or Hangul with a number: `#은#` between two broken tags is no tag.
@@ -19,7 +24,20 @@ TAG = re.compile(r"#(?:[A-Za-z][A-Za-z0-9_]*|[가-힣]+[0-9]+)#")
 SPEAKER_TAG = re.compile(r"#[A-Za-z가-힣]+[0-9]+#")
 
 KIWI_MODEL = "cong"  # named, because kiwipiepy's default has changed before
-TOKENIZERS = ("morphemes", "morphemes_no_tags", "characters", "words", "english")
+TOKENIZERS = (
+    *("morphemes", "content_morphemes", "morphemes_no_tags"),
+    *("characters", "words", "english"),
+)
+CONTENT = {"ko": "content_morphemes", "en": "english"}  # by language: what a text is about
+
+# Kiwi's tags of what a sentence says; docs/validity.md has the reasons.
+CONTENT_TAGS = frozenset({"NNG", "NNP", "NR", "VV", "VA", "XR", "MAG", "SL", "SH", "SN"})
+CONTENT_TAGS |= {"W_URL", "W_EMAIL", "W_SERIAL"}
+LIGHT_VERBS = frozenset({"하", "되", "시키", "있", "같", "그러", "이러", "저러", "어떠하"})
+LIGHT_VERBS |= {"대하", "위하", "관하", "의하", "통하"}  # 에 대해, 을 위해: particles in effect
+NUMERALS = frozenset({"한", "두", "세", "네"})  # determiners to Kiwi: 두 명, 세 시
+
+Morpheme = tuple[str, str]  # form, tag
 
 
 class RougeTokenizer:
@@ -37,8 +55,18 @@ class RougeTokenizer:
         """Tokens of a text; the list is kept, so don't change it."""
         tokens = self._seen.get(text)
         if tokens is None:
-            tokens = self._seen[text] = self._function(normalise(text))
+            tokens = self._seen[text] = self.tokenize_once(text)
         return tokens
+
+    def tokenize_once(self, text: str) -> list[str]:
+        """Tokens of a text that will hardly be met again: they are not kept."""
+        return self._function(normalise(text))
+
+    def fingerprint(self) -> str:
+        """Hash of the tokens of twenty sentences: an analyser that reads them otherwise, under the
+        same version even (Kiwi has one kernel for each kind of processor), has another."""
+        tokens = [self.tokenize(sentence) for sentence in FIXED_SENTENCES]
+        return hashlib.sha256(json.dumps(tokens).encode()).hexdigest()[:12]
 
 
 def make_tokenizer(name: str) -> RougeTokenizer:
@@ -49,18 +77,28 @@ def make_tokenizer(name: str) -> RougeTokenizer:
     """
     if name not in TOKENIZERS:
         raise UserError(f"metric tokenizer '{name}' is unknown; there are: {', '.join(TOKENIZERS)}")
-    if name in ("morphemes", "morphemes_no_tags"):
-        with_tags = name == "morphemes"
-        analyse = _kiwi_morphemes()
-        function = (
-            analyse.tokenize if with_tags else lambda text: _without_tags(analyse.tokenize(text))
-        )
-        parts = {**analyse.parts, "tags": "one-token" if with_tags else "dropped"}
-        return RougeTokenizer(name, function, parts)
     if name == "english":
         return _english()
-    split = {"characters": _characters, "words": str.split}[name]
+    if name in _KOREAN:
+        analyse, parts = _kiwi()
+        keep, tags = _KOREAN[name]
+        return RougeTokenizer(
+            name,
+            lambda text: [form for form, tag in analyse(text) if keep(form, tag)],
+            {**parts, "tags": tags},
+        )
+    split = str.split if name == "words" else _characters
     return RougeTokenizer(name, split, {"analyser": "none", "tags": "as-text", "case": "mixed"})
+
+
+def is_content(form: str, tag: str) -> bool:
+    """Whether a morpheme says what happens, and not how Korean grammar or the genre says it."""
+    if TAG.fullmatch(form):
+        return False
+    tag = tag.partition("-")[0]  # VV-I, VA-R: irregular ones
+    if tag in ("VV", "VA"):
+        return form not in LIGHT_VERBS
+    return tag in CONTENT_TAGS or (tag == "MM" and form in NUMERALS)
 
 
 def normalise(text: str) -> str:
@@ -73,13 +111,19 @@ def _characters(text: str) -> list[str]:
     return [character for character in text if not character.isspace()]
 
 
-def _without_tags(tokens: list[str]) -> list[str]:
-    return [token for token in tokens if not TAG.fullmatch(token)]
+_KOREAN: dict[str, tuple[Callable[[str, str], bool], str]] = {  # which morphemes, speaker tags
+    "morphemes": (lambda form, tag: True, "one-token"),
+    "content_morphemes": (is_content, "dropped"),
+    "morphemes_no_tags": (lambda form, tag: not TAG.fullmatch(form), "dropped"),
+}
 
 
 @cache
-def _kiwi_morphemes() -> RougeTokenizer:
-    """Kiwi's morphemes, loaded once a process (1–2 s)."""
+def _kiwi() -> tuple[Callable[[str], list[Morpheme]], dict[str, str]]:
+    """Kiwi's analysis of a text, with a memory, and its parts of a signature.
+
+    Loaded once a process (1–2 s).
+    """
     try:
         from kiwipiepy import Kiwi
 
@@ -95,18 +139,20 @@ def _kiwi_morphemes() -> RougeTokenizer:
             "pip install --force-reinstall kiwipiepy kiwipiepy_model"
         ) from None
 
-    def analyse(text: str) -> list[str]:
+    @lru_cache(maxsize=4096)  # all texts of a run of 500 dialogues, not a whole training set
+    def analyse(text: str) -> list[Morpheme]:
         # Left alone, Kiwi reads `#Person1#은` as `#Person1` and `#은`. As a proper noun given in
         # advance the tag stays whole and the particle after it is read as a particle.
         tags = [(match.start(), match.end(), "NNP") for match in TAG.finditer(text)]
-        return [token.form for token in kiwi.tokenize(text, pretokenized=tags or None)]
+        found = kiwi.tokenize(text, pretokenized=tags or None)
+        return [(sys.intern(token.form), sys.intern(token.tag)) for token in found]
 
     parts = {
         "analyser": f"kiwipiepy-{metadata.version('kiwipiepy')}",
         "dictionary": f"kiwipiepy_model-{metadata.version('kiwipiepy_model')}-{KIWI_MODEL}",
         "case": "mixed",
     }
-    return RougeTokenizer("kiwi", analyse, parts)
+    return analyse, parts
 
 
 def _english() -> RougeTokenizer:

@@ -131,6 +131,11 @@ def make_reference(model, rows: list[dict], plan: Plan) -> Reference:
     return found
 
 
+def equal(one: Reference, other: Reference) -> bool:
+    """Whether the own forward repeated itself, bit by bit."""
+    return all(map(torch.equal, one.logits, other.logits))
+
+
 def check_engine(model, reference: Reference, plan: Plan) -> Check:
     """Compare the engine that `plan` names, which must be in place, with the reference.
 
@@ -242,7 +247,7 @@ def _problem(model, found: Check) -> str | None:
     """What the numbers say against the engine."""
     values = (found.loss_difference, found.logits_difference)
     for name, value, allowed in zip(("loss", "logits"), values, found.tolerance, strict=True):
-        if not value <= allowed:  # NaN is no better
+        if value is None or not value <= allowed:  # NaN is no better
             differs = "differs" if name == "loss" else "differ"
             return (
                 f"the {name} {differs} from transformers' own forward by {value:.1e} "
@@ -250,7 +255,7 @@ def _problem(model, found: Check) -> str | None:
             )
     # Experts' products change their shape, and so their rounding, with the other rows' routing.
     allowed = found.tolerance[1] if has_experts(model) else 0.0
-    if not found.leak <= allowed:
+    if found.leak is None or not found.leak <= allowed:
         return f"a row changes by {found.leak:.1e} when the rows beside it do"
     return None
 

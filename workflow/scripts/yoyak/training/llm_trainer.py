@@ -9,10 +9,7 @@ from pathlib import Path
 import torch
 from transformers import TrainingArguments
 
-from yoyak.config.frozen import training_science
 from yoyak.config.model_config import ModelConfig
-from yoyak.config.section import canonical
-from yoyak.config.study import CONDITIONS, Run
 from yoyak.data.llm_dataset import LLMSummarizationDataset
 from yoyak.errors import UserError
 from yoyak.models.checkpoints import resolve_checkpoint
@@ -22,8 +19,8 @@ from yoyak.run.devices import refuse_to_share
 from yoyak.run.estimate import optimiser_steps, training_warnings
 from yoyak.run.manual import MANUAL, refuse_to_replace, what_decides
 from yoyak.run.plan import Engine, ModelShape, Plan
-from yoyak.run.provenance import package_versions, write_run_record
-from yoyak.run.workspace import discard, hash_file, hash_text, work_folder
+from yoyak.run.provenance import write_run_record
+from yoyak.run.workspace import discard, work_folder
 from yoyak.training import plans
 from yoyak.training.arguments import quiet_libraries, training_arguments
 from yoyak.training.check import pick_examples
@@ -34,6 +31,8 @@ from yoyak.training.outputs import summary, write_outputs
 from yoyak.training.packed_trainer import PackedTrainer
 from yoyak.training.parallel import Ranks
 from yoyak.training.progress import peak_memory_gb, show_progress
+from yoyak.training.record import run_of, training_key, weight_files
+from yoyak.training.rouge import rouge_on
 from yoyak.training.tracking import wandb_tracker
 
 log = logging.getLogger(__name__)
@@ -100,7 +99,7 @@ class LLMTrainer:
         self._given_work = work
         self.work = work or self.output_dir / ".work"
         self.own_attention = causal_lm(model).config._attn_implementation
-        self.packed: PackedTrainer | None = None  # of the last training
+        self.packed: PackedTrainer  # of the last training
         self.resumed_from, self.peak_memory_gb = 0, 0.0
         self.plan, self.checks = self._choose(plan, checks, fixed, shape)
         self.warnings = self._warn()
@@ -124,7 +123,7 @@ class LLMTrainer:
             here = what_decides(self._settings(), self._run(), self._datasets())
             cure = "name another output_dir, or replace it with overwrite=True"
             refuse_to_replace(self.output_dir, here, cure)
-        with self._work_folder() as self.work, self._in_place() as packed:
+        with self._work_folder() as work, self._in_place(work) as packed:
             self.packed = packed
             if getattr(self.model, TRAINED, False) and newest_whole_checkpoint(self.work) is None:
                 raise UserError(
@@ -155,27 +154,11 @@ class LLMTrainer:
             rouge1, rouge2, rougeL, with `rouge`: mean F1 × 100 of the summaries that it generates,
                 decoded and scored as a study does it (Korean: morphemes).
         """
-        with tempfile.TemporaryDirectory() as self.work, self._in_place() as packed:
+        with tempfile.TemporaryDirectory() as work, self._in_place(Path(work)) as packed:
             found = {"eval_loss": packed.evaluate()["eval_loss"]}
         if rouge:
-            found |= self._rouge()
+            found |= rouge_on(self.model, self.tokenizer, self.eval_dataset, self.config)
         return found
-
-    def _rouge(self) -> dict[str, float]:
-        from yoyak.generation.summaries import write_summaries
-        from yoyak.scoring.scores import score_texts
-
-        data = self.eval_dataset
-        if not data.summaries:
-            raise UserError(
-                "eval_dataset: its summaries are not kept in the file that it was loaded from; "
-                "make it with create_llm_dataset to have ROUGE"
-            )
-        prompt_format = data.statistics["format"]
-        texts = write_summaries(
-            self.model, self.tokenizer, data.prompts(), self.config, prompt_format
-        )
-        return score_texts([[summary] for summary in data.summaries], texts, data.language)
 
     def summary(self) -> dict:
         """Numbers of the finished training and what it was warned of, for its record."""
@@ -183,26 +166,19 @@ class LLMTrainer:
 
     def _warn(self) -> list[str]:
         """Say what lets this training teach little; returns the same."""
-        training, lengths = self.config.training, self.train_dataset.lengths
-        found = training_warnings(
-            training,
-            optimiser_steps(training, len(self.train_dataset)),
-            int(lengths.max()),
-            ModelShape.from_config(self.model.config).positions,
-        )
+        training, data = self.config.training, self.train_dataset
+        steps, longest = optimiser_steps(training, len(data)), int(data.lengths.max())
+        positions = ModelShape.from_config(self.model.config).positions
+        found = training_warnings(training, steps, longest, positions)
         for text in found if self.ranks.first else ():
             log.warning("%s", text)
         return found
 
     def _create_training_args(self) -> TrainingArguments:
         """The Trainer's own arguments, from the config's section `training` and the plan."""
-        return training_arguments(
-            self.config.training,
-            self.plan,
-            self.seed,
-            self.work,
-            plans.steps_between_evaluations(self.config.training, self.train_dataset),
-        )
+        training = self.config.training
+        between = plans.steps_between_evaluations(training, self.train_dataset)
+        return training_arguments(training, self.plan, self.seed, self.work, between)
 
     def _create_trainer(self) -> PackedTrainer:
         """The Trainer that does the work; it puts the plan's engine into the model."""
@@ -249,8 +225,9 @@ class LLMTrainer:
             return self.ranks.from_first(choose)
 
     @contextlib.contextmanager
-    def _in_place(self) -> Iterator[PackedTrainer]:
+    def _in_place(self, work: Path) -> Iterator[PackedTrainer]:
         """Run the block with the plan's engine in the model; then it is as transformers made it."""
+        self.work = work
         torch.set_num_threads(self.plan.threads)
         with quiet_libraries():
             try:
@@ -262,9 +239,10 @@ class LLMTrainer:
     @contextlib.contextmanager
     def _work_folder(self) -> Iterator[Path]:
         """A folder for checkpoints of just this training, which goes when all is written."""
-        if self._given_work is not None:
-            self.ranks.from_first(lambda: note_plan(self._given_work, self.plan))
-            yield self._given_work
+        given = self._given_work
+        if given is not None:
+            self.ranks.from_first(lambda: note_plan(given, self.plan))
+            yield given
             return
         with work_folder(self.output_dir, self._key()) as work:
             yield work
@@ -275,23 +253,17 @@ class LLMTrainer:
         return self._given_config.model_copy(update={"lora": self.config.lora})
 
     def _run(self) -> dict:
-        data, name = self.train_dataset, self.config.experiment.name or "unnamed"
-        condition = CONDITIONS[data.augmentation]
-        return Run(name, data.statistics.get("format"), condition, self.seed).record()
+        return run_of(self.config, self.train_dataset, self.seed)
 
     def _datasets(self) -> dict[str, str]:
         """SHA-256 of the examples."""
         sets = {"train_dataset": self.train_dataset, "eval_dataset": self.eval_dataset}
         return {name: examples.digest() for name, examples in sets.items()}
 
-    def _weight_files(self) -> list[Path]:
-        files = resolve_checkpoint(self.config.model).weight_files()
-        return [file for file in files if file.is_file()]
-
     def _write_record(self) -> None:
         """run.json: where the result came from."""
         record = self.record or {
-            "inputs": self._weight_files(),
+            "inputs": weight_files(self.config),
             "run": self._run(),
             "fingerprint": self._key(),
         }
@@ -313,14 +285,7 @@ class LLMTrainer:
         )
 
     def _key(self) -> str:
-        """Equal only if a checkpoint is one of this very training."""
-        parts = {
-            "science": training_science(self.config) | {"seed": self.seed},
-            "data": list(self._datasets().values()),
-            "checkpoint": [hash_file(file) for file in self._weight_files()],
-            "packages": package_versions(),
-        }
-        return hash_text(canonical(parts))[:16]
+        return training_key(self.config, self.seed, self._datasets())
 
 
 def create_llm_trainer(

@@ -7,7 +7,7 @@ from torch.utils.data import Dataset, Sampler
 class Numbered(Dataset):
     """A dataset whose items say which one they are, so that an error can name the row."""
 
-    def __init__(self, dataset: Dataset):
+    def __init__(self, dataset):  # of dicts, with a length
         self.dataset = dataset
 
     def __len__(self) -> int:

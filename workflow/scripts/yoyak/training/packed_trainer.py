@@ -4,10 +4,18 @@ import logging
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.data import Dataset, Sampler
-from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments, set_seed
+from transformers import (
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
 
 from yoyak.data.packing import count_supervised, pack_batch
 from yoyak.data.padding import pad_batch
@@ -42,6 +50,8 @@ class PackedTrainer(Trainer):
         checks: records of the engine's checks, kept with every checkpoint.
     """
 
+    control: TrainerControl
+
     def __init__(
         self,
         model,
@@ -67,8 +77,8 @@ class PackedTrainer(Trainer):
         self._started = self._last_log = time.monotonic()
         self._tokens_at_log = 0
         self._trained: list[int] = []  # numbers of the examples of the last step
-        self._fetch = None
-        self._ahead = (None, None)
+        self._fetch: tuple | None = None
+        self._ahead: tuple[Any, Any] = (None, None)
         put_in_place(model, plan)
         super().__init__(
             model=model,
@@ -81,7 +91,9 @@ class PackedTrainer(Trainer):
         )
         if not self.ranks.first:  # the Trainer gave all of them the same
             set_seed(self.ranks.seed(args.seed))
-        self._leave = LeaveOnSignal() if self.ranks.count == 1 else LeaveTogether(self.ranks)
+        self._leave = (
+            LeaveTogether(self.ranks, self.ranks.seat) if self.ranks.seat else LeaveOnSignal()
+        )
         self.add_callback(self._leave)
         self.can_return_loss = True
 
@@ -147,7 +159,7 @@ class PackedTrainer(Trainer):
         numbers = [row["number"] for row in rows]
         share = (self.plan.token_budget, self.ranks.rank, self.ranks.count)
         if self.plan.engine == "plain":
-            batches = pad_batch(rows, numbers, *share, one_row=self.plan.one_row)
+            batches: list = pad_batch(rows, numbers, *share, one_row=self.plan.one_row)
         else:
             batches = pack_batch(rows, numbers, *share)
         return {

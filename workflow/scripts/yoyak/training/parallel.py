@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -20,6 +21,7 @@ import torch.distributed as dist
 from yoyak.run.ranks import Seat
 from yoyak.training.interruption import LeaveOnSignal
 
+Made = TypeVar("Made")
 BUCKET = 2**25  # numbers that are summed at once: 128 MiB of float32
 PATIENCE = timedelta(minutes=60)  # loading a large checkpoint from a slow disk
 SEED_STEP = 1_000_003  # apart from the seeds that a study would choose
@@ -37,11 +39,11 @@ class Ranks:
     def first(self) -> bool:
         return self.rank == 0
 
-    def from_first(self, make: Callable[[], object]) -> object:
+    def from_first(self, make: Callable[[], Made]) -> Made:
         """What `make` returns in the first process, in all of them; it runs in that one only."""
         if self.count == 1:
             return make()
-        box = [make() if self.first else None]
+        box: list = [make() if self.first else None]
         dist.broadcast_object_list(box, src=0)
         return box[0]
 
@@ -73,7 +75,7 @@ class Ranks:
         """A seed of this process's own for dropout; the first one keeps the training's."""
         return (seed + self.rank * SEED_STEP) % 2**32
 
-    def folder(self, checkpoint: Path) -> Path:
+    def folder(self, checkpoint: Path | str) -> Path:
         """Where this process's own part of a checkpoint lies."""
         return Path(checkpoint) if self.first else Path(checkpoint) / f"rank{self.rank}"
 
@@ -97,17 +99,17 @@ def _sum_bucket(parameters: list[torch.nn.Parameter]) -> None:
     """Sum gradients in float32; one that no process has stays None, as without the others."""
     missing = [parameter.grad is None for parameter in parameters]
     parts = [
-        (torch.zeros_like(parameter) if lacks else parameter.grad).flatten().float()
-        for parameter, lacks in zip(parameters, missing, strict=True)
+        (torch.zeros_like(each) if each.grad is None else each.grad).flatten().float()
+        for each in parameters
     ]
     present = parts[0].new_tensor([0.0 if lacks else 1.0 for lacks in missing])
     total = torch.cat([*parts, present])
     dist.all_reduce(total)
     *sums, present = total.split([*(len(part) for part in parts), len(present)])
     anywhere = (present > 0).tolist() if any(missing) else [True] * len(missing)
-    for parameter, part, lacks, found in zip(parameters, sums, missing, anywhere, strict=True):
+    for parameter, part, found in zip(parameters, sums, anywhere, strict=True):
         part = part.view_as(parameter)
-        if not lacks:
+        if parameter.grad is not None:
             parameter.grad.copy_(part)
         elif found:
             parameter.grad = part.to(parameter.dtype)
@@ -139,15 +141,15 @@ def joined(seat: Seat) -> Iterator[Ranks]:
 class LeaveTogether(LeaveOnSignal):
     """LeaveOnSignal for several processes: all leave after the same optimiser step."""
 
-    def __init__(self, ranks: Ranks):
+    def __init__(self, ranks: Ranks, seat: Seat):
         super().__init__()
-        self.ranks = ranks
+        self.ranks, self.asked = ranks, seat.asked_to_leave
 
     def on_train_begin(self, args, state, control, **kwargs):
         pass  # signals are the parent process's, see yoyak.run.ranks
 
     def on_step_end(self, args, state, control, **kwargs):
-        number = self.ranks.from_first(self.ranks.seat.asked_to_leave)
+        number = self.ranks.from_first(self.asked)
         if number and self.received is None:
             self.received = signal.Signals(number)
         return super().on_step_end(args, state, control, **kwargs)

@@ -18,7 +18,7 @@ class ProgressLog(TrainerCallback):
     """Writes a line at the first step, at the last, at every evaluation, and each ten seconds."""
 
     def __init__(self):
-        self.first_step = None
+        self.first_step: int | None = None
         self.started = self.last_line = time.monotonic()
 
     def on_step_begin(self, args, state, control, **kwargs):
@@ -44,7 +44,7 @@ class ProgressLog(TrainerCallback):
 
     def _due(self, state) -> bool:
         late = time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES
-        return late or state.global_step in (self.first_step + 1, state.max_steps)
+        return late or state.global_step in ((self.first_step or 0) + 1, state.max_steps)
 
     def _seconds_left(self, state) -> float:
         done = state.global_step - self.first_step

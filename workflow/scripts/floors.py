@@ -1,0 +1,69 @@
+#!/usr/bin/env python
+"""Score what needs no understanding, and people's own summaries: the floors of a study.
+
+Reads  {data}/train.csv and {data}/dev.csv
+Writes {output-dir}/texts.jsonl, dialogues.csv and run.json
+
+Examples:
+  python workflow/scripts/floors.py --study embedded --data results/embedded/data \\
+      --output-dir results/embedded/floors
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+from yoyak.config.arguments import add_study_arguments, open_study, script_parser
+from yoyak.config.study_settings import Metric
+from yoyak.data.dialogues import read_dialogues
+from yoyak.errors import display, run_script
+from yoyak.run.provenance import write_run_record
+from yoyak.run.workspace import atomic_directory
+from yoyak.scoring.floors import floor_texts, score_levels, write_levels
+from yoyak.scoring.rouge import Rouge
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = script_parser(__doc__)
+    add_study_arguments(parser)
+    parser.add_argument("--data", type=Path, required=True, help="folder of train.csv and dev.csv")
+    parser.add_argument("--output-dir", type=Path, required=True)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse_arguments(arguments)
+    settings = open_study(options).settings
+    score_floors(settings.metric, settings.language, options.data, options.output_dir)
+
+
+def score_floors(metric: Metric, language: str, data: Path, output: Path) -> None:
+    """Score the floors of the dialogues in a folder with a study's metric settings."""
+    started = time.perf_counter()
+    train, dev = data / "train.csv", data / "dev.csv"
+    dialogues = read_dialogues(dev)
+    texts = floor_texts(read_dialogues(train), dialogues, metric, language)
+    scores = score_levels(dialogues, texts, metric)
+    references = [dialogue.summaries for dialogue in dialogues]
+    with atomic_directory(output) as folder:
+        write_levels(folder, dialogues, texts, scores)
+        write_run_record(
+            folder / "run.json",
+            step="floors",
+            settings={"language": language, "metric": metric.model_dump()},
+            inputs=[train, dev],
+            seed=metric.seed,
+            signatures={
+                name: Rouge(name, metric.references).signature(references)
+                for name in metric.tokenizers
+            },
+            wall_seconds=round(time.perf_counter() - started, 2),
+        )
+    print(f"{display(output)}: {len(dialogues)} dialogues")
+    for name, of_name in scores.items():
+        mean = 100 * of_name[metric.primary]["rouge_mean"].mean()
+        print(f"  {name:24} {metric.primary} mean {mean:6.2f}")
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,64 @@
+"""What the run.json beside an adapter says of its training."""
+
+import json
+from pathlib import Path
+
+from yoyak.config.frozen import BASE_WEIGHTS, CHECKPOINT
+from yoyak.config.loading import read_config
+from yoyak.config.model_config import ModelConfig
+from yoyak.errors import UserError
+
+FORMATS = {"instruction", "chat"}
+
+
+def training_record(adapter: Path | None) -> dict:
+    """run.json of the training that an adapter came from; empty where there is none."""
+    if adapter is None:
+        return {}
+    file = adapter.absolute().parent / "run.json"
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        run, settings = record["run"], record["settings"]
+        names = (run["model"], run["format"], run["condition"])
+        parts = (settings["model"], settings["lora"])
+        if not all(isinstance(name, str) for name in names) or names[1] not in FORMATS:
+            raise ValueError("not of a training")
+        if not all(isinstance(part, dict) for part in parts) or type(run["seed"]) is not int:
+            raise ValueError("not the record of a training")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(
+            f"{file}: is not the record of a training; restore it or train again"
+        ) from None
+    return record
+
+
+def check_base(adapter: Path | None, record: dict, config: ModelConfig) -> None:
+    """Raise UserError where an adapter was trained on other base weights than the config's."""
+    for key in (*CHECKPOINT, *BASE_WEIGHTS):
+        section, name = key.split(".")
+        trained = record.get("settings", {}).get(section, {})
+        now = getattr(getattr(config, section), name)
+        if name in trained and trained[name] != now:
+            raise UserError(
+                f"{adapter}: was trained with {key} {trained[name]} (its run.json), and the study "
+                f"has {now}; make them equal in the model file, or summarise with summarize.py, "
+                "which takes the adapter's own"
+            )
+
+
+def trained_with(adapter: Path) -> tuple[ModelConfig, str]:
+    """Settings and prompt format of the training that an adapter came from."""
+    file = adapter.absolute().parent / "run.json"
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        config, prompt_format = record["settings"], record["run"]["format"]
+        if not isinstance(config, dict) or prompt_format not in ("instruction", "chat"):
+            raise ValueError("not the record of a training")
+        return read_config(config, file), prompt_format  # it may be older than a key
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(
+            f"{adapter}: no run.json of its training beside it; name the model it was trained "
+            "from with --experiment or --checkpoint"
+        ) from None

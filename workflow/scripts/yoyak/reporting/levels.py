@@ -1,0 +1,101 @@
+"""Sentences about the level that trainings reach: against floors, and towards people."""
+
+from yoyak.config.study import ZERO_SHOT, Study
+from yoyak.reporting.cited import CitedTables, Sentence, percent
+from yoyak.reporting.results import (
+    HUMAN,
+    TOKENIZER_NAMES,
+    Row,
+    content_tokenizer,
+    context_name,
+)
+
+
+def against_floors(cited: CitedTables, tokenizer: str, group: str = "all") -> Sentence:
+    """How many trainings lie above every floor or below the strongest one, and by how much.
+
+    "Above" asks for an interval above 0 against each floor, "below" for one below 0 against the
+    strongest.
+    """
+    rows = trained(cited, tokenizer, group)
+    total = len(rows)
+    above = sum((row["ci_low"] or 0) > 0 for row in rows)
+    below = sum((row["ci_high"] or 0) < 0 for row in rows)
+    low = min(rows, key=lambda row: row["difference"])
+    high = max(rows, key=lambda row: row["difference"])
+    many = f"All {total} fine-tuned scores lie" if total > 1 else "The one fine-tuned score lies"
+    undecided = total - above - below
+    if below == total:
+        opening = f"{many} below the strongest floor, "
+    elif above == total:
+        opening = f"{many} above every floor. The strongest is "
+    elif undecided == total:
+        scores = f"any of {total} fine-tuned scores" if total > 1 else "the one fine-tuned score"
+        opening = f"The strongest floor cannot be told from {scores}. It is "
+    else:
+        opening = (
+            f"Of {total} fine-tuned scores {above} lie above every floor, {below} below the "
+            f"strongest, and {undecided} cannot be told from it. The strongest is "
+        )
+    floor = cited.rows("context", name=high["floor"], tokenizer=tokenizer, group=group)[0]
+    level = cited.cell("context", floor, "rouge_mean")
+    points = [cited.cell("levels", row, "difference", signed=True) for row in (low, high)]
+    spread: Sentence = points[:1] if total == 1 else [points[0], " to ", points[1]]
+    return [f"{opening}{context_name(high['floor'])} (", level, "): ", *spread, " points."]
+
+
+def content_alone(study: Study, cited: CitedTables) -> list[Sentence]:
+    """The same, counting only what is said: none where the study has no such tokenizer."""
+    tokenizer = content_tokenizer(study)
+    if tokenizer is None:
+        return []
+    return [["Content alone, style left out: ", *_lower(against_floors(cited, tokenizer))]]
+
+
+def towards_people(study: Study, cited: CitedTables) -> list[Sentence]:
+    """The best training beside human agreement, under each first-screen tokenizer."""
+    found = []
+    for tokenizer in (study.settings.metric.primary, content_tokenizer(study)):
+        if tokenizer is None:
+            continue
+        if people := cited.rows("context", name=HUMAN, tokenizer=tokenizer, group="all"):
+            best = max(trained(cited, tokenizer), key=lambda row: row["difference"])
+            found.append(_towards_people(cited, people[0], best))
+    return found
+
+
+def of_group(cited: CitedTables, tokenizer: str, group: str) -> Sentence:
+    """A group of dialogues against its own floors."""
+    n = cited.cell("levels", trained(cited, tokenizer, group)[0], "n")
+    level = _lower(against_floors(cited, tokenizer, group))
+    return [f"Dialogues marked “{group}” (n = ", n, "), against their own floors: ", *level]
+
+
+def trained(cited: CitedTables, tokenizer: str, group: str = "all") -> list[Row]:
+    """Rows of levels.csv of the trainings."""
+    rows = cited.rows("levels", tokenizer=tokenizer, group=group)
+    return [row for row in rows if row["condition"] != ZERO_SHOT]
+
+
+def _towards_people(cited: CitedTables, people: Row, best: Row) -> Sentence:
+    named = TOKENIZER_NAMES[best["tokenizer"]]
+    difference, low, high = (
+        cited.cell("levels", best, f"human_{key}", signed=True)
+        for key in ("difference", "ci_low", "ci_high")
+    )
+    level = cited.cell("context", people, "rouge_mean")
+    start: Sentence = ["People agree with each other at ", level, f" ({named}); the best training"]
+    start += [" differs from that by ", difference, " points [", low, ", ", high, "]"]
+    if best["share"] is None:
+        end = ", and the strongest floor lies above it: this score cannot tell who understood."
+        return [*start, end]
+    if best["share"] <= 0:
+        return [*start, ", farther than the strongest floor."]
+    share = percent(f"levels/{best['row']}/share", best["share"])
+    return [*start, " and goes ", share, " % of the way to it from the strongest floor."]
+
+
+def _lower(sentence: Sentence) -> Sentence:
+    first, *rest = sentence
+    assert isinstance(first, str)
+    return [first[0].lower() + first[1:], *rest]
