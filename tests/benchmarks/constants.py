@@ -13,20 +13,18 @@ from __future__ import annotations
 import argparse
 import csv
 import random
-from collections import Counter
-from math import log
 from pathlib import Path
 
 import numpy as np
 
+from yoyak.scoring import floors
+from yoyak.scoring.nearest import nearest
 from yoyak.scoring.rouge import Rouge
-from yoyak.scoring.tokenizers import KIWI_MODEL, TAG
+from yoyak.scoring.tokenizers import CONTENT, make_tokenizer
 
 RESOURCES = Path(__file__).resolve().parents[2] / "workflow" / "resources"
 REFERENCES = ("summary", "summary2", "summary3")
 TRAIN_SUMMARIES, CONTENT_FREE, SEED = 500, 200, 0
-K1, B = 1.5, 0.75
-CONTENT = ("NNG", "NNP", "NR", "SN", "SL", "VV", "VA", "XR", "MAG")
 WHO = ["#Person1#은", "#Person2#는", "#Person2#가", "#Person1#은 #Person2#에게", "두 사람은"]
 WHAT = ["", " 예약을", " 시간에 대해", " 때문에", " 내일"]
 ENDS = {
@@ -59,51 +57,23 @@ def content_free(rng: random.Random) -> list[str]:
     return texts
 
 
-def content(texts: list[str]) -> list[list[str]]:
-    """The content morphemes of every text, speaker tags left out."""
-    from kiwipiepy import Kiwi
-
-    kiwi = Kiwi(num_workers=1, model_type=KIWI_MODEL)
-    return [
-        [token.form for token in kiwi.tokenize(TAG.sub(" ", text)) if token.tag in CONTENT]
-        for text in texts
-    ]
-
-
-def nearest(queries: list[list[str]], documents: list[list[str]]) -> list[int]:
-    """For every query the place of the best document by BM25."""
-    counts = [Counter(document) for document in documents]
-    spread = Counter(word for count in counts for word in count)
-    mean = sum(map(len, documents)) / len(documents)
-
-    def score(words: set[str], count: Counter, length: int) -> float:
-        bound = K1 * (1 - B + B * length / mean)
-        return sum(
-            log(1 + (len(documents) - spread[word] + 0.5) / (spread[word] + 0.5))
-            * count[word]
-            * (K1 + 1)
-            / (count[word] + bound)
-            for word in words & count.keys()
-        )
-
-    return [
-        max(range(len(documents)), key=lambda i: score(set(query), counts[i], len(documents[i])))
-        for query in queries
-    ]
-
-
 def primary(rouge: Rouge, references: list[list[str]], texts: list[str]) -> np.ndarray:
     """The primary score of one text for each dialogue, 0–100: shape (dialogues,)."""
     return 100 * rouge.score_all(references, texts).mean(axis=1)
 
 
 def human(rouge: Rouge, references: list[list[str]]) -> np.ndarray:
-    """Each reference against the others, averaged: shape (dialogues,)."""
-    turns = [
-        primary(rouge, [r[:i] + r[i + 1 :] for r in references], [r[i] for r in references])
-        for i in range(len(references[0]))
-    ]
-    return np.mean(turns, axis=0)
+    """Each reference against the others, averaged, 0–100: shape (dialogues,)."""
+    return 100 * floors.human_agreement(rouge, references).mean(axis=1)
+
+
+def nearest_summaries(train: list[dict], dev: list[dict]) -> list[str]:
+    """For every dev dialogue the summary of the train dialogue that BM25 finds."""
+    tokenizer = make_tokenizer(CONTENT["ko"])
+    documents, queries = (
+        [tokenizer.tokenize_once(row["dialogue"]) for row in part] for part in (train, dev)
+    )
+    return [train[place]["summary"] for place in nearest(documents, queries)]
 
 
 def main() -> None:
@@ -116,23 +86,19 @@ def main() -> None:
 
     def tell(name: str, scores: np.ndarray, text: str = "") -> None:
         groups = f"seen {scores[~unseen].mean():.1f}  unseen {scores[unseen].mean():.1f}"
-        print(f"{name:26} {scores.mean():.1f}  {groups}  {text}", flush=True)
+        print(f"{name:28} {scores.mean():.1f}  {groups}  {text}", flush=True)
 
     def best(name: str, texts: list[str]) -> None:
         scores = [primary(rouge, references, [text] * len(dev)) for text in texts]
-        at = int(np.argmax([s.mean() for s in scores]))
+        at = int(np.argmax([of_text.mean() for of_text in scores]))
         tell(name, scores[at], texts[at])
 
     rng = random.Random(SEED)
-    drawn = rng.sample([row["summary"] for row in train], min(TRAIN_SUMMARIES, len(train)))
-    others = rng.sample(drawn, min(100, len(drawn)))
-    medoid = max(drawn, key=lambda text: primary(rouge, [others], [text])[0])
+    summaries = [row["summary"] for row in train]
     tell("human agreement", human(rouge, references))
-    words = content([row["dialogue"] for row in train + dev])
-    near = nearest(words[len(train) :], words[: len(train)])
-    tell("nearest train dialogue", primary(rouge, references, [train[i]["summary"] for i in near]))
-    best("medoid", [medoid])
-    best("best of 500 train summaries", drawn)
+    tell("nearest train dialogue", primary(rouge, references, nearest_summaries(train, dev)))
+    best("medoid", [summaries[floors.medoid(rouge, summaries)]])
+    best("best of 500 train summaries", rng.sample(summaries, min(TRAIN_SUMMARIES, len(train))))
     best("best of 200 content-free", content_free(rng))
 
 
