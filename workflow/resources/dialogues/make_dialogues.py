@@ -21,8 +21,8 @@ SEED = 20261124
 # split -> rows of situations seen in training, rows of situations that are not
 ROWS = {"train": (660, 0), "dev": (90, 30), "test": (45, 15)}
 COLUMNS = {
-    "train": ["fname", "dialogue", "summary", "topic"],
-    "dev": ["fname", "dialogue", "summary", "summary2", "summary3", "topic", "group"],
+    "train": ["fname", "dialogue", "summary", "topic", "cluster"],
+    "dev": ["fname", "dialogue", "summary", "summary2", "summary3", "topic", "group", "cluster"],
     "test": ["fname", "dialogue"],
 }
 NOISE_SHARE = 0.06
@@ -98,6 +98,7 @@ def row(fname: str, dialogue: Dialogue, split: str, rng: random.Random) -> dict:
         "dialogue": noisy(dialogue.text, rng),
         "topic": dialogue.topic,
         "group": dialogue.group,
+        "cluster": dialogue.situation,
         **dict(zip(names, dialogue.summaries, strict=False)),
     }
     return {column: full[column] for column in COLUMNS[split]}

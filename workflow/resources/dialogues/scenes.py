@@ -8,13 +8,16 @@ A bank (situations/*.yaml) holds a list of situations. Each has
   slots             facts: a list of values, or `@bank` for a bank of common.yaml; a key such as
                     `item, price` draws its values (`a / b`) together
   open              alternative openings, separated by blank lines
-  middle            exchanges that may be left out, separated by blank lines
+  roles             what a summary may call the speakers instead of a tag; `peers` for two alike
+  middle            exchanges that may be left out, separated by blank lines; a line `= …` is what
+                    a summary says of the exchange
   gist              one line an alternative: the summary's sentence on what the dialogue is about
   outcomes          name -> turns (alternatives), result (summary sentences on the outcome),
                     whole (summaries in one piece), slots (facts of this outcome only)
 
 Turns are `A: text`, with A, B … roles. Tags #Person1#, #Person2# … follow the order of speaking.
-In a text, `[a|b]` is a choice, `{slot}` a fact or a role, and `{slot:은}` adds the right particle.
+In a text, `[a|b]` is a choice (in an exchange all choices of one length go alike), `{slot}` a fact
+or a role, and `{slot:은}` adds the right particle.
 """
 
 from __future__ import annotations
@@ -27,10 +30,12 @@ from pathlib import Path
 
 import yaml
 from korean import with_particle
+from telling import SHAPES, summary
 
 BANKS = Path(__file__).resolve().parent / "situations"
 MAX_TURNS = 30
 GREETING_SHARE, FAREWELL_SHARE, MIDDLE_SHARE, CHATTER_SHARE = 0.25, 0.4, 0.6, 0.04
+NOTED_SHARE = 0.95  # of the summaries that speak of the noted exchange
 
 _CHOICE = re.compile(r"\[([^\[\]]*\|[^\[\]]*)\]")
 _SLOT = re.compile(r"\{(\w+)(?::(\w+))?\}")
@@ -148,8 +153,36 @@ def small_talk(common: dict, register: str, role: str, rng: random.Random) -> li
     return [piece.replace("X:", f"{role}:").replace("Y:", f"{other}:") for piece in chosen]
 
 
-def script(situation: dict, outcome: dict, common: dict, rng: random.Random) -> list[list[str]]:
-    """[role, text] of every turn, choices still open; neighbours of one role are joined."""
+def settled(block: str, rng: random.Random) -> str:
+    """An exchange with its choices made: all choices of one length take the same place."""
+    place = rng.random()
+
+    def pick(match: re.Match) -> str:
+        options = match[1].split("|")
+        return options[int(place * len(options))]
+
+    return _CHOICE.sub(pick, block)
+
+
+def exchanges(situation: dict, before: str, rng: random.Random) -> tuple[list[str], list[str]]:
+    """(blocks of turns, what a summary may say of them) of some exchanges, in any order; `before`
+    is the block that they follow."""
+    parts, said = [before], []
+    pool = blocks(situation.get("middle", ""))
+    for block in rng.sample(pool, len(pool)):
+        # An exchange begun by whoever has just spoken would read like two turns glued together.
+        if rng.random() < MIDDLE_SHARE and first_role(block) != last_role(parts[-1]):
+            turns, _, told = settled(block, rng).partition("\n= ")
+            parts.append(turns)
+            said += [told] if told else []
+    return parts[1:], said
+
+
+def script(
+    situation: dict, outcome: dict, common: dict, rng: random.Random
+) -> tuple[list[list[str]], list[str]]:
+    """[role, text] of every turn, choices still open, neighbours of one role joined; and what a
+    summary may say of the exchanges."""
     register = situation["register"]
     manners = common["registers"][register]
     opening = rng.choice(blocks(situation["open"]))
@@ -160,10 +193,8 @@ def script(situation: dict, outcome: dict, common: dict, rng: random.Random) -> 
     if register in ("service", "work", "casual") and rng.random() < CHATTER_SHARE:
         parts += small_talk(common, register, opener, rng)
     parts.append(opening)
-    for block in blocks(situation.get("middle", "")):
-        # An exchange begun by whoever has just spoken would read like two turns glued together.
-        if rng.random() < MIDDLE_SHARE and first_role(block) != last_role(parts[-1]):
-            parts.append(block)
+    middle, said = exchanges(situation, opening, rng)
+    parts += middle
     endings = blocks(outcome["turns"])
     fitting = [block for block in endings if first_role(block) != last_role(parts[-1])]
     parts.append(rng.choice(fitting or endings))
@@ -176,20 +207,28 @@ def script(situation: dict, outcome: dict, common: dict, rng: random.Random) -> 
             turns[-1][1] += " " + text
         else:
             turns.append([role, text])
-    return turns[:MAX_TURNS]
+    return turns[:MAX_TURNS], said
 
 
-def summarise(situation: dict, outcome: dict, facts: dict, rng: random.Random) -> list[str]:
-    """Up to three summaries that share no sentence of the bank."""
+def summarise(
+    situation: dict, outcome: dict, said: list[str], facts: dict, rng: random.Random
+) -> list[str]:
+    """Three summaries that begin with different sentences of the bank; on one exchange, the same
+    for all, nearly all say something."""
     gists, results = lines(situation["gist"]), lines(outcome["result"])
     wholes = lines(outcome.get("whole", ""))
     rng.shuffle(gists)
-    rng.shuffle(results)
-    found = [f"{gist} {result}" for gist, result in zip(gists, results, strict=False)]
+    results = [rng.choice(results) for _ in gists]
+    noted = rng.sample(said, min(len(said), 1))
+    found: list[tuple[list[str], list[str]]] = []
+    for gist, result in zip(gists, results, strict=False):
+        told = noted if rng.random() < NOTED_SHARE else []
+        found.append(([gist, *told, result], SHAPES))
     if wholes:
-        found[min(2, len(found)) :] = [rng.choice(wholes)]
+        found[2:] = [([rng.choice(wholes), *noted], ["apart", "joined"])]
     rng.shuffle(found)
-    return [fill(choose(text, rng), facts) for text in found[:3]]
+    roles = situation.get("roles", {})
+    return [summary(texts, shapes, roles, facts, fill, rng) for texts, shapes in found[:3]]
 
 
 def compose(situation: dict, common: dict, rng: random.Random) -> Dialogue:
@@ -200,7 +239,7 @@ def compose(situation: dict, common: dict, rng: random.Random) -> Dialogue:
     facts = draw_facts(situation.get("slots", {}), common, rng, used)
     facts |= draw_facts(outcome.get("slots", {}), common, rng, used)
     told = tuple(facts.items())
-    turns = script(situation, outcome, common, rng)
+    turns, said = script(situation, outcome, common, rng)
     for role, _ in turns:
         facts.setdefault(role, f"#Person{sum(key in 'ABCDEFG' for key in facts) + 1}#")
     spoken = tuple(f"{facts[role]}: {fill(choose(text, rng), facts)}" for role, text in turns)
@@ -210,6 +249,6 @@ def compose(situation: dict, common: dict, rng: random.Random) -> Dialogue:
         situation["group"],
         name,
         spoken,
-        tuple(summarise(situation, outcome, facts, rng)),
+        tuple(summarise(situation, outcome, said, facts, rng)),
         told,
     )
