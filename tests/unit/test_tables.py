@@ -44,7 +44,7 @@ def test_every_table_has_its_columns_and_rows(results):
     assert counts["groups"] == cells * tokenizers * 2
     assert counts["differences"] == (8 + 4 + 6) * tokenizers
     assert counts["group_differences"] == 2 * counts["differences"]
-    assert counts["context"] == 7 * tokenizers * 3
+    assert counts["context"] == (7 + 4) * tokenizers * 3  # and references made false
     assert counts["levels"] == cells * tokenizers * 3
     assert counts["diagnostics"] == cells + 1  # and people
     assert counts["questions"] == 3
