@@ -103,7 +103,7 @@ def training_losses(
     output = work / "out"
     trainer = resume_or_start(config, "cpu", train_set, selection_set, 1, work, output)
     losses = []
-    with trainer._in_place() as packed:
+    with trainer._in_place(work) as packed:
         for chosen in range(len(rows)):
             alone = [row if i == chosen else _unsupervised(row) for i, row in enumerate(rows)]
             numbered = [{**row, "number": i} for i, row in enumerate(alone)]
