@@ -155,14 +155,14 @@ def test_most_keys_take_no_free_text_at_all(monkeypatch, tmp_path):
     assert free == {
         *("description", "report.note", "data.train", "data.dev", "data.test"),
         *("data.columns.fname", "data.columns.dialogue", "data.columns.summaries.0"),
-        *("data.columns.topic", "data.columns.group"),
+        *("data.columns.topic", "data.columns.group", "data.columns.cluster"),
     }
 
 
 def hostile_study(name: str = PLAIN) -> dict:
     """Every free text of a study is hostile, and its files and columns exist all the same."""
     columns = {key: f"{key} {ALL}".replace("\n", "")[:200] for key in ("fname", "dialogue")}
-    columns |= {key: f"{key} {name}"[-200:] for key in ("topic", "group")}
+    columns |= {key: f"{key} {name}"[-200:] for key in ("topic", "group", "cluster")}
     half = len(name) // 2
     return {
         **SMALL,
