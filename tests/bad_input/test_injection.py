@@ -186,11 +186,11 @@ def write_data(project, study: dict) -> None:
         project.path(study["data"][split]).parent.mkdir(parents=True, exist_ok=True)
         with open(project.path(study["data"][split]), "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow([*header, columns["topic"], columns["group"]])
+            writer.writerow([*header, *(columns[key] for key in ("topic", "group", "cluster"))])
             for number in range(40 if split == "train" else 4):
                 payload = list(PAYLOADS.values())[number % len(PAYLOADS)].replace("\n", " ")
                 cells = [f"{split}{number} {payload}", f"{TALK} {payload} {split}{number}"]
-                writer.writerow([*cells, f"{payload} 요약", payload, payload])
+                writer.writerow([*cells, f"{payload} 요약", payload, payload, payload])
 
 
 def write_hostile(project, study: dict, checkpoint: str = PLAIN) -> None:
