@@ -134,7 +134,9 @@ def test_new_data_plan_everything(project):
 
 
 def test_the_code_of_prepare_data_plans_what_follows_from_it(project):
-    project.replace("workflow/scripts/prepare_data.py", '"leaks": leaks', '"leaks": dict(leaks)')
+    project.replace(
+        "workflow/scripts/yoyak/data/prepare.py", '"leaks": leaks', '"leaks": dict(leaks)'
+    )
     planned = project.planned()
     assert planned["prepare_data"] == 1
     assert planned["train"] == TRAININGS

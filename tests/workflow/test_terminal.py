@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from workflow_project import SMALL, environment
 
-JOBS = 19
+JOBS = 20
 STARTED = re.compile(r"^\d\d:\d\d:\d\d +\d+/\d+  (.+)$", flags=re.M)
 PROGRESS = re.compile(r"^\d\d:\d\d:\d\d [^/]+: (step|row) \d+/\d+ · .* left$")
 LINES = 45  # the plan, and a line a job
