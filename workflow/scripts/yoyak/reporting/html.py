@@ -21,8 +21,8 @@ from yoyak.reporting.inline_svg import inline_svg
 from yoyak.reporting.results import (
     CONDITION_NAMES,
     FALSE,
-    FALSIFIED,
     FLOOR,
+    HUMAN,
     TOKENIZER_NAMES,
     content_tokenizer,
     context_name,
@@ -156,17 +156,18 @@ def _main_rows(study: Study, cited: CitedTables, primary: str, content: str | No
 
 def _level_rows(cited: CitedTables, primary: str, content: str | None) -> list[dict]:
     """The first table's last rows: floors, references made false, and human agreement."""
+    rows = cited.rows("context", tokenizer=primary, group="all")
+    floors = [row for row in rows if row["name"].startswith(FLOOR)]
+    others = [row for row in rows if row["name"] in (FALSE, HUMAN)]
     return [
         {
-            "name": ("floor: " if row["name"].startswith(FLOOR) else "")
-            + context_name(row["name"]),
+            "name": ("floor: " if row in floors else "") + context_name(row["name"]),
             "scores": row,
             "content": _first(
                 cited.rows("context", name=row["name"], tokenizer=content, group="all")
             ),
         }
-        for row in cited.rows("context", tokenizer=primary, group="all")
-        if not row["name"].startswith(FALSIFIED) or row["name"] == FALSE
+        for row in floors + others
     ]
 
 
