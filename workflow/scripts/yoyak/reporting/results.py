@@ -29,7 +29,7 @@ COMPARISON_NAMES = {
 }
 FLOOR, FIRST_TURNS = "floor_", "floor_first_turn_"
 HUMAN = "human_agreement"
-FALSIFIED, FALSE = "falsified_", "falsified_all"  # references made false by rule
+FALSE = "falsified_all"  # references made false by rule
 LEVEL_NAMES = {
     "floor_constant": "one constant training summary",
     "floor_nearest": "the nearest training dialogue’s summary",
