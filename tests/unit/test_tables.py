@@ -46,7 +46,7 @@ def test_every_table_has_its_columns_and_rows(results):
     assert counts["group_differences"] == 2 * counts["differences"]
     assert counts["context"] == (7 + 4) * tokenizers * 3  # and references made false
     assert counts["levels"] == cells * tokenizers * 3
-    assert counts["diagnostics"] == cells + 1  # and people
+    assert counts["diagnostics"] == cells + 7  # people, floors, falsehoods
     assert counts["questions"] == 3
     assert counts["resources"] == 4 + 2 * 8
     for name in names:

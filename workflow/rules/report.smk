@@ -3,7 +3,7 @@
 
 rule compare:
     input:
-        data=data_files("train", "dev"),
+        data=data_files("dev"),
         floors=["<results>/floors/dialogues.csv", "<results>/floors/run.json"],
         scores=in_every_run(
             "scores/dialogues.csv",

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Bring all runs' scores together: tables of ROUGE, floors, differences, diagnostics and cost.
 
-Reads  {results}/data/train.csv and dev.csv, floors/, every run's scores/ and run.json
+Reads  {results}/data/dev.csv, floors/, every run's scores/ and run.json
 Writes {output-dir}/*.csv and *.md (seeds.* only where a training has several seeds, quoted.* only
 where the study asks for it), run.json
 
@@ -36,15 +36,12 @@ from yoyak.reporting.tables import RUN, write_table
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
 from yoyak.scoring.comparison import FLIPS, difference_rows, question_rows, seed_rows
-from yoyak.scoring.diagnostics import diagnose_people, unchanged_rate
+from yoyak.scoring.diagnostics import unchanged_rate
 from yoyak.scoring.floors import Scores, context_rows, read_levels
 from yoyak.scoring.levels import level_rows
 from yoyak.scoring.predictions import read_predictions
-from yoyak.scoring.reader import Reader
 from yoyak.scoring.scores import read_peers, read_scores
-from yoyak.scoring.tokenizers import make_tokenizer
 
-PEOPLE = {"model": "people", "format": "first reference", "condition": "human", "seed": None}
 READ = ("scores/dialogues.csv", "scores/summary.json", "predictions/dev.jsonl")
 
 
@@ -66,7 +63,7 @@ def compare(study: Study, results: Path, output: Path) -> None:
     """Write the tables of a study whose runs are all scored."""
     started = time.perf_counter()
     metric = study.settings.metric
-    train, dev = (results / "data" / name for name in ("train.csv", "dev.csv"))
+    dev = results / "data" / "dev.csv"
     dialogues = read_dialogues(dev)
     runs = study.runs()
     refuse_mixtures(study, results)
@@ -84,7 +81,7 @@ def compare(study: Study, results: Path, output: Path) -> None:
             step="compare",
             settings={"metric": metric.model_dump()},
             inputs=[
-                *(train, dev, *floors),
+                *(dev, *floors),
                 *(results / run.folder / name for run in runs for name in READ),
             ],
             seed=metric.seed,
@@ -167,7 +164,7 @@ def build_tables(
     for name, by_group in (("differences", False), ("group_differences", True)):
         tables[name] = difference_rows(scores, groups, metric, clusters, by_group=by_group)
     tables["questions"] = question_rows(scores, metric, clusters)
-    tables["diagnostics"].append(PEOPLE | people(study, results, dialogues))
+    tables["diagnostics"] += figures_of_others(results)
     costs = pd.DataFrame([{**run.record(), **training_cost(run, results)} for run in study.runs()])
     for name in ("rouge", "groups"):
         if tables[name]:  # data without groups has no rows of groups
@@ -186,11 +183,15 @@ def build_tables(
     return tables
 
 
-def people(study: Study, results: Path, dialogues: list[Dialogue]) -> dict:
-    """Diagnostics of people's own summaries: what the figures of a good one look like."""
-    training = [dialogue.summary for dialogue in read_dialogues(results / "data" / "train.csv")]
-    tokenize = make_tokenizer(study.settings.metric.primary).tokenize
-    return diagnose_people(dialogues, Reader(study.settings.language, tokenize, training))
+def figures_of_others(results: Path) -> list[dict]:
+    """Diagnostics of people, floors and falsehoods: a row each."""
+    found = read_json(results / "floors" / "run.json", "run floors.py (again)").get("diagnostics")
+    rows = []
+    for name, figures in (found or {}).items():
+        condition, _, kind = name.partition("_")
+        label = {"model": condition, "format": kind.replace("_", " ") or "first reference"}
+        rows.append({**label, "condition": condition, **figures})
+    return rows
 
 
 def effect(run: Run, results: Path) -> dict:

@@ -15,12 +15,22 @@ from pathlib import Path
 
 from yoyak.config.arguments import add_study_arguments, open_study, script_parser
 from yoyak.config.study_settings import Metric
-from yoyak.data.dialogues import read_dialogues
+from yoyak.data.dialogues import Dialogue, read_dialogues
 from yoyak.errors import display, run_script
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
-from yoyak.scoring.floors import floor_texts, score_levels, write_levels
+from yoyak.scoring.diagnostics import diagnose_all, diagnose_people
+from yoyak.scoring.floors import Texts, floor_texts, score_levels, write_levels
+from yoyak.scoring.reader import Reader
 from yoyak.scoring.rouge import Rouge
+from yoyak.scoring.scores import tidy
+from yoyak.scoring.tokenizers import make_tokenizer
+
+# Beside people's in tables/diagnostics.csv. First turns have no words of their own to diagnose.
+DIAGNOSED = (
+    *("floor_constant", "floor_nearest"),
+    *("falsified_speakers", "falsified_numbers", "falsified_negated", "falsified_all"),
+)
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -42,7 +52,8 @@ def score_floors(metric: Metric, language: str, data: Path, output: Path) -> Non
     started = time.perf_counter()
     train, dev = data / "train.csv", data / "dev.csv"
     dialogues = read_dialogues(dev)
-    texts = floor_texts(read_dialogues(train), dialogues, metric, language)
+    training = read_dialogues(train)
+    texts = floor_texts(training, dialogues, metric, language)
     scores = score_levels(dialogues, texts, metric)
     references = [dialogue.summaries for dialogue in dialogues]
     with atomic_directory(output) as folder:
@@ -57,12 +68,27 @@ def score_floors(metric: Metric, language: str, data: Path, output: Path) -> Non
                 name: Rouge(name, metric.references).signature(references)
                 for name in metric.tokenizers
             },
+            diagnostics=figures_of_others(training, dialogues, texts, metric, language),
             wall_seconds=round(time.perf_counter() - started, 2),
         )
     print(f"{display(output)}: {len(dialogues)} dialogues")
     for name, of_name in scores.items():
         mean = 100 * of_name[metric.primary]["rouge_mean"].mean()
         print(f"  {name:24} {metric.primary} mean {mean:6.2f}")
+
+
+def figures_of_others(
+    training: list[Dialogue], dialogues: list[Dialogue], texts: Texts, metric: Metric, language: str
+) -> dict[str, dict]:
+    """Diagnostics of people's summaries, floors and falsehoods, by name, beside those of models."""
+    tokenize = make_tokenizer(metric.primary).tokenize
+    reader = Reader(language, tokenize, [dialogue.summary for dialogue in training])
+    found = {"people": diagnose_people(dialogues, reader)}
+    found |= {name: diagnose_all(texts[name], dialogues, reader) for name in DIAGNOSED}
+    return {
+        name: {key: tidy(value) for key, value in figures.items()}
+        for name, figures in found.items()
+    }
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "floors": (("language", "metric"), ()),
     "score": (("language", "metric"), ()),
-    "compare": (("language", "metric", "report.quoted", *GRID), ("resources",)),
+    "compare": (("metric", "report.quoted", *GRID), ("resources",)),
     "plot": (("metric", "data.selection", "data.selection_seed", *GRID), ("tokenizer",)),
     "report": (
         ("description", "language", "data", "metric", "report", *GRID),

@@ -12,7 +12,9 @@ CONDITION_NAMES = {
     ZERO_SHOT: "zero-shot",
     "fine_tuned": "fine-tuned",
     "fine_tuned_templates": "fine-tuned, 5 templates",
-    "human": "people",
+    "people": "people",
+    "floor": "floor",
+    "falsified": "made false",
 }
 TOKENIZER_NAMES = {
     "morphemes": "morphemes",
