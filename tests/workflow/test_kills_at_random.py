@@ -1,4 +1,4 @@
-"""Ten random kills over a debug study; `python tests/chaos/kill_study.py --kills 200` for more."""
+"""Ten random kills over a debug study; for more, `tests/workflow/kill_study.py --kills 200`."""
 
 import random
 import shutil

@@ -24,11 +24,11 @@ EXCUSED = {
     "source .venv/bin/activate": "the tests' environment is active already",
     "pip install": "installs; tests/workflow/test_environments.py checks what the files pin",
     "hf auth login": "asks for a token",
-    "snakemake --workflow-profile profiles/slurm": "tests/slurm/ runs it on a real SLURM",
+    "snakemake --workflow-profile profiles/slurm": "test_slurm.py runs it on a real SLURM",
     "snakemake --cores 16 --resources gpu=4": "needs four GPUs",
     "snakemake --cores 32 --resources gpu=4": "needs four GPUs",
     "snakemake yoyak_all": "another folder: test_the_module",
-    "python tests/chaos/kill_study.py": "40 minutes; test_kills_at_random.py runs ten of its kills",
+    "python tests/workflow/kill_study.py": "40 minutes; test_kills_at_random.py runs ten",
     "python tests/test_lora_loader.py": "tests/unit/test_documented_tests.py runs it",
 }
 # Said in a document: what it means here, where a command must end and name its cores.

@@ -4,13 +4,6 @@ import shutil
 
 import pytest
 from forked_scripts import HEAVY, LIGHT, ScriptServer
-from workflow_project import Project
-
-
-@pytest.fixture(scope="session")
-def bare(tmp_path_factory) -> Project:
-    """A project in which nothing has run. Only to be read, or copied."""
-    return Project.fresh(tmp_path_factory.mktemp("bare") / "요약 project")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Mistakes made for real: one clear line with its cure, and nothing written.
 
-What a reader alone refuses stands by the reader: tests/dirty, tests/unit/test_config.py,
+What a reader alone refuses stands by the reader: test_dirty_files.py, tests/unit/test_config.py,
 test_study.py, test_checkpoints.py.
 """
 

@@ -1,4 +1,4 @@
-"""Mistakes in data files. What may stand in one and is read all the same: tests/dirty."""
+"""Mistakes in data files. What may stand in one and is read all the same: test_dirty_files.py."""
 
 import json
 import os

