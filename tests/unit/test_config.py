@@ -269,9 +269,9 @@ def test_a_date_is_a_text(tmp_path):
 def test_a_circle_is_shown(models):
     models("_base_: second.yaml", name="mine")
     models("_base_: mine.yaml", name="second")
-    refused("in a circle", "mine.yaml → ", "second.yaml")
+    refused("circular", "mine.yaml → ", "second.yaml")
     models("_base_: mine.yaml", name="mine")
-    refused("in a circle")
+    refused("circular")
 
 
 @pytest.mark.parametrize(

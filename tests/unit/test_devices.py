@@ -173,7 +173,7 @@ def test_all_claimed_is_a_clear_error(machine):
         holder(),
         holder(),
         holder(),
-        pytest.raises(UserError, match=r"3 of 3 GPUs here are in use by other.*wants 1.*gpu=3"),
+        pytest.raises(UserError, match=r"3 of 3 GPUs here are claimed by other.*wants 1.*gpu=3"),
     ):
         claimed()
 

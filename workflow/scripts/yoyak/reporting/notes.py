@@ -62,7 +62,7 @@ def table_notes(
         f"run lies above every one of them. {summary['interval']['method']}, {resamples} "
         "resamples; not adjusted for the number of rows. Rows of a training without a seed: each "
         "dialogue's mean over the seeds. share: of the way from that floor to "
-        "human agreement, empty where people do not score above the floor. human_difference: "
+        "human agreement, empty where human agreement is not above the floor. human_difference: "
         "from human agreement, paired, both against all references but one.",
         "diagnostics": f"Means over dialogues; n-grams are of {metric.primary} tokens. "
         "people: the first references, their lengths over those of the others. "

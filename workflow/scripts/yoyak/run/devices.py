@@ -86,7 +86,7 @@ def claim_devices(wanted: str = "auto", count: int = 1) -> Iterator[Claim]:
             stack.enter_context(lock)
         if len(names) < count:
             raise UserError(
-                f"{len(gpus) - len(names)} of {len(gpus)} GPUs here are in use by other Yoyak "
+                f"{len(gpus) - len(names)} of {len(gpus)} GPUs here are claimed by other Yoyak "
                 f"jobs and this one wants {count}: wait for them, or start snakemake with "
                 f"--resources gpu={len(gpus)}, so that no more jobs than GPUs run at once"
             )
