@@ -75,7 +75,7 @@ class Hub(BaseHTTPRequestHandler):
         if not body:
             return
         drops = self.server.drops and name == WEIGHTS
-        self.wfile.write(data[start : start + 100_000] if drops else data[start:])
+        self.wfile.write(data[start:100_000] if drops else data[start:])
         self.wfile.flush()
         self.server.asked += name == WEIGHTS
         self.close_connection = drops
