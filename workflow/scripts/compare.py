@@ -19,7 +19,7 @@ import pandas as pd
 from yoyak.config.arguments import add_study_arguments, open_study, script_parser
 from yoyak.config.study import Run, Study
 from yoyak.config.study_settings import Metric
-from yoyak.data.dialogues import Dialogue, read_dialogues
+from yoyak.data.dialogues import Dialogue, load_split
 from yoyak.errors import UserError, display, run_script
 from yoyak.reporting.alike import refuse_mixtures
 from yoyak.reporting.notes import table_notes
@@ -64,7 +64,7 @@ def compare(study: Study, results: Path, output: Path) -> None:
     started = time.perf_counter()
     metric = study.settings.metric
     dev = results / "data" / "dev.csv"
-    dialogues = read_dialogues(dev)
+    dialogues = load_split(dev)
     runs = study.runs()
     refuse_mixtures(study, results)
     summaries, scores = read_runs(runs, results, dialogues, metric)

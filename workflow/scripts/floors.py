@@ -16,7 +16,7 @@ from pathlib import Path
 
 from yoyak.config.arguments import add_study_arguments, open_study, script_parser
 from yoyak.config.study_settings import Metric
-from yoyak.data.dialogues import Dialogue, read_dialogues
+from yoyak.data.dialogues import Dialogue, load_split
 from yoyak.errors import display, run_script
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
@@ -52,8 +52,8 @@ def score_floors(metric: Metric, language: str, data: Path, output: Path) -> Non
     """Score the floors of the dialogues in a folder with a study's metric settings."""
     started = time.perf_counter()
     train, dev = data / "train.csv", data / "dev.csv"
-    dialogues = read_dialogues(dev)
-    training = read_dialogues(train)
+    dialogues = load_split(dev)
+    training = load_split(train)
     texts = floor_texts(training, dialogues, metric, language)
     scores = score_levels(dialogues, texts, metric)
     references = [dialogue.summaries for dialogue in dialogues]

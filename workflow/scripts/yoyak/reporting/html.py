@@ -12,7 +12,7 @@ import yaml
 from markupsafe import Markup, escape
 
 from yoyak.config.study import ZERO_SHOT, Run, Study
-from yoyak.data.dialogues import read_dialogues
+from yoyak.data.dialogues import load_split
 from yoyak.errors import PROJECT_ROOT
 from yoyak.reporting import tables
 from yoyak.reporting.answer import answer, details, method, question, score_rows
@@ -202,7 +202,7 @@ def _trainings(
     study: Study, study_tables: StudyTables, results: Path, plots: dict[str, Plot]
 ) -> list[dict]:
     """What each training's own section shows."""
-    dialogues = read_dialogues(results / "data" / "dev.csv")
+    dialogues = load_split(results / "data" / "dev.csv")
     sections = []
     for run in study.trainings():
         start = run.zero_shot
