@@ -42,8 +42,8 @@ onstart:
 
 onsuccess:
     discard_checkpoints()
-    say_done()
+    report_done()
 
 
 onerror:
-    say_what_is_missing()
+    report_missing()

@@ -30,7 +30,7 @@ def one_of(values):
 
 
 STUDY, SETTINGS_HASH = open_study(config)
-name_what_there_is(STUDY)
+note_known_targets(STUDY)
 
 
 envvars:

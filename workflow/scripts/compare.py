@@ -164,7 +164,7 @@ def build_tables(
     for name, by_group in (("differences", False), ("group_differences", True)):
         tables[name] = difference_rows(scores, groups, metric, clusters, by_group=by_group)
     tables["questions"] = question_rows(scores, metric, clusters)
-    tables["diagnostics"] += figures_of_others(results)
+    tables["diagnostics"] += context_diagnostics(results)
     costs = pd.DataFrame([{**run.record(), **training_cost(run, results)} for run in study.runs()])
     for name in ("rouge", "groups"):
         if tables[name]:  # data without groups has no rows of groups
@@ -183,7 +183,7 @@ def build_tables(
     return tables
 
 
-def figures_of_others(results: Path) -> list[dict]:
+def context_diagnostics(results: Path) -> list[dict]:
     """Diagnostics of people, floors and falsehoods: a row each."""
     found = read_json(results / "floors" / "run.json", "run floors.py (again)").get("diagnostics")
     rows = []

@@ -68,7 +68,7 @@ def score_floors(metric: Metric, language: str, data: Path, output: Path) -> Non
                 name: Rouge(name, metric.references).signature(references)
                 for name in metric.tokenizers
             },
-            diagnostics=figures_of_others(training, dialogues, texts, metric, language),
+            diagnostics=context_diagnostics(training, dialogues, texts, metric, language),
             wall_seconds=round(time.perf_counter() - started, 2),
         )
     print(f"{display(output)}: {len(dialogues)} dialogues")
@@ -77,7 +77,7 @@ def score_floors(metric: Metric, language: str, data: Path, output: Path) -> Non
         print(f"  {name:24} {metric.primary} mean {mean:6.2f}")
 
 
-def figures_of_others(
+def context_diagnostics(
     training: list[Dialogue], dialogues: list[Dialogue], texts: Texts, metric: Metric, language: str
 ) -> dict[str, dict]:
     """Diagnostics of people's summaries, floors and falsehoods, by name, beside those of models."""
