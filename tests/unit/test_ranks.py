@@ -59,7 +59,7 @@ def started(tmp_path) -> subprocess.Popen:
         "from ending_processes import end; from yoyak.run.ranks import run_together;"
         f"from pathlib import Path; run_together(end, ('wait', Path({str(tmp_path)!r})), {TWO})"
     )
-    paths = [PROJECT_ROOT / "tests", PROJECT_ROOT / "workflow" / "scripts"]
+    paths = [PROJECT_ROOT / "tests" / "support", PROJECT_ROOT / "workflow" / "scripts"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
     parent = subprocess.Popen([sys.executable, "-c", program], env=environment)
     until = time.monotonic() + 60
