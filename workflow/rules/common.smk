@@ -1,4 +1,4 @@
-# The study, and functions for the rules' params.
+# What the rules share: paths, names, and functions for their params.
 
 import os
 import re
@@ -16,7 +16,6 @@ if re.search("[{}]", str(PROJECT)):
 sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 
 from yoyak.config.frozen import freeze
-from yoyak.config.run_settings import keep_settings, study_of_run
 from yoyak.config.study import Run
 from yoyak.errors import UserError, use_utf8_output
 from yoyak.models.weights_identity import weights_identity
@@ -42,29 +41,6 @@ os.environ.update(
 # so, too (by SLURM before a time limit, say), saves, and its exit code 75 arrives here.
 PREFIX = "set -euo pipefail; trap : TERM USR1; "
 shell.prefix(PREFIX)
-
-
-def open_study(config):
-    """The chosen study; a mistake in the settings is reported in one line before any job."""
-    given = workflow.config_settings
-    if IN_MODULE:
-        layers = [("the module's config", config)]
-    else:
-        from snakemake.common.configfile import load_configfile
-
-        files = [PROJECT / "config" / "config.yaml", *given.configfiles]
-        layers = [(shown(file), load_configfile(file)) for file in files if file.is_file()]
-        layers.append(("--config", given.config))
-    try:
-        study = study_of_run(layers, IN_MODULE)
-        return study, keep_settings(study)
-    except UserError as error:
-        sys.exit(f"error: {error}")
-
-
-def one_of(values):
-    """Regular expression that matches exactly these values."""
-    return "|".join(re.escape(str(value)) for value in values)
 
 
 def shown(path):

@@ -9,7 +9,7 @@ import torch
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.llm_dataset import LLMSummarizationDataset
 from yoyak.models.lora_loader import LoRALoader
-from yoyak.run.plan import ModelShape, Plan
+from yoyak.run.plan import Plan
 from yoyak.training.checkpointing import newest_checkpoint, read_facts
 from yoyak.training.llm_trainer import LLMTrainer
 from yoyak.training.out_of_memory import forced_plan, note_plan, step_down
@@ -17,11 +17,6 @@ from yoyak.training.parallel import Ranks
 from yoyak.training.plans import ALONE, make_plan
 
 log = logging.getLogger(__name__)
-
-
-def checkpoint_shape(loader: LoRALoader) -> ModelShape:
-    """The checkpoint's shape, read from its config only; UserError if that is not available."""
-    return loader.decoder.shape
 
 
 def resume_or_start(
@@ -43,7 +38,7 @@ def resume_or_start(
     Snakemake owns a study's folder, and train_llm.py checks before a training by hand.
     """
     # Only in the first process: it may convert a checkpoint, and it cleans the work folder.
-    shape = ranks.from_first(lambda: checkpoint_shape(LoRALoader(config)))
+    shape = ranks.from_first(lambda: LoRALoader(config).decoder.shape)
     plan = make_plan(config, shape, device, train_set, ranks)
     kept, checks = ranks.from_first(lambda: _kept_plan(work))
     if kept is not None:
@@ -76,7 +71,7 @@ def record_smaller_plan(config: ModelConfig, work: Path) -> str:
 
     Raises UserError when none is left.
     """
-    smaller = step_down(work, checkpoint_shape(LoRALoader(config)), config)
+    smaller = step_down(work, LoRALoader(config).decoder.shape, config)
     return (
         "the device is out of memory; run the same command again, it resumes from the last "
         f"checkpoint with a smaller plan\n{smaller.table()}"
