@@ -74,7 +74,7 @@ def test_keep_going_ends_with_how_to_get_a_report(finished, tmp_path):
     assert done.returncode == 1
     assert cause.startswith(f"error: results/small-debug/{TEMPLATES}: cannot be read")
     assert missing.startswith("missing for the report, 1 of 3 runs: tiny_llama-chat-fine_tuned_")
-    assert "take templates out of `augmentations` in config/studies/small.yaml" in cure
+    assert "remove templates from `augmentations` in config/studies/small.yaml" in cure
     project.write_study("small", {**SMALL, "augmentations": ["none"]})
     assert project.planned() == {"compare": 1, "plot": 1, "report": 1, "model_card": 1}
 

@@ -133,7 +133,7 @@ def power(study: Study) -> str:
     n = count_rows(study, "dev")
     sd_dialogues, sd_seeds, source = deviations(study)
     lines = [
-        f"Differences that {n:,} dialogues tell at 80 % power, in points of the mean of ROUGE-1, "
+        f"Differences that {n:,} dialogues detect at 80 % power, in points of the mean of ROUGE-1, "
         f"-2 and -L (standard deviations {sd_dialogues:.1f} of dialogues, {sd_seeds:.1f} of seeds: "
         f"{source}):"
     ]
@@ -146,7 +146,7 @@ def power(study: Study) -> str:
 
 
 def deviations(study: Study) -> tuple[float, float, str]:
-    """Of dialogues, of seeds, and where they come from: the study's results once it has any."""
+    """Standard deviations over dialogues and seeds, from the study's results if it has any."""
     if not (study.results / "tables" / "questions.csv").is_file():
         return SD_DIALOGUES, SD_SEEDS, "assumed, docs/validity.md"
     rows = where(read_table(study.results, "questions"), seed=None)
