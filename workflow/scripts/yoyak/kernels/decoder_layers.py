@@ -1,6 +1,6 @@
 """Fused decoder layers for LoRA training: one autograd step a layer, few passes over memory.
 
-See fused_product.py for what is fused. A layer keeps just the tensors that its own backward pass
+See products.py for what is fused. A layer keeps just the tensors that its own backward pass
 reads, or, recomputing, its input alone. PEFT's modules keep their parameters, so that saving,
 loading and merging stay PEFT's.
 """

@@ -9,7 +9,7 @@ from yoyak.errors import UserError
 GIB = 1024**3
 HEAD_CHUNK = 1024  # supervised positions whose logits are alive at once (training.loss)
 MARGIN = 1.06  # of activations, so that predictions err on the large side
-ROOM = 64  # columns beside a fused weight for its adapters (models.fused)
+ROOM = 64  # columns beside a fused weight for its adapters (kernels.products)
 FUSED_TYPES = ("llama", "qwen3")
 # Shares of a device's product rate (16384 × 8192 × 8192) that whole steps reached: measured on
 # one H200 with 330 tokens an example, and on two CPU cores with the embedded models.
