@@ -1,11 +1,11 @@
-# What the rules share: places, names, and what a rule's parameters are.
+# What the rules share: paths, names, and functions for their params.
 
 import os
 import re
 import sys
 from pathlib import Path
 
-# Of a module the main Snakefile is somebody else's: our place is that of this very file.
+# In a module the main Snakefile is another project's, so locate ours by this file.
 PROJECT = Path(str(workflow.current_basedir.get_path_or_uri(secret_free=True))).parent.parent
 if not (PROJECT / "workflow" / "scripts").is_dir():
     sys.exit(f"error: {PROJECT}: brings no scripts; clone Yoyak and name the clone's Snakefile")
@@ -24,7 +24,7 @@ from yoyak.run.code_digest import step_digest
 sys.path.remove(str(PROJECT / "workflow" / "scripts"))
 
 IN_MODULE = not workflow.modifier.is_main_snakefile()
-# Of one training: below runs/, logs/train/, benchmarks/train/, …
+# Folder of one training, below runs/, logs/train/, benchmarks/train/, …
 TRAINING = "{model}/{variant}/{format}/{condition}/seed{seed}"
 TRAINED = f"<results>/runs/{TRAINING}"
 TABLES = "questions rouge levels groups differences group_differences context diagnostics resources"
@@ -44,7 +44,7 @@ shell.prefix(PREFIX)
 
 
 def shown(path):
-    """A path as a person types it; of a module absolute, since a prefix changes relative ones."""
+    """A path as one would type it; absolute in a module, since a prefix changes relative paths."""
     path, here = Path(path), Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) and not IN_MODULE else path)
 
@@ -60,7 +60,7 @@ def run_of(wildcards):
 
 
 def first_seeds_first(wildcards):
-    """A seed's trainings and summaries go before the next seed's: one seed is a whole study."""
+    """Priority: all jobs of one seed before the next seed's, since one seed is a complete study."""
     return len(STUDY.seeds) - STUDY.seeds.index(int(wildcards.seed))
 
 
@@ -68,7 +68,7 @@ def run_named(name):
     return next(run for run in STUDY.runs() if run.name == name)
 
 
-# --- Parameters: a change of one of them, and of nothing else, replans
+# --- Parameters: a step reruns when one of these changes
 
 
 def script(name):
@@ -84,12 +84,12 @@ def digest(step):
 
 
 def settings(step):
-    """All settings that a step depends on, as text that its script is given."""
+    """All settings that a step depends on, as text for its script."""
     return lambda wildcards: freeze(STUDY, step, wildcards.get("model"))
 
 
 def weights(wildcards):
-    """What a model's weights are: their SHA-256, or the pinned revision of a Hub checkpoint."""
+    """Identity of a model's weights: their SHA-256, or the pinned revision of a Hub checkpoint."""
     return weights_identity(STUDY.model(wildcards.model).model)
 
 

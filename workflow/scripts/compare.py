@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Bring all runs' scores together: tables of ROUGE, floors, differences, diagnostics and cost.
+"""Compare all runs: tables of ROUGE, floors, differences, diagnostics and cost.
 
 Reads  {results}/data/dev.csv, floors/, every run's scores/ and run.json
 Writes {output-dir}/*.csv and *.md (seeds.* only where a training has several seeds, quoted.* only

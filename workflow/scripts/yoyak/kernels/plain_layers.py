@@ -1,4 +1,4 @@
-"""The fused decoder layer's kernels in plain torch: for the CPU, and to test triton_layers.py by."""
+"""The fused decoder layer's kernels in plain torch: for the CPU, and as a reference in tests."""
 
 import torch
 from torch.nn.functional import silu

@@ -16,7 +16,7 @@ from yoyak.scoring.scores import read_scores
 def read_runs(
     runs: list[Run], results: Path, dialogues: list[Dialogue], metric: Metric
 ) -> tuple[list[dict], dict]:
-    """Every run's summary and scores; UserError unless all were scored in the same way."""
+    """Every run's summary and scores; UserError unless all were scored with the same settings."""
     fnames = [dialogue.fname for dialogue in dialogues]
     summaries: list[dict] = []
     scores: dict = {}

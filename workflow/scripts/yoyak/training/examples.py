@@ -1,4 +1,4 @@
-"""Prepared dialogues tokenised for one model, prompt format and augmentation."""
+"""Tokenise prepared dialogues for one model, prompt format and augmentation, and write them."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ def build_dataset(
     card = data / "data_card.json"
     rows = {split: load_split(file) for split, file in files.items()}
     raw = trained_on(card)
-    # Only now the heavy imports: a mistake in the settings or the data is told at once.
+    # Heavy imports come last, so that mistakes in settings or data are reported at once.
     from yoyak.data.llm_dataset import create_llm_dataset
     from yoyak.data.preview import show_example
     from yoyak.data.prompts import prompt_frames, stop_token_ids
@@ -93,14 +93,14 @@ def build_dataset(
 
 
 def build_examples(study: Study, config: ModelConfig, run: Run, output: Path) -> Path:
-    """By hand: prepare the data and tokenise it as the workflow's own two steps do."""
+    """By hand: prepare and tokenise the data as the workflow's two steps do."""
     data, examples = output / "data", output / "examples"
     card = prepare_data(study, data)
     for split, file in card["files"].items():
         log.info("%s: %s, %s rows", split, file["path"], f"{file['rows']:,}")
     for split, dropped in card["leaks"]["dropped_from_train"].items():
         if dropped:
-            log.info("%s rows of train stand in %s too and are not trained on", dropped, split)
+            log.info("%s rows of train are also in %s and are not trained on", dropped, split)
     build_dataset(study, config, run.format, run.augmentation, data, examples)
     return examples
 
@@ -113,5 +113,5 @@ def trained_on(card: Path) -> dict[str, str]:
 
 
 def _tokenizer_files(checkpoint) -> list[Path]:
-    """The checkpoint's local files but for its weights, gigabytes that this step never reads."""
+    """The checkpoint's local files except its weights, which this step never reads."""
     return [file for file in checkpoint.weight_files() if file.suffix != ".safetensors"]
