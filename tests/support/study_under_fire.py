@@ -14,7 +14,7 @@ import victims
 from moments import Moment
 from outputs import Reference
 from victims import Job
-from workflow_project import Project, environment
+from workflow_project import Project
 
 LIMIT = 600  # seconds for anything that ends by itself
 HUNG = 60  # seconds after which a Snakemake without a job, told to end, is taken to hang
@@ -121,13 +121,9 @@ class StudyUnderFire:
         else:
             os.killpg(process.pid, moment.signal)
         record = {
-            "study": self.name,
-            "rule": moment.rule,
-            "phase": phase,
-            "victim": victim,
-            "signal": moment.signal.name,
-            "seconds": round(time.monotonic() - self.started, 2),
-        }
+            "study": self.name, "rule": moment.rule, "phase": phase, "victim": victim,
+            "signal": moment.signal.name, "seconds": round(time.monotonic() - self.started, 2),
+        }  # fmt: skip
         self.tally.kills.append(record)
         self._look(record)
         self._wait_for_its_end(process)
@@ -257,14 +253,7 @@ class StudyUnderFire:
         if locks.is_dir() and any(locks.iterdir()):
             self.project.run("--unlock")
         with open(self.log, "w") as log:
-            return subprocess.Popen(
-                self.project.command(),
-                cwd=self.folder,
-                env=environment(),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            return self.project.start(stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
 
     def _may_start_again(self) -> bool:
         """After a restart that failed by itself: whether it said to wait for another process."""

@@ -83,6 +83,12 @@ class Project:
         run = [] if {"-n", "--cores"} & set(arguments) else ["--cores", "2", "--resources", "gpu=1"]
         return [sys.executable, "-m", "snakemake", *arguments, *run, *config]
 
+    def start(self, *arguments: str, **options) -> subprocess.Popen:
+        """Snakemake at work, its output thrown away where the options say nothing else."""
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        options = {**silent, "cwd": self.folder, "env": environment(), **options}
+        return subprocess.Popen(self.command(*arguments), **options)
+
     def snakemake(self, *arguments: str, timeout: int = 900) -> subprocess.CompletedProcess:
         """Run snakemake to its end; stdout and stderr come together in `stdout`."""
         return subprocess.run(

@@ -49,9 +49,6 @@ def mine(lines: str) -> str:
     return f"_base_: ../base/causal_lm.yaml\n{textwrap.dedent(lines)}"
 
 
-# ---- what must hold ----
-
-
 @pytest.mark.parametrize("name", MODEL_FILES)
 def test_every_model_file_is_valid(name):
     assert load_config(name).model.checkpoint
@@ -90,18 +87,6 @@ def test_debug_is_one_epoch_of_batch_two_without_tracking():
     assert (training.epochs, training.batch_size) == (1, 2)
     assert training.gradient_accumulation_steps == 1
     assert config.tracking.wandb is False
-
-
-def test_explicit_execution_values_are_accepted(models):
-    models(
-        mine("""\
-        model: {checkpoint: a/b}
-        training: {optim: paged_adamw_32bit, gradient_checkpointing: true}
-        """)
-    )
-    training = load_config("mine").training
-    assert training.optim == "paged_adamw_32bit"
-    assert training.gradient_checkpointing is True
 
 
 def test_a_model_file_may_build_on_another(models):

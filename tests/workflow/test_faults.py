@@ -15,20 +15,10 @@ def forget(project, *paths: str) -> None:
         shutil.rmtree(place) if place.is_dir() else place.unlink()
 
 
-def start(project, *arguments: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        project.command(*arguments),
-        cwd=project.folder,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-
 def test_a_second_snakemake_is_kept_out_and_the_first_goes_on(finished, tmp_path):
     project = finished.copy(tmp_path / "study")
     forget(project, "tables", "plots", "report.html")
-    first = start(project)
+    first = project.start()
     locks = project.path(".snakemake/locks")
     wait_for(lambda: locks.is_dir() and any(locks.iterdir()), 120, "the first one's lock")
     second = project.snakemake()
@@ -47,7 +37,7 @@ def test_an_orphan_that_ends_alone_is_not_trained_again(finished, tmp_path):
     forget(project, cell)
     target = f"results/small-debug/{cell}/run.json"
     work = project.results / cell / ".work"
-    first = start(project, target)
+    first = project.start(target)
     wait_for(lambda: list(work.glob("*/checkpoint-*")), 300, "a checkpoint")
     first.kill()
     first.wait()

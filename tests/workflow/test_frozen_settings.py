@@ -30,10 +30,7 @@ def test_an_edit_between_two_jobs_ends_in_the_planned_settings(bare, tmp_path):
     """And once the file is put back there is nothing to do; a lasting edit plans both trainings."""
     project = bare.copy(tmp_path / "study")
     before = project.path(MODEL).read_text()
-    run = subprocess.Popen(
-        project.command(TABLE), cwd=project.folder, env=environment(), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    run = project.start(TABLE, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     wait_for(lambda: started(project) or run.poll() is not None, 300, "the first training")
     project.replace(MODEL, RATE, "learning_rate: 0.77")
     shown = run.communicate(timeout=600)[0]

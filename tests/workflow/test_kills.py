@@ -57,14 +57,7 @@ def forget(project, *patterns: str) -> None:
 def paused_orphan(project, *targets: str):
     """Process id of a trainer stopped at a checkpoint, its Snakemake killed; ended on leaving."""
     forget(project, f"{CELL}/*")
-    snakemake = subprocess.Popen(
-        project.command(*targets),
-        cwd=project.folder,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    snakemake = project.start(*targets, start_new_session=True)
     wait_for(checkpoint_of(project), 300, "a checkpoint")
     pid = holder(project)
     os.kill(pid, signal.SIGSTOP)
@@ -105,15 +98,7 @@ def test_trainer_killed_in_mid_epoch_resumes_to_the_same_bytes(finished, tmp_pat
 def test_snakemake_and_trainer_killed_then_the_documented_commands(finished, bare, tmp_path):
     """A second run from scratch, killed -9, unlocked and run again, equals the undisturbed one."""
     project = bare.copy(tmp_path / "study")
-    log = open(tmp_path / "first.log", "w")  # noqa: SIM115 - outlives this line
-    first = subprocess.Popen(
-        project.command(),
-        cwd=project.folder,
-        env=environment(),
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    first = project.start(start_new_session=True)
     wait_for(checkpoint_of(project), 600, "a checkpoint")
     first.kill()
     os.kill(holder(project), signal.SIGKILL)
