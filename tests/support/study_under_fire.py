@@ -88,7 +88,7 @@ class StudyUnderFire:
             process = self.process = self.process or self._start()
             self.job, self.started = None, time.monotonic()
             if moment.rule == "snakemake":
-                self._sleep(moment.share * 3, lambda process=process: process.poll() is None)
+                _sleep(moment.share * 3, lambda process=process: process.poll() is None)
             while process.poll() is None:
                 self.job = self._job_of(moment.rule)
                 if self.job is not None:
@@ -146,7 +146,7 @@ class StudyUnderFire:
 
     def _wait_in(self, job: Job, moment: Moment) -> None:
         if moment.trigger == "time":
-            self._sleep(moment.share * 1.05 * self.reference.seconds[job.rule], job.alive)
+            _sleep(moment.share * 1.05 * self.reference.seconds[job.rule], job.alive)
             return
         condition = {
             "writing": lambda: self._asides(job),
@@ -199,8 +199,7 @@ class StudyUnderFire:
     def _incomplete(self) -> set[str]:
         """Outputs that Snakemake itself holds for unfinished."""
         marks = (self.folder / ".snakemake" / "incomplete").rglob("*")
-        names = [mark.name for mark in marks if mark.is_file()]
-        return {base64.urlsafe_b64decode(name).decode() for name in names}
+        return {base64.urlsafe_b64decode(m.name).decode() for m in marks if m.is_file()}
 
     # ---- after a kill ----
 
@@ -260,7 +259,7 @@ class StudyUnderFire:
         said = self.log.read_text(errors="replace")
         if "is still working on this task" in said:
             self.tally.refused += 1
-            self._sleep(LIMIT, lambda: bool(victims.jobs(self.folder)))
+            _sleep(LIMIT, lambda: bool(victims.jobs(self.folder)))
             return True
         self.tally.failures.append(f"{self.name}: a restart failed by itself:\n{said[-4000:]}")
         return False
@@ -277,8 +276,7 @@ class StudyUnderFire:
         missing = sorted(set(self.reference.rules) - present)
         self.tally.lost += [f"{self.name}: {path} is missing at the end" for path in missing]
         self.tally.partial += self.reference.faults(self.project, present)
-        planned = self.project.planned()
-        if planned:
+        if planned := self.project.planned():
             self.tally.failures.append(f"{self.name}: a finished study still plans {planned}")
         self._check_progress()
         hidden = [
@@ -295,8 +293,8 @@ class StudyUnderFire:
             if since < before:
                 self.tally.lost.append(f"{self.name}: {path} began at {since}, {before} were saved")
 
-    @staticmethod
-    def _sleep(seconds: float, while_true) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and while_true():
-            time.sleep(0.01)
+
+def _sleep(seconds: float, while_true) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and while_true():
+        time.sleep(0.01)

@@ -1,6 +1,5 @@
 """Two Snakemakes at once, a Snakemake that is killed beside its trainer: whole runs of a study."""
 
-import shutil
 import subprocess
 import sys
 
@@ -9,15 +8,9 @@ from outputs import Reference
 from workflow_project import environment, wait_for
 
 
-def forget(project, *paths: str) -> None:
-    for path in paths:
-        place = project.results / path
-        shutil.rmtree(place) if place.is_dir() else place.unlink()
-
-
 def test_a_second_snakemake_is_kept_out_and_the_first_goes_on(finished, tmp_path):
     project = finished.copy(tmp_path / "study")
-    forget(project, "tables", "plots", "report.html")
+    project.forget("tables", "plots", "report.html")
     first = project.start()
     locks = project.path(".snakemake/locks")
     wait_for(lambda: locks.is_dir() and any(locks.iterdir()), 120, "the first one's lock")
@@ -34,7 +27,7 @@ def test_an_orphan_that_ends_alone_is_not_trained_again(finished, tmp_path):
     """Snakemake is killed, its trainer goes on to the end; the rerun takes over what it trained."""
     project = finished.copy(tmp_path / "study")
     cell = "runs/tiny_llama/default/chat/fine_tuned/seed42"
-    forget(project, cell)
+    project.forget(cell)
     target = f"results/small-debug/{cell}/run.json"
     work = project.results / cell / ".work"
     first = project.start(target)
