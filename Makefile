@@ -22,7 +22,7 @@ run: .venv/installed
 	$(SNAKEMAKE) --cores all --resources gpu=1 $(ARGS)
 
 test: .venv/installed-dev
-	.venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
 
 test-all: .venv/installed-dev
 	.venv/bin/python -m pytest $(ARGS)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 import pytest
-from workflow_project import SMALL, environment
+from workflow_project import SMALL
 
 JOBS = 20
 STARTED = re.compile(r"^\d\d:\d\d:\d\d +\d+/\d+  (.+)$", flags=re.M)
@@ -81,10 +81,7 @@ def test_keep_going_ends_with_how_to_get_a_report(finished, tmp_path):
 
 def test_ctrl_c_says_how_to_go_on(bare, tmp_path):
     project = bare.copy(tmp_path / "study")
-    snakemake = subprocess.Popen(
-        project.command(),
-        cwd=project.folder,
-        env=environment(),
+    snakemake = project.start(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
