@@ -10,7 +10,7 @@ import torch
 from tiny_models import changed, examples, tiny_config, write_checkpoint
 from transformers import TrainerCallback
 
-from yoyak.config.model_config import TrainingSettings
+from yoyak.config.training_settings import TrainingSettings
 from yoyak.data.llm_dataset import LLMSummarizationDataset
 from yoyak.errors import UserError
 from yoyak.models.lora_loader import LoRALoader, load_lora_model_and_tokenizer

@@ -76,7 +76,7 @@ def test_the_embedded_grid_has_eight_trainings():
     assert trainings[0] == Run("tiny_llama", "instruction", "fine_tuned", 42)
     assert trainings[0].folder == "runs/tiny_llama/default/instruction/fine_tuned/seed42"
     assert trainings[0].record() == {
-        **{"model": "tiny_llama", "format": "instruction"},
+        **{"model": "tiny_llama", "variant": "default", "format": "instruction"},
         **{"condition": "fine_tuned", "seed": 42},
     }
 

@@ -109,7 +109,7 @@ def digest(step):
 
 def settings(step):
     """All settings that a step depends on, as text that its script is given."""
-    return lambda wildcards: freeze(STUDY, step, wildcards.get("model"))
+    return lambda wildcards: freeze(STUDY, step, wildcards.get("model"), wildcards.get("variant"))
 
 
 def weights(wildcards):

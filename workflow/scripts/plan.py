@@ -68,15 +68,16 @@ def main() -> None:
     args = parse_arguments()
     study = load_study(args.study, debug=args.debug)
     flags = given({"execution": {"devices": args.devices}})
-    for name, config in study.models.items():
-        study.models[name] = overridden(config, flags, f"--devices, model {name}")
+    for configs in (study.models, *study.of_variants.values()):
+        for name, config in configs.items():
+            configs[name] = overridden(config, flags, f"--devices, model {name}")
     if args.device:
         device = gpu_named(args.device)
     elif args.gpu_memory is not None:
         device = described_gpu(args.gpu_memory, args.rate)
     else:
         device = this_device(args.rate)
-    seconds: dict[int, float] = {}  # of each seed
+    seconds: dict[Run, float] = {}
     rows, notes = [], {}  # notes: each once, however many trainings it is about
     for run in study.trainings():
         name = run.folder.removeprefix("runs/")
@@ -87,7 +88,7 @@ def main() -> None:
             notes[str(error)] = None
             continue
         rows.append(row(name, found))
-        seconds[run.seed] = seconds.get(run.seed, 0.0) + found.seconds
+        seconds[run] = found.seconds
         notes |= dict.fromkeys(f"warning: {run.model}: {text}" for text in found.warnings)
     if not seconds:
         raise UserError(f"no training of study '{study.name}' can be planned: {'; '.join(notes)}")
@@ -108,7 +109,7 @@ def main() -> None:
 
 
 def plan_run(study: Study, run: Run, device: Device) -> Estimate:
-    config = study.models[run.model]
+    config = study.model(run.model, run.variant)
     examples, tokens, longest = count_tokens(study, run, config)
     shape = shape_of(config.model)
     return estimate_training(
@@ -116,16 +117,24 @@ def plan_run(study: Study, run: Run, device: Device) -> Estimate:
     )
 
 
-def cost(study: Study, seconds: dict[int, float]) -> str:
-    """Time of all trainings and, where there are several seeds, of the first one's."""
-    text = f"All trainings: about {in_words(sum(seconds.values()))}"
-    if len(study.seeds) == 1:
-        return text
-    first = study.seeds[0]
-    return (
-        f"Trainings of seed {first}, which go first: about {in_words(seconds.get(first, 0.0))} "
-        f"(--config 'seeds=[{first}]' stops there).\n{text}"
-    )
+def cost(study: Study, seconds: dict[Run, float]) -> str:
+    """Time of all trainings; where there are several, of each variant's and of the first seed's."""
+    lines = []
+    if len(study.variants) > 1:
+        for name in study.variants:
+            of_variant = sum(took for run, took in seconds.items() if run.variant == name)
+            lines.append(
+                f"Trainings of variant {name}: about {in_words(of_variant)} "
+                f"(--config 'variants=[{name}]' runs these alone)."
+            )
+    if len(study.seeds) > 1:
+        first = study.seeds[0]
+        of_seed = sum(took for run, took in seconds.items() if run.seed == first)
+        lines.append(
+            f"Trainings of seed {first}, which go first: about {in_words(of_seed)} "
+            f"(--config 'seeds=[{first}]' stops there)."
+        )
+    return "\n".join([*lines, f"All trainings: about {in_words(sum(seconds.values()))}"])
 
 
 def power(study: Study) -> str:
@@ -137,7 +146,8 @@ def power(study: Study) -> str:
         f"-2 and -L (standard deviations {sd_dialogues:.1f} of dialogues, {sd_seeds:.1f} of seeds: "
         f"{source}):"
     ]
-    for seeds in sorted({1, len(study.seeds), max(FEWEST, len(study.seeds))}):
+    own = len(study.seeds_of(study.variants[0]))  # of the variant that the questions are about
+    for seeds in sorted({1, own, max(FEWEST, own)}):
         found = planned(n, seeds, sd_dialogues, sd_seeds)
         smallest = "none" if found is None else f"{found.detectable():.1f}"
         scope = ", of these trainings alone: training noise comes on top" if seeds == 1 else ""

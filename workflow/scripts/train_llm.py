@@ -22,6 +22,7 @@ from yoyak.config.frozen import add_sections
 from yoyak.config.loading import chosen_adapters, given, load_config, overridden
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import CONDITIONS, Run, Study
+from yoyak.config.variants import DEFAULT
 from yoyak.data.own_data import check_own_data, example_record, own_study
 from yoyak.data.prepare import prepare_data
 from yoyak.data.splits import raw_file
@@ -48,6 +49,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--experiment", required=True, help="a file of config/models/, without .yaml"
     )
+    parser.add_argument("--variant", help="of the study's; default: its first one")
     parser.add_argument(
         "--format", choices=["instruction", "chat"], help="default: the model file's format_type"
     )
@@ -93,6 +95,7 @@ def main() -> None:
         args.format or config.dataset.format_type,
         CONDITIONS[args.augmentation],
         args.seed,
+        variant_of(study, args),
     )
     output = args.output_dir or (
         result_folder(study.models[args.experiment], config, run, args.debug)
@@ -135,10 +138,23 @@ def raw_digests(study: Study) -> dict[str, str]:
 def effective_config(study: Study, args: argparse.Namespace) -> ModelConfig:
     """The model's config as the study has it (or, by hand, any model's), flags laid over it."""
     known = args.experiment in study.models
-    config = study.models[args.experiment] if known else load_config(args.experiment, args.debug)
+    if known:
+        config = study.model(args.experiment, variant_of(study, args))
+    else:
+        config = load_config(args.experiment, args.debug)
     config = chosen_adapters(config, args.use_lora, args.use_qlora, "the command line")
     flags = given({"execution": {"devices": args.devices}})
     return overridden(config, flags, "the command line") if flags else config
+
+
+def variant_of(study: Study, args: argparse.Namespace) -> str:
+    """The variant that the command names; by hand the study's first."""
+    if args.settings:
+        return args.variant or DEFAULT
+    if args.variant not in (None, *study.variants):
+        has = ", ".join(study.variants)
+        raise UserError(f"--variant {args.variant}: not in study '{study.source}' (it has: {has})")
+    return args.variant or study.variants[0]
 
 
 def build_examples(study: Study, config: ModelConfig, run: Run, output: Path) -> Path:

@@ -1,6 +1,6 @@
 """Sentences about the level that trainings reach: against floors, and towards people."""
 
-from yoyak.config.study import ZERO_SHOT, Study
+from yoyak.config.study import Study
 from yoyak.reporting.cited import CitedTables, Sentence, percent
 from yoyak.reporting.results import (
     FALSE,
@@ -14,13 +14,15 @@ from yoyak.reporting.results import (
 MOST = 0.75  # of human agreement: a score that gives more to falsehoods hardly sees them
 
 
-def against_floors(cited: CitedTables, tokenizer: str, group: str = "all") -> Sentence:
+def against_floors(
+    study: Study, cited: CitedTables, tokenizer: str, group: str = "all"
+) -> Sentence:
     """How many trainings lie above every floor or below the strongest one, and by how much.
 
-    "Above" asks for an interval above 0 against each floor, "below" for one below 0 against the
+    It speaks of the study's first variant, as the questions do. "Above" asks for an interval above 0 against each floor, "below" for one below 0 against the
     strongest.
     """
-    rows = trained(cited, tokenizer, group)
+    rows = trained(study, cited, tokenizer, group)
     total = len(rows)
     above = sum((row["ci_low"] or 0) > 0 for row in rows)
     below = sum((row["ci_high"] or 0) < 0 for row in rows)
@@ -52,7 +54,7 @@ def content_alone(study: Study, cited: CitedTables) -> list[Sentence]:
     tokenizer = content_tokenizer(study)
     if tokenizer is None:
         return []
-    return [["Content alone, style left out: ", *_lower(against_floors(cited, tokenizer))]]
+    return [["Content alone, style left out: ", *_lower(against_floors(study, cited, tokenizer))]]
 
 
 def towards_people(study: Study, cited: CitedTables) -> list[Sentence]:
@@ -62,7 +64,7 @@ def towards_people(study: Study, cited: CitedTables) -> list[Sentence]:
         if tokenizer is None:
             continue
         if people := cited.rows("context", name=HUMAN, tokenizer=tokenizer, group="all"):
-            best = max(trained(cited, tokenizer), key=lambda row: row["difference"])
+            best = max(trained(study, cited, tokenizer), key=lambda row: row["difference"])
             found.append(_towards_people(cited, people[0], best))
     return found
 
@@ -92,17 +94,16 @@ def unseen_falsehood(study: Study, cited: CitedTables) -> list[Sentence]:
     return [[opening + what, *text, "."]]
 
 
-def of_group(cited: CitedTables, tokenizer: str, group: str) -> Sentence:
+def of_group(study: Study, cited: CitedTables, tokenizer: str, group: str) -> Sentence:
     """A group of dialogues against its own floors."""
-    n = cited.cell("levels", trained(cited, tokenizer, group)[0], "n")
-    level = _lower(against_floors(cited, tokenizer, group))
+    n = cited.cell("levels", trained(study, cited, tokenizer, group)[0], "n")
+    level = _lower(against_floors(study, cited, tokenizer, group))
     return [f"Dialogues marked “{group}” (n = ", n, "), against their own floors: ", *level]
 
 
-def trained(cited: CitedTables, tokenizer: str, group: str = "all") -> list[Row]:
-    """Rows of levels.csv of the trainings; over all seeds, where they have several."""
-    rows = cited.rows("levels", tokenizer=tokenizer, group=group)
-    rows = [row for row in rows if row["condition"] != ZERO_SHOT]
+def trained(study: Study, cited: CitedTables, tokenizer: str, group: str = "all") -> list[Row]:
+    """Rows of levels.csv of the first variant's trainings; over all seeds, where it has several."""
+    rows = cited.rows("levels", tokenizer=tokenizer, group=group, variant=study.variants[0])
     return [row for row in rows if row.get("seed") is None] or rows
 
 

@@ -17,9 +17,11 @@ def headline(study: Study, cited: CitedTables) -> Sentence:
     It never says of a model that was hardly trained that fine-tuning did not change it.
     """
     row = _first_question(cited)
-    idle = len(hardly_trained(cited.rows("diagnostics")))
+    variant = study.variants[0]
+    idle = len(hardly_trained(cited.rows("diagnostics", variant=variant)))
     total = row["trainings"] * row["seeds"]
-    where = "the one training" if total == 1 else f"{total} trainings"
+    of = f" of variant {variant}" if len(study.variants) > 1 else ""
+    where = f"the one training{of}" if total == 1 else f"{total} trainings{of}"
     change = _difference(cited, row)
     some = f"; {idle} of them hardly trained the model" if idle else ""
     if row["verdict"] == "up":
@@ -43,16 +45,15 @@ def question_sentences(study: Study, cited: CitedTables) -> list[Sentence]:
     """What one seed leaves open, then templates and formats: a sentence each."""
     first = _first_question(cited)
     told = [row for name in OTHERS if (row := _pooled(cited, name))]
-    seeds = len(study.seeds)
+    own = study.seeds_of(study.variants[0])
+    seeds = len(own)
     sentences: list[Sentence] = []
     if seeds == 1:
         text = "One seed: training noise is outside all intervals, which speak of these trainings"
         text += "; nothing is claimed about templates or formats." if told else "."
         sentences.append([text])
     elif seeds == 2:
-        sentences.append(
-            [f"Two seeds ({study.seeds[0]}, {study.seeds[1]}) allow no interval, and no claim."]
-        )
+        sentences.append([f"Two seeds ({own[0]}, {own[1]}) allow no interval, and no claim."])
     if first["clusters"] < first["n"]:
         n, count = (cited.cell("questions", first, key) for key in ("n", "clusters"))
         text = " kinds (topics, or what the data call clusters); intervals count kinds."
@@ -116,4 +117,4 @@ def _basis(cited: CitedTables, row: Row) -> Sentence:
 
 
 def _mean_of(where: str) -> str:
-    return where if where == "the one training" else f"the mean of {where}"
+    return where if where.startswith("the one training") else f"the mean of {where}"

@@ -4,15 +4,16 @@ from yoyak.config.loading import settings_file
 from yoyak.config.study import Run, Study
 from yoyak.errors import display
 
-AXES = {"models": "model", "formats": "format", "augmentations": "augmentation", "seeds": "seed"}
+AXES = {"models": "model", "variants": "variant", "formats": "format"}
+AXES |= {"augmentations": "augmentation", "seeds": "seed"}
 NAMED = 6  # runs that are listed by name
 
 
 def advice(study: Study, missing: list[Run]) -> list[str]:
     """Lines that name the runs without scores and what to take out of the study's grid.
 
-    A study is every model in every format, augmentation and seed: what goes is a value of one of
-    these, the one that costs the fewest runs that are there. No lines where no run is missing.
+    A study is every model in every variant, format, augmentation and seed: what goes is a value of
+    one of these, the one that costs the fewest runs that are there. No lines where none is missing.
     """
     if not missing:
         return []

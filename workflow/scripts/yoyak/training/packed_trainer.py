@@ -22,6 +22,7 @@ from yoyak.data.padding import pad_batch
 from yoyak.models.saving import save_trained
 from yoyak.run.plan import Plan
 from yoyak.training import checkpointing
+from yoyak.training.early_stopping import stopped_early
 from yoyak.training.engine import put_in_place
 from yoyak.training.interruption import Interrupted, LeaveOnSignal
 from yoyak.training.loss import batch_loss
@@ -36,9 +37,9 @@ class PackedTrainer(Trainer):
     """Trains on global batches of exactly batch_size × gradient_accumulation_steps examples.
 
     A batch is cut into micro-batches of at most `plan.token_budget` tokens, packs or, on the plain
-    path, padded ones; the gradient is that of the
-    mean loss over all of the batch's supervised tokens, whatever the cut. The last batch of an
-    epoch holds what is left. Callbacks, schedulers and resuming are the Trainer's own.
+    path, padded ones; the gradient is that of the mean loss over all of the batch's supervised
+    tokens, whatever the cut. The last batch of an epoch holds what is left. Callbacks, schedulers
+    and resuming are the Trainer's own.
 
     Args:
         model, tokenizer: from LoRALoader.load_model_and_tokenizer.
@@ -254,7 +255,7 @@ class PackedTrainer(Trainer):
         step = checkpointing.step_of(checkpoint)
         log.info("resuming from step %d (%s)", step, checkpoint.name)
         state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-        if step >= state.max_steps:  # all was trained and only the end was cut off
+        if step >= state.max_steps or stopped_early(state):  # only the end was cut off
             self.state = state
         else:
             self._train(str(checkpoint))
