@@ -68,9 +68,8 @@ def main() -> None:
     args = parse_arguments()
     study = load_study(args.study, debug=args.debug)
     flags = given({"execution": {"devices": args.devices}})
-    for configs in (study.models, *study.of_variants.values()):
-        for name, config in configs.items():
-            configs[name] = overridden(config, flags, f"--devices, model {name}")
+    for name, config in study.models.items():
+        study.models[name] = overridden(config, flags, f"--devices, model {name}")
     if args.device:
         device = gpu_named(args.device)
     elif args.gpu_memory is not None:

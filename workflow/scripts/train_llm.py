@@ -139,7 +139,8 @@ def effective_config(study: Study, args: argparse.Namespace) -> ModelConfig:
     """The model's config as the study has it (or, by hand, any model's), flags laid over it."""
     known = args.experiment in study.models
     if known:
-        config = study.model(args.experiment, variant_of(study, args))
+        variant = None if args.settings else variant_of(study, args)
+        config = study.model(args.experiment, variant)
     else:
         config = load_config(args.experiment, args.debug)
     config = chosen_adapters(config, args.use_lora, args.use_qlora, "the command line")

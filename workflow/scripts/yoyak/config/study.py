@@ -1,11 +1,10 @@
 """A study: the grid of models × formats × augmentations × seeds, and the runs of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from yoyak.config.loading import (
-    DEBUG_VALUES,
     deep_merge,
     load_config,
     load_yaml,
@@ -17,9 +16,10 @@ from yoyak.config.study_settings import StudySettings
 from yoyak.config.variants import (
     DEFAULT,
     SEEDS,
-    Configs,
+    check_variants,
     chosen_variants,
-    variant_configs,
+    debug_values,
+    varied,
     without_seeds,
 )
 from yoyak.errors import UserError, display
@@ -99,7 +99,6 @@ class Study:
     debug: bool
     settings: StudySettings
     models: dict[str, ModelConfig]  # as all variants have them
-    of_variants: Configs = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -180,7 +179,8 @@ class Study:
         if name not in self.models:
             known = ", ".join(self.models)
             raise UserError(f"model '{name}' is not in study '{self.source}' (it has: {known})")
-        return self.of_variants.get(variant or DEFAULT, self.models)[name]
+        config = self.models[name]
+        return varied(config, self.settings, variant, self.debug) if variant else config
 
 
 def load_study(
@@ -218,19 +218,18 @@ def load_study(
             raise UserError(f"{display(path)}: models: {error}") from None
         # Valid by itself, so that a fault found now is the overrides'.
         models[model] = overridden(config, settings.overrides, f"{display(path)}: overrides")
-    of_variants = variant_configs(settings, models, display(path), debug)
-    return Study(name, debug, settings, models, of_variants)
+    check_variants(settings, models, display(path), debug)
+    return Study(source=name, debug=debug, settings=settings, models=models)
 
 
 def _debug_settings(settings: StudySettings, path: Path) -> StudySettings:
     """The study as `debug=true` has it: the usual debug values, then the study's own `debug:`."""
     own = settings.debug.model_dump(exclude_none=True)
-    overrides = own.pop("overrides", {})
+    own.pop("overrides", None)
     if "seeds" in own:
         settings = settings.model_copy(update={"variants": without_seeds(settings)})
     changed = deep_merge(settings.model_dump(), own)
-    for values in (DEBUG_VALUES, overrides):
-        changed["overrides"] = deep_merge(changed["overrides"], values)
+    changed["overrides"] = deep_merge(changed["overrides"], debug_values(settings))
     return StudySettings.checked(changed, path)
 
 

@@ -13,32 +13,49 @@ SEEDS = "seeds"
 LEARNED = ("training", "lora")
 BASE_WEIGHTS = ("lora.use_lora", "lora.use_qlora", "lora.double_quant")
 
-Configs = dict[str, dict[str, ModelConfig]]  # variant → model → its effective config
 
-
-def variant_configs(
-    settings: StudySettings, models: dict[str, ModelConfig], source: str, debug: bool
-) -> Configs:
-    """The effective config of every model in each variant that the study names.
+def varied(
+    config: ModelConfig, settings: StudySettings, variant: str, debug: bool, source: str = "variant"
+) -> ModelConfig:
+    """A model's config as a variant of the study has it.
 
     Debug values stay above a variant's: it would not be small otherwise.
-    Raises UserError with file, variant and key for a key that is none, a bad value, a key that
-    zero-shot or the examples depend on, and two variants that are the same.
+    source: what an error names as the place of the fault.
     """
-    on_top = deep_merge(DEBUG_VALUES, settings.debug.overrides) if debug else {}
-    found: Configs = {}
+    content = settings.variants.get(variant, {})
+    changes = {key: value for key, value in content.items() if key != SEEDS}
+    if not changes:
+        return config
+    config = overridden(config, changes, source)
+    return overridden(config, debug_values(settings), source) if debug else config
+
+
+def debug_values(settings: StudySettings) -> dict:
+    """Keys of a model file that `debug=true` sets: the usual ones, then the study's own."""
+    return deep_merge(DEBUG_VALUES, settings.debug.overrides)
+
+
+def check_variants(
+    settings: StudySettings, models: dict[str, ModelConfig], source: str, debug: bool
+) -> None:
+    """Raise UserError with file, variant and key for the first fault of a variant.
+
+    That is a key that is none, a bad value, a key that zero-shot or the examples depend on, and
+    two variants that train every model alike (which under debug they may).
+    """
+    seen: dict[str, str] = {}
     for name, content in settings.variants.items():
         place = f"{source}: variants.{name}"
         VariantSeeds.checked({key: content[key] for key in content.keys() & {SEEDS}}, place)
-        changes = {key: value for key, value in content.items() if key != SEEDS}
-        found[name] = {}
-        for model, config in models.items():
-            changed = overridden(config, changes, place)
-            _refuse_shared(changes, place)
-            found[name][model] = overridden(changed, on_top, place) if on_top else changed
-    if not debug:
-        _refuse_twins(found, source)
-    return found
+        configs = [varied(config, settings, name, debug, place) for config in models.values()]
+        _refuse_shared(content, place)
+        learned = repr([(config.training, config.lora) for config in configs])
+        if learned in seen and not debug:
+            raise UserError(
+                f"{place}: is the same as variants.{seen[learned]}; take one out or give it a key "
+                "in which it differs"
+            )
+        seen[learned] = name
 
 
 def chosen_variants(settings: StudySettings, wanted: list[str], source: str) -> StudySettings:
@@ -79,17 +96,3 @@ def _refuse_shared(changes: dict, place: str) -> None:
                     "model's examples, its zero-shot summaries and their decoding: write a model "
                     "file that begins `_base_:` and add it to models"
                 )
-
-
-def _refuse_twins(configs: Configs, source: str) -> None:
-    """Raise UserError where two variants would train every model alike."""
-    seen: dict[str, str] = {}
-    for name, models in configs.items():
-        parts = ((config.training, config.lora) for config in models.values())
-        text = repr(list(parts))
-        if text in seen:
-            raise UserError(
-                f"{source}: variants.{name}: is the same as variants.{seen[text]}; take one out "
-                "or give it a key in which it differs"
-            )
-        seen[text] = name

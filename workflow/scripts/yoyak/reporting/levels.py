@@ -19,8 +19,8 @@ def against_floors(
 ) -> Sentence:
     """How many trainings lie above every floor or below the strongest one, and by how much.
 
-    It speaks of the study's first variant, as the questions do. "Above" asks for an interval above 0 against each floor, "below" for one below 0 against the
-    strongest.
+    It speaks of the study's first variant, as the questions do. "Above" asks for an interval above
+    0 against each floor, "below" for one below 0 against the strongest.
     """
     rows = trained(study, cited, tokenizer, group)
     total = len(rows)
