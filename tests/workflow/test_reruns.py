@@ -132,9 +132,9 @@ def test_a_second_variant_is_trained_compared_and_reported(project):
     assert project.planned() == {}
     run = "runs/tiny_llama/rate/chat/fine_tuned/seed42"
     record = json.loads((project.results / run / "run.json").read_text(encoding="utf-8"))
-    assert (record["run"]["variant"], record["learning_rate"]) == ("rate", 6.35e-3)
+    assert (record["run"]["variant"], record["learning_rate"]) == ("rate", 4.28e-3)
     log = project.path(f"logs/small-debug/train/{run.removeprefix('runs/')}.log")
-    assert "learning_rate: auto is 0.00635 (" in log.read_text(encoding="utf-8")
+    assert "learning_rate: auto is 0.00428 (" in log.read_text(encoding="utf-8")
     made_by = json.loads((project.results / run / "predictions/run.json").read_text())
     assert made_by["run"] == record["run"]
     differences = (project.results / "tables/differences.csv").read_text(encoding="utf-8")
