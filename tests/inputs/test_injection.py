@@ -337,7 +337,8 @@ def test_formulas_stay_text_in_every_csv(project, server):
             for row in rows
         )  # fmt: skip
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    cell = {"model": "tiny_llama", "format": "chat", "condition": "zero_shot", "seed": None}
+    cell = {"model": "tiny_llama", "variant": None, "format": "chat"}
+    cell |= {"condition": "zero_shot", "seed": None}
     (folder / "run.json").write_text(json.dumps({"run": cell}))
     done = server.run(
         *("score.py", "--study", "small", "--data", "formulas", "--predictions", "formulas"),
