@@ -253,39 +253,6 @@ def test_several_seeds_are_taken_together(tmp_path):
     assert len([row for row in levels if row["condition"] == "fine_tuned"]) == 4
 
 
-def test_variants_are_told_apart_and_the_first_is_asked_about(tmp_path):
-    study = fixture_study(
-        models=("tiny_llama",),
-        formats=("chat",),
-        augmentations=("none",),
-        seeds=(1, 2, 3),
-        variants={"tuned": {}, "mission": {"seeds": [1]}},
-        tokenizers=("words",),
-        resamples=200,
-    )
-    results = build_results(tmp_path / "results", study, rows=12)
-    rouge, seeds, questions, differences = (
-        read_table(results / "tables" / f"{name}.csv")
-        for name in ("rouge", "seeds", "questions", "differences")
-    )
-    named = [(row["variant"], row["seed"]) for row in rouge]
-    assert named == [(None, None), ("tuned", 1), ("tuned", 2), ("tuned", 3), ("mission", 1)]
-    assert [row["variant"] for row in seeds] == ["tuned"]
-    question = questions[0]
-    assert (question["trainings"], question["seeds"]) == (1, 3)
-    found = {(row["comparison"], row["variant"]): row for row in differences}
-    assert set(found) == {
-        ("fine_tuned-zero_shot", "tuned"),
-        ("fine_tuned-zero_shot", "mission"),
-        ("variant-tuned", "mission"),
-    }
-    apart = found["variant-tuned", "mission"]
-    means = {place: row["rouge_mean"] for place, row in zip(named, rouge, strict=True)}
-    wanted = means["mission", 1] - means["tuned", 1]
-    assert apart["seeds"] == 1 and apart["difference"] == pytest.approx(wanted, abs=1e-3)
-    assert question["difference"] == found["fine_tuned-zero_shot", "tuned"]["difference"]
-
-
 def test_one_reference_and_no_groups(tmp_path):
     study = fixture_study(
         models=("tiny_llama",), formats=("chat",), tokenizers=("words",), resamples=200

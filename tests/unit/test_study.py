@@ -182,55 +182,6 @@ def test_numbers_written_otherwise_are_the_same_science(write):
     assert changed_steps(one, other) == set()
 
 
-# ---- variants ----
-
-TWO = "{tuned: {training: {learning_rate: 3e-4}}, mission: {seeds: [42]}}"
-
-
-def test_variants_are_trained_apart_and_share_all_else(write):
-    study = write(variants=TWO)
-    assert (study.variants, study.seeds) == (["tuned", "mission"], [42, 7])
-    trainings = study.trainings()
-    assert [run.variant for run in trainings].count("tuned") == 2 * 2 * 2 * 2
-    assert {run.seed for run in trainings if run.variant == "mission"} == {42}
-    assert len([run for run in study.runs() if not run.trained]) == 4
-    assert {run.zero_shot for run in trainings} < set(study.runs())
-    assert "runs/tiny_llama/mission/chat/fine_tuned/seed42" in {run.folder for run in trainings}
-    assert len({run.name for run in study.runs()}) == len(study.runs())
-    for name, rate in (("tuned", 3e-4), ("mission", 8e-3)):
-        config = thaw(freeze(study, "train", "tiny_llama", name)).model("tiny_llama")
-        assert (config.training.learning_rate, config.training.max_steps) == (rate, 12)
-    thawed = thaw(freeze(study, "compare"))
-    assert thawed.trainings() == trainings and thawed.variants == study.variants
-
-
-def test_a_variant_changes_its_own_trainings_and_the_report(write):
-    before, after = write(variants=TWO), write(variants=TWO.replace("3e-4", "4e-4"))
-    assert changed_steps(before, after) == {"report"}
-    for name, same in (("tuned", False), ("mission", True)):
-        texts = [freeze(study, "train", "tiny_llama", name) for study in (before, after)]
-        assert (texts[0] == texts[1]) is same
-    for step in ("build_dataset", "generate", "model_card"):
-        assert freeze(before, step, "tiny_llama", "tuned") == freeze(write(), step, "tiny_llama")
-
-
-def test_a_study_without_variants_has_the_default_one(write):
-    plain = write()
-    for other in (write(variants="{}"), write(variants="{default: {}}")):
-        assert other.trainings() == plain.trainings()
-        assert freeze(other, "train", "tiny_llama", "default") == science(plain, "train")
-
-
-def test_seeds_and_variants_can_be_chosen_and_debug_stays_small(write):
-    write(variants="{long: {training: {epochs: 9, batch_size: 64}}, mission: {seeds: [42]}}")
-    study = load_study("mine", seeds=[7], variants=["mission"])
-    assert {(run.variant, run.seed) for run in study.trainings()} == {("mission", 7)}
-    with pytest.raises(UserError, match="has no 'missoin'; did you mean 'mission'. .it has: long"):
-        load_study("mine", variants=["missoin"])
-    training = load_study("mine", debug=True).model("tiny_llama", "long").training
-    assert (training.epochs, training.batch_size, training.max_steps) == (1, 2, None)
-
-
 # ---- what is refused ----
 
 
@@ -263,22 +214,6 @@ def test_seeds_and_variants_can_be_chosen_and_debug_stays_small(write):
         ({"metric": "{primary: words, tokenizers: [morphemes]}"}, ("metric.primary",)),
         ({"metric": "{primary: english, tokenizers: [english]}"}, ("would score 0",)),
         ({"metric": "{primary: words, tokenizers: [words], resamples: 1}"}, ("at least 100",)),
-        ({"variants": "[tuned]"}, ("variants: found", "a mapping")),
-        ({"variants": "{a b: {}}"}, ("variants.a b", "letters of any script")),
-        ({"variants": "{x: 3}"}, ("variants.x: found 3", "a mapping")),
-        ({"variants": "{x: {seeds: []}}"}, ("variants.x: seeds: found []", "not empty")),
-        ({"variants": "{x: {traning: {}}}"}, ("variants.x", "did you mean 'training'")),
-        (
-            {"variants": "{x: {training: {learning_rat: 1}}}"},
-            ("variants.x", "'training.learning_rat'; did you mean 'learning_rate'"),
-        ),
-        ({"variants": "{x: {lora: {r: 0}}}"}, ("variants.x: lora.r: found 0",)),
-        ({"variants": "{x: {execution: {threads: 1}}}"}, ("variants.x", "only says how it is run")),
-        ({"variants": "{x: {training: {optim: auto}}}"}, ("training.optim only says how",)),
-        ({"variants": "{x: {lora: {use_qlora: false}}}"}, ("lora.use_qlora", "share", "_base_")),
-        ({"variants": "{x: {tokenizer: {encoder_max_len: 64}}}"}, ("encoder_max_len", "share")),
-        ({"variants": "{x: {generation: {num_beams: 2}}}"}, ("generation.num_beams", "share")),
-        ({"variants": "{x: {}, y: {training: {}}}"}, ("variants.y", "same as variants.x")),
         (
             {
                 "overrides": "{training: {learning_rate: auto}, lora: {use_lora: false, "

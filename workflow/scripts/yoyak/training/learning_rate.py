@@ -41,7 +41,7 @@ def with_peak_rate(config: ModelConfig, model) -> TrainingSettings:
     """What a config says of the model's training, a number in place of `auto`; the log says why."""
     if config.training.learning_rate != "auto":
         return config.training
-    family = model.config.get_text_config().model_type
-    rate, why = lora_rate(family, ModelShape.from_config(model.config).hidden)
+    hidden = ModelShape.from_config(model.config).hidden
+    rate, why = lora_rate(model.config.model_type, hidden)
     log.info("training.learning_rate: auto is %.3g (%s)", rate, why)
     return config.training.model_copy(update={"learning_rate": rate})
