@@ -16,7 +16,13 @@ def predictions(change, *words, cure):
         ]  # fmt: skip
         text = "".join(json.dumps(line) + "\n" for line in lines)
         place.write("data/predictions/dev.jsonl", text)
-        cell = {"model": "mine", "format": "chat", "condition": "zero_shot", "seed": None}
+        cell = {
+            "model": "mine",
+            "variant": None,
+            "format": "chat",
+            "condition": "zero_shot",
+            "seed": None,
+        }
         place.write("data/predictions/run.json", json.dumps({"run": cell}))
         change(place, text)
 

@@ -112,6 +112,39 @@ def test_one_more_format_plans_only_its_cells_and_the_end(project):
     }
 
 
+def with_a_variant(project):
+    """The finished study, whose trainings are the first variant's now, and a second variant."""
+    changes = {"training": {"learning_rate": "auto", "early_stopping_patience": 1}}
+    project.write_study("small", {**SMALL, "variants": {"default": {}, "rate": changes}})
+    return project
+
+
+def test_one_more_variant_plans_only_its_trainings_and_the_end(project):
+    cards = {"model_card": 2 * TRAININGS}
+    assert with_a_variant(project).planned() == {"train": TRAININGS, **FOLLOWS, **END, **cards}
+    alone = ("--config", "study=small", "debug=true", "variants=[default]")
+    assert "train" not in project.planned(*alone)
+
+
+@pytest.mark.slow
+def test_a_second_variant_is_trained_compared_and_reported(project):
+    with_a_variant(project).run()
+    assert project.planned() == {}
+    run = "runs/tiny_llama/rate/chat/fine_tuned/seed42"
+    record = json.loads((project.results / run / "run.json").read_text(encoding="utf-8"))
+    assert (record["run"]["variant"], record["learning_rate"]) == ("rate", 4.28e-3)
+    log = project.path(f"logs/small-debug/train/{run.removeprefix('runs/')}.log")
+    assert "learning_rate: auto is 0.00428 (" in log.read_text(encoding="utf-8")
+    made_by = json.loads((project.results / run / "predictions/run.json").read_text())
+    assert made_by["run"] == record["run"]
+    differences = (project.results / "tables/differences.csv").read_text(encoding="utf-8")
+    assert "variant-default,tiny_llama,rate,chat,fine_tuned,morphemes" in differences
+    assert "Variant rate (1 seed), not tested" in (project.results / "report.html").read_text()
+    assert "variant `rate`" in (project.results / run / "README.md").read_text(encoding="utf-8")
+    submitted = project.results / "submission/tiny_llama-chat-fine_tuned-rate-seed42.csv"
+    assert submitted.is_file()
+
+
 def test_metric_settings_plan_scores_but_no_summary(project):
     metric = {**SMALL["metric"], "seed": 7}
     project.write_study("small", {**SMALL, "metric": metric})

@@ -168,5 +168,5 @@ def test_the_profile_plans_the_full_study(bare):
     shown = bare.run(
         "-n", "--workflow-profile", "profiles/slurm", "--config", "study=korean_dialogsum"
     )
-    for job, count in (("train", 24), ("generate", 24), ("generate_zero_shot", 4), ("score", 28)):
+    for job, count in (("train", 32), ("generate", 32), ("generate_zero_shot", 4), ("score", 36)):
         assert [job, str(count)] in [line.split() for line in shown.splitlines()]

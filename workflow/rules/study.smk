@@ -47,5 +47,5 @@ wildcard_constraints:
     format=one_of(STUDY.formats),
     augmentation=one_of(STUDY.augmentations),
     condition=one_of(STUDY.trained_conditions),
-    variant="default",
+    variant=one_of(STUDY.variants),
     seed=one_of(STUDY.seeds),

@@ -21,6 +21,7 @@ QUESTIONS = (  # in the order in which they are tested
     "fine_tuned_templates-fine_tuned",
     "chat-instruction",
 )
+VARIANT = "variant-"  # of a comparison's name; then the variant that is subtracted
 
 
 class Comparison(NamedTuple):
@@ -36,6 +37,7 @@ Scores = Mapping[Run, Mapping[str, np.ndarray]]  # run → tokenizer → (n, 3),
 
 def comparisons(runs: Sequence[Run]) -> list[Comparison]:
     """Every comparison of interest that the runs allow, in the questions' and the study's order."""
+    variants = list(dict.fromkeys(run.variant for run in runs if run.trained))
     pairs = [
         *((QUESTIONS[0], run, run.zero_shot) for run in runs if run.trained),
         *(
@@ -47,6 +49,12 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
             (QUESTIONS[2], run, replace(run, format="instruction"))
             for run in runs
             if run.format == "chat"
+        ),
+        *(
+            (VARIANT + other, run, replace(run, variant=other))
+            for run in runs
+            if run.trained
+            for other in variants[: variants.index(run.variant)]
         ),
     ]
     known = set(runs)
@@ -84,14 +92,15 @@ def difference_rows(
 def question_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) -> list[dict]:
     """Rows of questions.csv: one pooled difference for each question, tested in their order.
 
-    Primary tokenizer, mean over all trainings that the question is about. A question is tested at 5
-    % if all before it are decided, so at most 5 % of studies without any difference claim one. With
-    one seed only the first question is tested, and the result holds for these trainings only; with
-    two seeds none is tested. With several seeds, each question is followed by a row per seed,
-    without interval.
+    Primary tokenizer, mean over all trainings of the first variant that the question is about; the
+    other variants add no test. A question is tested at 5 % if all before it are decided, so at most
+    5 % of studies without any difference claim one. With one seed only the first question is
+    tested, and the result holds for these trainings only; with two seeds none is tested. With
+    several seeds, each question is followed by a row per seed, without interval.
     """
     rows: list[dict] = []
-    found = comparisons([run for run in runs if run.trained or run.seed is None])
+    variant = next((run.variant for run in runs if run.trained), None)
+    found = comparisons([run for run in runs if not run.trained or run.variant == variant])
     open_yet = True
     for name in QUESTIONS:
         pairs = [pair for pair in found if pair.name == name and pair.better.trained]
@@ -145,8 +154,7 @@ def seed_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) -> lis
             scores = 100 * np.array([runs[run][tokenizer] for run in of_key])  # (seeds, n, 3)
             measures = dict(zip(MEASURES, map(tidy, scores.mean(axis=(0, 1))), strict=True))
             over = _described(scores.mean(axis=2), metric, clusters)
-            row: dict = {"model": key.model, "format": key.format, "condition": key.condition}
-            row |= {"tokenizer": tokenizer, **measures}
+            row: dict = {**key.record(), "tokenizer": tokenizer, **measures}
             row |= {"rouge_mean": over.pop("difference"), **over}
             if key.zero_shot in runs:
                 pairs = [Comparison("", run, run.zero_shot) for run in of_key]
