@@ -1,6 +1,6 @@
 """Mistakes as Snakemake shows them: one clear line, a code that is not 0, nothing under results/.
 
-The mistakes that a script finds by itself stand in tests/inputs/mistakes_*.py.
+The mistakes that a script finds by itself stand in tests/inputs/mistakes.py.
 """
 
 import re
