@@ -36,7 +36,7 @@ from yoyak.models import attention  # noqa: E402
 from yoyak.run.plan import Plan  # noqa: E402
 from yoyak.training import check as training_check  # noqa: E402
 from yoyak.training.check import check_engine, make_reference  # noqa: E402
-from yoyak.training.engine import put_in_place  # noqa: E402
+from yoyak.training.engine import apply_plan  # noqa: E402
 
 DEVICE = "cuda:0"
 LENGTHS = (300, 700, 90, 510)
@@ -126,7 +126,7 @@ def noise(starts: int = 50) -> None:
             reference = make_reference(model, rows(vocabulary, start, lengths), plan)
             own = model.config._attn_implementation
             for engine, chosen in plans(family, plan).items():
-                put_in_place(model, chosen, own)
+                apply_plan(model, chosen, own)
                 found = check_engine(model, reference, chosen)
                 numbers = (found.loss_difference, found.logits_difference, found.leak)
                 if None in numbers:
@@ -134,7 +134,7 @@ def noise(starts: int = 50) -> None:
                     continue
                 before = worst.setdefault(f"train {engine}", [0.0, 0.0, 0.0])
                 worst[f"train {engine}"] = [max(pair) for pair in zip(before, numbers, strict=True)]
-            put_in_place(model, plans(family, plan)["plain"], own)
+            apply_plan(model, plans(family, plan)["plain"], own)
             _generation_noise(model, worst, rows(vocabulary, start, lengths))
             del model, reference
         seconds = time.perf_counter() - started
@@ -188,7 +188,7 @@ def mutations() -> None:
             plan = replace(PLAN, compute_dtype=dtype, head=head)
             reference = make_reference(model, rows(8000, 1), plan)
             with mutate() if mutate else contextlib.nullcontext():
-                put_in_place(model, plan)
+                apply_plan(model, plan)
                 found = check_engine(model, reference, plan)
             print(f"mutation {name:<27} {dtype:<9} {found.problem or 'no problem'}")
 
@@ -231,13 +231,13 @@ def times() -> None:
     some = rows(128256, 0, lengths)
     for plan in (replace(PLAN, compile=True), PLAN, replace(PLAN, engine="plain")):
         for turn in ("first", "again"):
-            put_in_place(model, replace(PLAN, engine="plain"), "sdpa")
+            apply_plan(model, replace(PLAN, engine="plain"), "sdpa")
             reference = make_reference(model, some, plan)
-            put_in_place(model, plan, "sdpa")
+            apply_plan(model, plan, "sdpa")
             found = check_engine(model, reference, plan)
             torch.cuda.synchronize()
             print(f"time 3B {plan.runs()[:40]:<40} {turn}: {found.seconds:.2f} s  {found.line()}")
-    put_in_place(model, replace(PLAN, engine="plain"), "sdpa")
+    apply_plan(model, replace(PLAN, engine="plain"), "sdpa")
     model = model.merge_and_unload()
     prompts = [row["input_ids"].tolist() for row in some]
     decoding = DecodingSettings(max_new_tokens=64)

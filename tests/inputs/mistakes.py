@@ -156,7 +156,7 @@ CHECKPOINTS = {
     "weights cut short": weights(
         lambda place: place.cut("checkpoint/model.safetensors", 5000),
         *("model.safetensors is damaged",),
-        cure="fetch it again",
+        cure="download it again",
     ),
     "tensor larger than the file": weights(
         lambda place: place.safetensors(
@@ -164,7 +164,7 @@ CHECKPOINTS = {
             {"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}},
         ),
         *("is damaged",),
-        cure="fetch it again",
+        cure="download it again",
     ),
 }  # fmt: skip
 
@@ -269,7 +269,7 @@ RESULTS = {
     "scores that are not there": Mistake(
         study(), ("compare.py", "--study", "mine", "--results", "results/mine", "--output-dir",
                   "results/mine/tables"),
-        ("results/mine/data/dev.csv", "no such file"), "put it there",
+        ("results/mine/data/dev.csv", "no such file"), "run prepare_data.py",
     ),
     "tables that are not there": Mistake(
         study(), ("plot.py", "--study", "mine", "--results", "results/mine", "--output-dir",

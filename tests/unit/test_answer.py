@@ -4,8 +4,8 @@ import pytest
 from fixture_report import report_study
 
 from yoyak.reporting.answer import answer, judge
-from yoyak.reporting.cited import CitedTables
 from yoyak.reporting.questions import headline, question_sentences
+from yoyak.reporting.study_tables import StudyTables
 from yoyak.reporting.tables import write_table
 
 UP = {"difference": 3.0, "ci_low": 1.0, "ci_high": 5.0, "p_value": 0.01, "verdict": "up"}
@@ -28,7 +28,7 @@ def told(tmp_path, row, effects=(), **more):
         for same, fall in effects
     ]
     write_table(folder, "diagnostics", effects, "note")
-    return CitedTables(tmp_path)
+    return StudyTables(tmp_path)
 
 
 def spoken(sentence):
@@ -84,7 +84,7 @@ def test_the_answer_in_every_case(tmp_path, row, effects, words):
     ],
 )
 def test_the_answer_says_the_level_before_the_gain(tmp_path, levels, opening):
-    cited = told(tmp_path, UP)
+    tables = told(tmp_path, UP)
     label = {"tokenizer": "morphemes", "group": "all"}
     rows = [
         {**label, "condition": "fine_tuned", "floor": "floor_constant"}
@@ -94,13 +94,13 @@ def test_the_answer_says_the_level_before_the_gain(tmp_path, levels, opening):
     write_table(tmp_path / "tables", "levels", rows, "note")
     floor = {**label, "name": "floor_constant", "rouge_mean": 30.0}
     write_table(tmp_path / "tables", "context", [floor], "note")
-    text = spoken(answer(report_study(), cited))
+    text = spoken(answer(report_study(), tables))
     assert text.startswith(opening) and " points. Fine-tuning raised ROUGE" in text
 
 
 def test_three_seeds_are_asked_about_templates_and_two_are_not(tmp_path):
     study = report_study(seeds=(1, 2, 3))
-    cited = told(tmp_path, UP, seeds=3)
+    tables = told(tmp_path, UP, seeds=3)
     rows = [
         {"comparison": "fine_tuned-zero_shot", "trainings": 2, "n": 60, "clusters": 7, "seeds": 3}
         | UP,
@@ -108,7 +108,7 @@ def test_three_seeds_are_asked_about_templates_and_two_are_not(tmp_path):
         | OPEN,
     ]
     write_table(tmp_path / "tables", "questions", rows, "note")
-    few, formats = map(spoken, question_sentences(study, CitedTables(tmp_path)))
+    few, formats = map(spoken, question_sentences(study, StudyTables(tmp_path)))
     assert few.startswith("60 dialogues are of 7 kinds")
     assert formats.startswith("The chat format against the instruction format, undecided: +0.50")
     assert "tell 2.12 at 80 % power" in formats
@@ -121,10 +121,10 @@ def test_three_seeds_are_asked_about_templates_and_two_are_not(tmp_path):
         ),
     ]
     write_table(tmp_path / "tables", "questions", rows, "note")
-    cited, study = CitedTables(tmp_path), report_study(seeds=(1, 2))
-    (noted,) = map(spoken, question_sentences(study, cited))
+    tables, study = StudyTables(tmp_path), report_study(seeds=(1, 2))
+    (noted,) = map(spoken, question_sentences(study, tables))
     assert noted == "Two seeds (1, 2) allow no interval, and no claim."
-    text = spoken(headline(study, cited))
+    text = spoken(headline(study, tables))
     assert "by +2.50 points with one seed and +3.50 with the other" in text
     assert "interval" not in text
 

@@ -212,8 +212,8 @@ def test_a_fault_says_found_and_allowed(models, lines, words):
         (b"just text", ("holds a str",)),
         (b"model: {checkpoint: \xb0\xa1}", ("not UTF-8", "byte 20")),
         (b"a: 1\n\tb: 2\n", ("line 2", "tab")),
-        (b"a: 1\nb: 2\na: 3\n", ("line 3", "'a' stands twice")),
-        (b"x: {y: 1, y: 2}\n", ("'y' stands twice",)),
+        (b"a: 1\nb: 2\na: 3\n", ("line 3", "duplicate key 'a'")),
+        (b"x: {y: 1, y: 2}\n", ("duplicate key 'y'",)),
         (b"a: &n [1]\nb: *n\n", ("line 2", "aliases")),
         (b"a: " + b"9" * 5000, ("not valid YAML",)),
         (b"a: " + b"[" * 20000, ("not valid YAML: maximum recursion depth",)),
@@ -245,9 +245,9 @@ def test_a_date_is_a_text(tmp_path):
 def test_a_circle_is_shown(models):
     models("_base_: second.yaml", name="mine")
     models("_base_: mine.yaml", name="second")
-    refused("in a circle", "mine.yaml → ", "second.yaml")
+    refused("circular", "mine.yaml → ", "second.yaml")
     models("_base_: mine.yaml", name="mine")
-    refused("in a circle")
+    refused("circular")
 
 
 @pytest.mark.parametrize(
@@ -256,8 +256,8 @@ def test_a_circle_is_shown(models):
         ("../../outside.yaml", ("outside config/",)),
         ("/etc/hostname", ("outside config/",)),
         ("../../config/models/../../outside.yaml", ("outside config/",)),
-        ("nothing.yaml", ("is no file",)),
-        ("../models", ("is no file",)),
+        ("nothing.yaml", ("is not a file",)),
+        ("../models", ("is not a file",)),
         ("[a.yaml, b.yaml]", ("path of one YAML file",)),
         ("7", ("path of one YAML file",)),
         ('"' + "x" * 5000 + '"', ("_base_",)),

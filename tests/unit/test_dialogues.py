@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from yoyak.data.dialogues import Dialogue, read_dialogues, to_csv
+from yoyak.data.dialogues import Dialogue, load_split, read_dialogues, to_csv
 from yoyak.errors import UserError
 
 TURNS = "#Person1#: 안녕하세요.\n#Person2#: 네, 안녕하세요."
@@ -158,7 +158,7 @@ def test_writing_and_reading_again_changes_nothing(tmp_path):
         Dialogue("=b", "=1+1\n@x", ("둘",), "", ""),
     ]
     path = write(tmp_path / "out.csv", to_csv(rows))
-    assert read_dialogues(path) == rows
+    assert load_split(path) == read_dialogues(path) == rows
     assert path.read_text(encoding="utf-8").splitlines()[0] == (
         "fname,dialogue,summary,summary2,topic,group"
     )
@@ -168,6 +168,20 @@ def test_an_unlabelled_split_is_written_without_summary_column():
     assert to_csv([Dialogue("a", "안녕")], labelled=False) == (
         "fname,dialogue,topic,group\na,안녕,,\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "cannot be read"),
+        ("fname,dialogue,topic\na,b,c\n", "column missing: summary"),
+        ('fname,dialogue,summary\na,"b,c\n', "cannot be read"),
+    ],
+)
+def test_a_damaged_prepared_file_is_prepared_again(tmp_path, content, words):
+    path = write(tmp_path / "dev.csv", content)
+    with pytest.raises(UserError, match=f"dev.csv: {words}.*; run prepare_data.py again"):
+        load_split(path)
 
 
 def test_cleaning_is_counted(tmp_path):
@@ -230,4 +244,4 @@ def test_a_cluster_goes_with_its_dialogue_where_there_is_one(tmp_path):
     clean = tmp_path / "clean.csv"
     clean.write_text(to_csv([named, plain]), encoding="utf-8")
     clean.write_text(clean.read_text(encoding="utf-8").replace("\na,b,c,d,,\n", "\ne,b,c,d,,\n"))
-    assert [row.cluster for row in read_dialogues(clean)] == ["병원 접수", ""]
+    assert [row.cluster for row in load_split(clean)] == ["병원 접수", ""]

@@ -21,15 +21,15 @@ def read_table(path):
     "spoil, words",
     [
         (lambda text: text[:-40], "cut short"),
-        (lambda text: text.replace("\n", ",1\n").replace(",1\n", "\n", 1), "is no table"),
-        (lambda text: text.replace(",24,", ",24,7,", 1), "is no table"),
-        (lambda text: text.replace(",24,", ",2x4,", 1), "is no table"),
+        (lambda text: text.replace("\n", ",1\n").replace(",1\n", "\n", 1), "is not a table"),
+        (lambda text: text.replace(",24,", ",24,7,", 1), "is not a table"),
+        (lambda text: text.replace(",24,", ",2x4,", 1), "is not a table"),
         (lambda text: text.replace("rouge1", "rouge9"), "has other columns"),
-        (lambda text: text[: text.rindex(",")] + ",inf\n", "is no table"),
-        (lambda text: text.replace(",60,", ",1e999,"), "is no table"),
+        (lambda text: text[: text.rindex(",")] + ",inf\n", "is not a table"),
+        (lambda text: text.replace(",60,", ",1e999,"), "is not a table"),
         (lambda text: text + "a,chat,zero_shot,,words,1,inf,1,1,1,1,1,1,,\n", "infinite"),
-        (lambda text: "", "is no table"),
-        (lambda text: "\ufffe", "is no table"),
+        (lambda text: "", "is not a table"),
+        (lambda text: "\ufffe", "is not a table"),
     ],
 )
 def test_a_damaged_table_is_refused(scored_results, tmp_path, spoil, words):
