@@ -112,8 +112,8 @@ DATA = {
         row("".join(f"x{n},,b,c\n" for n in range(7))), CSV, "7 bad rows", "32-38", cure="Correct"
     ),
     "folder of nothing": told(data(train="data"), "data", "no state.json", cure="name a .csv"),
-    "named pipe": told(pipe, "data/pipe.csv", "no regular file", cure="save it as"),
-    "device": told(data(train="/dev/zero"), "/dev/zero", "no regular file", cure="save it as"),
+    "named pipe": told(pipe, "data/pipe.csv", "is not a regular file", cure="save it as"),
+    "device": told(data(train="/dev/zero"), "/dev/zero", "is not a regular file", cure="save it as"),
     "JSON document of other names": told(
         json_lines('{"data": [{"head": {"id": 1}}]}'), "the file has: head.id", cure="data.columns"
     ),
