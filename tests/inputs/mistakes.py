@@ -113,7 +113,7 @@ DATA = {
     ),
     "folder of nothing": told(data(train="data"), "data", "no state.json", cure="name a .csv"),
     "named pipe": told(pipe, "data/pipe.csv", "is not a regular file", cure="save it as"),
-    "device": told(data(train="/dev/zero"), "/dev/zero", "is not a regular file", cure="save it as"),
+    "device": told(data(train="/dev/zero"), "/dev/zero", "not a regular file", cure="save it as"),
     "JSON document of other names": told(
         json_lines('{"data": [{"head": {"id": 1}}]}'), "the file has: head.id", cure="data.columns"
     ),
