@@ -27,7 +27,7 @@ from yoyak.errors import UserError  # noqa: E402
 from yoyak.generation.decoding import DecodingSettings  # noqa: E402
 from yoyak.generation.engines import choose_generator  # noqa: E402
 from yoyak.training.arguments import quiet_libraries  # noqa: E402
-from yoyak.training.engine import put_in_place  # noqa: E402
+from yoyak.training.engine import apply_plan  # noqa: E402
 from yoyak.training.llm_trainer import create_llm_trainer  # noqa: E402
 from yoyak.training.overflow import NonFiniteLoss  # noqa: E402
 
@@ -112,7 +112,7 @@ def shapes() -> None:
     for name, config in LARGE.items():
         model = adapted(config, torch.bfloat16)
         print(f"shape {name}: {trained(model, config.vocab_size, 'bf16', 6, lengths)}")
-        put_in_place(model, replace(PLAN, engine="plain"), "sdpa")
+        apply_plan(model, replace(PLAN, engine="plain"), "sdpa")
         model = model.merge_and_unload().eval()
         free_memory()
         prompts = [row["input_ids"].tolist() for row in rows(config.vocab_size, 2, lengths[:128])]
