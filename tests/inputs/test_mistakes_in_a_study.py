@@ -1,6 +1,6 @@
 """Mistakes as Snakemake shows them: one clear line, a code that is not 0, nothing under results/.
 
-The mistakes that a script finds by itself stand in tests/inputs/mistakes_*.py.
+The mistakes that a script finds by itself stand in tests/inputs/mistakes.py.
 """
 
 import re
@@ -85,9 +85,12 @@ def test_mistake(bare, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["embedded", "embedded_gemma", "korean_dialogsum", "dialogsum_english"]
+    ("name", "debug"),
+    [
+        *((name, "false") for name in ("embedded_gemma", "korean_dialogsum", "dialogsum_english")),
+        *(("embedded", debug) for debug in ("true", "false")),
+    ],
 )
-@pytest.mark.parametrize("debug", ["true", "false"])
 def test_every_study_is_planned_without_data_or_gpu(bare, name, debug):
     planned = bare.planned("--config", f"study={name}", f"debug={debug}")
     assert planned["prepare_data"] == planned["report"] == 1

@@ -82,7 +82,7 @@ def same(one: Path, other: Path) -> None:
 def test_a_study_on_a_cluster_equals_the_local_one(finished, tmp_path):
     """Two trainings at once on two GPUs; one is cancelled by TERM, one by KILL; both go on."""
     project = finished.copy(tmp_path / "요약 cluster")
-    project.forget("runs", "tables", "examples/tiny_llama/chat/none", "benchmarks")
+    project.forget("runs", "tables", "benchmarks")
     shutil.rmtree(project.path("logs"))
     log = tmp_path / "snakemake.log"
     with local_slurm(tmp_path / "slurm") as cluster, open(log, "w") as output:
