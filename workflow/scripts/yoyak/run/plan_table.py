@@ -1,4 +1,4 @@
-"""The table that plan.py prints: a row a training, with what it would take."""
+"""The table that plan.py prints: one row per training, with its plan, memory and time."""
 
 from yoyak.config.study import Run, Study
 from yoyak.run.estimate import Estimate
@@ -37,7 +37,7 @@ def in_words(seconds: float) -> str:
 
 
 def print_table(rows: list[list[str]]) -> None:
-    """Aligned columns below their heads; a row of two cells is a remark and widens no column."""
+    """Print aligned columns with headings; a row of two cells is a remark and widens no column."""
     rows = [list(COLUMNS), *rows]
     whole = [row for row in rows if len(row) == len(COLUMNS)]
     widths = [max(len(row[i]) for row in whole) for i in range(len(COLUMNS))]
