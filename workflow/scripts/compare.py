@@ -35,7 +35,13 @@ from yoyak.reporting.run_rows import (
 from yoyak.reporting.tables import RUN, write_table
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
-from yoyak.scoring.comparison import FLIPS, difference_rows, question_rows, seed_rows
+from yoyak.scoring.comparison import (
+    FLIPS,
+    difference_rows,
+    method_rows,
+    question_rows,
+    seed_rows,
+)
 from yoyak.scoring.diagnostics import unchanged_rate
 from yoyak.scoring.floors import Scores, context_rows, read_levels
 from yoyak.scoring.levels import level_rows
@@ -164,6 +170,7 @@ def build_tables(
     for name, by_group in (("differences", False), ("group_differences", True)):
         tables[name] = difference_rows(scores, groups, metric, clusters, by_group=by_group)
     tables["questions"] = question_rows(scores, metric, clusters)
+    tables["methods"] = method_rows(scores, metric, clusters)
     tables["diagnostics"] += figures_of_others(results)
     costs = pd.DataFrame([{**run.record(), **training_cost(run, results)} for run in study.runs()])
     for name in ("rouge", "groups"):

@@ -66,7 +66,7 @@ def details(study: Study, cited: CitedTables) -> list[Sentence]:
         *content_alone(study, cited),
         *towards_people(study, cited),
         *unseen_falsehood(study, cited),
-        _best(study, cited),
+        best_method(study, cited),
     ]
     groups = dict.fromkeys(row["group"] for row in cited.rows("group_differences"))
     for group in groups:
@@ -114,11 +114,35 @@ def arms(study: Study, cited: CitedTables) -> list[tuple[str, Row]]:
     return sorted(rows, key=lambda p: (models.index(p[1]["model"]), formats.index(p[1]["format"])))
 
 
-def _best(study: Study, cited: CitedTables) -> Sentence:
-    table, row = max(arms(study, cited), key=lambda pair: pair[1]["rouge_mean"])
-    mean, low, high = (cited.cell(table, row, key) for key in ("rouge_mean", "ci_low", "ci_high"))
-    interval = [] if low is None else [" (95 % interval ", low, " to ", high, ")"]
-    return [f"Highest mean: {_name(study, row)}, ", mean, *interval, "."]
+def best_method(study: Study, cited: CitedTables) -> Sentence:
+    """The best method, and whether so many dialogues and seeds tell it from the second."""
+    first, second, *others = cited.rows("methods")
+    run = {key: first[key] for key in ("model", "format", "condition")}
+    table, row = next(pair for pair in arms(study, cited) if run.items() <= pair[1].items())
+    mean = [f"{_name(study, run)}, ", cited.cell("methods", first, "rouge_mean")]
+    mean += _interval(cited, table, row)
+    gap = [cited.cell("methods", second, "difference"), " points"]
+    gap += _interval(cited, "methods", second)
+    runner_up = f"the second, {_name(study, second)}"
+    if len(study.seeds) < 3:
+        few = "one seed is" if len(study.seeds) == 1 else "two seeds are"
+        end = f"; {few} too few to call a method the best."
+        return ["Highest mean: ", *mean, f", above {runner_up}, by ", *gap, end]
+    if (second["ci_low"] or 0) > 0:
+        return ["Best method: ", *mean, f", better than {runner_up}, by ", *gap, "."]
+    text: Sentence = ["Highest mean: ", *mean, f", not told apart from {runner_up}: ", *gap]
+    if second["detectable"] is not None:
+        n, seeds, smallest = (
+            cited.cell("methods", second, key) for key in ("n", "seeds", "detectable")
+        )
+        text += ["; ", n, " dialogues and ", seeds, " seeds tell ", smallest, " at 80 % power"]
+    alike = sum((row["ci_low"] or 0) <= 0 for row in others)
+    return [*text, f". Nor is it from {alike} of the others." if alike else "."]
+
+
+def _interval(cited: CitedTables, table: str, row: Row) -> Sentence:
+    low, high = (cited.cell(table, row, key) for key in ("ci_low", "ci_high"))
+    return [] if low is None else [" (95 % interval ", low, " to ", high, ")"]
 
 
 def _name(study: Study, row: Row) -> str:

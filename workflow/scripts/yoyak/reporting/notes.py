@@ -48,6 +48,10 @@ def table_notes(
         f"or {flips:,} at random), of these trainings alone; from three seeds on, crossed effects. "
         "detectable: the smallest true difference that is told in 80 % of such studies. "
         f"ci_low and ci_high: 95 %, not adjusted. {over}. docs/validity.md says why.",
+        "methods": "Model, format and condition over all seeds, by rouge_mean in "
+        f"{metric.primary}. difference: the best method's mean minus the row's, paired over "
+        f"dialogues and seeds. ci_low and ci_high: 95 %, not adjusted. {over}. detectable: the "
+        "smallest true difference that is told in 80 % of such studies.",
         "differences": f"{paired}. Nothing is tested here: see the table of questions.",
         "group_differences": f"{paired}. Nothing is tested here: see the table of questions.",
         "context": "floor_constant: one training summary for every dialogue, the medoid of at most "
@@ -58,10 +62,11 @@ def table_notes(
         "dialogue's others (or itself, where it is alone). human_agreement: each reference against "
         f"the same dialogue's others, over dialogues that have several. {interval}",
         "levels": "difference: from the strongest floor, the one from which the run's paired "
-        "difference in rouge_mean is smallest; ci_low is the lowest over all floors: above 0 the "
-        f"run lies above every one of them. {summary['interval']['method']}, {resamples} "
-        "resamples; not adjusted for the number of rows. Rows of a training without a seed: each "
-        "dialogue's mean over the seeds. share: of the way from that floor to "
+        "difference in rouge_mean is smallest; ci_low and ci_high are the lowest over all floors: "
+        "with ci_low above 0 the run lies above every one of them. "
+        f"{summary['interval']['method']}, {resamples} resamples; not adjusted for the number of "
+        "rows. Rows of a training without a seed: each dialogue's mean over the seeds. share: of "
+        "the way from that floor to "
         "human agreement, empty where people do not score above the floor. human_difference: "
         "from human agreement, paired, both against all references but one.",
         "diagnostics": f"Means over dialogues; n-grams are of {metric.primary} tokens. "
