@@ -3,17 +3,20 @@
     PYTHONPATH=workflow/scripts python tests/benchmarks/referee.py results/STUDY
 
 Prints Markdown for docs/validity.md from a study's results folder: means × 100 with their 95 %
-intervals, over all dialogues. Where nothing has run yet but the rule `floors`, its rows alone,
-without intervals.
+intervals, over all dialogues. Where no run is compared yet, the rows of the rule `floors` alone.
 """
 
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
 
+from yoyak.config.study_settings import Metric
+from yoyak.data.dialogues import read_dialogues
 from yoyak.reporting.results import CONDITION_NAMES, FLOOR, TOKENIZER_NAMES, context_name
+from yoyak.scoring.floors import context_rows, read_levels
 
 
 def main() -> None:
@@ -30,17 +33,15 @@ def main() -> None:
 
 def levels(results: Path) -> Iterator[dict]:
     """Floors, references made false, and people."""
-    made = results / "tables" / "context.csv"
-    if made.is_file():
-        table = pd.read_csv(made, keep_default_na=False, na_values={"ci_low": [""], "ci_high": [""]})
-        table = table[table["group"] == "all"]
-    else:
-        scores = pd.read_csv(results / "floors" / "dialogues.csv")
-        found = scores.groupby(["name", "tokenizer"], sort=False)["rouge_mean"]
-        table = (100 * found.mean()).to_frame().assign(n=found.count()).reset_index()
-    for _, row in table.iterrows():
-        name = ("floor: " if row["name"].startswith(FLOOR) else "") + context_name(row["name"])
-        yield {"row": name, **cell(row)}
+    record = json.loads((results / "floors" / "run.json").read_text(encoding="utf-8"))
+    metric = Metric(**record["settings"]["metric"])
+    dialogues = read_dialogues(results / "data" / "dev.csv")
+    fnames, groups, clusters = zip(*((d.fname, d.group, d.alike) for d in dialogues), strict=True)
+    scores = read_levels(results / "floors", fnames, metric.tokenizers)
+    for row in context_rows(scores, groups, metric, clusters):
+        if row["group"] == "all":
+            floor = "floor: " if row["name"].startswith(FLOOR) else ""
+            yield {"row": floor + context_name(row["name"]), **cell(row)}
 
 
 def runs(results: Path) -> Iterator[dict]:
@@ -55,7 +56,7 @@ def runs(results: Path) -> Iterator[dict]:
             yield {"row": name if pd.isna(seed) else f"{name}, seed {seed:.0f}", **cell(row)}
 
 
-def cell(row: pd.Series) -> dict:
+def cell(row: Mapping) -> dict:
     """A row of a table as a metric's cell: mean and interval."""
     text = f"{row['rouge_mean']:.1f}"
     if pd.notna(row.get("ci_low")):
