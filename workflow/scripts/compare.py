@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Bring all runs' scores together: tables of ROUGE, floors, differences, diagnostics and cost.
+"""Compare all runs: tables of ROUGE, floors, differences, diagnostics and cost.
 
 Reads  {results}/data/dev.csv, floors/, every run's scores/ and run.json
 Writes {output-dir}/*.csv and *.md (seeds.* only where a training has several seeds, quoted.* only
@@ -19,7 +19,7 @@ import pandas as pd
 from yoyak.config.arguments import add_study_arguments, open_study, script_parser
 from yoyak.config.study import Run, Study
 from yoyak.config.study_settings import Metric
-from yoyak.data.dialogues import Dialogue, read_dialogues
+from yoyak.data.dialogues import Dialogue, load_split
 from yoyak.errors import UserError, display, run_script
 from yoyak.reporting.alike import refuse_mixtures
 from yoyak.reporting.notes import table_notes
@@ -70,7 +70,7 @@ def compare(study: Study, results: Path, output: Path) -> None:
     started = time.perf_counter()
     metric = study.settings.metric
     dev = results / "data" / "dev.csv"
-    dialogues = read_dialogues(dev)
+    dialogues = load_split(dev)
     runs = study.runs()
     refuse_mixtures(study, results)
     summaries, scores = read_runs(runs, results, dialogues, metric)
@@ -100,7 +100,7 @@ def compare(study: Study, results: Path, output: Path) -> None:
 def read_runs(
     runs: list[Run], results: Path, dialogues: list[Dialogue], metric: Metric
 ) -> tuple[list[dict], dict]:
-    """Every run's summary and scores; UserError unless all were scored in the same way."""
+    """Every run's summary and scores; UserError unless all were scored with the same settings."""
     fnames = [dialogue.fname for dialogue in dialogues]
     summaries, scores = [], {}
     for run in runs:
@@ -171,7 +171,7 @@ def build_tables(
         tables[name] = difference_rows(scores, groups, metric, clusters, by_group=by_group)
     tables["questions"] = question_rows(scores, metric, clusters)
     tables["methods"] = method_rows(scores, metric, clusters)
-    tables["diagnostics"] += figures_of_others(results)
+    tables["diagnostics"] += context_diagnostics(results)
     costs = pd.DataFrame([{**run.record(), **training_cost(run, results)} for run in study.runs()])
     for name in ("rouge", "groups"):
         if tables[name]:  # data without groups has no rows of groups
@@ -190,8 +190,8 @@ def build_tables(
     return tables
 
 
-def figures_of_others(results: Path) -> list[dict]:
-    """Diagnostics of people, floors and falsehoods: a row each."""
+def context_diagnostics(results: Path) -> list[dict]:
+    """Diagnostics of human summaries, floors and falsified references: one row each."""
     found = read_json(results / "floors" / "run.json", "run floors.py (again)").get("diagnostics")
     rows = []
     for name, figures in (found or {}).items():
@@ -202,7 +202,7 @@ def figures_of_others(results: Path) -> list[dict]:
 
 
 def effect(run: Run, results: Path) -> dict:
-    """Whether a training did anything: predictions that stayed as they were, fall of the loss."""
+    """How much a training changed: share of unchanged predictions, fall of the loss."""
     after, before = (
         read_predictions(results / each.folder / "predictions" / "dev.jsonl")
         for each in (run, run.zero_shot)

@@ -1,4 +1,4 @@
-"""Summaries of a study's splits as lines of its predictions files, and what the record says."""
+"""Generate the predictions of a study's splits as lines of JSON, with their record."""
 
 import json
 import time
@@ -16,13 +16,13 @@ def generate_splits(
     files: dict[str, Path],
     device: str,
 ) -> tuple[dict[str, str], dict]:
-    """Text of each split's predictions file, and what run.json has to say of the generation.
+    """Text of each split's predictions file, and the generation's entries for run.json.
 
     Args:
         files: CSV of each split, as prepare_data.py writes it.
     """
     from yoyak.data.control_tokens import decode_summaries
-    from yoyak.data.dialogues import read_dialogues
+    from yoyak.data.dialogues import load_split
     from yoyak.data.encoding import build_prompts
     from yoyak.data.prompts import stop_token_ids
     from yoyak.generation.decoding import DecodingSettings
@@ -31,7 +31,7 @@ def generate_splits(
     from yoyak.generation.progress import RowProgress
 
     started = time.perf_counter()
-    rows = {split: read_dialogues(file, labelled=False) for split, file in files.items()}
+    rows = {split: load_split(file, labelled=False) for split, file in files.items()}
     loading = plan_loading(config, device)
     model, tokenizer = load_model(config, loading, adapter)
     prompts, shortened = {}, {}

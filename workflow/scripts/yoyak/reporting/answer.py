@@ -1,25 +1,25 @@
-"""The study's question, and its answer in sentences made from the tables' numbers."""
+"""The study's question, and its answer in sentences built from the tables."""
 
 from dataclasses import dataclass
 
 from yoyak.config.study import ZERO_SHOT, Study
-from yoyak.reporting.cited import CitedTables, Sentence
 from yoyak.reporting.levels import (
     against_floors,
     content_alone,
+    falsified_references,
+    human_agreement_gap,
     of_group,
-    towards_people,
-    unseen_falsehood,
 )
 from yoyak.reporting.questions import headline, question_sentences
-from yoyak.reporting.results import CONDITION_NAMES, Row, hardly_trained
+from yoyak.reporting.results import CONDITION_NAMES, Row, undertrained
+from yoyak.reporting.study_tables import Sentence, StudyTables
 
 LANGUAGES = {"ko": "Korean", "en": "English"}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How many intervals lie above 0 and below it, of how many; and the range of differences."""
+    """How many intervals lie above and below 0, and the range of differences."""
 
     up: int
     down: int
@@ -29,7 +29,7 @@ class Verdict:
 
 
 def question(study: Study) -> str:
-    """The study's description if it is a question, else one made of method, models, language."""
+    """The study's description if it is a question, else one built from method, models, language."""
     description = study.settings.description.strip()
     if description.endswith("?"):
         return description
@@ -42,7 +42,7 @@ def question(study: Study) -> str:
 
 
 def method(study: Study) -> str:
-    """QLoRA, LoRA or full: what the models' files say."""
+    """QLoRA, LoRA or full, from the model files."""
     kinds = {
         "QLoRA" if lora.use_qlora else "LoRA" if lora.use_lora else "full"
         for lora in (config.lora for config in study.models.values())
@@ -50,38 +50,38 @@ def method(study: Study) -> str:
     return " or ".join(sorted(kinds, reverse=True))
 
 
-def answer(study: Study, cited: CitedTables) -> Sentence:
-    """Two sentences: the level that trainings reach against their strongest floor, then the gain.
+def answer(study: Study, study_tables: StudyTables) -> Sentence:
+    """Two sentences: the level against the strongest floor, then the gain over zero-shot.
 
-    It never says of a model that was hardly trained that fine-tuning did not change it.
+    For a model that was hardly trained it never says that fine-tuning changed nothing.
     """
-    level = against_floors(cited, study.settings.metric.primary)
-    return [*level, " ", *headline(study, cited)]
+    level = against_floors(study_tables, study.settings.metric.primary)
+    return [*level, " ", *headline(study, study_tables)]
 
 
-def details(study: Study, cited: CitedTables) -> list[Sentence]:
+def details(study: Study, study_tables: StudyTables) -> list[Sentence]:
     """Content, people, the best run, groups, formats and augmentations: a sentence each."""
     tokenizer = study.settings.metric.primary
     sentences = [
-        *content_alone(study, cited),
-        *towards_people(study, cited),
-        *unseen_falsehood(study, cited),
-        best_method(study, cited),
+        *content_alone(study, study_tables),
+        *human_agreement_gap(study, study_tables),
+        *falsified_references(study, study_tables),
+        best_method(study, study_tables),
     ]
-    groups = dict.fromkeys(row["group"] for row in cited.rows("group_differences"))
+    groups = dict.fromkeys(row["group"] for row in study_tables.rows("group_differences"))
     for group in groups:
-        rows = cited.rows(
+        rows = study_tables.rows(
             "group_differences",
             comparison="fine_tuned-zero_shot",
             tokenizer=tokenizer,
             group=group,
         )
-        own = of_group(cited, tokenizer, group)
-        sentences.append([*own, *_gain_of_group(cited, rows)])
-    sentences += question_sentences(study, cited)
-    for row in hardly_trained(cited.rows("diagnostics")):
-        same = cited.cell("diagnostics", row, "unchanged_rate")
-        fall = cited.cell("diagnostics", row, "loss_fall", signed=True)
+        own = of_group(study_tables, tokenizer, group)
+        sentences.append([*own, *_gain_of_group(study_tables, rows)])
+    sentences += question_sentences(study, study_tables)
+    for row in undertrained(study_tables.rows("diagnostics")):
+        same = study_tables.cell("diagnostics", row, "unchanged_rate")
+        fall = study_tables.cell("diagnostics", row, "loss_fall", signed=True)
         text: Sentence = [f"Hardly trained: {_name(study, row)}."]
         if same is not None:
             text += [" Share of its predictions that are the zero-shot ones: ", same, "."]
@@ -102,27 +102,29 @@ def judge(rows: list[Row]) -> Verdict:
     )
 
 
-def arms(study: Study, cited: CitedTables) -> list[tuple[str, Row]]:
+def score_rows(study: Study, study_tables: StudyTables) -> list[tuple[str, Row]]:
     """Rows of the first table, each with its table's name: means over the study's seeds."""
     tokenizer = study.settings.metric.primary
-    rows = [("rouge", row) for row in cited.rows("rouge", tokenizer=tokenizer)]
+    rows = [("rouge", row) for row in study_tables.rows("rouge", tokenizer=tokenizer)]
     if len(study.seeds) == 1:
         return rows
     rows = [pair for pair in rows if pair[1]["condition"] == ZERO_SHOT]
-    rows += [("seeds", row) for row in cited.rows("seeds", tokenizer=tokenizer)]
+    rows += [("seeds", row) for row in study_tables.rows("seeds", tokenizer=tokenizer)]
     models, formats = list(study.models), study.formats
     return sorted(rows, key=lambda p: (models.index(p[1]["model"]), formats.index(p[1]["format"])))
 
 
-def best_method(study: Study, cited: CitedTables) -> Sentence:
+def best_method(study: Study, study_tables: StudyTables) -> Sentence:
     """The best method, and whether so many dialogues and seeds tell it from the second."""
-    first, second, *others = cited.rows("methods")
+    first, second, *others = study_tables.rows("methods")
     run = {key: first[key] for key in ("model", "format", "condition")}
-    table, row = next(pair for pair in arms(study, cited) if run.items() <= pair[1].items())
-    mean = [f"{_name(study, run)}, ", cited.cell("methods", first, "rouge_mean")]
-    mean += _interval(cited, table, row)
-    gap = [cited.cell("methods", second, "difference"), " points"]
-    gap += _interval(cited, "methods", second)
+    table, row = next(
+        pair for pair in score_rows(study, study_tables) if run.items() <= pair[1].items()
+    )
+    mean = [f"{_name(study, run)}, ", study_tables.cell("methods", first, "rouge_mean")]
+    mean += _interval(study_tables, table, row)
+    gap = [study_tables.cell("methods", second, "difference"), " points"]
+    gap += _interval(study_tables, "methods", second)
     runner_up = f"the second, {_name(study, second)}"
     if len(study.seeds) < 3:
         few = "one seed is" if len(study.seeds) == 1 else "two seeds are"
@@ -133,15 +135,15 @@ def best_method(study: Study, cited: CitedTables) -> Sentence:
     text: Sentence = ["Highest mean: ", *mean, f", not told apart from {runner_up}: ", *gap]
     if second["detectable"] is not None:
         n, seeds, smallest = (
-            cited.cell("methods", second, key) for key in ("n", "seeds", "detectable")
+            study_tables.cell("methods", second, key) for key in ("n", "seeds", "detectable")
         )
         text += ["; ", n, " dialogues and ", seeds, " seeds tell ", smallest, " at 80 % power"]
     alike = sum((row["ci_low"] or 0) <= 0 for row in others)
     return [*text, f". Nor is it from {alike} of the others." if alike else "."]
 
 
-def _interval(cited: CitedTables, table: str, row: Row) -> Sentence:
-    low, high = (cited.cell(table, row, key) for key in ("ci_low", "ci_high"))
+def _interval(study_tables: StudyTables, table: str, row: Row) -> Sentence:
+    low, high = (study_tables.cell(table, row, key) for key in ("ci_low", "ci_high"))
     return [] if low is None else [" (95 % interval ", low, " to ", high, ")"]
 
 
@@ -152,10 +154,10 @@ def _name(study: Study, row: Row) -> str:
     return " · ".join(parts)
 
 
-def _gain_of_group(cited: CitedTables, rows: list[Row]) -> Sentence:
+def _gain_of_group(study_tables: StudyTables, rows: list[Row]) -> Sentence:
     found = judge(rows)
-    low = cited.cell("group_differences", found.lowest, "difference", signed=True)
-    high = cited.cell("group_differences", found.highest, "difference", signed=True)
+    low = study_tables.cell("group_differences", found.lowest, "difference", signed=True)
+    high = study_tables.cell("group_differences", found.highest, "difference", signed=True)
     return [
         f" Against zero-shot the interval lies above 0 in {found.up} of {found.total}, below in "
         f"{found.down} (not adjusted), by ",

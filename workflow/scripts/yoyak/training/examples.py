@@ -1,4 +1,4 @@
-"""Prepared dialogues tokenised for one model, prompt format and augmentation."""
+"""Tokenise prepared dialogues for one model, prompt format and augmentation, and write them."""
 
 import hashlib
 import json
@@ -9,8 +9,8 @@ from yoyak.config.frozen import EXAMPLE_KEYS, chosen
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.section import canonical
 from yoyak.config.study import Study
-from yoyak.data.dialogues import read_dialogues
-from yoyak.errors import UserError
+from yoyak.data.dialogues import load_split
+from yoyak.errors import UserError, display
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory, atomic_write_json
 
@@ -30,11 +30,10 @@ def build_dataset(
     started = time.perf_counter()
     files = {split: data / f"{split}.csv" for split in ("train", "selection")}
     card = data / "data_card.json"
-    for file in [*files.values(), card]:
-        if not file.is_file():
-            raise UserError(f"{file}: no such file; run prepare_data.py first")
-    rows = {split: read_dialogues(file) for split, file in files.items()}
-    # Only now the heavy imports: a mistake in the settings or the data is told at once.
+    rows = {split: load_split(file) for split, file in files.items()}
+    if not card.is_file():
+        raise UserError(f"{display(card)}: no such file; run prepare_data.py first")
+    # Heavy imports come last, so that mistakes in settings or data are reported at once.
     from yoyak.data.llm_dataset import create_llm_dataset
     from yoyak.data.preview import show_example
     from yoyak.data.prompts import prompt_frames, stop_token_ids
@@ -99,5 +98,5 @@ def trained_on(card: Path) -> dict[str, str]:
 
 
 def _tokenizer_files(checkpoint) -> list[Path]:
-    """The checkpoint's local files but for its weights, gigabytes that this step never reads."""
+    """The checkpoint's local files except its weights, which this step never reads."""
     return [file for file in checkpoint.weight_files() if file.suffix != ".safetensors"]
