@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 import shutil
 
 import compare
@@ -18,7 +17,7 @@ from yoyak.errors import UserError
 from yoyak.reporting import tables
 from yoyak.reporting.results import records
 from yoyak.reporting.tables import COLUMNS
-from yoyak.scoring.comparison import method_rows, question_rows
+from yoyak.scoring.comparison import question_rows
 from yoyak.scoring.scores import summaries_by_group
 
 CELL = "runs/tiny_llama/default/chat/fine_tuned/seed42"
@@ -161,49 +160,6 @@ def test_a_question_is_open_only_behind_decided_ones(gains, seeds, verdicts):
         assert ("p_value" in row) == (row["verdict"] in ("up", "down", "undecided"))
         assert (row["ci_low"] is None) == (seeds == 2)
     assert len(rows) == len(pooled) * (1 if seeds == 1 else 1 + seeds)
-
-
-def equal_methods(generator, methods, seeds, n=60):
-    """Scores of methods that differ by chance alone: dialogues, seeds and a rest vary."""
-    shared = generator.normal(0.3, 0.12, (n, 1))
-    return {
-        Run(f"m{place}", "chat", "fine_tuned", seed): {
-            "words": shared + generator.normal(0, 0.01) + generator.normal(0, 0.08, (n, 1))
-        }
-        for place in range(methods)
-        for seed in range(seeds)
-    }
-
-
-@pytest.mark.parametrize("methods", [2, 8])
-@pytest.mark.parametrize("seeds", [3, 6])
-def test_the_best_of_equal_methods_is_seldom_called_better_than_the_second(methods, seeds):
-    """At most at the stated 5 %, however many methods it was chosen from, however many seeds."""
-    generator, trials = np.random.default_rng(2), 300
-    metric = Metric(primary="words", tokenizers=["words"])
-    alarms = [
-        method_rows(equal_methods(generator, methods, seeds), metric)[1]["ci_low"] > 0
-        for _ in range(trials)
-    ]
-    assert np.mean(alarms) <= 0.05 + 2.5 * math.sqrt(0.05 * 0.95 / trials)
-
-
-def test_methods_are_ranked_over_their_seeds_and_paired():
-    metric = Metric(primary="words", tokenizers=["words"])
-    scores = made_up((0.2, 0.1, 0.05))
-    best, second, *others = method_rows(scores, metric)
-    of_run = ("model", "format", "condition")
-    assert [best[key] for key in of_run] == ["m", "chat", "fine_tuned_templates"]
-    assert "difference" not in best and best["seeds"] == 3
-    assert [second[key] for key in of_run] == ["m", "instruction", "fine_tuned_templates"]
-    assert second["difference"] == pytest.approx(
-        best["rouge_mean"] - second["rouge_mean"], abs=1e-3
-    )
-    assert second["ci_low"] > 0 and second["detectable"] > 0
-    assert [row["condition"] for row in others[-2:]] == ["zero_shot"] * 2  # one text for all seeds
-    for seeds, known in ((1, True), (2, False)):
-        second = method_rows(made_up((0.2, 0.1, 0.05), seeds), metric)[1]
-        assert second["seeds"] == seeds and (second["ci_low"] is not None) == known
 
 
 def test_other_tokenizers_are_not_tested(results):
