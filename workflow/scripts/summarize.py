@@ -13,12 +13,12 @@ With --adapter alone, model, prompt format and settings are those of its trainin
 """
 
 import argparse
-import csv
-import io
 import sys
 from pathlib import Path
 
-from yoyak.config.arguments import add_model_arguments, find_config
+import pandas as pd
+
+from yoyak.config.arguments import add_model_arguments, find_config, script_parser
 from yoyak.config.loading import given, overridden
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import Study, load_study
@@ -33,9 +33,7 @@ DECODING = ("max_new_tokens", "num_beams", "do_sample", "temperature", "top_p", 
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument(
         "input",
         nargs="?",
@@ -122,11 +120,8 @@ def summarize(
 
 
 def as_csv(rows: list[Dialogue], summaries: list[str]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["fname", "summary"])
-    writer.writerows(zip((row.fname for row in rows), summaries, strict=True))
-    return text.getvalue()
+    table = pd.DataFrame({"fname": [row.fname for row in rows], "summary": summaries})
+    return table.to_csv(index=False, lineterminator="\n")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def table_notes(
         metric: the study's metric settings.
         summary: any run's scores/summary.json; all have the same signatures.
         flips: random sign changes of the paired test.
-        warned: what trainings were warned of when they began, and how many of them.
+        warned: warnings at the start of trainings, and the number of trainings for each.
     """
     resamples = f"{metric.resamples:,}"
     interval = (
@@ -46,19 +46,19 @@ def table_notes(
         "it are decided (fixed sequence), so that no more than 5 % of studies without any "
         "difference claim one. p_value: with one seed, sign flips of clusters of dialogues (all, "
         f"or {flips:,} at random), of these trainings alone; from three seeds on, crossed effects. "
-        "detectable: the smallest true difference that is told in 80 % of such studies. "
+        "detectable: the smallest true difference that 80 % of such studies detect. "
         f"ci_low and ci_high: 95 %, not adjusted. {over}. docs/validity.md says why.",
         "methods": "Model, format and condition over all seeds, by rouge_mean in "
         f"{metric.primary}. difference: the best method's mean minus the row's, paired over "
         f"dialogues and seeds. ci_low and ci_high: 95 %, not adjusted. {over}. detectable: the "
-        "smallest true difference that is told in 80 % of such studies.",
+        "smallest true difference that 80 % of such studies detect.",
         "differences": f"{paired}. Nothing is tested here: see the table of questions.",
         "group_differences": f"{paired}. Nothing is tested here: see the table of questions.",
         "context": "floor_constant: one training summary for every dialogue, the medoid of at most "
         "500. floor_nearest: the summary of the training dialogue that BM25 finds nearest. "
         "floor_other_reference: the first reference of other dialogues of the group, averaged over "
         f"30 shifts of one permutation (seed {metric.seed}). floor_first_turn_N: the dialogue's "
-        "first N turns with tags. falsified_…: the first reference made false by rule, against the "
+        "first N turns with tags. falsified_…: the falsified first reference, against the "
         "dialogue's others (or itself, where it is alone). human_agreement: each reference against "
         f"the same dialogue's others, over dialogues that have several. {interval}",
         "levels": "difference: from the strongest floor, the one from which the run's paired "
@@ -67,7 +67,7 @@ def table_notes(
         f"{summary['interval']['method']}, {resamples} resamples; not adjusted for the number of "
         "rows. Rows of a training without a seed: each dialogue's mean over the seeds. share: of "
         "the way from that floor to "
-        "human agreement, empty where people do not score above the floor. human_difference: "
+        "human agreement, empty where human agreement is not above the floor. human_difference: "
         "from human agreement, paired, both against all references but one.",
         "diagnostics": f"Means over dialogues; n-grams are of {metric.primary} tokens. "
         "people: the first references, their lengths over those of the others. "
@@ -83,7 +83,7 @@ def table_notes(
         "unchanged_rate: share of the predictions that are the zero-shot ones, and loss_fall: by "
         "which share the training loss fell, first tenth of the steps against the last; at "
         f"{UNCHANGED} and more, or below {LOSS_FALL}, the model was hardly trained. "
-        "prompts_shortened: number of dialogues cut to fit.",
+        "prompts_shortened: number of dialogues truncated.",
         "resources": "Wall time of the whole step; tokens_per_second are useful tokens; "
         "peak_memory_gb is the GPU's where there is one, else the process's. "
         "expected_gpu_memory_gb is what the model's file expects with 4-bit weights. engine: how "
