@@ -27,7 +27,7 @@ IN_MODULE = not workflow.modifier.is_main_snakefile()
 # Folder of one training, below runs/, logs/train/, benchmarks/train/, …
 TRAINING = "{model}/{variant}/{format}/{condition}/seed{seed}"
 TRAINED = f"<results>/runs/{TRAINING}"
-TABLES = "questions rouge levels groups differences group_differences context diagnostics resources"
+TABLES = "questions methods rouge levels groups differences group_differences context diagnostics resources"
 TABLES = TABLES.split()
 
 use_utf8_output()

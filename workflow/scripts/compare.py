@@ -34,7 +34,13 @@ from yoyak.reporting.run_rows import (
 from yoyak.reporting.tables import RUN, write_table
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
-from yoyak.scoring.comparison import FLIPS, difference_rows, question_rows, seed_rows
+from yoyak.scoring.comparison import (
+    FLIPS,
+    difference_rows,
+    method_rows,
+    question_rows,
+    seed_rows,
+)
 from yoyak.scoring.floors import Scores, context_rows
 from yoyak.scoring.levels import level_rows
 from yoyak.scoring.scored_runs import read_floors, read_runs, scores_of, share_unchanged
@@ -116,6 +122,7 @@ def build_tables(
     for name, by_group in (("differences", False), ("group_differences", True)):
         tables[name] = difference_rows(scores, groups, metric, clusters, by_group=by_group)
     tables["questions"] = question_rows(scores, metric, clusters)
+    tables["methods"] = method_rows(scores, metric, clusters)
     tables["diagnostics"] += context_diagnostics(results)
     costs = pd.DataFrame([{**run.record(), **training_cost(run, results)} for run in study.runs()])
     for name in ("rouge", "groups"):

@@ -33,7 +33,7 @@ from yoyak.scoring.seeds import FEWEST, planned
 # Standard deviations assumed until the study has results, in points of the mean of ROUGE-1, -2, -L:
 # of a question's paired differences over dialogues, and of its mean over seeds. docs/validity.md
 # (Power) says what they were measured on.
-SD_DIALOGUES, SD_SEEDS = 9.0, 0.6
+SD_DIALOGUES, SD_SEEDS = 6.2, 0.6
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

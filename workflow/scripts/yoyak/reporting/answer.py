@@ -13,6 +13,7 @@ from yoyak.reporting.levels import (
 from yoyak.reporting.questions import headline, question_sentences
 from yoyak.reporting.results import CONDITION_NAMES, Row, undertrained
 from yoyak.reporting.study_tables import Sentence, StudyTables
+from yoyak.reporting.tables import CELL
 
 LANGUAGES = {"ko": "Korean", "en": "English"}
 
@@ -66,7 +67,7 @@ def details(study: Study, study_tables: StudyTables) -> list[Sentence]:
         *content_alone(study, study_tables),
         *human_agreement_gap(study, study_tables),
         *falsified_references(study, study_tables),
-        _best(study, study_tables),
+        best_method(study, study_tables),
     ]
     groups = dict.fromkeys(row["group"] for row in study_tables.rows("group_differences"))
     for group in groups:
@@ -126,13 +127,37 @@ def score_rows(study: Study, study_tables: StudyTables) -> list[tuple[str, Row]]
     return sorted(rows, key=place)
 
 
-def _best(study: Study, study_tables: StudyTables) -> Sentence:
-    table, row = max(score_rows(study, study_tables), key=lambda pair: pair[1]["rouge_mean"])
-    mean, low, high = (
-        study_tables.cell(table, row, key) for key in ("rouge_mean", "ci_low", "ci_high")
+def best_method(study: Study, study_tables: StudyTables) -> Sentence:
+    """The best method, and whether so many dialogues and seeds tell it from the second."""
+    first, second, *others = study_tables.rows("methods")
+    run = {key: first[key] for key in CELL}
+    table, row = next(
+        pair for pair in score_rows(study, study_tables) if run.items() <= pair[1].items()
     )
-    interval = [] if low is None else [" (95 % interval ", low, " to ", high, ")"]
-    return [f"Highest mean: {_name(study, row)}, ", mean, *interval, "."]
+    mean = [f"{_name(study, run)}, ", study_tables.cell("methods", first, "rouge_mean")]
+    mean += _interval(study_tables, table, row)
+    gap = [study_tables.cell("methods", second, "difference"), " points"]
+    gap += _interval(study_tables, "methods", second)
+    runner_up = f"the second, {_name(study, second)}"
+    if (second["seeds"] or 0) < 3:
+        few = "two seeds are" if second["seeds"] == 2 else "one seed is"
+        end = f"; {few} too few to call a method the best."
+        return ["Highest mean: ", *mean, f", above {runner_up}, by ", *gap, end]
+    if (second["ci_low"] or 0) > 0:
+        return ["Best method: ", *mean, f", better than {runner_up}, by ", *gap, "."]
+    text: Sentence = ["Highest mean: ", *mean, f", not told apart from {runner_up}: ", *gap]
+    if second["detectable"] is not None:
+        n, seeds, smallest = (
+            study_tables.cell("methods", second, key) for key in ("n", "seeds", "detectable")
+        )
+        text += ["; ", n, " dialogues and ", seeds, " seeds tell ", smallest, " at 80 % power"]
+    alike = sum((row["ci_low"] or 0) <= 0 for row in others)
+    return [*text, f". Nor is it from {alike} of the others." if alike else "."]
+
+
+def _interval(study_tables: StudyTables, table: str, row: Row) -> Sentence:
+    low, high = (study_tables.cell(table, row, key) for key in ("ci_low", "ci_high"))
+    return [] if low is None else [" (95 % interval ", low, " to ", high, ")"]
 
 
 def _name(study: Study, row: Row) -> str:

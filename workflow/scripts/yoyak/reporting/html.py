@@ -182,8 +182,8 @@ def _views(study: Study, study_tables: StudyTables, results: Path) -> dict:
     """The tables in full; a table without rows is left out."""
     notes = read_json(results / "tables" / "run.json", "run compare.py first").get("notes", {})
     primary = study.settings.metric.primary
-    names = ["questions", "rouge", "differences", "context", "levels", "diagnostics", "resources"]
-    names += ["seeds"] if len(study.seeds) > 1 else []
+    names = ["questions", "methods", "rouge", "differences", "context", "levels", "diagnostics"]
+    names += ["resources", "seeds"] if len(study.seeds) > 1 else ["resources"]
     names += ["quoted"] if study.settings.report.quoted else []
     views = {name: view(study_tables, study, name, notes.get(name, "")) for name in names}
     for name in ("groups", "group_differences"):

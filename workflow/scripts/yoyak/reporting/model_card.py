@@ -196,7 +196,7 @@ def _scores(results: Path, study: Study, run: Run, rows: list[Row]) -> str:
         + (f"Over several references: {metric.references}. " if several else "")
         + "A score means nothing without its tokenizer and floor. Floors are what a text reaches "
         "that read or understood nothing.\n\n"
-        + "\n".join(_level_sentences(results, run))
+        + "\n".join([*_level_sentences(results, run), _of_other_seeds(results, study, run)])
         + "\n\n"
         + "\n".join(lines)
     )
@@ -219,6 +219,28 @@ def _level_sentences(results: Path, run: Run) -> list[str]:
             f"{by} points, 95 % interval {low} to {high}, paired."
         )
     return found
+
+
+def _of_other_seeds(results: Path, study: Study, run: Run) -> str:
+    """A bullet that this seed is not the method, with the mean over seeds where there are several.
+
+    It is of the primary tokenizer.
+    """
+    if len(study.seeds) == 1:
+        return (
+            "- One seed: with another the same training may score otherwise; no interval says how."
+        )
+    cell = {key: value for key, value in run.record().items() if key != "seed"}
+    row = one(read_table(results, "seeds"), tokenizer=study.settings.metric.primary, **cell)
+    mean, sd, low, high = (
+        reading_cell(key, row[key]) for key in ("rouge_mean", "sd", "ci_low", "ci_high")
+    )
+    interval = "" if row["ci_low"] is None else f", 95 % interval {low} to {high}"
+    return (
+        f"- Seed {run.seed} is one of {len(study.seeds)}: over all of them the same training "
+        f"reaches {mean} ({TOKENIZER_NAMES[row['tokenizer']]}; standard deviation of seeds "
+        f"{sd}{interval})."
+    )
 
 
 def _score_line(tokenizer: str, name: str, row: Row) -> str:
