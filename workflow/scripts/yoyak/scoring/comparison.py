@@ -202,8 +202,11 @@ def _gap(best: dict, other: dict) -> np.ndarray:
         seeds = seeds - {None} or seeds
     else:
         seeds = best.keys() & other.keys()
-    gaps = [best.get(s, best.get(None)) - other.get(s, other.get(None)) for s in seeds]
-    return np.array(gaps)
+    return np.array([_of_seed(best, seed) - _of_seed(other, seed) for seed in seeds])
+
+
+def _of_seed(scores: dict, seed: int | None) -> np.ndarray:
+    return scores[seed if seed in scores else None]
 
 
 def _by_method(found: list[Comparison]) -> dict[tuple[str, Run], list[Comparison]]:
