@@ -51,7 +51,7 @@ def write_predictions(path, rows):
 def test_summary_and_record_carry_the_signature(results):
     summary = json.loads((results / CELL / "scores" / "summary.json").read_text(encoding="utf-8"))
     record = json.loads((results / CELL / "scores" / "run.json").read_text(encoding="utf-8"))
-    for name, scores in summary["tokenizers"].items():
+    for name, scores in summary["scores"].items():
         assert f"tok:{name}" in scores["signature"]
         assert record["signatures"][name] == scores["signature"]
     assert set(record["inputs"]) and record["step"] == "score"
@@ -65,8 +65,8 @@ def test_empty_predictions_count_and_score_zero(copied):
     summary = json.loads((copied / "scores" / "summary.json").read_text(encoding="utf-8"))
     assert summary["empty"] == summary["n"] == 24
     assert summary["diagnostics"]["empty_rate"] == 1
-    found = summary["tokenizers"]["morphemes"]["all"]
-    assert found["rouge_mean"] == found["ci_low"] == found["ci_high"] == 0
+    found = summary["scores"]["morphemes"]["all"]
+    assert found["mean"] == found["ci_low"] == found["ci_high"] == 0
 
 
 def test_order_of_predictions_does_not_matter(copied, results):

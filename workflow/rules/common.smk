@@ -28,7 +28,7 @@ IN_MODULE = not workflow.modifier.is_main_snakefile()
 # Of one training: below runs/, logs/train/, benchmarks/train/, …
 TRAINING = "{model}/{variant}/{format}/{condition}/seed{seed}"
 TRAINED = f"<results>/runs/{TRAINING}"
-TABLES = "questions rouge levels groups differences group_differences context diagnostics resources"
+TABLES = "questions metrics rouge levels groups differences group_differences context diagnostics resources"
 TABLES = TABLES.split()
 
 speak_utf8()

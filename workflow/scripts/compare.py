@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Bring all runs' scores together: tables of ROUGE, floors, differences, diagnostics and cost.
+"""Bring all runs' scores together: tables of metrics, floors, differences, diagnostics and cost.
 
 Reads  {results}/data/dev.csv, floors/, every run's scores/ and run.json
 Writes {output-dir}/*.csv and *.md (seeds.* only where a training has several seeds, quoted.* only
@@ -22,20 +22,27 @@ from yoyak.config.study_settings import Metric
 from yoyak.data.dialogues import Dialogue, read_dialogues
 from yoyak.errors import UserError, display, run_script
 from yoyak.reporting.alike import refuse_mixtures
+from yoyak.reporting.metric_rows import metric_rows, of_rouge
 from yoyak.reporting.notes import table_notes
 from yoyak.reporting.run_rows import (
     QUOTED,
     loss_fall,
     read_json,
     resource_rows,
-    rouge_rows,
+    score_rows,
     training_cost,
     warned_trainings,
 )
 from yoyak.reporting.tables import RUN, write_table
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
-from yoyak.scoring.comparison import FLIPS, difference_rows, question_rows, seed_rows
+from yoyak.scoring.comparison import (
+    FLIPS,
+    difference_rows,
+    metric_tests,
+    question_rows,
+    seed_rows,
+)
 from yoyak.scoring.diagnostics import unchanged_rate
 from yoyak.scoring.floors import Scores, context_rows, read_levels
 from yoyak.scoring.levels import level_rows
@@ -99,14 +106,14 @@ def read_runs(
     summaries, scores = [], {}
     for run in runs:
         folder = scores_of(run, results)
-        summary, of_tokenizers = read_scores(folder, fnames)
+        summary, of_metrics = read_scores(folder, fnames)
         if summary.get("run") != run.record():
             raise UserError(
                 f"{display(folder)}: holds the scores of {summary.get('run')}; score again"
             )
-        expected = (metric.tokenizers, metric.resamples, metric.seed)
+        expected = (metric.scores, metric.resamples, metric.seed)
         found = summary["interval"]
-        if (list(of_tokenizers), found["resamples"], found["seed"]) != expected:
+        if (list(of_metrics), found["resamples"], found["seed"]) != expected:
             raise UserError(f"{display(folder)}: scored with other metric settings; score again")
         if summaries and signatures(summary) != signatures(summaries[0]):
             raise UserError(
@@ -115,7 +122,7 @@ def read_runs(
                 "(the signatures in summary.json differ); score both again"
             )
         summaries.append(summary)
-        scores[run] = of_tokenizers
+        scores[run] = of_metrics
     return summaries, scores
 
 
@@ -137,7 +144,7 @@ def scores_of(run: Run, results: Path) -> Path:
 
 
 def signatures(summary: dict) -> dict[str, str]:
-    return {name: scores["signature"] for name, scores in summary["tokenizers"].items()}
+    return {name: scores["signature"] for name, scores in summary["scores"].items()}
 
 
 def build_tables(
@@ -154,7 +161,7 @@ def build_tables(
     clusters = [dialogue.alike for dialogue in dialogues]
     tables: dict = {name: [] for name in ("rouge", "groups", "diagnostics", "resources")}
     for run, summary in zip(study.runs(), summaries, strict=True):
-        rows, of_groups = rouge_rows(run, summary)
+        rows, of_groups = score_rows(run, summary)
         tables["rouge"] += rows
         tables["groups"] += of_groups
         done = effect(run, results) if run.trained else {}
@@ -163,12 +170,6 @@ def build_tables(
         tables["resources"] += resource_rows(run, results, expected)
     for name, by_group in (("differences", False), ("group_differences", True)):
         tables[name] = difference_rows(scores, groups, metric, clusters, by_group=by_group)
-    tables["questions"] = question_rows(scores, metric, clusters)
-    tables["diagnostics"] += figures_of_others(results)
-    costs = pd.DataFrame([{**run.record(), **training_cost(run, results)} for run in study.runs()])
-    for name in ("rouge", "groups"):
-        if tables[name]:  # data without groups has no rows of groups
-            tables[name] = pd.DataFrame(tables[name]).merge(costs, how="left", on=list(RUN))
     tables["context"] = context_rows(levels, groups, metric, clusters)
     means = {
         run: {name: each.mean(axis=1) for name, each in of_run.items()}
@@ -176,10 +177,27 @@ def build_tables(
     }
     peers = {run: read_peers(scores_of(run, results)) for run in scores}
     tables["levels"] = level_rows(means, peers, levels, groups, metric, clusters)
+    over_seeds = seed_rows(scores, metric, clusters)
+    tables["metrics"] = metric_rows(
+        metric,
+        signatures(summaries[0]),
+        [*tables["rouge"], *over_seeds],
+        tables["levels"],
+        [*metric_tests(scores, metric, clusters), *tables["differences"]],
+        tables["context"],
+    )
+    for name in ("rouge", "groups", "differences", "group_differences", "context", "levels"):
+        tables[name] = of_rouge(tables[name], metric)
+    costs = pd.DataFrame([{**run.record(), **training_cost(run, results)} for run in study.runs()])
+    for name in ("rouge", "groups"):
+        if tables[name]:  # data without groups has no rows of groups
+            tables[name] = pd.DataFrame(tables[name]).merge(costs, how="left", on=list(RUN))
+    tables["questions"] = question_rows(scores, metric, clusters)
+    tables["diagnostics"] += figures_of_others(results)
     if study.settings.report.quoted:
         tables["quoted"] = QUOTED
     if len(study.seeds) > 1:
-        tables["seeds"] = seed_rows(scores, metric, clusters)
+        tables["seeds"] = of_rouge(over_seeds, metric)
     return tables
 
 

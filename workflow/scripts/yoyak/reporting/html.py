@@ -23,6 +23,7 @@ from yoyak.reporting.results import (
     FALSE,
     FLOOR,
     HUMAN,
+    SCORE_NAMES,
     TOKENIZER_NAMES,
     content_tokenizer,
     context_name,
@@ -255,9 +256,7 @@ def _signatures(study: Study, results: Path) -> dict[str, str]:
     """Of each tokenizer: metric, analyser and reference handling in one line."""
     first = results / study.runs()[0].folder / "scores" / "summary.json"
     summary = read_json(first, "run score.py first")
-    return {
-        TOKENIZER_NAMES[name]: scores["signature"] for name, scores in summary["tokenizers"].items()
-    }
+    return {SCORE_NAMES[name]: scores["signature"] for name, scores in summary["scores"].items()}
 
 
 def _newest(results: Path) -> dict:

@@ -20,10 +20,13 @@ TOKENIZER_NAMES = {
     "morphemes": "morphemes",
     "content_morphemes": "content morphemes",
     "morphemes_no_tags": "morphemes, tags dropped",
+    "mecab": "Mecab morphemes",
     "characters": "characters",
     "words": "whitespace words",
     "english": "English words, stemmed",
 }
+METRIC_NAMES = {"rouge": "ROUGE", "chrf": "chrF", "bertscore": "BERTScore"}
+SCORE_NAMES = TOKENIZER_NAMES | METRIC_NAMES
 COMPARISON_NAMES = {
     "fine_tuned-zero_shot": "fine-tuned − zero-shot",
     "fine_tuned_templates-fine_tuned": "5 templates − one instruction",
@@ -32,7 +35,9 @@ COMPARISON_NAMES = {
 FLOOR, FIRST_TURNS = "floor_", "floor_first_turn_"
 HUMAN = "human_agreement"
 FALSE = "falsified_all"  # references made false by rule
-LEVEL_NAMES = {
+LEVEL_NAMES = COMPARISON_NAMES | {
+    "score": "score",
+    "score-floor": "score − strongest floor",
     "floor_constant": "one constant training summary",
     "floor_nearest": "the nearest training dialogue’s summary",
     "floor_other_reference": "other dialogues’ references",

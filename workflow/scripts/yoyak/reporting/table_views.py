@@ -46,7 +46,17 @@ HEADINGS = {
     "human_ci_low": "95 % from",
     "human_ci_high": "to",
 }
-FILTERS = ("model", "format", "condition", "tokenizer", "group", "comparison", "step")
+FILTERS = (
+    "metric",
+    "name",
+    "model",
+    "format",
+    "condition",
+    "tokenizer",
+    "group",
+    "comparison",
+    "step",
+)
 SIGNED = ("difference", "human_difference")
 
 
@@ -81,7 +91,7 @@ def view(
 ) -> View:
     """All of tables/{name}.csv, or its rows with these values, without columns that say nothing."""
     rows = cited.rows(name, **values)
-    keys = [key for key in tables.COLUMNS[name] if key not in (*leave_out, *values, "method")]
+    keys = [key for key in tables.COLUMNS[name] if key not in (*leave_out, *values, *tables.UNREAD)]
     if len(study.seeds) == 1 and "seed" in keys:
         keys.remove("seed")
     filters = [key for key in FILTERS if len({row.get(key) for row in rows}) > 1]

@@ -9,8 +9,7 @@ import numpy as np
 
 from yoyak.config.study import Run
 from yoyak.config.study_settings import Metric
-from yoyak.scoring.rouge import MEASURES
-from yoyak.scoring.scores import tidy
+from yoyak.scoring.scores import measure_means, tidy
 from yoyak.scoring.seeds import FEWEST, estimate
 from yoyak.scoring.statistics import Interval, cluster_codes, intervals, sign_flip_p_values
 
@@ -31,7 +30,7 @@ class Comparison(NamedTuple):
     baseline: Run
 
 
-Scores = Mapping[Run, Mapping[str, np.ndarray]]  # run → tokenizer → (n, 3), 0–1
+Scores = Mapping[Run, Mapping[str, np.ndarray]]  # run → name of a score → (n, measures), 0–1
 
 
 def comparisons(runs: Sequence[Run]) -> list[Comparison]:
@@ -61,7 +60,7 @@ def difference_rows(
     *,
     by_group: bool = False,
 ) -> list[dict]:
-    """Rows of differences.csv: paired over dialogues and seeds, on the 0–100 scale of rouge_mean.
+    """Rows of differences.csv: paired over dialogues and seeds, on a scale of 0–100.
 
     The intervals are not adjusted for their number, and nothing is tested: see `question_rows`.
     With `by_group` there is a row for each named group in place of all dialogues.
@@ -96,12 +95,8 @@ def question_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) ->
         pairs = [pair for pair in found if pair.name == name and pair.better.trained]
         if not pairs:
             continue
-        of_seeds: dict[int | None, list[np.ndarray]] = {}
-        for pair in pairs:
-            of_seeds.setdefault(pair.better.seed, []).append(
-                _difference(runs, pair, metric.primary)
-            )
-        scores = np.array([np.mean(each, axis=0) for each in of_seeds.values()])
+        of_seeds = _pooled(runs, pairs, metric.primary)
+        scores = np.array(list(of_seeds.values()))
         row: dict = {"comparison": name, "trainings": len(pairs) // len(scores)}
         row |= _described(scores, metric, clusters)
         if len(scores) == 1:
@@ -127,6 +122,34 @@ def question_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) ->
     return rows
 
 
+def metric_tests(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) -> list[dict]:
+    """The first question under every score: pooled over all trainings, as `question_rows` does.
+
+    test: "confirmatory" under the primary score, whose p is that of questions.csv; else
+    "sensitivity": not adjusted for the number of metrics, and no claim rests on it.
+    """
+    pairs = [pair for pair in comparisons(list(runs)) if pair.name == QUESTIONS[0]]
+    pooled = {
+        name: np.array(list(_pooled(runs, pairs, name).values())) for name in metric.scores
+    }  # each (seeds, n)
+    seeds = len(pooled[metric.primary])
+    if seeds == 1:
+        columns = np.stack([scores[0] for scores in pooled.values()], axis=1)
+        p_values = [float(p) for p in sign_flip_p_values(columns, FLIPS, metric.seed, clusters)]
+    else:
+        p_values = [estimate(scores, clusters).p_value() for scores in pooled.values()]
+    return [
+        {
+            "comparison": QUESTIONS[0],
+            "tokenizer": name,
+            **_described(scores, metric, clusters),
+            "p_value": None if math.isnan(p_value) else p_value,
+            "test": "confirmatory" if name == metric.primary else "sensitivity",
+        }
+        for (name, scores), p_value in zip(pooled.items(), p_values, strict=True)
+    ]
+
+
 def seed_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) -> list[dict]:
     """Rows of seeds.csv: means over seeds with intervals over other seeds and other dialogues.
 
@@ -142,11 +165,10 @@ def seed_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) -> lis
             continue
         for tokenizer in runs[of_key[0]]:
             scores = 100 * np.array([runs[run][tokenizer] for run in of_key])  # (seeds, n, 3)
-            measures = dict(zip(MEASURES, map(tidy, scores.mean(axis=(0, 1))), strict=True))
             over = _described(scores.mean(axis=2), metric, clusters)
             row: dict = {"model": key.model, "format": key.format, "condition": key.condition}
-            row |= {"tokenizer": tokenizer, **measures}
-            row |= {"rouge_mean": over.pop("difference"), **over}
+            row |= {"tokenizer": tokenizer, **measure_means(scores)}
+            row |= {"mean": over.pop("difference"), **over}
             if key.zero_shot in runs:
                 pairs = [Comparison("", run, run.zero_shot) for run in of_key]
                 differences = np.array([_difference(runs, pair, tokenizer) for pair in pairs])
@@ -168,8 +190,16 @@ def _by_cell(found: list[Comparison]) -> dict[tuple[str, Run], list[Comparison]]
     return cells
 
 
+def _pooled(runs: Scores, pairs: Sequence[Comparison], name: str) -> dict[int | None, np.ndarray]:
+    """Of each seed the differences under one score, averaged over its trainings: shape (n,)."""
+    of_seeds: dict[int | None, list[np.ndarray]] = {}
+    for pair in pairs:
+        of_seeds.setdefault(pair.better.seed, []).append(_difference(runs, pair, name))
+    return {seed: np.mean(each, axis=0) for seed, each in of_seeds.items()}
+
+
 def _difference(runs: Scores, pair: Comparison, tokenizer: str) -> np.ndarray:
-    """Of each dialogue, in points of rouge_mean: shape (n,)."""
+    """Of each dialogue, in points: shape (n,)."""
     better, baseline = runs[pair.better][tokenizer], runs[pair.baseline][tokenizer]
     return 100 * (better - baseline).mean(axis=1)
 
