@@ -19,7 +19,7 @@ import pandas as pd
 from yoyak.config.arguments import add_study_arguments, open_study, script_parser
 from yoyak.config.study import Run, Study
 from yoyak.config.study_settings import Metric
-from yoyak.data.dialogues import Dialogue, read_dialogues
+from yoyak.data.dialogues import Dialogue, load_split
 from yoyak.errors import UserError, display, run_script
 from yoyak.reporting.alike import refuse_mixtures
 from yoyak.reporting.metric_rows import metric_rows, of_rouge
@@ -71,7 +71,7 @@ def compare(study: Study, results: Path, output: Path) -> None:
     started = time.perf_counter()
     metric = study.settings.metric
     dev = results / "data" / "dev.csv"
-    dialogues = read_dialogues(dev)
+    dialogues = load_split(dev)
     runs = study.runs()
     refuse_mixtures(study, results)
     summaries, scores = read_runs(runs, results, dialogues, metric)
@@ -193,7 +193,7 @@ def build_tables(
         if tables[name]:  # data without groups has no rows of groups
             tables[name] = pd.DataFrame(tables[name]).merge(costs, how="left", on=list(RUN))
     tables["questions"] = question_rows(scores, metric, clusters)
-    tables["diagnostics"] += figures_of_others(results)
+    tables["diagnostics"] += context_diagnostics(results)
     if study.settings.report.quoted:
         tables["quoted"] = QUOTED
     if len(study.seeds) > 1:
@@ -201,7 +201,7 @@ def build_tables(
     return tables
 
 
-def figures_of_others(results: Path) -> list[dict]:
+def context_diagnostics(results: Path) -> list[dict]:
     """Diagnostics of people, floors and falsehoods: a row each."""
     found = read_json(results / "floors" / "run.json", "run floors.py (again)").get("diagnostics")
     rows = []
