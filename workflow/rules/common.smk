@@ -21,6 +21,7 @@ from yoyak.config.study import Run
 from yoyak.errors import UserError, use_utf8_output
 from yoyak.models.weights_identity import weights_identity
 from yoyak.run.code_digest import step_digest
+from yoyak.scoring.encoder import encoder_identity
 
 sys.path.remove(str(PROJECT / "workflow" / "scripts"))
 
@@ -119,6 +120,11 @@ def weights(wildcards):
 
 def tokenizer(wildcards):
     return weights_identity(STUDY.model(wildcards.model).model, tokenizer_only=True)
+
+
+def encoder(wildcards):
+    """What the encoder of BERTScore is; None where the study does not ask for it."""
+    return encoder_identity(STUDY.settings.metric)
 
 
 def folder_of(name):

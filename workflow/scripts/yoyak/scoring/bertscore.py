@@ -11,7 +11,7 @@ from importlib import metadata
 import numpy as np
 
 from yoyak.config.study_settings import BertScore as Settings
-from yoyak.scoring.encoder import Encoder
+from yoyak.scoring.encoder import Encoder, encoder_hash
 from yoyak.scoring.pairs import PairMetric
 from yoyak.scoring.tokenizers import normalise
 
@@ -55,7 +55,7 @@ class BertScore(PairMetric):
     def parts(self) -> dict[str, str]:
         return {
             "encoder": self.encoder.folder.name,
-            "weights": self.encoder.weights(),
+            "weights": encoder_hash(self.encoder.folder),
             "layer": str(self.encoder.layer),
             "idf": "no",
             "rescaled": "no",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from yoyak.config.study_settings import BertScore
+from yoyak.config.study_settings import BertScore, Metric
 from yoyak.errors import PROJECT_ROOT, UserError, one_line
 from yoyak.run.hashes import remembered_hash
 from yoyak.run.workspace import hash_text
@@ -52,11 +52,22 @@ class Encoder:
             for vectors, kept, around in zip(states, there, special, strict=True)
         ]
 
-    def weights(self) -> str:
-        """Hash of all its files that are read."""
-        files = [file for end in ("safetensors", "json", "txt", "model")
-                 for file in sorted(self.folder.glob(f"*.{end}"))]  # fmt: skip
-        return hash_text(" ".join(f"{file.name} {remembered_hash(file)}" for file in files))[:12]
+
+def encoder_hash(folder: Path) -> str:
+    """Hash of all files of the folder that are read."""
+    ends = ("safetensors", "json", "txt", "model")
+    files = [file for end in ends for file in sorted(folder.glob(f"*.{end}"))]
+    return hash_text(" ".join(f"{file.name} {remembered_hash(file)}" for file in files))[:12]
+
+
+def encoder_identity(metric: Metric) -> str | None:
+    """What Snakemake replans by: equal for equal files alone; None where no metric asks for one."""
+    if "bertscore" not in metric.metrics:
+        return None
+    try:
+        return encoder_hash(find_encoder(metric.bertscore.checkpoint))
+    except UserError:
+        return "missing"  # the script says in full what is wrong
 
 
 def find_encoder(checkpoint: str | None) -> Path:
