@@ -1,4 +1,4 @@
-"""Summaries of a study's splits as lines of its predictions files, and what the record says."""
+"""Generate the predictions of a study's splits as lines of JSON, with their record."""
 
 import json
 import time
@@ -16,7 +16,7 @@ def generate_splits(
     files: dict[str, Path],
     device: str,
 ) -> tuple[dict[str, str], dict]:
-    """Text of each split's predictions file, and what run.json has to say of the generation.
+    """Text of each split's predictions file, and the generation's entries for run.json.
 
     Args:
         files: CSV of each split, as prepare_data.py writes it.
@@ -27,8 +27,9 @@ def generate_splits(
     from yoyak.data.prompts import stop_token_ids
     from yoyak.generation.decoding import DecodingSettings
     from yoyak.generation.engines import choose_generator, report_choice, run_halving
-    from yoyak.generation.loading import load_model, peak_memory_gb, plan_loading
+    from yoyak.generation.loading import load_model, plan_loading
     from yoyak.generation.progress import RowProgress
+    from yoyak.run.devices import peak_memory_gb
 
     started = time.perf_counter()
     rows = {split: load_split(file, labelled=False) for split, file in files.items()}

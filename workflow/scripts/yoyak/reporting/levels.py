@@ -1,4 +1,4 @@
-"""Sentences about the level that trainings reach: against floors, and towards people."""
+"""Sentences about the level that trainings reach, against floors and human agreement."""
 
 from yoyak.config.study import ZERO_SHOT, Study
 from yoyak.reporting.results import (
@@ -11,7 +11,7 @@ from yoyak.reporting.results import (
 )
 from yoyak.reporting.study_tables import Sentence, StudyTables, percent
 
-MOST = 0.75  # of human agreement: a score that gives more to falsehoods hardly sees them
+MOST = 0.75  # share of human agreement above which a score hardly sees what is false
 
 
 def against_floors(study_tables: StudyTables, tokenizer: str, group: str = "all") -> Sentence:
@@ -48,7 +48,7 @@ def against_floors(study_tables: StudyTables, tokenizer: str, group: str = "all"
 
 
 def content_alone(study: Study, study_tables: StudyTables) -> list[Sentence]:
-    """The same, counting only what is said: none where the study has no such tokenizer."""
+    """The same on content morphemes; none if the study has no such tokenizer."""
     tokenizer = content_tokenizer(study)
     if tokenizer is None:
         return []
@@ -56,40 +56,40 @@ def content_alone(study: Study, study_tables: StudyTables) -> list[Sentence]:
 
 
 def human_agreement_gap(study: Study, study_tables: StudyTables) -> list[Sentence]:
-    """The best training beside human agreement, under each first-screen tokenizer."""
+    """The best training against human agreement, under each first-screen tokenizer."""
     found = []
     for tokenizer in (study.settings.metric.primary, content_tokenizer(study)):
         if tokenizer is None:
             continue
-        if people := study_tables.rows("context", name=HUMAN, tokenizer=tokenizer, group="all"):
+        if agreement := study_tables.rows("context", name=HUMAN, tokenizer=tokenizer, group="all"):
             best = max(trained(study_tables, tokenizer), key=lambda row: row["difference"])
-            found.append(_human_agreement_gap(study_tables, people[0], best))
+            found.append(_human_agreement_gap(study_tables, agreement[0], best))
     return found
 
 
 def falsified_references(study: Study, study_tables: StudyTables) -> list[Sentence]:
-    """What the first-screen scores give to references that say something else."""
+    """How the first-screen tokenizers score falsified references."""
     text: Sentence = []
     blind = True
     for tokenizer in filter(None, (study.settings.metric.primary, content_tokenizer(study))):
-        false, people = (
+        false, agreement = (
             study_tables.rows("context", name=name, tokenizer=tokenizer, group="all")
             for name in (FALSE, HUMAN)
         )
-        if not (false and people):
+        if not (false and agreement):
             return []
-        blind &= false[0]["rouge_mean"] > MOST * people[0]["rouge_mean"]
+        blind &= false[0]["rouge_mean"] > MOST * agreement[0]["rouge_mean"]
         reached, own = (
-            study_tables.cell("context", rows[0], "rouge_mean") for rows in (false, people)
+            study_tables.cell("context", rows[0], "rouge_mean") for rows in (false, agreement)
         )
         text += [
             ", " if text else "",
             reached,
-            f" ({TOKENIZER_NAMES[tokenizer]}; people ",
+            f" ({TOKENIZER_NAMES[tokenizer]}; human agreement ",
             own,
             ")",
         ]
-    opening = "ROUGE hardly sees what is false: references" if blind else "References"
+    opening = "ROUGE hardly detects errors: references" if blind else "References"
     what = " with speakers swapped, numbers changed or a predicate negated reach "
     return [[opening + what, *text, "."]]
 
@@ -102,24 +102,24 @@ def of_group(study_tables: StudyTables, tokenizer: str, group: str) -> Sentence:
 
 
 def trained(study_tables: StudyTables, tokenizer: str, group: str = "all") -> list[Row]:
-    """Rows of levels.csv of the trainings; over all seeds, where they have several."""
+    """The trainings' rows of levels.csv; over all seeds if there are several."""
     rows = study_tables.rows("levels", tokenizer=tokenizer, group=group)
     rows = [row for row in rows if row["condition"] != ZERO_SHOT]
     return [row for row in rows if row.get("seed") is None] or rows
 
 
-def _human_agreement_gap(study_tables: StudyTables, people: Row, best: Row) -> Sentence:
+def _human_agreement_gap(study_tables: StudyTables, agreement: Row, best: Row) -> Sentence:
     named = TOKENIZER_NAMES[best["tokenizer"]]
     difference, low, high = (
         study_tables.cell("levels", best, f"human_{key}", signed=True)
         for key in ("difference", "ci_low", "ci_high")
     )
-    level = study_tables.cell("context", people, "rouge_mean")
-    start: Sentence = ["People agree with each other at ", level, f" ({named}); the best training"]
-    start += [" differs from that by ", difference, " points"]
+    level = study_tables.cell("context", agreement, "rouge_mean")
+    start: Sentence = ["Human agreement is ", level, f" ({named}); the best training differs"]
+    start += [" from it by ", difference, " points"]
     start += [] if low is None else [" [", low, ", ", high, "]"]
     if best["share"] is None:
-        end = ", and the strongest floor lies above it: this score cannot tell who understood."
+        end = ", and the strongest floor lies above it: this score cannot show understanding."
         return [*start, end]
     if best["share"] <= 0:
         return [*start, ", farther than the strongest floor."]

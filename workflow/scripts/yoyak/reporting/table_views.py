@@ -1,4 +1,4 @@
-"""The report's tables: which columns of which CSV they show, under which headings."""
+"""The report's tables: their columns and headings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ HEADINGS = {
     "difference_ci_high": "to",
     "name": "what",
     "share": "share of the way",
-    "human_difference": "to people",
+    "human_difference": "to human agreement",
     "human_ci_low": "95 % from",
     "human_ci_high": "to",
 }
