@@ -26,7 +26,9 @@ from yoyak.scoring.rouge import Rouge
 
 EMBEDDED = PROJECT_ROOT / "workflow" / "resources" / "dialogues"
 METRIC = fixture_study(resamples=300).settings.metric
-WORDS = METRIC.model_copy(update={"primary": "words", "tokenizers": ["words"]})
+WORDS = METRIC.model_copy(
+    update={"metrics": ["rouge"], "primary": "words", "tokenizers": ["words"]}
+)
 OPEN = open_metrics(WORDS), WORDS.seed
 ROWS = read_dialogues(EMBEDDED / "dev.csv")
 TRAIN = read_dialogues(EMBEDDED / "train.csv")
