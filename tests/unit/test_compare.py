@@ -44,7 +44,7 @@ def test_every_table_has_its_columns_and_rows(results):
     assert counts["context"] == (7 + 4) * tokenizers * 3  # and references made false
     assert counts["levels"] == cells * tokenizers * 3
     assert counts["diagnostics"] == cells + 7  # people, floors, falsehoods
-    assert counts["questions"] == 3
+    assert counts["questions"] == 3 and counts["methods"] == cells
     assert counts["resources"] == 4 + 2 * 8
     for name in names:
         assert (results / "tables" / f"{name}.md").read_text(encoding="utf-8").startswith("# ")

@@ -174,7 +174,7 @@ def test_what_is_missing_is_said_before_anything_is_scored(
 
 
 @pytest.fixture(scope="module")
-def tables(tmp_path_factory, encoder):
+def scored(tmp_path_factory, encoder):
     study = fixture_study(
         models=("tiny_llama",),
         formats=("chat",),
@@ -183,7 +183,12 @@ def tables(tmp_path_factory, encoder):
         encoder=encoder,
         resamples=200,
     )
-    return StudyTables(build_results(tmp_path_factory.mktemp("metrics") / "fixture", study))
+    return study, StudyTables(build_results(tmp_path_factory.mktemp("metrics") / "fixture", study))
+
+
+@pytest.fixture
+def tables(scored):
+    return scored[1]
 
 
 SCORES = [*(("rouge", name) for name in TOKENIZERS), ("chrf", None), ("bertscore", None)]
@@ -226,8 +231,9 @@ def test_tables_of_rouge_hold_rouge_alone(tables):
     assert of_rouge([{"tokenizer": "chrf"}], Metric(**WORDS)) == []
 
 
-def test_the_report_says_what_metrics_share_and_where_they_differ(tables):
-    change, level = conclusions(tables)
+def test_the_report_says_what_metrics_share_and_where_they_differ(scored):
+    study, tables = scored
+    change, level = conclusions(study, tables)
     assert change.startswith("Under all 7 scores fine-tuning raised the mean of the trainings")
     frame = tables._tables["metrics"]
     other = StudyTables(tables._results)
@@ -237,11 +243,11 @@ def test_the_report_says_what_metrics_share_and_where_they_differ(tables):
         ci_low=frame["ci_low"].mask(of_chrf, -3.0),
         ci_high=frame["ci_high"].mask(of_chrf, 1.0),
     )
-    change = conclusions(other)[0]
+    change = conclusions(study, other)[0]
     assert change.startswith("The scores differ: fine-tuning raised the mean of the trainings")
     assert "fine-tuning lowered the mean of the trainings against zero-shot under chrF." in change
     assert change.endswith("No interval leaves out 0 under chrF.")
-    assert level == conclusions(other)[1]
+    assert level == conclusions(study, other)[1]
 
 
 def test_metrics_of_the_settings_are_those_that_can_be_opened(encoder):

@@ -4,8 +4,11 @@ import random
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 from fixture_results import fixture_dialogues, fixture_study
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from yoyak.config.study import Run
 from yoyak.data.dialogues import Dialogue, read_dialogues
@@ -212,6 +215,42 @@ def test_a_stronger_floor_can_only_weaken_the_claim():
             for group, row in after.items():
                 for key in ("difference", "ci_low", "ci_high"):
                     assert row[key] <= before[group][key] + 1e-9
+
+
+def verdict(row):
+    """1: above every floor, −1: below one, 0: neither. All that the report says comes from it."""
+    return int(row["ci_low"] > 0) - int(row["ci_high"] < 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([1, 3]), st.booleans())
+def test_no_floor_more_and_none_that_is_better_strengthens_the_headline(seed, seeds, clustered):
+    """Floors of any level and spread; t over clusters, t over seeds, bootstrap."""
+    generator = np.random.default_rng(seed)
+    n = 24
+    names = [str(place // 3) for place in range(n)] if clustered else []
+    run = [Run("model", "chat", "fine_tuned", number) for number in range(seeds)]
+    means = {each: {"words": 0.5 + generator.normal(0, 0.05, n)} for each in run}
+
+    def rows(floors):
+        tables = {
+            name: {"words": pd.DataFrame({"rouge_mean": scores, "peer_mean": scores})}
+            for name, scores in floors.items()
+        }
+        return level_rows(means, means, tables, [""] * n, WORDS, names)
+
+    def made():
+        return 0.5 + generator.normal(0, 0.05) + generator.normal(0, generator.uniform(0, 0.2), n)
+
+    floors = {"floor_a": made(), "floor_b": made()}
+    more = {**floors, "floor_c": made()}
+    better = {**floors, "floor_b": floors["floor_b"] + generator.uniform(0, 0.1)}
+    before = rows(floors)
+    for after in (rows(more), rows(better)):
+        for old, new in zip(before, after, strict=True):
+            assert verdict(new) <= verdict(old)
+            for key in ("difference", "ci_low", "ci_high"):
+                assert new[key] <= old[key] + 1e-9
 
 
 def test_share_of_the_way():

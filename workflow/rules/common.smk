@@ -28,8 +28,8 @@ IN_MODULE = not workflow.modifier.is_main_snakefile()
 # Folder of one training, below runs/, logs/train/, benchmarks/train/, …
 TRAINING = "{model}/{variant}/{format}/{condition}/seed{seed}"
 TRAINED = f"<results>/runs/{TRAINING}"
-TABLES = "questions metrics rouge levels groups differences group_differences context diagnostics resources"
-TABLES = TABLES.split()
+TABLES = "questions methods metrics rouge levels groups differences group_differences context diagnostics"
+TABLES = [*TABLES.split(), "resources"]
 
 use_utf8_output()
 
@@ -86,7 +86,7 @@ def digest(step):
 
 def settings(step):
     """All settings that a step depends on, as text for its script."""
-    return lambda wildcards: freeze(STUDY, step, wildcards.get("model"))
+    return lambda wildcards: freeze(STUDY, step, wildcards.get("model"), wildcards.get("variant"))
 
 
 def weights(wildcards):

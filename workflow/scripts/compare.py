@@ -38,6 +38,7 @@ from yoyak.run.workspace import atomic_directory
 from yoyak.scoring.comparison import (
     FLIPS,
     difference_rows,
+    method_rows,
     metric_tests,
     question_rows,
     seed_rows,
@@ -145,6 +146,7 @@ def build_tables(
         if tables[name]:  # data without groups has no rows of groups
             tables[name] = pd.DataFrame(tables[name]).merge(costs, how="left", on=list(RUN))
     tables["questions"] = question_rows(scores, metric, clusters)
+    tables["methods"] = method_rows(scores, metric, clusters)
     tables["diagnostics"] += context_diagnostics(results)
     if study.settings.report.quoted:
         tables["quoted"] = QUOTED

@@ -1,6 +1,6 @@
 """Which conclusions all metrics share, and where they differ: sentences from metrics.csv."""
 
-from yoyak.config.study import ZERO_SHOT
+from yoyak.config.study import Study
 from yoyak.reporting.metric_rows import FROM_FLOOR
 from yoyak.reporting.results import METRIC_NAMES, TOKENIZER_NAMES, Row
 from yoyak.reporting.study_tables import StudyTables
@@ -8,13 +8,16 @@ from yoyak.reporting.study_tables import StudyTables
 GAIN = "fine_tuned-zero_shot"
 
 
-def conclusions(study_tables: StudyTables) -> list[str]:
-    """Two sentences: the sign of the change from zero-shot, and the side of the strongest floor."""
-    rows = study_tables.rows("metrics")
-    tested = [row for row in rows if row["test"]]
+def conclusions(study: Study, study_tables: StudyTables) -> list[str]:
+    """Two sentences: the sign of the change from zero-shot, and the side of the strongest floor.
+
+    Of the first variant's trainings, as the report's answer is.
+    """
+    tested = [row for row in study_tables.rows("metrics") if row["test"]]
+    levels = study_tables.rows("metrics", name=FROM_FLOOR, variant=study.variants[0])
     gains = {_name(row): "raised" if row["mean"] > 0 else "lowered" for row in tested}
     open_ones = [_name(row) for row in tested if row["ci_low"] is None or _holds_0(row)]
-    sides = {_name(row): _side(_levels(rows, row)) for row in tested}
+    sides = {_name(row): _side(_of(levels, row)) for row in tested}
     change = _told(gains, "fine-tuning {} the mean of the trainings against zero-shot")
     if open_ones:
         every = len(open_ones) == len(tested)
@@ -35,15 +38,9 @@ def _told(found: dict[str, str], sentence: str) -> str:
     return f"The scores differ: {'; '.join(parts)}."
 
 
-def _levels(rows: list[Row], score: Row) -> list[Row]:
-    """Differences of the trainings from their strongest floor under one score, over all seeds."""
-    found = [
-        row
-        for row in rows
-        if row["name"] == FROM_FLOOR
-        and row["condition"] != ZERO_SHOT
-        and _name(row) == _name(score)
-    ]
+def _of(levels: list[Row], score: Row) -> list[Row]:
+    """Differences from the strongest floor under one score, over all seeds if there are several."""
+    found = [row for row in levels if _name(row) == _name(score)]
     return [row for row in found if row["seed"] is None] or found
 
 

@@ -48,6 +48,10 @@ def table_notes(
         f"or {flips:,} at random), of these trainings alone; from three seeds on, crossed effects. "
         "detectable: the smallest true difference that 80 % of such studies detect. "
         f"ci_low and ci_high: 95 %, not adjusted. {over}. docs/validity.md says why.",
+        "methods": "Model, format and condition over all seeds, by rouge_mean in "
+        f"{metric.primary}. difference: the best method's mean minus the row's, paired over "
+        f"dialogues and seeds. ci_low and ci_high: 95 %, not adjusted. {over}. detectable: the "
+        "smallest true difference that 80 % of such studies detect.",
         "differences": f"{paired}. Nothing is tested here: see the table of questions.",
         "group_differences": f"{paired}. Nothing is tested here: see the table of questions.",
         "context": "floor_constant: one training summary for every dialogue, the medoid of at most "
@@ -58,10 +62,11 @@ def table_notes(
         "dialogue's others (or itself, where it is alone). human_agreement: each reference against "
         f"the same dialogue's others, over dialogues that have several. {interval}",
         "levels": "difference: from the strongest floor, the one from which the run's paired "
-        "difference in rouge_mean is smallest; ci_low is the lowest over all floors: above 0 the "
-        f"run lies above every one of them. {summary['interval']['method']}, {resamples} "
-        "resamples; not adjusted for the number of rows. Rows of a training without a seed: each "
-        "dialogue's mean over the seeds. share: of the way from that floor to "
+        "difference in rouge_mean is smallest; ci_low and ci_high are the lowest over all floors: "
+        "with ci_low above 0 the run lies above every one of them. "
+        f"{summary['interval']['method']}, {resamples} resamples; not adjusted for the number of "
+        "rows. Rows of a training without a seed: each dialogue's mean over the seeds. share: of "
+        "the way from that floor to "
         "human agreement, empty where human agreement is not above the floor. human_difference: "
         "from human agreement, paired, both against all references but one.",
         "metrics": "Every metric on a scale of 0–100; the primary score is ROUGE in "
@@ -75,9 +80,9 @@ def table_notes(
         "people: the first references, their lengths over those of the others. "
         "unfounded_number_rate: of the texts that name a number, day or time, the share with one "
         "that the dialogue lacks. own_words_share: of the sentences about one speaker, the share "
-        f"whose nouns are more that speaker's than the others'. unknown_words_rate: share of the "
-        "nouns that neither the dialogue nor a training summary has (English: of all words but "
-        "those of grammar). "
+        "whose nouns are more that speaker's than the others'; nouns that nobody said are not. "
+        "unknown_words_rate: share of the nouns that neither the dialogue nor a training summary "
+        "has (English: of all words but those of grammar). "
         "length_ratio: characters of the prediction over those of the references' mean. "
         "length_limit_rate: cut at the token limit. repeated_ngram_rate: share of trigrams that "
         "occurred before in the same prediction. hangul_share: of the letters outside tags. "

@@ -47,8 +47,8 @@ HEADINGS = {
     "human_ci_high": "to",
 }
 FILTERS = (
-    *("metric", "tokenizer", "name", "model", "format", "condition", "group", "comparison"),
-    "step",
+    *("metric", "tokenizer", "name", "model", "variant", "format", "condition", "group"),
+    *("comparison", "step"),
 )
 SIGNED = ("difference", "human_difference")
 
@@ -85,8 +85,8 @@ def view(
     """All of tables/{name}.csv, or its rows with these values, without columns that say nothing."""
     rows = study_tables.rows(name, **values)
     keys = [key for key in tables.COLUMNS[name] if key not in (*leave_out, *values, *tables.UNREAD)]
-    if len(study.seeds) == 1 and "seed" in keys:
-        keys.remove("seed")
+    alone = {"seed": len(study.seeds) == 1, "variant": len(study.variants) == 1}
+    keys = [key for key in keys if not alone.get(key)]
     filters = [key for key in FILTERS if len({row.get(key) for row in rows}) > 1]
     return View(
         name=name,
