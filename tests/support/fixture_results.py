@@ -44,6 +44,7 @@ def fixture_study(
     formats=("instruction", "chat"),
     augmentations=("none", "templates"),
     seeds=(42,),
+    variants=None,
     tokenizers=("morphemes", "content_morphemes", "characters", "words"),
     references="mean",
     resamples=1000,
@@ -57,6 +58,7 @@ def fixture_study(
         "formats": list(formats),
         "augmentations": list(augmentations),
         "seeds": list(seeds),
+        "variants": variants or {},
         "overrides": {},
         "metric": {
             "primary": tokenizers[0],
@@ -135,6 +137,7 @@ def write_run(run: Run, place: Path, dialogues: list[Dialogue], number: int) -> 
         _write_training_log(place / "training_log.csv", generator)
         losses = {"train_loss": 1.2, "best_eval_loss": 1.4, "best_step": STEPS, "loss_fall": 0.8}
         counts = {"steps": STEPS, "supervised_tokens": 40_000 + number, "examples": 900}
+        counts["learning_rate"] = 1e-3
         extras = {**losses, **counts, "resumed_from_step": None, "plan": {}, "seed": run.seed}
         _write_json(place / "run.json", _record("train", run.record(), **extras))
 

@@ -15,6 +15,7 @@ OPEN |= {"detectable": 2.125}
 ABOVE, BELOW, WITHIN = (5.0, 4.0, 6.0), (-5.0, -6.0, -4.0), (0.5, -1.0, 2.0)
 SAME, TRAINED, UNKNOWN = (0.8, 0.5), (0.79, 0.02), (0.1, None)
 IDLE = (0.0, 0.019)
+TUNED = {"variant": "default", "condition": "fine_tuned"}
 
 
 def told(tmp_path, row, effects=(), **more):
@@ -23,10 +24,7 @@ def told(tmp_path, row, effects=(), **more):
     folder.mkdir(exist_ok=True)
     row = {"seeds": 1, "n": 60, "clusters": 60, "trainings": 2, **row, **more}
     write_table(folder, "questions", [{"comparison": "fine_tuned-zero_shot", **row}], "note")
-    effects = [
-        {"condition": "fine_tuned", "unchanged_rate": same, "loss_fall": fall}
-        for same, fall in effects
-    ]
+    effects = [{**TUNED, "unchanged_rate": same, "loss_fall": fall} for same, fall in effects]
     write_table(folder, "diagnostics", effects, "note")
     return StudyTables(tmp_path)
 
@@ -87,7 +85,7 @@ def test_the_answer_says_the_level_before_the_gain(tmp_path, levels, opening):
     tables = told(tmp_path, UP)
     label = {"tokenizer": "morphemes", "group": "all"}
     rows = [
-        {**label, "condition": "fine_tuned", "floor": "floor_constant"}
+        {**label, **TUNED, "floor": "floor_constant"}
         | dict(zip(("difference", "ci_low", "ci_high"), level, strict=True))
         for level in levels
     ]

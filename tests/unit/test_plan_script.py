@@ -90,8 +90,9 @@ def test_shipped_models_need_no_network_and_no_gpu(tmp_path):
         done = run("--study", "korean_dialogsum", "--device", "RTX 4090", **hub)
         assert done.returncode == 0, done.stderr
         assert time.monotonic() - began < 30
-    assert len([line for line in done.stdout.splitlines() if "/seed42 " in line]) == 8
-    assert len([line for line in done.stdout.splitlines() if "/seed4" in line]) == 24
+    assert len([line for line in done.stdout.splitlines() if "/seed42 " in line]) == 16
+    assert len([line for line in done.stdout.splitlines() if "/seed4" in line]) == 32
+    assert "Trainings of variant mission: about" in done.stdout
     assert "Trainings of seed 42, which go first: about" in done.stdout
     assert (
         "Differences that 499 dialogues detect" in done.stdout and "  3 seeds: 2.0\n" in done.stdout

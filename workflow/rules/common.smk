@@ -85,7 +85,7 @@ def digest(step):
 
 def settings(step):
     """All settings that a step depends on, as text for its script."""
-    return lambda wildcards: freeze(STUDY, step, wildcards.get("model"))
+    return lambda wildcards: freeze(STUDY, step, wildcards.get("model"), wildcards.get("variant"))
 
 
 def weights(wildcards):

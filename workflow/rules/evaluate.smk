@@ -66,7 +66,7 @@ rule generate:
         data=folder_of_input("dev"),
         folder=folder_of("record"),
     message:
-        "Summarising with {wildcards.model} · {wildcards.format} · {wildcards.condition} · seed {wildcards.seed}"
+        f"Summarising with {TRAINING_NAMED}"
     shell:
         "python {params.script:q} --settings {params.settings:q} --adapter {input.adapter:q}"
         " --data {params.data:q} --output-dir {params.folder:q} > {log:q} 2>&1"

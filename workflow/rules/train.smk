@@ -1,4 +1,4 @@
-# One training for each model, format, augmentation and seed. The loop is in
+# One training for each model, variant, format, augmentation and seed. The loop is in
 # yoyak/training/packed_trainer.py, the loss in loss.py.
 
 
@@ -38,9 +38,9 @@ rule train:
         augmentation=augmentation,
         folder=folder_of("record"),
     message:
-        "Training {wildcards.model} · {wildcards.format} · {wildcards.condition} · seed {wildcards.seed}"
+        f"Training {TRAINING_NAMED}"
     shell:
         "python {params.script:q} --settings {params.settings:q} --experiment {wildcards.model:q}"
-        " --format {wildcards.format} --augmentation {params.augmentation}"
-        " --seed {wildcards.seed} --examples {params.examples:q}"
+        " --variant {wildcards.variant:q} --format {wildcards.format}"
+        " --augmentation {params.augmentation} --seed {wildcards.seed} --examples {params.examples:q}"
         " --output-dir {params.folder:q} > {log:q} 2>&1"

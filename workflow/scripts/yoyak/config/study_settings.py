@@ -13,7 +13,7 @@ ColumnName = Annotated[
 Tokenizer = Literal[
     "morphemes", "content_morphemes", "morphemes_no_tags", "characters", "words", "english"
 ]
-Models = Annotated[list[FileName], *UNIQUE]
+Names = Annotated[list[FileName], *UNIQUE]
 Formats = Annotated[list[Literal["instruction", "chat"]], *UNIQUE]
 Augmentations = Annotated[list[Literal["none", "templates"]], *UNIQUE]
 Seeds = Annotated[list[Seed], *UNIQUE]
@@ -78,7 +78,7 @@ class Data(Section):
 class DebugChanges(Section):
     """What `debug=true` changes beyond its rows, epoch and batch."""
 
-    models: Models | None = Field(
+    models: Names | None = Field(
         None,
         description="the models of `debug=true`, which takes 50 + 10 rows, one epoch and a batch "
         "of 2; `null`: the study's",
@@ -87,6 +87,12 @@ class DebugChanges(Section):
     augmentations: Augmentations | None = Field(None, description="its augmentations")
     seeds: Seeds | None = Field(None, description="its seeds")
     overrides: dict[str, Any] = Field({}, description="keys of a model file laid over all that")
+
+
+class VariantSeeds(Section):
+    """Of a variant's keys those that no model file has."""
+
+    seeds: Seeds | None = None
 
 
 class Metric(Section):
@@ -133,7 +139,7 @@ class StudySettings(Section):
     )
     language: Literal["ko", "en"] = Field(description="language of the prompts: `ko` or `en`")
     data: Data
-    models: Models = Field(description="files of `config/models/`, without `.yaml`")
+    models: Names = Field(description="files of `config/models/`, without `.yaml`")
     formats: Formats = Field(
         description="prompt formats: `instruction` (### headings), `chat` (the tokenizer's chat "
         "template)"
@@ -149,6 +155,13 @@ class StudySettings(Section):
         {},
         description="keys of a model file that this study sets for all its models, such as "
         "`training: {max_steps: 160}`",
+    )
+    variants: dict[FileName, dict[str, Any]] = Field(
+        {},
+        description="variants of each training by name, with the keys of `training` and `lora` in "
+        "which they differ, and `seeds` where one has others than the study: "
+        "`{tuned: {training: {learning_rate: auto}}, mission: {seeds: [42]}}`. The questions are "
+        "asked of the first one. `{}` is one variant, `default`",
     )
     debug: DebugChanges = DebugChanges()
     metric: Metric
@@ -169,5 +182,11 @@ class RunSettings(Section):
     seeds: Seeds | None = Field(
         None,
         description="these seeds in place of the study's: `--config 'seeds=[42]'` reports after "
-        "the first; without it the others are trained and added, and nothing is trained anew",
+        "the first; without it the others are trained and added, and nothing is trained anew. They "
+        "go before a variant's own",
+    )
+    variants: Names | None = Field(
+        None,
+        description="these variants of the study alone: `--config 'variants=[tuned]'`; without it "
+        "the others are trained and added",
     )

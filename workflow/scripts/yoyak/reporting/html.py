@@ -134,11 +134,12 @@ def _main_rows(
     """Rows of the first table: scores, over all seeds, how far from their floor and zero-shot."""
     rows = []
     for table, row in score_rows(study, study_tables):
-        run = {key: row[key] for key in ("model", "format", "condition")}
+        run = {key: row[key] for key in tables.CELL}
         found = study_tables.rows(
             "differences", comparison="fine_tuned-zero_shot", tokenizer=primary, **run
         )
-        anchor = _anchor(**run, seed=study.seeds[0]) if row["condition"] != ZERO_SHOT else None
+        seeds = study.seeds_of(row["variant"]) if row["condition"] != ZERO_SHOT else []
+        anchor = _anchor(**run, seed=seeds[0]) if seeds else None
         rows.append(
             {
                 "table": table,
@@ -239,12 +240,13 @@ def _trainings(
 
 
 def _title(run: Run, study: Study) -> str:
-    parts = [run.model, run.format, CONDITION_NAMES[run.condition]]
-    return " · ".join(parts + ([f"seed {run.seed}"] if len(study.seeds) > 1 else []))
+    variant = [run.variant] if len(study.variants) > 1 else []
+    seed = [f"seed {run.seed}"] if len(study.seeds) > 1 else []
+    return " · ".join([run.model, *variant, run.format, CONDITION_NAMES[run.condition], *seed])
 
 
-def _anchor(model: str, format: str, condition: str, seed: int) -> str:
-    return f"run-{model}-{format}-{condition}-{seed}"
+def _anchor(model: str, variant: str, format: str, condition: str, seed: int) -> str:
+    return f"run-{model}-{variant}-{format}-{condition}-{seed}"
 
 
 def _record(path: Path) -> dict:

@@ -46,6 +46,7 @@ CONTENT = {"morphemes": "content_morphemes"}  # what stands beside a primary tok
 # A model was hardly trained where its loss fell by less, or so many predictions are as before.
 LOSS_FALL, UNCHANGED = 0.02, 0.8
 
+VARIANT = "variant-"  # a comparison of variants; then the one that is subtracted
 Row = dict  # a table's row: column → text, number or None
 
 
@@ -78,9 +79,9 @@ def one(table: pd.DataFrame, **values: object) -> Row:
     return found[0]
 
 
-def score_row(study: Study, results: Path, tokenizer: str, **run: str) -> Row:
-    """rouge_mean with its interval of one model, format and condition; over all its seeds."""
-    if len(study.seeds) > 1 and run["condition"] != ZERO_SHOT:
+def score_row(study: Study, results: Path, tokenizer: str, **run: str | None) -> Row:
+    """rouge_mean with its interval of one model, variant, format, condition; over all its seeds."""
+    if run["variant"] and len(study.seeds_of(run["variant"])) > 1:
         return one(read_table(results, "seeds"), tokenizer=tokenizer, **run)
     return one(read_table(results, "rouge"), tokenizer=tokenizer, **run)
 
@@ -114,6 +115,13 @@ def undertrained(diagnostics: list[Row]) -> list[Row]:
             or (row["unchanged_rate"] is not None and row["unchanged_rate"] >= UNCHANGED)
         )
     ]
+
+
+def comparison_name(name: str) -> str:
+    """What is subtracted from what, in words."""
+    if name.startswith(VARIANT):
+        return f"variant − {name.removeprefix(VARIANT)}"
+    return COMPARISON_NAMES[name]
 
 
 def context_name(name: str) -> str:

@@ -73,7 +73,7 @@ def words(column: str, value: object) -> str:
     if column == "tokenizer":
         return TOKENIZER_NAMES[str(value)]
     if column == "comparison":
-        return result_files.COMPARISON_NAMES[str(value)]
+        return result_files.comparison_name(str(value))
     if column in ("name", "floor"):
         return result_files.context_name(str(value))
     return str(value)

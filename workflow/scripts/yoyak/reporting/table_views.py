@@ -46,7 +46,7 @@ HEADINGS = {
     "human_ci_low": "95 % from",
     "human_ci_high": "to",
 }
-FILTERS = ("model", "format", "condition", "tokenizer", "group", "comparison", "step")
+FILTERS = ("model", "variant", "format", "condition", "tokenizer", "group", "comparison", "step")
 SIGNED = ("difference", "human_difference")
 
 
@@ -82,8 +82,8 @@ def view(
     """All of tables/{name}.csv, or its rows with these values, without columns that say nothing."""
     rows = study_tables.rows(name, **values)
     keys = [key for key in tables.COLUMNS[name] if key not in (*leave_out, *values, "method")]
-    if len(study.seeds) == 1 and "seed" in keys:
-        keys.remove("seed")
+    alone = {"seed": len(study.seeds) == 1, "variant": len(study.variants) == 1}
+    keys = [key for key in keys if not alone.get(key)]
     filters = [key for key in FILTERS if len({row.get(key) for row in rows}) > 1]
     return View(
         name=name,

@@ -15,7 +15,8 @@ import pandas as pd
 
 from yoyak.errors import UserError, display
 
-RUN = ("model", "format", "condition", "seed")
+RUN = ("model", "variant", "format", "condition", "seed")
+CELL = RUN[:-1]
 ROUGE = ("n", "rouge1", "rouge2", "rougeL", "rouge_mean", "rouge_sum", "ci_low", "ci_high")
 COST = ("steps", "supervised_tokens")
 DIFFERENCE = ("seeds", "n", "clusters", "difference", "sd", "ci_low", "ci_high", "method")
@@ -40,9 +41,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("comparison", "trainings", "seed", "seeds", "n", "clusters", "difference"),
         *("ci_low", "ci_high", "p_value", "verdict", "detectable", "sd_dialogues", "sd", "method"),
     ),
-    "methods": (*RUN[:3], "rouge_mean", *DIFFERENCE[:-1], "detectable", "method"),
-    "differences": ("comparison", *RUN[:3], "tokenizer", *DIFFERENCE),
-    "group_differences": ("comparison", *RUN[:3], "tokenizer", "group", *DIFFERENCE),
+    "methods": (*CELL, "rouge_mean", *DIFFERENCE[:-1], "detectable", "method"),
+    "differences": ("comparison", *CELL, "tokenizer", *DIFFERENCE),
+    "group_differences": ("comparison", *CELL, "tokenizer", "group", *DIFFERENCE),
     "context": ("name", "tokenizer", "group", *ROUGE),
     "levels": (
         *(*RUN, "tokenizer", "group", "n", "floor", "difference", "ci_low", "ci_high", "share"),
@@ -62,7 +63,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "quoted": ("source", "model", "rouge1", "rouge2", "rougeL", "sum_as_quoted", "note"),
     "seeds": (
-        *("model", "format", "condition", "tokenizer", "seeds", "n", "clusters"),
+        *(*CELL, "tokenizer", "seeds", "n", "clusters"),
         *("rouge1", "rouge2", "rougeL", "rouge_mean", "sd"),
         *("ci_low", "ci_high", "difference", "difference_ci_low", "difference_ci_high"),
     ),
@@ -82,7 +83,7 @@ TITLES = {
     "seeds": "Seeds taken together",
 }
 
-TEXT = {*RUN[:3], "tokenizer", "group", "comparison", "verdict", "method", "name", "step", "device"}
+TEXT = {*CELL, "tokenizer", "group", "comparison", "verdict", "method", "name", "step", "device"}
 TEXT |= {"floor"}
 TEXT |= {"source", "note", "engine"}
 WHOLE = {"seed", "n", *COST, "prompts_shortened", "seeds", "skipped_steps", "clusters", "trainings"}

@@ -21,6 +21,7 @@ QUESTIONS = (  # in the order in which they are tested
     "fine_tuned_templates-fine_tuned",
     "chat-instruction",
 )
+VARIANT = "variant-"  # of a comparison's name; then the variant that is subtracted
 
 
 class Comparison(NamedTuple):
@@ -36,6 +37,7 @@ Scores = Mapping[Run, Mapping[str, np.ndarray]]  # run → tokenizer → (n, 3),
 
 def comparisons(runs: Sequence[Run]) -> list[Comparison]:
     """Every comparison of interest that the runs allow, in the questions' and the study's order."""
+    variants = list(dict.fromkeys(run.variant for run in runs if run.trained))
     pairs = [
         *((QUESTIONS[0], run, run.zero_shot) for run in runs if run.trained),
         *(
@@ -47,6 +49,12 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
             (QUESTIONS[2], run, replace(run, format="instruction"))
             for run in runs
             if run.format == "chat"
+        ),
+        *(
+            (VARIANT + other, run, replace(run, variant=other))
+            for run in runs
+            if run.trained
+            for other in variants[: variants.index(run.variant)]
         ),
     ]
     known = set(runs)
@@ -84,14 +92,15 @@ def difference_rows(
 def question_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) -> list[dict]:
     """Rows of questions.csv: one pooled difference for each question, tested in their order.
 
-    Primary tokenizer, mean over all trainings that the question is about. A question is tested at 5
-    % if all before it are decided, so at most 5 % of studies without any difference claim one. With
-    one seed only the first question is tested, and the result holds for these trainings only; with
-    two seeds none is tested. With several seeds, each question is followed by a row per seed,
-    without interval.
+    Primary tokenizer, mean over all trainings of the first variant that the question is about; the
+    other variants add no test. A question is tested at 5 % if all before it are decided, so at most
+    5 % of studies without any difference claim one. With one seed only the first question is
+    tested, and the result holds for these trainings only; with two seeds none is tested. With
+    several seeds, each question is followed by a row per seed, without interval.
     """
     rows: list[dict] = []
-    found = comparisons([run for run in runs if run.trained or run.seed is None])
+    variant = next((run.variant for run in runs if run.trained), None)
+    found = comparisons([run for run in runs if not run.trained or run.variant == variant])
     open_yet = True
     for name in QUESTIONS:
         pairs = [pair for pair in found if pair.name == name and pair.better.trained]
@@ -145,8 +154,7 @@ def seed_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) -> lis
             scores = 100 * np.array([runs[run][tokenizer] for run in of_key])  # (seeds, n, 3)
             measures = dict(zip(MEASURES, map(tidy, scores.mean(axis=(0, 1))), strict=True))
             over = _described(scores.mean(axis=2), metric, clusters)
-            row: dict = {"model": key.model, "format": key.format, "condition": key.condition}
-            row |= {"tokenizer": tokenizer, **measures}
+            row: dict = {**key.record(), "tokenizer": tokenizer, **measures}
             row |= {"rouge_mean": over.pop("difference"), **over}
             if key.zero_shot in runs:
                 pairs = [Comparison("", run, run.zero_shot) for run in of_key]
@@ -165,27 +173,36 @@ def method_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) -> l
     """Rows of methods.csv: every method (a run whatever its seed), the best mean first.
 
     Primary tokenizer. difference: the best one's mean minus the row's, paired over dialogues and
-    seeds; what was not trained stands beside each seed. Choosing the best of many equal methods
+    the seeds that both have. Choosing the best of many equal methods
     does not make it differ from the second more often than at 5 %: the two at the top are closer
     than two drawn at random (Gutmann and Maymin, 1987, Annals of Statistics 15).
     """
-    seeds = sorted({run.seed for run in runs if run.seed is not None})
     of_methods: dict[Run, dict[int | None, np.ndarray]] = {}
     for run, of_run in runs.items():
         score = 100 * of_run[metric.primary].mean(axis=1)
         of_methods.setdefault(replace(run, seed=None), {})[run.seed] = score
-    scores = {
-        method: np.array([of_seeds.get(seed, of_seeds.get(None)) for seed in seeds])
-        for method, of_seeds in of_methods.items()
-    }
-    best, *others = sorted(scores, key=lambda method: -scores[method].mean())
-    rows = [{**best.record(), "rouge_mean": tidy(scores[best].mean()), "seeds": len(seeds)}]
+    means = {method: np.mean(list(scores.values())) for method, scores in of_methods.items()}
+    best, *others = sorted(means, key=lambda method: -means[method])
+    label = {**best.record(), "rouge_mean": tidy(means[best])}
+    rows = [{**label, "seeds": len(of_methods[best])}]
     for method in others:
-        gap = scores[best] - scores[method]
-        label = {**method.record(), "rouge_mean": tidy(scores[method].mean())}
-        detectable = tidy(estimate(gap, clusters).detectable())
-        rows.append({**label, **_described(gap, metric, clusters), "detectable": detectable})
+        label = {**method.record(), "rouge_mean": tidy(means[method])}
+        gap = _gap(of_methods[best], of_methods[method])
+        if len(gap):  # variants may have no seed in common
+            label |= _described(gap, metric, clusters)
+            label["detectable"] = tidy(estimate(gap, clusters).detectable())
+        rows.append(label)
     return rows
+
+
+def _gap(best: dict[int | None, np.ndarray], other: dict[int | None, np.ndarray]) -> np.ndarray:
+    """Differences of each dialogue over the seeds that both have: shape (seeds, n)."""
+    if None in best or None in other:  # what was not trained stands beside each seed
+        seeds = best.keys() | other.keys()
+        seeds = seeds - {None} or seeds
+    else:
+        seeds = best.keys() & other.keys()
+    return np.array([best.get(s, best.get(None)) - other.get(s, other.get(None)) for s in seeds])
 
 
 def _by_method(found: list[Comparison]) -> dict[tuple[str, Run], list[Comparison]]:

@@ -1,4 +1,4 @@
-"""Scores of a study's runs and floors, read back together: only those made in the same way."""
+"""Read the scores of a study's runs and floors; refuse any that were scored differently."""
 
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def signatures(summary: dict) -> dict[str, str]:
 
 
 def share_unchanged(run: Run, results: Path) -> float:
-    """Share of a training's predictions that are those of the same model zero-shot."""
+    """Share of a training's predictions that are identical to the zero-shot ones."""
     after, before = (
         read_predictions(results / each.folder / "predictions" / "dev.jsonl")
         for each in (run, run.zero_shot)
