@@ -145,7 +145,7 @@ def test_the_best_method_is_told_from_the_second_or_not(tmp_path, seeds, gap, wo
     study_tables, study = told(tmp_path, UP), report_study(models=("tiny_llama",), seeds=seeds)
     study.models["m"] = study.models.pop("tiny_llama")
     arm = {"model": "m", "format": "chat", "tokenizer": "morphemes", "rouge_mean": 20.0}
-    arm |= {"ci_low": 18.0, "ci_high": 22.0}
+    arm |= {"variant": "default", "ci_low": 18.0, "ci_high": 22.0}
     rows = [
         {**arm, "condition": "fine_tuned", "seeds": len(seeds)},
         {**arm, **gap, "condition": "zero_shot", "seeds": len(seeds), "n": 60},
