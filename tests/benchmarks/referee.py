@@ -51,7 +51,9 @@ def runs(results: Path) -> Iterator[dict]:
         if not made.is_file():
             continue
         for _, row in pd.read_csv(made).iterrows():
-            name = f"{row['model']} · {row['format']} · {CONDITION_NAMES[row['condition']]}{ending}"
+            parts = [row["model"], row.get("variant"), row["format"]]
+            parts = [part for part in parts if pd.notna(part) and part not in (None, "default")]
+            name = " · ".join([*parts, CONDITION_NAMES[row["condition"]]]) + ending
             seed = row.get("seed")
             yield {"row": name if pd.isna(seed) else f"{name}, seed {seed:.0f}", **cell(row)}
 
