@@ -148,7 +148,7 @@ def test_the_best_method_is_told_from_the_second_or_not(tmp_path, seeds, gap, wo
     arm |= {"variant": "default", "ci_low": 18.0, "ci_high": 22.0}
     rows = [
         {**arm, "condition": "fine_tuned", "seeds": len(seeds)},
-        {**arm, **gap, "condition": "zero_shot", "seeds": len(seeds), "n": 60},
+        {**arm, **gap, "variant": None, "condition": "zero_shot", "seeds": len(seeds), "n": 60},
         {**arm, **OPEN, "condition": "fine_tuned_templates"},
         {**arm, **UP, "model": "far"},
     ]

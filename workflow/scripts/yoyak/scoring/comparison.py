@@ -195,14 +195,18 @@ def method_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) -> l
     return rows
 
 
-def _gap(best: dict[int | None, np.ndarray], other: dict[int | None, np.ndarray]) -> np.ndarray:
-    """Differences of each dialogue over the seeds that both have: shape (seeds, n)."""
+def _gap(best: dict, other: dict) -> np.ndarray:
+    """Two methods' scores by seed → differences over the seeds that both have: (seeds, n)."""
     if None in best or None in other:  # what was not trained stands beside each seed
         seeds = best.keys() | other.keys()
         seeds = seeds - {None} or seeds
     else:
         seeds = best.keys() & other.keys()
-    return np.array([best.get(s, best.get(None)) - other.get(s, other.get(None)) for s in seeds])
+    return np.array([_of_seed(best, seed) - _of_seed(other, seed) for seed in seeds])
+
+
+def _of_seed(scores: dict, seed: int | None) -> np.ndarray:
+    return scores[seed if seed in scores else None]
 
 
 def _by_method(found: list[Comparison]) -> dict[tuple[str, Run], list[Comparison]]:
