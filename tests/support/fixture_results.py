@@ -12,7 +12,7 @@ by the scripts' own functions from the above, and submission/.
 
 `build_results(folder, study, rows=…)` takes any `Study`; `load_study("embedded")` works as well, so
 a script that is called with --study embedded finds every cell that it expects. Everything is
-seeded. Metric settings come from the study: `fixture_study(resamples=…, tokenizers=…, seeds=…)`.
+seeded. Metric settings come from the study: `fixture_study(resamples=…, tokenizers=…, metrics=…)`.
 Morphemes need kiwipiepy; 8 trained cells and 4 zero-shot ones take 5–10 s to build: share them
 (a module- or session-scoped fixture).
 """
@@ -48,6 +48,8 @@ def fixture_study(
     tokenizers=("morphemes", "content_morphemes", "characters", "words"),
     references="mean",
     resamples=1000,
+    metrics=("rouge", "chrf"),
+    encoder=None,
 ) -> Study:
     """A study with settings of its own, under the name "fixture", that no file describes."""
     settings = {
@@ -61,8 +63,10 @@ def fixture_study(
         "variants": variants or {},
         "overrides": {},
         "metric": {
+            "metrics": list(metrics),
             "primary": tokenizers[0],
             "tokenizers": list(tokenizers),
+            "bertscore": {"checkpoint": encoder and str(encoder)},
             "references": references,
             "resamples": resamples,
             "seed": 42,

@@ -213,6 +213,18 @@ def test_numbers_written_otherwise_are_the_same_science(write):
         ({"overrides": "[]"}, ("overrides: found []", "a mapping")),
         ({"metric": "{primary: words, tokenizers: [morphemes]}"}, ("metric.primary",)),
         ({"metric": "{primary: english, tokenizers: [english]}"}, ("would score 0",)),
+        (
+            {"metric": "{primary: words, tokenizers: [words], metrics: [chrf]}"},
+            ("metric.metrics: found chrf, must have 'rouge'",),
+        ),
+        (
+            {"metric": "{primary: words, tokenizers: [words], metrics: [rouge, bertscore]}"},
+            ("metric.bertscore.checkpoint: missing",),
+        ),
+        (
+            {"metric": "{primary: words, tokenizers: [words], metrics: [rouge, bleu]}"},
+            ("metric.metrics", "chrf"),
+        ),
         ({"metric": "{primary: words, tokenizers: [words], resamples: 1}"}, ("at least 100",)),
         (
             {

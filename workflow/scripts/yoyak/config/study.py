@@ -240,6 +240,16 @@ def _check_metric(settings: StudySettings, source: str) -> None:
             f"{source}: metric.primary: found '{metric.primary}', must be one of "
             f"metric.tokenizers ({', '.join(metric.tokenizers)})"
         )
+    if "rouge" not in metric.metrics:
+        raise UserError(
+            f"{source}: metric.metrics: found {', '.join(metric.metrics)}, must have 'rouge': its "
+            "primary tokenizer answers the question"
+        )
+    if "bertscore" in metric.metrics and metric.bertscore.checkpoint is None:
+        raise UserError(
+            f"{source}: metric.bertscore.checkpoint: missing, which 'bertscore' in metric.metrics "
+            "needs; name the folder of an encoder"
+        )
     if settings.language == "ko" and "english" in metric.tokenizers:
         raise UserError(
             f"{source}: metric.tokenizers: found 'english' in a Korean study, which drops all but "

@@ -11,8 +11,9 @@ ColumnName = Annotated[
     str, Form(r"^[^\x00-\x1f\x7f]{1,200}$", "one line of at most 200 characters")
 ]
 Tokenizer = Literal[
-    "morphemes", "content_morphemes", "morphemes_no_tags", "characters", "words", "english"
+    "morphemes", "content_morphemes", "morphemes_no_tags", "mecab", "characters", "words", "english"
 ]
+MetricName = Literal["rouge", "chrf", "bertscore"]
 Names = Annotated[list[FileName], *UNIQUE]
 Formats = Annotated[list[Literal["instruction", "chat"]], *UNIQUE]
 Augmentations = Annotated[list[Literal["none", "templates"]], *UNIQUE]
@@ -95,17 +96,41 @@ class VariantSeeds(Section):
     seeds: Seeds | None = None
 
 
+class BertScore(Section):
+    """The encoder of BERTScore."""
+
+    checkpoint: PathText | None = Field(
+        None,
+        description="folder of an encoder (such as klue/roberta-base, downloaded) with safetensors "
+        "weights and its tokenizer; read where `metric.metrics` has `bertscore`, on the CPU",
+    )
+    layer: Whole = Field(
+        -1,
+        ge=-1000,
+        le=1000,
+        description="layer whose embeddings are compared: -1 is the last, 0 comes before the first",
+    )
+
+
 class Metric(Section):
     """How summaries are scored."""
 
+    metrics: Annotated[list[MetricName], *UNIQUE] = Field(
+        ["rouge"],
+        description="`rouge` (always: its primary tokenizer answers the question), `chrf` "
+        "(sacrebleu's), `bertscore` (by an encoder of yours); each has floors, human agreement and "
+        "intervals in tables/metrics.csv",
+    )
     primary: Tokenizer = Field(
         description="the tokenizer whose ROUGE answers the question; one of `metric.tokenizers`"
     )
     tokenizers: Annotated[list[Tokenizer], *UNIQUE] = Field(
         description="`morphemes` (Kiwi, speaker tags whole), `content_morphemes` (nouns, stems, "
         "numbers and adverbs of them), `morphemes_no_tags`, `characters`, `words` (split at "
-        "blanks), `english` (rouge-score's own, stemmed)"
+        "blanks), `english` (rouge-score's own, stemmed), `mecab` (mecab-ko's morphemes, tags as "
+        "text, beside which Korean competitions' scores may stand)"
     )
+    bertscore: BertScore = BertScore()
     references: Literal["mean", "max"] = Field(
         "mean", description="several references: `mean` or `max` of their scores"
     )
@@ -115,6 +140,11 @@ class Metric(Section):
     seed: Seed = Field(
         42, description="seed of the bootstrap and of the floor of other dialogues' references"
     )
+
+    @property
+    def scores(self) -> list[str]:
+        """Names of all scores: ROUGE's by their tokenizers, other metrics' by their own."""
+        return [*self.tokenizers, *(name for name in self.metrics if name != "rouge")]
 
 
 class Report(Section):

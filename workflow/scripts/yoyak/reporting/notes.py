@@ -26,7 +26,7 @@ def table_notes(
     )
     warnings = "".join(f"Warning for {n} of the trainings: {text}. " for text, n in warned.items())
     signatures = "\n".join(
-        f"- {name}: `{scores['signature']}`" for name, scores in summary["tokenizers"].items()
+        f"- {name}: `{scores['signature']}`" for name, scores in summary["scores"].items()
     )
     primary = f"The primary tokenizer is {metric.primary}. Signatures:\n\n{signatures}"
     over = (
@@ -69,6 +69,13 @@ def table_notes(
         "the way from that floor to "
         "human agreement, empty where human agreement is not above the floor. human_difference: "
         "from human agreement, paired, both against all references but one.",
+        "metrics": "Every metric on a scale of 0–100; the primary score is ROUGE in "
+        f"{metric.primary}. name: a score, its paired difference from the strongest floor "
+        "or from another run, or a floor, a reference made false, human agreement, as in the "
+        "tables of ROUGE. ci_low and ci_high: 95 %, not adjusted. p_value: of the difference over "
+        "all trainings; confirmatory under the primary score alone (the first row of questions), "
+        "under others a sensitivity analysis, not adjusted for their number: no claim rests on it. "
+        f"Points of different metrics are not comparable.\n\n{signatures}",
         "diagnostics": f"Means over dialogues; n-grams are of {metric.primary} tokens. "
         "people: the first references, their lengths over those of the others. "
         "unfounded_number_rate: of the texts that name a number, day or time, the share with one "

@@ -20,10 +20,13 @@ TOKENIZER_NAMES = {
     "morphemes": "morphemes",
     "content_morphemes": "content morphemes",
     "morphemes_no_tags": "morphemes, tags dropped",
+    "mecab": "Mecab morphemes",
     "characters": "characters",
     "words": "whitespace words",
     "english": "English words, stemmed",
 }
+METRIC_NAMES = {"rouge": "ROUGE", "chrf": "chrF", "bertscore": "BERTScore"}
+SCORE_NAMES = TOKENIZER_NAMES | METRIC_NAMES
 COMPARISON_NAMES = {
     "fine_tuned-zero_shot": "fine-tuned − zero-shot",
     "fine_tuned_templates-fine_tuned": "5 templates − one instruction",
@@ -32,7 +35,9 @@ COMPARISON_NAMES = {
 FLOOR, FIRST_TURNS = "floor_", "floor_first_turn_"
 HUMAN = "human_agreement"
 FALSE = "falsified_all"  # falsified references
-LEVEL_NAMES = {
+LEVEL_NAMES = COMPARISON_NAMES | {
+    "score": "score",
+    "score-floor": "score − strongest floor",
     "floor_constant": "one constant training summary",
     "floor_nearest": "the nearest training dialogue’s summary",
     "floor_other_reference": "other dialogues’ references",
@@ -125,7 +130,9 @@ def comparison_name(name: str) -> str:
 
 
 def context_name(name: str) -> str:
-    """A floor or human agreement in words."""
+    """A floor, human agreement or a difference in words."""
+    if name.startswith(VARIANT):
+        return comparison_name(name)
     if not name.startswith(FIRST_TURNS):
         return LEVEL_NAMES.get(name, name.replace("_", " "))
     turns = name.removeprefix(FIRST_TURNS)

@@ -49,6 +49,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *(*RUN, "tokenizer", "group", "n", "floor", "difference", "ci_low", "ci_high", "share"),
         *("human_difference", "human_ci_low", "human_ci_high"),
     ),
+    "metrics": (
+        *("metric", "tokenizer", "name", *RUN, "floor", "n", "mean", "ci_low", "ci_high"),
+        *("p_value", "test", "signature"),
+    ),
     "diagnostics": (*RUN, "n", *FIGURES, "prompts_shortened"),
     "resources": (
         *RUN,
@@ -77,6 +81,7 @@ TITLES = {
     "group_differences": "Differences between runs by group of dialogues",
     "context": "Floors and human agreement",
     "levels": "Runs against their strongest floor and human agreement",
+    "metrics": "Every metric",
     "diagnostics": "Diagnostics",
     "resources": "Time and memory",
     "quoted": "Quoted figures, not comparable",
@@ -84,7 +89,8 @@ TITLES = {
 }
 
 TEXT = {*CELL, "tokenizer", "group", "comparison", "verdict", "method", "name", "step", "device"}
-TEXT |= {"floor"}
+TEXT |= {"floor", "metric", "test", "signature"}
+UNREAD = ("method", "signature")  # in the CSV alone
 TEXT |= {"source", "note", "engine"}
 WHOLE = {"seed", "n", *COST, "prompts_shortened", "seeds", "skipped_steps", "clusters", "trainings"}
 DECIMALS = {"p_value": 6, "wall_seconds": 2, "tokens_per_second": 1}
@@ -138,7 +144,7 @@ def read_csv(path: Path, cure: str, **options) -> pd.DataFrame:
 
 def to_markdown(name: str, rows: Sequence[Mapping] | pd.DataFrame, note: str) -> str:
     """A Markdown table with right-aligned numbers, its title above and its note below."""
-    table = _written(name, rows, reading_cell).drop(columns="method", errors="ignore")
+    table = _written(name, rows, reading_cell).drop(columns=[*UNREAD], errors="ignore")
     rule = ["---" if column in TEXT else "---:" for column in table]
     lines = [f"# {TITLES[name]}", "", "| " + " | ".join(table) + " |", "|" + "|".join(rule) + "|"]
     lines += ["| " + " | ".join(cells) + " |" for cells in table.itertuples(index=False)]

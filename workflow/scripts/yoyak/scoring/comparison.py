@@ -9,8 +9,7 @@ import numpy as np
 
 from yoyak.config.study import Run
 from yoyak.config.study_settings import Metric
-from yoyak.scoring.rouge import MEASURES
-from yoyak.scoring.scores import tidy
+from yoyak.scoring.scores import measure_means, tidy
 from yoyak.scoring.seeds import FEWEST, estimate
 from yoyak.scoring.statistics import Interval, cluster_codes, intervals, sign_flip_p_values
 
@@ -32,7 +31,7 @@ class Comparison(NamedTuple):
     baseline: Run
 
 
-Scores = Mapping[Run, Mapping[str, np.ndarray]]  # run → tokenizer → (n, 3), 0–1
+Scores = Mapping[Run, Mapping[str, np.ndarray]]  # run → name of a score → (n, measures), 0–1
 
 
 def comparisons(runs: Sequence[Run]) -> list[Comparison]:
@@ -69,7 +68,7 @@ def difference_rows(
     *,
     by_group: bool = False,
 ) -> list[dict]:
-    """Rows of differences.csv: paired over dialogues and seeds, on the 0–100 scale of rouge_mean.
+    """Rows of differences.csv: paired over dialogues and seeds, on a scale of 0–100.
 
     The intervals are not adjusted for their number, and nothing is tested: see `question_rows`.
     With `by_group` there is one row per named group instead of one for all dialogues.
@@ -99,19 +98,14 @@ def question_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) ->
     several seeds, each question is followed by a row per seed, without interval.
     """
     rows: list[dict] = []
-    variant = next((run.variant for run in runs if run.trained), None)
-    found = comparisons([run for run in runs if not run.trained or run.variant == variant])
+    found = _asked(runs)
     open_yet = True
     for name in QUESTIONS:
         pairs = [pair for pair in found if pair.name == name and pair.better.trained]
         if not pairs:
             continue
-        of_seeds: dict[int | None, list[np.ndarray]] = {}
-        for pair in pairs:
-            of_seeds.setdefault(pair.better.seed, []).append(
-                _difference(runs, pair, metric.primary)
-            )
-        scores = np.array([np.mean(each, axis=0) for each in of_seeds.values()])
+        of_seeds = _pooled(runs, pairs, metric.primary)
+        scores = np.array(list(of_seeds.values()))
         row: dict = {"comparison": name, "trainings": len(pairs) // len(scores)}
         row |= _described(scores, metric, clusters)
         if len(scores) == 1:
@@ -137,6 +131,34 @@ def question_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) ->
     return rows
 
 
+def metric_tests(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) -> list[dict]:
+    """The first question under every score, pooled over the trainings that `question_rows` takes.
+
+    test: "confirmatory" under the primary score, whose p is that of questions.csv; else
+    "sensitivity": not adjusted for the number of metrics, and no claim rests on it.
+    """
+    pairs = [pair for pair in _asked(runs) if pair.name == QUESTIONS[0]]
+    pooled = {
+        name: np.array(list(_pooled(runs, pairs, name).values())) for name in metric.scores
+    }  # each (seeds, n)
+    seeds = len(pooled[metric.primary])
+    if seeds == 1:
+        columns = np.stack([scores[0] for scores in pooled.values()], axis=1)
+        p_values = [float(p) for p in sign_flip_p_values(columns, FLIPS, metric.seed, clusters)]
+    else:
+        p_values = [estimate(scores, clusters).p_value() for scores in pooled.values()]
+    return [
+        {
+            "comparison": QUESTIONS[0],
+            "tokenizer": name,
+            **_described(scores, metric, clusters),
+            "p_value": None if math.isnan(p_value) else p_value,
+            "test": "confirmatory" if name == metric.primary else "sensitivity",
+        }
+        for (name, scores), p_value in zip(pooled.items(), p_values, strict=True)
+    ]
+
+
 def seed_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) -> list[dict]:
     """Rows of seeds.csv: means over seeds with intervals over other seeds and other dialogues.
 
@@ -152,10 +174,9 @@ def seed_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) -> lis
             continue
         for tokenizer in runs[of_key[0]]:
             scores = 100 * np.array([runs[run][tokenizer] for run in of_key])  # (seeds, n, 3)
-            measures = dict(zip(MEASURES, map(tidy, scores.mean(axis=(0, 1))), strict=True))
             over = _described(scores.mean(axis=2), metric, clusters)
-            row: dict = {**key.record(), "tokenizer": tokenizer, **measures}
-            row |= {"rouge_mean": over.pop("difference"), **over}
+            row: dict = {**key.record(), "tokenizer": tokenizer, **measure_means(scores)}
+            row |= {"mean": over.pop("difference"), **over}
             if key.zero_shot in runs:
                 pairs = [Comparison("", run, run.zero_shot) for run in of_key]
                 differences = np.array([_difference(runs, pair, tokenizer) for pair in pairs])
@@ -173,9 +194,9 @@ def method_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) -> l
     """Rows of methods.csv: every method (a run whatever its seed), the best mean first.
 
     Primary tokenizer. difference: the best one's mean minus the row's, paired over dialogues and
-    the seeds that both have. Choosing the best of many equal methods
-    does not make it differ from the second more often than at 5 %: the two at the top are closer
-    than two drawn at random (Gutmann and Maymin, 1987, Annals of Statistics 15).
+    the seeds that both have. Choosing the best of many equal methods does not make it differ from
+    the second more often than at 5 %: the two at the top are closer than two drawn at random
+    (Gutmann and Maymin, 1987, Annals of Statistics 15).
     """
     of_methods: dict[Run, dict[int | None, np.ndarray]] = {}
     for run, of_run in runs.items():
@@ -202,11 +223,15 @@ def _gap(best: dict, other: dict) -> np.ndarray:
         seeds = seeds - {None} or seeds
     else:
         seeds = best.keys() & other.keys()
-    return np.array([_of_seed(best, seed) - _of_seed(other, seed) for seed in seeds])
+    return np.array(
+        [best[s if s in best else None] - other[s if s in other else None] for s in seeds]
+    )
 
 
-def _of_seed(scores: dict, seed: int | None) -> np.ndarray:
-    return scores[seed if seed in scores else None]
+def _asked(runs: Scores) -> list[Comparison]:
+    """The comparisons that the questions are about: those of the first variant."""
+    variant = next((run.variant for run in runs if run.trained), None)
+    return comparisons([run for run in runs if not run.trained or run.variant == variant])
 
 
 def _by_method(found: list[Comparison]) -> dict[tuple[str, Run], list[Comparison]]:
@@ -217,8 +242,16 @@ def _by_method(found: list[Comparison]) -> dict[tuple[str, Run], list[Comparison
     return methods
 
 
+def _pooled(runs: Scores, pairs: Sequence[Comparison], name: str) -> dict[int | None, np.ndarray]:
+    """Of each seed the differences under one score, averaged over its trainings: shape (n,)."""
+    of_seeds: dict[int | None, list[np.ndarray]] = {}
+    for pair in pairs:
+        of_seeds.setdefault(pair.better.seed, []).append(_difference(runs, pair, name))
+    return {seed: np.mean(each, axis=0) for seed, each in of_seeds.items()}
+
+
 def _difference(runs: Scores, pair: Comparison, tokenizer: str) -> np.ndarray:
-    """The difference for each dialogue, in points of rouge_mean: shape (n,)."""
+    """The difference for each dialogue, in points: shape (n,)."""
     better, baseline = runs[pair.better][tokenizer], runs[pair.baseline][tokenizer]
     return 100 * (better - baseline).mean(axis=1)
 

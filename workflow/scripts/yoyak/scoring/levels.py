@@ -83,7 +83,7 @@ def _differences(
             for name, of_name in levels.items():
                 table = of_name[tokenizer]
                 if name.startswith(FLOOR):
-                    yield (run, tokenizer, name), means - table["rouge_mean"].to_numpy()
+                    yield (run, tokenizer, name), means - table["mean"].to_numpy()
                 elif name == HUMAN:
                     yield (
                         (run, tokenizer, name),
