@@ -7,7 +7,8 @@ Examples:
       --adapter results/embedded/runs/tiny_llama/default/chat/fine_tuned/seed42/final_model \\
       --output-dir results/embedded/runs/tiny_llama/default/chat/fine_tuned/seed42/predictions
 
-Of an adapter the run.json beside it says model, format, condition and seed.
+Of an adapter the run.json beside it says model, format, condition and seed. Decoded otherwise, an
+adapter is not trained again: --num_beams 4 --output-dir beams, then score.py --predictions beams.
 
 Writes dev.jsonl, test.jsonl where there is a test split, and run.json, all of them at the end:
 killed at any moment, it leaves nothing, and the same command runs it again.
@@ -16,7 +17,13 @@ killed at any moment, it leaves nothing, and the same command runs it again.
 import argparse
 from pathlib import Path
 
-from yoyak.config.arguments import add_study_arguments, open_study, script_parser
+from yoyak.config.arguments import (
+    add_decoding_arguments,
+    add_study_arguments,
+    open_study,
+    script_parser,
+    with_decoding,
+)
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import CONDITIONS, Run, Study
 from yoyak.config.trained import FORMATS, check_base, training_record
@@ -47,6 +54,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of an adapter without its run.json")
     parser.add_argument("--data", type=Path, help="default: results/{study}/data")
     parser.add_argument("--output-dir", type=Path, required=True, help="the predictions folder")
+    add_decoding_arguments(parser, without=["seed"])  # which is the training's here
     return parser.parse_args(arguments)
 
 
@@ -56,6 +64,7 @@ def main() -> None:
     if args.adapter is not None and not args.adapter.is_dir():
         raise UserError(f"{args.adapter}: no such folder; train this model first (train_llm.py)")
     run, config = run_and_config(args, study)
+    config = with_decoding(config, args)
     data = args.data or study.results / "data"
     files = {split: data / f"{split}.csv" for split in SPLITS}
     if not files["dev"].is_file():

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yoyak.data.cleaning import clean_text
-from yoyak.data.reading import read_records
+from yoyak.data.reading import files_of, read_records
 from yoyak.data.rows import OPTIONAL_COLUMNS, BadRows, Record, quote, wanted_columns
+from yoyak.data.turns import number_speakers, renamed, turns_said
 from yoyak.errors import UserError, display
 
 SPEAKER_TAG = re.compile(r"^(#[^#\s]{1,40}#)\s*[:：]", re.MULTILINE)
@@ -61,11 +62,12 @@ def read_dialogues(
     columns: dict | None = None,
     labelled: bool = True,
     counts: Counter | None = None,
+    numbered: bool = False,
 ) -> list[Dialogue]:
     """Read, clean and check one split.
 
     Args:
-        path: .csv, .json, .jsonl or a folder saved by `datasets`.
+        path: .csv, .json, .jsonl, a folder of JSON files or one saved by `datasets`.
         columns: names in the file: {"fname", "dialogue", "summaries": [...], "topic", "group",
             "cluster"};
             without it the canonical names, with every column summary, summary2, … a reference.
@@ -73,12 +75,29 @@ def read_dialogues(
         labelled: every row must have a summary. If False, a split in which no row has one is
             fine too (a test split as competitions give it out).
         counts: gains, for each cleaning rule, the number of texts that it changed.
+        numbered: the speakers of a list of turns are called #Person1#, #Person2#, …
 
     Raises:
         UserError: the file cannot be read, lacks a column, or has bad rows; one line names them.
     """
-    path = Path(path)
     names = wanted_columns(columns)
+    dialogues: list[Dialogue] = []
+    place: dict[str, Path] = {}
+    for file in files_of(Path(path)):
+        for dialogue in _read_file(file, names, labelled, counts, numbered):
+            if dialogue.fname in place:
+                raise UserError(
+                    f"{display(file)}: fname {quote(dialogue.fname)} stands in "
+                    f"{display(place[dialogue.fname])} already; keep one of the two"
+                )
+            place[dialogue.fname] = file
+            dialogues.append(dialogue)
+    return dialogues
+
+
+def _read_file(
+    path: Path, names: dict, labelled: bool, counts: Counter | None, numbered: bool
+) -> list[Dialogue]:
     records, found, bad = read_records(path, names)
     if not records:
         bad.raise_if_any()
@@ -93,7 +112,7 @@ def read_dialogues(
     dialogues: list[Dialogue] = []
     first_seen: dict[str, int] = {}
     for record in records:
-        dialogue = _parse_record(record, names, any_summary, bad, counts)
+        dialogue = _parse_record(record, names, any_summary, bad, counts, numbered)
         if dialogue is None:
             continue
         if dialogue.fname in first_seen:
@@ -156,46 +175,57 @@ def _checked_columns(path: Path, names: dict, found: list[str], labelled: bool) 
 
 
 def _parse_record(
-    record: Record, names: dict, any_summary: bool, bad: BadRows, counts: Counter | None
+    record: Record,
+    names: dict,
+    any_summary: bool,
+    bad: BadRows,
+    counts: Counter | None,
+    numbered: bool,
 ) -> Dialogue | None:
     """One row as a Dialogue, or None with the reason added to `bad`."""
+    cells, where = record.cells, ""
     try:
-        fname = _name_cell(record.cells.get(names["fname"]))
-        where = f"(fname {quote(fname)})"
-        dialogue = _dialogue_cell(record.cells.get(names["dialogue"]), counts)
+        fname = _name_cell(_cell(cells, [names["fname"]]))
+        where = f"(fname {quote(fname)}) "
+        turns, tags = _cell(cells, [names["dialogue"]]), {}
+        if isinstance(turns, list) and turns and all(isinstance(turn, dict) for turn in turns):
+            said = turns_said(turns, _text_cell)
+            tags = number_speakers(said) if numbered else {}
+            turns = "\n".join(f"{tags.get(speaker, speaker)}: {words}" for speaker, words in said)
+        elif not isinstance(turns, str | None):
+            raise ValueError(f"dialogue must be text, found {quote(turns)}")
+        dialogue = _text_cell(turns, "dialogue", counts)
         if not dialogue:
-            raise ValueError(f"{where} empty dialogue")
-        summaries = _references(record.cells, names["summaries"], counts)
+            raise ValueError("empty dialogue")
+        if any_summary:
+            _cell(cells, names["summaries"])
+        summaries = _references(cells, names["summaries"], counts)
         if any_summary and not summaries:
-            raise ValueError(f"{where} empty summary")
+            raise ValueError("empty summary")
         labels = {
-            key: " ".join(_text_cell(record.cells.get(names[key]), key, counts).split())
+            key: _label_cell(cells.get(names[key]), key, counts)
             for key in OPTIONAL_COLUMNS
             if names[key]
         }
     except ValueError as reason:
-        bad.add(record.number, str(reason))
+        bad.add(record.number, f"{where}{reason}")
         return None
-    return Dialogue(fname, dialogue, summaries, **labels)
+    return Dialogue(fname, dialogue, tuple(renamed(text, tags) for text in summaries), **labels)
 
 
-def _dialogue_cell(value: object, counts: Counter | None) -> str:
-    """A dialogue's text; a list of turns {speaker or participantID, utterance} becomes lines."""
-    if isinstance(value, list) and value and all(isinstance(turn, dict) for turn in value):
-        value = "\n".join(_turn(turn, f"turn {i}") for i, turn in enumerate(value, start=1))
-    elif not isinstance(value, str | None):
-        raise ValueError(f"dialogue must be text, found {quote(value)}")
-    return _text_cell(value, "dialogue", counts)
+def _cell(cells: dict, columns: list[str]) -> object:
+    """The first of these cells; ValueError that says what the row has where it has none of them."""
+    for column in columns:
+        if column in cells:
+            return cells[column]
+    raise ValueError(f"no {' or '.join(columns)} (it has: {quote(', '.join(cells), 200)})")
 
 
-def _turn(turn: dict, place: str) -> str:
-    """`speaker: words`, or nothing where nothing was said."""
-    said = turn.get("speaker", turn.get("participantID")), turn.get("utterance")
-    speaker, words = (" ".join(_text_cell(cell, place, None).split()) for cell in said)
-    if not speaker or "utterance" not in turn:
-        has = quote(", ".join(map(str, turn)))
-        raise ValueError(f"{place} needs utterance and speaker (or participantID), it has {has}")
-    return f"{speaker}: {words}" if words else ""
+def _label_cell(value: object, what: str, counts: Counter | None) -> str:
+    """A topic, group or cluster in one line; of a list of keywords all of them."""
+    words = value if isinstance(value, list) else [value]
+    texts = [" ".join(_text_cell(word, what, counts).split()) for word in words]
+    return ", ".join(filter(None, texts))
 
 
 def _name_cell(value: object) -> str:
