@@ -191,7 +191,8 @@ REFUSED = {
     ),
     "turn_without_words.json": (
         document(line(dialogue=[{"speaker": "갑", "form": "네"}])),
-        "row 1: (fname 'a') turn 1 needs utterance and speaker (or participantID), it has 'speaker, form'",
+        "row 1: (fname 'a') turn 1 needs utterance and speaker (or participantID), it has "
+        "'speaker, form'",
     ),
     "truth_as_topic.jsonl": (line(topic=True), "topic must be text, found True"),
     "cp949_from_excel.csv": (GOOD.replace("\n", "\r\n").encode("cp949"), "iconv -f cp949 -t utf-8"),
