@@ -18,7 +18,7 @@ configfile: str(PROJECT / "config" / "config.yaml")
 
 
 STUDY, SETTINGS_HASH = open_study(config)
-name_what_there_is(STUDY)
+note_known_targets(STUDY)
 
 
 envvars:
@@ -68,8 +68,8 @@ onstart:
 
 onsuccess:
     discard_checkpoints()
-    say_done()
+    report_done()
 
 
 onerror:
-    say_what_is_missing()
+    report_missing()

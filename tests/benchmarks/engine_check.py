@@ -40,7 +40,7 @@ from yoyak.run.plan import Plan  # noqa: E402
 from yoyak.training import check as training_check  # noqa: E402
 from yoyak.training.arguments import quiet_libraries  # noqa: E402
 from yoyak.training.check import check_engine, make_reference  # noqa: E402
-from yoyak.training.engine import put_in_place  # noqa: E402
+from yoyak.training.engine import apply_plan  # noqa: E402
 from yoyak.training.llm_trainer import create_llm_trainer  # noqa: E402
 from yoyak.training.overflow import NonFiniteLoss  # noqa: E402
 
@@ -132,7 +132,7 @@ def noise(starts: int = 50) -> None:
             reference = make_reference(model, rows(vocabulary, start, lengths), plan)
             own = model.config._attn_implementation
             for engine, chosen in plans(family, plan).items():
-                put_in_place(model, chosen, own)
+                apply_plan(model, chosen, own)
                 found = check_engine(model, reference, chosen)
                 numbers = (found.loss_difference, found.logits_difference, found.leak)
                 if None in numbers:
@@ -140,7 +140,7 @@ def noise(starts: int = 50) -> None:
                     continue
                 before = worst.setdefault(f"train {engine}", [0.0, 0.0, 0.0])
                 worst[f"train {engine}"] = [max(pair) for pair in zip(before, numbers, strict=True)]
-            put_in_place(model, plans(family, plan)["plain"], own)
+            apply_plan(model, plans(family, plan)["plain"], own)
             _generation_noise(model, worst, rows(vocabulary, start, lengths))
             del model, reference
         seconds = time.perf_counter() - started
@@ -194,7 +194,7 @@ def mutations() -> None:
             plan = replace(PLAN, compute_dtype=dtype, head=head)
             reference = make_reference(model, rows(8000, 1), plan)
             with mutate() if mutate else contextlib.nullcontext():
-                put_in_place(model, plan)
+                apply_plan(model, plan)
                 found = check_engine(model, reference, plan)
             print(f"mutation {name:<27} {dtype:<9} {found.problem or 'no problem'}")
 
@@ -237,13 +237,13 @@ def times() -> None:
     some = rows(128256, 0, lengths)
     for plan in (replace(PLAN, compile=True), PLAN, replace(PLAN, engine="plain")):
         for turn in ("first", "again"):
-            put_in_place(model, replace(PLAN, engine="plain"), "sdpa")
+            apply_plan(model, replace(PLAN, engine="plain"), "sdpa")
             reference = make_reference(model, some, plan)
-            put_in_place(model, plan, "sdpa")
+            apply_plan(model, plan, "sdpa")
             found = check_engine(model, reference, plan)
             torch.cuda.synchronize()
             print(f"time 3B {plan.runs()[:40]:<40} {turn}: {found.seconds:.2f} s  {found.line()}")
-    put_in_place(model, replace(PLAN, engine="plain"), "sdpa")
+    apply_plan(model, replace(PLAN, engine="plain"), "sdpa")
     model = model.merge_and_unload()
     prompts = [row["input_ids"].tolist() for row in some]
     decoding = DecodingSettings(max_new_tokens=64)
@@ -340,7 +340,7 @@ def shapes() -> None:
     for name, config in LARGE.items():
         model = adapted(config, torch.bfloat16)
         print(f"shape {name}: {trained(model, config.vocab_size, 'bf16', 6, lengths)}")
-        put_in_place(model, replace(PLAN, engine="plain"), "sdpa")
+        apply_plan(model, replace(PLAN, engine="plain"), "sdpa")
         model = model.merge_and_unload().eval()
         _free()
         prompts = [row["input_ids"].tolist() for row in rows(config.vocab_size, 2, lengths[:128])]

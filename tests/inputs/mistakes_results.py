@@ -72,7 +72,7 @@ RESULTS = {
     "scores that are not there": Mistake(
         study(), ("compare.py", "--study", "mine", "--results", "results/mine", "--output-dir",
                   "results/mine/tables"),
-        ("results/mine/data/dev.csv", "no such file"), "put it there",
+        ("results/mine/data/dev.csv", "no such file"), "run prepare_data.py",
     ),
     "tables that are not there": Mistake(
         study(), ("plot.py", "--study", "mine", "--results", "results/mine", "--output-dir",

@@ -85,7 +85,8 @@ def test_mistake(bare, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["embedded", "embedded_gemma", "korean_dialogsum", "dialogsum_english"]
+    "name",
+    ["embedded", "embedded_gemma", "korean_dialogsum", "korean_everyday", "dialogsum_english"],
 )
 @pytest.mark.parametrize("debug", ["true", "false"])
 def test_every_study_is_planned_without_data_or_gpu(bare, name, debug):

@@ -153,9 +153,9 @@ class StudyUnderFire:
             self._sleep(moment.share * 1.05 * self.reference.seconds[job.rule], job.alive)
             return
         condition = {
-            "writing": lambda: self._asides(job),
+            "writing": lambda: self._temporary_folders(job),
             "written": lambda: any(self.project.path(path).exists() for path in self._made_by(job)),
-            "checkpoint": lambda: list(self._work(job).glob("*/aside-*")),
+            "checkpoint": lambda: list(self._work(job).glob("*/staging-*")),
             "resumable": lambda: self._steps(self._work(job)) > 0,
         }[moment.trigger]
         while job.alive() and not condition():
@@ -167,12 +167,12 @@ class StudyUnderFire:
             return "starting" if not victims.jobs(self.folder) else "beside a job"
         if not job.alive():
             return "after the job"
-        if self._asides(job):
+        if self._temporary_folders(job):
             return "writing"
         if any(self.project.path(path).exists() for path in self._made_by(job)):
             return "written"
         work = self._work(job)
-        if list(work.glob("*/aside-*")):
+        if list(work.glob("*/staging-*")):
             return "checkpoint"
         if self._steps(work):
             return "resumable"
@@ -183,7 +183,7 @@ class StudyUnderFire:
     def _made_by(self, job: Job) -> list[str]:
         return [path for path in self.reference.of_rule(job.rule) if path.startswith(job.output)]
 
-    def _asides(self, job: Job) -> list[Path]:
+    def _temporary_folders(self, job: Job) -> list[Path]:
         """Hidden files and folders in which the job writes what it will move into place."""
         found = []
         for parent in {self.project.path(path).parent for path in self._made_by(job)}:

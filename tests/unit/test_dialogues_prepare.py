@@ -12,7 +12,7 @@ import real_tokenizers
 from yoyak.config.loading import load_config
 from yoyak.config.study import Study
 from yoyak.config.study_settings import StudySettings
-from yoyak.data.dialogues import read_dialogues
+from yoyak.data.dialogues import load_split
 from yoyak.data.llm_dataset import LLMSummarizationDataset
 from yoyak.data.prepare import prepare_data
 from yoyak.errors import UserError
@@ -85,10 +85,10 @@ def test_what_prepare_data_writes(study, tmp_path):
     card = prepare_data(study, output)
     names = ["data_card.json", "dev.csv", "run.json", "selection.csv", "test.csv", "train.csv"]
     assert sorted(path.name for path in output.iterdir()) == names
-    splits = {name: read_dialogues(output / f"{name}.csv") for name in ("train", "selection")}
+    splits = {name: load_split(output / f"{name}.csv") for name in ("train", "selection")}
     assert {name: len(rows) for name, rows in splits.items()} == {"train": 107, "selection": 12}
     assert "train_7" not in {row.fname for rows in splits.values() for row in rows}
-    assert read_dialogues(output / "dev.csv")[0].summaries == ("하나", "둘", "셋")
+    assert load_split(output / "dev.csv")[0].summaries == ("하나", "둘", "셋")
     assert (output / "test.csv").read_text(encoding="utf-8").startswith("fname,dialogue,topic")
     assert json.loads((output / "data_card.json").read_text(encoding="utf-8")) == card
     assert card["leaks"]["dropped_from_train"] == {"dev": 1, "test": 0}

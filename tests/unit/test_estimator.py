@@ -10,7 +10,7 @@ from tiny_models import changed
 from yoyak.config.loading import load_config
 from yoyak.config.model_config import ExecutionSettings
 from yoyak.errors import UserError
-from yoyak.models.shapes import read_shape, shape_at_hand
+from yoyak.models.shapes import local_shape, read_shape
 from yoyak.run.estimate import (
     BASE_MB,
     DOUBT,
@@ -197,7 +197,7 @@ def test_one_estimate_serves_plan_and_cluster():
     """The mission's memory: 3B within 8 GB, 4B within 10, 8B within 16."""
     for name, card in (("llama_3.2_3b", 8), ("qwen3_4b", 10), ("llama_3_8b", 16)):
         config = load_config(name)
-        shape = shape_at_hand(config.model)
+        shape = local_shape(config.model)
         found = estimate_training(config, shape, GPUS["RTX A6000"], **DATA)
         assert found.smallest_bytes < card * 0.94 * GIB
         assert found.smallest_bytes <= found.plan.predicted_bytes + 2 * GIB

@@ -125,7 +125,7 @@ def test_every_shipped_model_has_a_known_shape():
     sizes = {"3B": 3.2e9, "4B": 4.0e9, "8B": 8.0e9}
     for file in sorted((PROJECT_ROOT / "config/models").glob("*.yaml")):
         model = load_config(file.stem).model
-        shape = shapes.shape_at_hand(model)
+        shape = shapes.local_shape(model)
         assert shape is not None and shape.positions, file.name
         if model.size in sizes:
             assert shape.parameters == pytest.approx(sizes[model.size], rel=0.02)

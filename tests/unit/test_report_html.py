@@ -14,13 +14,13 @@ from fixture_report import HOSTILE, report_study
 
 from yoyak.errors import UserError
 from yoyak.reporting.answer import answer, judge
-from yoyak.reporting.cited import CitedTables
 from yoyak.reporting.html import TEMPLATES, breakable, render_report
 from yoyak.reporting.opening import render_opening
 from yoyak.reporting.plots import STUDY_PLOTS
 from yoyak.reporting.questions import headline, question_sentences
 from yoyak.reporting.run_rows import QUOTED
 from yoyak.reporting.samples import equal_steps
+from yoyak.reporting.study_tables import StudyTables
 from yoyak.reporting.tables import write_table
 
 VOID = {"meta", "link", "input", "br", "img", "col"}
@@ -197,7 +197,7 @@ def told(tmp_path, row, effects=(), **more):
         for same, fall in effects
     ]
     write_table(folder, "diagnostics", effects, "note")
-    return CitedTables(tmp_path)
+    return StudyTables(tmp_path)
 
 
 def spoken(sentence):
@@ -277,7 +277,7 @@ def test_three_seeds_are_asked_about_templates_and_two_are_not(tmp_path):
         | OPEN,
     ]
     write_table(tmp_path / "tables", "questions", rows, "note")
-    few, formats = map(spoken, question_sentences(study, CitedTables(tmp_path)))
+    few, formats = map(spoken, question_sentences(study, StudyTables(tmp_path)))
     assert few.startswith("60 dialogues are of 7 kinds")
     assert formats.startswith("The chat format against the instruction format, undecided: +0.50")
     assert "tell 2.12 at 80 % power" in formats
@@ -290,7 +290,7 @@ def test_three_seeds_are_asked_about_templates_and_two_are_not(tmp_path):
         ),
     ]
     write_table(tmp_path / "tables", "questions", rows, "note")
-    cited, study = CitedTables(tmp_path), report_study(seeds=(1, 2))
+    cited, study = StudyTables(tmp_path), report_study(seeds=(1, 2))
     (noted,) = map(spoken, question_sentences(study, cited))
     assert noted == "Two seeds (1, 2) allow no interval, and no claim."
     text = spoken(headline(study, cited))

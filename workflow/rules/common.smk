@@ -18,7 +18,7 @@ sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 from yoyak.config.frozen import freeze
 from yoyak.config.run_settings import keep_settings, study_of_run
 from yoyak.config.study import Run
-from yoyak.errors import UserError, speak_utf8
+from yoyak.errors import UserError, use_utf8_output
 from yoyak.models.weights_identity import weights_identity
 from yoyak.run.code_digest import step_digest
 
@@ -31,7 +31,7 @@ TRAINED = f"<results>/runs/{TRAINING}"
 TABLES = "questions rouge levels groups differences group_differences context diagnostics resources"
 TABLES = TABLES.split()
 
-speak_utf8()
+use_utf8_output()
 
 # `python` in a shell command is the Python that runs Snakemake, even where no environment is
 # active; under `--sdm conda` the job's own environment still goes before it.

@@ -5,7 +5,7 @@
 import functools
 
 from yoyak.data.counts import count_tokens
-from yoyak.models.shapes import shape_at_hand
+from yoyak.models.shapes import local_shape
 from yoyak.run.devices import count_gpus
 from yoyak.run.estimate import (
     BASE_MB,
@@ -65,11 +65,11 @@ def estimated(run):
         counts = count_tokens(STUDY, run, config)
     except (UserError, KeyError, OSError, TypeError, ValueError):
         counts = None  # its job says in full what is wrong with the data
-    return training_request(config, shape_at_hand(config.model), counts)
+    return training_request(config, local_shape(config.model), counts)
 
 
 def generation(wildcards):
-    shape = shape_at_hand(STUDY.model(wildcards.model).model)
+    shape = local_shape(STUDY.model(wildcards.model).model)
     known = measured("generate", f"**/{wildcards.model}/**/*.tsv")
     return known or Request(host_megabytes(shape), GENERATION)
 

@@ -37,7 +37,7 @@ def report_jobs():
     return [] if part else [job for job in dag.jobs if job.rule.name == "report"]
 
 
-def say_done(otherwise="Done with what was asked for; the report was no part of it."):
+def report_done(otherwise="Done with what was asked for; the report was no part of it."):
     """At the end of a run without failures: name the report, if it is up to date now."""
     jobs, file = report_jobs(), STUDY.results / "report.html"
     if jobs and all(map(workflow.dag.noneedrun_finished, jobs)) and file.is_file():
@@ -49,10 +49,10 @@ def say_done(otherwise="Done with what was asked for; the report was no part of 
 if TERMINAL is not None:
     # A script's words go to its log; of the shell comes nothing but "Killed" and a page of command.
     shell.prefix(f"{PREFIX}exec 2>/dev/null; ")
-    TERMINAL.idle = lambda: say_done(otherwise=None)
+    TERMINAL.idle = lambda: report_done(otherwise=None)
 
 
-def name_what_there_is(study):
+def note_known_targets(study):
     """For a target that no rule makes."""
     if TERMINAL is not None:
         TERMINAL.known = (
@@ -62,7 +62,7 @@ def name_what_there_is(study):
         )
 
 
-def say_what_is_missing():
+def report_missing():
     """At the end of a failed `--keep-going`: what the report lacks, and how to get one without."""
     if not (workflow.execution_settings.keep_going and report_jobs()):
         return

@@ -19,7 +19,7 @@ import pandas as pd
 from yoyak.config.arguments import add_study_arguments, open_study, script_parser
 from yoyak.config.study import Run, Study
 from yoyak.config.study_settings import Metric
-from yoyak.data.dialogues import Dialogue, read_dialogues
+from yoyak.data.dialogues import Dialogue, load_split
 from yoyak.errors import UserError, display, run_script
 from yoyak.reporting.alike import refuse_mixtures
 from yoyak.reporting.notes import table_notes
@@ -64,7 +64,7 @@ def compare(study: Study, results: Path, output: Path) -> None:
     started = time.perf_counter()
     metric = study.settings.metric
     dev = results / "data" / "dev.csv"
-    dialogues = read_dialogues(dev)
+    dialogues = load_split(dev)
     runs = study.runs()
     refuse_mixtures(study, results)
     summaries, scores = read_runs(runs, results, dialogues, metric)
@@ -164,7 +164,7 @@ def build_tables(
     for name, by_group in (("differences", False), ("group_differences", True)):
         tables[name] = difference_rows(scores, groups, metric, clusters, by_group=by_group)
     tables["questions"] = question_rows(scores, metric, clusters)
-    tables["diagnostics"] += figures_of_others(results)
+    tables["diagnostics"] += context_diagnostics(results)
     costs = pd.DataFrame([{**run.record(), **training_cost(run, results)} for run in study.runs()])
     for name in ("rouge", "groups"):
         if tables[name]:  # data without groups has no rows of groups
@@ -183,7 +183,7 @@ def build_tables(
     return tables
 
 
-def figures_of_others(results: Path) -> list[dict]:
+def context_diagnostics(results: Path) -> list[dict]:
     """Diagnostics of people, floors and falsehoods: a row each."""
     found = read_json(results / "floors" / "run.json", "run floors.py (again)").get("diagnostics")
     rows = []

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from yoyak.data.dialogues import read_dialogues
+from yoyak.data.dialogues import load_split
 from yoyak.errors import display, run_script
 from yoyak.run.workspace import atomic_write_text
 from yoyak.scoring.predictions import Prediction, match_predictions, read_predictions
@@ -39,7 +39,7 @@ def write_submission(folder: Path, data: Path | None, output: Path) -> None:
     predictions = read_predictions(path)
     if data is not None:
         test = data / "test.csv"
-        fnames = [dialogue.fname for dialogue in read_dialogues(test, labelled=False)]
+        fnames = [dialogue.fname for dialogue in load_split(test, labelled=False)]
         predictions = match_predictions(predictions, fnames, path, test)
     atomic_write_text(output, submission_csv(predictions))
     print(f"{display(output)}: {len(predictions)} summaries")

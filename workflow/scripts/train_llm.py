@@ -30,9 +30,9 @@ from yoyak.run.logs import start_log, write_log
 from yoyak.run.manual import (
     DEFAULT_SEED,
     MANUAL,
+    deciding_settings,
     refuse_to_replace,
     result_folder,
-    what_decides,
 )
 from yoyak.run.workspace import discard, hash_file, hash_text
 from yoyak.training.examples import build_dataset
@@ -106,7 +106,7 @@ def main() -> None:
         data = raw_digests(study)
         if not args.overwrite:
             cure = "name another --output-dir, or replace it with --overwrite"
-            refuse_to_replace(output, what_decides(config, run.record(), data), cure)
+            refuse_to_replace(output, deciding_settings(config, run.record(), data), cure)
     log_file = None
     if args.settings:  # Snakemake keeps what it says, where its own `log:` has it
         write_log(None)

@@ -45,8 +45,8 @@ def run_script(main: Callable[[], None]) -> None:
     So is a disk that is full or must not be written, or memory that ran out; a GPU that fails ends
     with 75, Ctrl-C with 130. Anything else is a fault of Yoyak's own and keeps its traceback.
     """
-    speak_utf8()
-    _start_in_utf8()
+    use_utf8_output()
+    _restart_in_utf8()
     if "OMP_NUM_THREADS" in os.environ:  # of the job; the tokenizers library counts its own
         os.environ.setdefault("RAYON_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
     try:
@@ -62,7 +62,7 @@ def run_script(main: Callable[[], None]) -> None:
         _leave(*fault)
 
 
-def speak_utf8() -> None:
+def use_utf8_output() -> None:
     """Write UTF-8, and let children do so, whatever the locale says: Korean needs it."""
     os.environ.pop("PYTHONIOENCODING", None)
     os.environ["PYTHONUTF8"] = "1"
@@ -71,7 +71,7 @@ def speak_utf8() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
-def _start_in_utf8() -> None:
+def _restart_in_utf8() -> None:
     """Start this script again where files and their names are not in UTF-8.
 
     Libraries open files too, and how names are written is settled when Python starts.

@@ -48,9 +48,9 @@ class Section(BaseModel):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            faults = error.errors(include_url=False)
-        unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"]
-        words = cls._unknown(unknown[0]["loc"]) if unknown else _first(faults, content)
+            problems = error.errors(include_url=False)
+        unknown = [fault for fault in problems if fault["type"] == "extra_forbidden"]
+        words = cls._unknown(unknown[0]["loc"]) if unknown else _first(problems, content)
         raise UserError(f"{display(source)}: {words}")
 
     @classmethod
@@ -78,15 +78,15 @@ def canonical(content: object) -> str:
     return json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
-def _first(faults: Sequence[Any], content: object) -> str:
+def _first(problems: Sequence[Any], content: object) -> str:
     """The first of pydantic's errors as: key, what was found, what is allowed.
 
     Of a value with several types it has an error for each.
     """
-    key, found = _place(faults[0]["loc"], content)
-    if faults[0]["type"] == "missing":
-        return f"key '{'.'.join(map(str, faults[0]['loc']))}' is missing"
-    sentences = [_sentence(fault) for fault in faults if _place(fault["loc"], content)[0] == key]
+    key, found = _place(problems[0]["loc"], content)
+    if problems[0]["type"] == "missing":
+        return f"key '{'.'.join(map(str, problems[0]['loc']))}' is missing"
+    sentences = [_sentence(fault) for fault in problems if _place(fault["loc"], content)[0] == key]
     allowed = " or ".join(dict.fromkeys(sentences)).replace(" or must be ", " or ")
     shown = one_line(json.dumps(found, ensure_ascii=False, default=str))[:80]
     return f"{key}: found {shown}, {allowed}"

@@ -57,7 +57,7 @@ def control_token_pattern(tokenizer) -> re.Pattern | None:
     return _any_of(token for token in control_tokens(tokenizer) if re.match(r"\S\S", token))
 
 
-def defuse(text: str, control_tokens: re.Pattern | None) -> str:
+def break_control_tokens(text: str, control_tokens: re.Pattern | None) -> str:
     """Write control tokens inside a text apart (`<|eot_id|>` → `< |eot_id|>`): plain words then."""
     if control_tokens is None:
         return text

@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from yoyak.data.cleaning import clean_text
 from yoyak.data.reading import files_of, read_records
 from yoyak.data.rows import OPTIONAL_COLUMNS, BadRows, Record, quote, wanted_columns
@@ -145,6 +147,37 @@ def to_csv(dialogues: Iterable[Dialogue], labelled: bool = True) -> str:
         values = [getattr(row, label) for label in labels]
         writer.writerow([row.fname, row.dialogue, *row.summaries, *padding, *values])
     return text.getvalue()
+
+
+def load_split(path: Path, labelled: bool = True) -> list[Dialogue]:
+    """A prepared split as prepare_data.py wrote it: already cleaned and checked, so only read.
+
+    Raises UserError if it cannot be read or lacks a column (`labelled`: a summary, too).
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise UserError(f"{display(path)}: no such file; run prepare_data.py first") from None
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        raise UserError(
+            f"{display(path)}: cannot be read ({error}); run prepare_data.py again"
+        ) from None
+    missing = {"fname", "dialogue", *(["summary"] if labelled else [])} - set(table.columns)
+    if missing:
+        raise UserError(
+            f"{display(path)}: column missing: {', '.join(sorted(missing))}; run prepare_data.py "
+            "again"
+        )
+    references = [name for name in table.columns if name.startswith("summary")]
+    return [
+        Dialogue(
+            fname=row["fname"],
+            dialogue=row["dialogue"],
+            summaries=tuple(row[name] for name in references if row[name]),
+            **{label: row.get(label, "") for label in OPTIONAL_COLUMNS},
+        )
+        for row in table.to_dict("records")
+    ]
 
 
 def reference_column(index: int) -> str:

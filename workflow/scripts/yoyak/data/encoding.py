@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from yoyak.config.model_config import ModelConfig
-from yoyak.data.control_tokens import control_token_pattern, defuse
+from yoyak.data.control_tokens import break_control_tokens, control_token_pattern
 from yoyak.data.dialogues import SPEAKER_TAG
 from yoyak.data.framing import HeadSwap, encode_framed, encode_texts
 from yoyak.data.prompts import PromptFrame, prompt_frames, supervised_stop_id
@@ -62,7 +62,10 @@ def encode_prompts(
     swaps = [HeadSwap(tokenizer, frames[0], frame) for frame in frames[1:]]
     prompts: list[list[Prompt]] = [[] for _ in frames]
     for start in range(0, len(dialogues), _ROWS_AT_ONCE):
-        texts = [defuse(text, control_tokens) for text in dialogues[start : start + _ROWS_AT_ONCE]]
+        texts = [
+            break_control_tokens(text, control_tokens)
+            for text in dialogues[start : start + _ROWS_AT_ONCE]
+        ]
         bounded = [_bounded(text, limit, side) for text in texts]
         first = encode_framed(tokenizer, frames[0], bounded)
         variants = [first, *(swap.apply(bounded, first) for swap in swaps)]
@@ -81,7 +84,7 @@ def encode_answers(summaries: Sequence[str], tokenizer, prompt_format: str) -> l
     answers = []
     for start in range(0, len(summaries), _ROWS_AT_ONCE):
         texts = [
-            defuse(text.strip(), control_tokens)
+            break_control_tokens(text.strip(), control_tokens)
             for text in summaries[start : start + _ROWS_AT_ONCE]
         ]
         for number, ids in enumerate(encode_texts(tokenizer, texts), start=start):

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from yoyak.data.rows import BadRows, NameTwice, Record, flat, quote
+from yoyak.data.rows import BadRows, DuplicateName, Record, flat, quote
 from yoyak.errors import UserError, display
 
 TOO_MUCH = "not JSON that can be read (too deep, or a number too long)"
@@ -39,7 +39,7 @@ def read_json(path: Path, text: str, names: dict) -> tuple[list[Record], list[st
             continue
         try:
             records.append(Record(number, flat(value)))
-        except NameTwice as error:
+        except DuplicateName as error:
             bad.add(number, f"key {quote(str(error))} stands twice")
     if not records and not bad.found:
         raise UserError(f"{display(path)}: holds no rows; at least one is needed")
@@ -63,7 +63,7 @@ def _parsed(text: str, line: int, bad: BadRows) -> list:
     """The value that stands in a text alone in a list; nothing where it is no JSON, with reason."""
     try:
         return [json.loads(text, object_pairs_hook=_no_key_twice)]
-    except NameTwice as error:
+    except DuplicateName as error:
         bad.add(line, f"key {quote(str(error))} stands twice")
     except json.JSONDecodeError as error:
         bad.add(line + error.lineno - 1, f"not JSON ({error.msg} at character {error.colno})")
@@ -77,7 +77,7 @@ def _document_rows(text: str, names: dict, bad: BadRows) -> list:
     for document in _parsed(text, 1, bad):
         try:
             rows = _rows_inside(document, names, bad.path)
-        except NameTwice as error:
+        except DuplicateName as error:
             bad.add(1, f"key {quote(str(error))} stands twice")
             break
         if rows is None:
@@ -113,5 +113,5 @@ def _no_key_twice(pairs: list[tuple]) -> dict:
     content = dict(pairs)
     if len(content) != len(pairs):
         names = [name for name, _ in pairs]
-        raise NameTwice(next(name for name in names if names.count(name) > 1))
+        raise DuplicateName(next(name for name in names if names.count(name) > 1))
     return content

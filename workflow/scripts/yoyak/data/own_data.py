@@ -52,7 +52,7 @@ def example_record(examples: Path) -> dict:
     return _read(examples / "run.json")
 
 
-def said_of_data(examples: Path) -> str:
+def describe_data(examples: Path) -> str:
     """What is trained on and what the best checkpoint is chosen on: files and dialogues.
 
     Raises UserError when the examples lack their record or statistics.

@@ -122,11 +122,11 @@ def pack_batch(
         build_pack(
             [examples[member] for member in members], [indices[member] for member in members]
         )
-        for members in share_out(packs, sizes, ranks)[rank]
+        for members in assign_packs(packs, sizes, ranks)[rank]
     ]
 
 
-def share_out(packs: list[list[int]], sizes: list[int], ranks: int) -> list[list[list[int]]]:
+def assign_packs(packs: list[list[int]], sizes: list[int], ranks: int) -> list[list[list[int]]]:
     """The packs of each rank: the largest first, to whoever has the fewest tokens."""
     if ranks == 1:
         return [packs]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from yoyak.data.packing import IGNORED, share_out
+from yoyak.data.packing import IGNORED, assign_packs
 
 
 @dataclass
@@ -69,7 +69,7 @@ def pad_batch(
         build_padded(
             [examples[member] for member in members], [indices[member] for member in members]
         )
-        for members in share_out(groups, sizes, ranks)[rank]
+        for members in assign_packs(groups, sizes, ranks)[rank]
     ]
 
 

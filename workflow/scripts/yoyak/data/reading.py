@@ -14,7 +14,7 @@ from yoyak.data.json_rows import read_json
 from yoyak.data.rows import (
     OPTIONAL_COLUMNS,
     BadRows,
-    NameTwice,
+    DuplicateName,
     Record,
     column_name,
     flat,
@@ -185,7 +185,7 @@ def _read_datasets_folder(path: Path) -> tuple[list[Record], list[str], BadRows]
         raise UserError(f"{shown}: `datasets` cannot read it: {quote(str(error), 120)}") from None
     try:
         records = [Record(number, flat(row)) for number, row in enumerate(rows, start=1)]
-    except NameTwice as error:
+    except DuplicateName as error:
         raise UserError(f"{shown}: column {quote(str(error))} stands twice") from None
     columns = dict.fromkeys(name for record in records for name in record.cells)
     return records, list(columns or map(column_name, rows.column_names)), BadRows(path, "row")

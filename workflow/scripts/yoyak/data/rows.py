@@ -52,7 +52,7 @@ class BadRows:
         raise UserError(f"{display(self.path)}: {count}: {told}. Correct or remove them")
 
 
-class NameTwice(Exception):
+class DuplicateName(Exception):
     """A key or column that stands twice; its text is the name."""
 
 
@@ -76,7 +76,7 @@ def wanted_columns(columns: dict | None) -> dict:
 def flat(row: dict) -> dict:
     """A row's cells by column name; those of an object inside it by dotted names (`body.summary`).
 
-    Raises NameTwice where two cells have one name.
+    Raises DuplicateName where two cells have one name.
     """
     cells: dict = {}
     rest = [(column_name(key), value) for key, value in reversed(row.items())]
@@ -86,7 +86,7 @@ def flat(row: dict) -> dict:
             inside = [(f"{name}.{column_name(key)}", cell) for key, cell in value.items()]
             rest += reversed(inside)
         elif name in cells:
-            raise NameTwice(name)
+            raise DuplicateName(name)
         else:
             cells[name] = value
     return cells

@@ -16,11 +16,11 @@ from yoyak.errors import UserError, device_fault, is_out_of_memory, one_line
 from yoyak.models.reference import (
     LOGITS_TOLERANCE,
     causal_lm,
+    evaluation_mode,
     has_experts,
-    idle_windows,
     reference_logits,
     spread,
-    undisturbed,
+    unreached_windows,
 )
 
 STEPS = 3  # tokens decoded after each prompt
@@ -62,10 +62,10 @@ class Reference:
             length = max(min(wanted, most), self.steps + 1)
             self.rows.append((prompt * (length // len(prompt) + 1))[:length])
         try:
-            with undisturbed(self.model):
+            with evaluation_mode(self.model):
                 self.logits = [self._after(row) for row in self.rows]
         except Exception as error:
-            if isinstance(error, UserError) or _beyond_cure(error):
+            if isinstance(error, UserError) or _unrecoverable(error):
                 raise
             raise UserError(f"the model's own forward fails: {_in_words(error)}") from error
 
@@ -75,19 +75,19 @@ class Reference:
         Only what no other engine would cure is raised: UserError, memory, a broken device.
         """
         engine = difference = None
-        with undisturbed(self.model), torch.no_grad():
+        with evaluation_mode(self.model), torch.no_grad():
             try:
                 engine = build()
                 difference, fault = self._compare(engine) if self.rows else (0.0, None)
             except Exception as error:
-                if isinstance(error, UserError) or _beyond_cure(error):
+                if isinstance(error, UserError) or _unrecoverable(error):
                     raise
                 fault = _in_words(error)
         return Finding(engine, difference, fault)
 
     def repeats(self) -> bool:
         """Whether the own forward says the same again, bit by bit."""
-        with undisturbed(self.model):
+        with evaluation_mode(self.model):
             return all(
                 torch.equal(self._after(r), was)
                 for r, was in zip(self.rows, self.logits, strict=True)
@@ -150,13 +150,13 @@ class Reference:
 
     def _not_shown(self) -> list[str]:
         """What these rows could not tell, and why it does not matter."""
-        notes = idle_windows(self.model, self.reach)
+        notes = unreached_windows(self.model, self.reach)
         if self.most < self.reach:
             notes.append(f"rows of up to {self.reach} tokens: compared up to {self.most}")
         return notes
 
 
-def _beyond_cure(error: Exception) -> bool:
+def _unrecoverable(error: Exception) -> bool:
     """Whether no other engine would do better: the memory or the device is at fault."""
     return is_out_of_memory(error) or device_fault(error) is not None
 

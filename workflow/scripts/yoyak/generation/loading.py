@@ -9,7 +9,7 @@ import torch
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.models.lora_loader import LoRALoader
-from yoyak.models.quiet import hush_libraries
+from yoyak.models.quiet import silence_libraries
 from yoyak.run.plan import GPU_RESERVE, available_threads
 
 # Weights from which a product is worth several threads. Below, waiting for each other costs more,
@@ -65,7 +65,7 @@ def plan_loading(config: ModelConfig, device: str) -> LoadingPlan:
 def load_model(config: ModelConfig, plan: LoadingPlan, adapter: Path | None = None):
     """(model, tokenizer), the adapter merged unless the base stays NF4; sets torch's threads."""
     torch.set_num_threads(plan.threads)
-    hush_libraries()
+    silence_libraries()
     loader = LoRALoader(
         config,
         device=plan.device,

@@ -27,7 +27,7 @@ from yoyak.generation.plan import (
     refuse_empty,
     too_many_rows,
 )
-from yoyak.models.reference import attention_of, causal_lm, forget_longer_rows
+from yoyak.models.reference import attention_of, causal_lm, reset_dynamic_rope
 
 
 class PlainGenerator:
@@ -132,7 +132,7 @@ class PlainGenerator:
         processors += [] if choose is None else [_Chooser(choose, width)]
         settings = {"do_sample": False, "pad_token_id": padding, **settings}
         settings["use_cache"] = self.plan.cache
-        forget_longer_rows(self.model)
+        reset_dynamic_rope(self.model)
         implementation = self.plan.attention or self.model.config._attn_implementation
         with attention_of(self.model, implementation), _no_settings_of_its_own(self.model):
             return self.model.generate(

@@ -22,7 +22,7 @@ def generate_splits(
         files: CSV of each split, as prepare_data.py writes it.
     """
     from yoyak.data.control_tokens import decode_summaries
-    from yoyak.data.dialogues import read_dialogues
+    from yoyak.data.dialogues import load_split
     from yoyak.data.encoding import build_prompts
     from yoyak.data.prompts import stop_token_ids
     from yoyak.generation.decoding import DecodingSettings
@@ -31,7 +31,7 @@ def generate_splits(
     from yoyak.generation.progress import RowProgress
 
     started = time.perf_counter()
-    rows = {split: read_dialogues(file, labelled=False) for split, file in files.items()}
+    rows = {split: load_split(file, labelled=False) for split, file in files.items()}
     loading = plan_loading(config, device)
     model, tokenizer = load_model(config, loading, adapter)
     prompts, shortened = {}, {}

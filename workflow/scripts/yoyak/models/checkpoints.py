@@ -206,7 +206,7 @@ def _local(path: Path, text: str) -> Checkpoint:
         _check_gguf(path, where)
         return Checkpoint(name=str(path.parent), kwargs={"gguf_file": path.name}, local=True)
     if not (path / "config.json").is_file():
-        raise UserError(f"{where}: the folder has no config.json; {_what_else(path)}")
+        raise UserError(f"{where}: the folder has no config.json; {_folder_hint(path)}")
     _check_config(path / "config.json", where)
     check_weights(path, where)
     return Checkpoint(name=str(path), kwargs={}, local=True)
@@ -262,7 +262,7 @@ def check_weights(folder: Path, where: str) -> None:
         )
 
 
-def _what_else(path: Path) -> str:
+def _folder_hint(path: Path) -> str:
     """A guess at what a folder without config.json is, as the cure."""
     if (path / "adapter_config.json").is_file():
         return "it holds an adapter; name the base model here"

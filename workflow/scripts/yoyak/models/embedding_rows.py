@@ -13,7 +13,7 @@ import torch
 _OTHER_SENSES = re.compile("image|video|vision|audio|[be]o[iva]_")
 
 
-def make_room(model, tokenizer) -> dict[int, str]:
+def add_missing_rows(model, tokenizer) -> dict[int, str]:
     """Give each token a row, about the mean of all rows, the same ones in every run.
 
     So a zero-shot generation, which never trains them, gives the same result twice.
@@ -75,7 +75,7 @@ def trained_tokens(model, tokenizer) -> list[str]:
     return tokenizer.convert_ids_to_tokens(sorted(ids))
 
 
-def said(rowless: dict[int, str]) -> str:
+def rowless_text(rowless: dict[int, str]) -> str:
     """Which tokens had no row, in a line's length."""
     few = ", ".join(list(rowless.values())[:8]) + (", …" if len(rowless) > 8 else "")
     return f"{len(rowless)} tokens have no row in the checkpoint's embedding ({few})"

@@ -15,7 +15,7 @@ from yoyak.errors import UserError, one_line
 from yoyak.models.architecture import Decoder, check_targets, find_decoder, find_targets
 from yoyak.models.chat_tokens import add_chat_tokens, set_padding
 from yoyak.models.checkpoints import Checkpoint, fetch, hub_error, resolve_checkpoint
-from yoyak.models.embedding_rows import keep_head_bias, make_room, said, trained_rows
+from yoyak.models.embedding_rows import add_missing_rows, keep_head_bias, rowless_text, trained_rows
 from yoyak.models.end_tokens import named_end_ids
 from yoyak.models.gguf import plain_checkpoint
 from yoyak.models.nf4 import (
@@ -138,7 +138,7 @@ class LoRALoader:
         model = self._load_base(tokenizer)
         model.config.use_cache = False
         if self.rowless:
-            self.log.info("%s: they are trained and saved with the model", said(self.rowless))
+            self.log.info("%s: trained and saved with the model", rowless_text(self.rowless))
         torch.manual_seed(seed)  # the adapters, whatever was drawn while loading
         if self.lora_config.use_lora:
             model = self._apply_lora(model)
@@ -159,7 +159,7 @@ class LoRALoader:
             tokenizer = self.load_tokenizer()
             model = self._load_base(tokenizer).eval()
             if self.rowless:
-                self.log.warning("%s: untrained, they mean nothing yet", said(self.rowless))
+                self.log.warning("%s: untrained, they mean nothing yet", rowless_text(self.rowless))
             return model, tokenizer
         adapter = Path(adapter)
         if not (adapter / "adapter_config.json").is_file():
@@ -231,7 +231,7 @@ class LoRALoader:
 
     def _add_chat_tokens(self, model, tokenizer) -> None:
         """Rows in the model for the chat tokens that its tokenizer got, and any other without."""
-        self.rowless = make_room(model, tokenizer)
+        self.rowless = add_missing_rows(model, tokenizer)
         self.new_token_ids = sorted({*self.new_token_ids, *self.rowless})
 
     def _apply_lora(self, model):

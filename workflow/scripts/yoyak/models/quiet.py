@@ -4,12 +4,12 @@ import warnings
 
 import transformers
 
-from yoyak.run.logs import hush_imports
+from yoyak.run.logs import silence_imports
 
 
-def hush_libraries() -> None:
+def silence_libraries() -> None:
     """Leave out bars, notes and what a library asks of its own authors; errors are said."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-    hush_imports()
+    silence_imports()

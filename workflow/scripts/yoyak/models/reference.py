@@ -50,7 +50,7 @@ def set_attention(model, name: str) -> None:
 
 
 @contextlib.contextmanager
-def undisturbed(model) -> Iterator[None]:
+def evaluation_mode(model) -> Iterator[None]:
     """Run the block in evaluation mode; training mode and random state are then as they were."""
     modes = {module: module.training for module in model.modules()}
     device = next(model.parameters()).device
@@ -63,7 +63,7 @@ def undisturbed(model) -> Iterator[None]:
                 module.training = training
 
 
-def forget_longer_rows(model) -> None:
+def reset_dynamic_rope(model) -> None:
     """Dynamic RoPE keeps the frequencies of the longest row that it has seen, until a short one."""
     kinds = {str(getattr(part, "rope_type", "")) for part in model.modules()}
     if any("dynamic" in kind for kind in kinds):
@@ -82,7 +82,7 @@ def reference_logits(model, input_ids: torch.Tensor, positions: torch.Tensor) ->
         (n, vocabulary) float32. The head with all that the model does to its logits is its own.
     """
     with attention_of(model, EAGER):
-        forget_longer_rows(model)
+        reset_dynamic_rope(model)
         output = causal_lm(model)(
             input_ids=input_ids[None], use_cache=False, logits_to_keep=positions
         )
@@ -102,7 +102,7 @@ def has_experts(model) -> bool:
     return any("expert" in name or "moe" in name for name in names)
 
 
-def idle_windows(model, longest: int) -> list[str]:
+def unreached_windows(model, longest: int) -> list[str]:
     """What no row of so many tokens can show, in words: a window that it does not reach."""
     config = causal_lm(model).config.get_text_config()
     sizes = {name: getattr(config, name, None) for name in WINDOWS}

@@ -53,7 +53,7 @@ def shape_of(model: ModelSettings) -> ModelShape:
     return find_decoder(fetch(found, model, weights=False), model).shape
 
 
-def shape_at_hand(model: ModelSettings) -> ModelShape | None:
+def local_shape(model: ModelSettings) -> ModelShape | None:
     """The same without network, transformers or errors; None where that is not enough."""
     if model.checkpoint in SHIPPED:
         return _shape(SHIPPED[model.checkpoint])

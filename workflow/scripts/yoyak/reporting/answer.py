@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 
 from yoyak.config.study import ZERO_SHOT, Study
-from yoyak.reporting.cited import CitedTables, Sentence
 from yoyak.reporting.levels import (
     against_floors,
     content_alone,
+    falsified_references,
+    human_agreement_gap,
     of_group,
-    towards_people,
-    unseen_falsehood,
 )
 from yoyak.reporting.questions import headline, question_sentences
-from yoyak.reporting.results import CONDITION_NAMES, Row, hardly_trained
+from yoyak.reporting.results import CONDITION_NAMES, Row, undertrained
+from yoyak.reporting.study_tables import Sentence, StudyTables
 
 LANGUAGES = {"ko": "Korean", "en": "English"}
 
@@ -50,38 +50,38 @@ def method(study: Study) -> str:
     return " or ".join(sorted(kinds, reverse=True))
 
 
-def answer(study: Study, cited: CitedTables) -> Sentence:
+def answer(study: Study, study_tables: StudyTables) -> Sentence:
     """Two sentences: the level that trainings reach against their strongest floor, then the gain.
 
     It never says of a model that was hardly trained that fine-tuning did not change it.
     """
-    level = against_floors(cited, study.settings.metric.primary)
-    return [*level, " ", *headline(study, cited)]
+    level = against_floors(study_tables, study.settings.metric.primary)
+    return [*level, " ", *headline(study, study_tables)]
 
 
-def details(study: Study, cited: CitedTables) -> list[Sentence]:
+def details(study: Study, study_tables: StudyTables) -> list[Sentence]:
     """Content, people, the best run, groups, formats and augmentations: a sentence each."""
     tokenizer = study.settings.metric.primary
     sentences = [
-        *content_alone(study, cited),
-        *towards_people(study, cited),
-        *unseen_falsehood(study, cited),
-        _best(study, cited),
+        *content_alone(study, study_tables),
+        *human_agreement_gap(study, study_tables),
+        *falsified_references(study, study_tables),
+        _best(study, study_tables),
     ]
-    groups = dict.fromkeys(row["group"] for row in cited.rows("group_differences"))
+    groups = dict.fromkeys(row["group"] for row in study_tables.rows("group_differences"))
     for group in groups:
-        rows = cited.rows(
+        rows = study_tables.rows(
             "group_differences",
             comparison="fine_tuned-zero_shot",
             tokenizer=tokenizer,
             group=group,
         )
-        own = of_group(cited, tokenizer, group)
-        sentences.append([*own, *_gain_of_group(cited, rows)])
-    sentences += question_sentences(study, cited)
-    for row in hardly_trained(cited.rows("diagnostics")):
-        same = cited.cell("diagnostics", row, "unchanged_rate")
-        fall = cited.cell("diagnostics", row, "loss_fall", signed=True)
+        own = of_group(study_tables, tokenizer, group)
+        sentences.append([*own, *_gain_of_group(study_tables, rows)])
+    sentences += question_sentences(study, study_tables)
+    for row in undertrained(study_tables.rows("diagnostics")):
+        same = study_tables.cell("diagnostics", row, "unchanged_rate")
+        fall = study_tables.cell("diagnostics", row, "loss_fall", signed=True)
         text: Sentence = [f"Hardly trained: {_name(study, row)}."]
         if same is not None:
             text += [" Share of its predictions that are the zero-shot ones: ", same, "."]
@@ -102,21 +102,23 @@ def judge(rows: list[Row]) -> Verdict:
     )
 
 
-def arms(study: Study, cited: CitedTables) -> list[tuple[str, Row]]:
+def score_rows(study: Study, study_tables: StudyTables) -> list[tuple[str, Row]]:
     """Rows of the first table, each with its table's name: means over the study's seeds."""
     tokenizer = study.settings.metric.primary
-    rows = [("rouge", row) for row in cited.rows("rouge", tokenizer=tokenizer)]
+    rows = [("rouge", row) for row in study_tables.rows("rouge", tokenizer=tokenizer)]
     if len(study.seeds) == 1:
         return rows
     rows = [pair for pair in rows if pair[1]["condition"] == ZERO_SHOT]
-    rows += [("seeds", row) for row in cited.rows("seeds", tokenizer=tokenizer)]
+    rows += [("seeds", row) for row in study_tables.rows("seeds", tokenizer=tokenizer)]
     models, formats = list(study.models), study.formats
     return sorted(rows, key=lambda p: (models.index(p[1]["model"]), formats.index(p[1]["format"])))
 
 
-def _best(study: Study, cited: CitedTables) -> Sentence:
-    table, row = max(arms(study, cited), key=lambda pair: pair[1]["rouge_mean"])
-    mean, low, high = (cited.cell(table, row, key) for key in ("rouge_mean", "ci_low", "ci_high"))
+def _best(study: Study, study_tables: StudyTables) -> Sentence:
+    table, row = max(score_rows(study, study_tables), key=lambda pair: pair[1]["rouge_mean"])
+    mean, low, high = (
+        study_tables.cell(table, row, key) for key in ("rouge_mean", "ci_low", "ci_high")
+    )
     interval = [] if low is None else [" (95 % interval ", low, " to ", high, ")"]
     return [f"Highest mean: {_name(study, row)}, ", mean, *interval, "."]
 
@@ -128,10 +130,10 @@ def _name(study: Study, row: Row) -> str:
     return " · ".join(parts)
 
 
-def _gain_of_group(cited: CitedTables, rows: list[Row]) -> Sentence:
+def _gain_of_group(study_tables: StudyTables, rows: list[Row]) -> Sentence:
     found = judge(rows)
-    low = cited.cell("group_differences", found.lowest, "difference", signed=True)
-    high = cited.cell("group_differences", found.highest, "difference", signed=True)
+    low = study_tables.cell("group_differences", found.lowest, "difference", signed=True)
+    high = study_tables.cell("group_differences", found.highest, "difference", signed=True)
     return [
         f" Against zero-shot the interval lies above 0 in {found.up} of {found.total}, below in "
         f"{found.down} (not adjusted), by ",

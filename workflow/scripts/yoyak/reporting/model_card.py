@@ -7,7 +7,6 @@ from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import ZERO_SHOT, Run, Study
 from yoyak.data.dialogues import SPEAKER_TAG
 from yoyak.errors import PROJECT_ROOT
-from yoyak.reporting.cited import words
 from yoyak.reporting.results import (
     CONDITION_NAMES,
     FLOOR,
@@ -20,6 +19,7 @@ from yoyak.reporting.results import (
     where,
 )
 from yoyak.reporting.run_rows import read_json
+from yoyak.reporting.study_tables import words
 from yoyak.reporting.tables import reading_cell
 
 MEASURES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rouge_mean": "mean"}

@@ -78,7 +78,7 @@ def one(table: pd.DataFrame, **values: object) -> Row:
     return found[0]
 
 
-def arm(study: Study, results: Path, tokenizer: str, **run: str) -> Row:
+def score_row(study: Study, results: Path, tokenizer: str, **run: str) -> Row:
     """rouge_mean with its interval of one model, format and condition; over all its seeds."""
     if len(study.seeds) > 1 and run["condition"] != ZERO_SHOT:
         return one(read_table(results, "seeds"), tokenizer=tokenizer, **run)
@@ -103,7 +103,7 @@ def content_tokenizer(study: Study) -> str | None:
     return name if name in study.settings.metric.tokenizers else None
 
 
-def hardly_trained(diagnostics: list[Row]) -> list[Row]:
+def undertrained(diagnostics: list[Row]) -> list[Row]:
     """The trainings, of these rows of diagnostics.csv, that cannot tell what fine-tuning does."""
     return [
         row

@@ -7,8 +7,8 @@ from pathlib import Path
 from yoyak.config.study import Run
 from yoyak.data.dialogues import Dialogue
 from yoyak.errors import UserError, display
-from yoyak.reporting.cited import Number, score
 from yoyak.reporting.results import where
+from yoyak.reporting.study_tables import Number, score
 from yoyak.reporting.tables import read_csv
 
 RANKED = "scores/dialogues"

@@ -24,12 +24,12 @@ from yoyak.reporting.results import (
     HUMAN,
     TOKENIZER_NAMES,
     Row,
-    arm,
     context_name,
     dialogue_counts,
     read_context,
     read_table,
     records,
+    score_row,
     strongest_floor,
     where,
 )
@@ -70,7 +70,9 @@ def score_bars(study: Study, results: Path) -> tuple[Figure, str]:
             fontsize=8.5, bbox=dict(fc=style.PAPER, lw=0, pad=0.8),
         )  # fmt: skip
         for place, condition in enumerate(study.conditions, start=1):
-            row = arm(study, results, tokenizer, model=model, format=form, condition=condition)
+            row = score_row(
+                study, results, tokenizer, model=model, format=form, condition=condition
+            )
             end = row["rouge_mean"] if row["ci_high"] is None else row["ci_high"]
             _draw_bar(axes, y + place, row, end, style.CONDITION_COLOURS[condition])
             highest = max(highest, end)
@@ -107,7 +109,7 @@ def group_slopes(study: Study, results: Path) -> tuple[Figure, str] | None:
         for number, (name, look) in enumerate(looks.items()):
             shift = 0.06 * (number - (len(looks) - 1) / 2)
             points = [
-                _group_arm(rows, model=model, format=form, condition=condition, group=name)
+                _group_row(rows, model=model, format=form, condition=condition, group=name)
                 for condition in study.conditions
             ]
             _draw_slope(axes, points, shift, look)
@@ -213,7 +215,7 @@ def _levels(context: dict[str, Row]) -> dict[str, Row]:
     return {word: row for word, row in found.items() if row}
 
 
-def _group_arm(rows: pd.DataFrame, **run: str) -> Row:
+def _group_row(rows: pd.DataFrame, **run: str) -> Row:
     """A group's row; over several seeds their mean, without an interval."""
     found = where(rows, **run)
     if len(found) == 1:

@@ -35,10 +35,10 @@ def write_log(file: Path | None, level: int = logging.INFO) -> None:
     logging.basicConfig(
         level=level, handlers=handlers, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
-    hush_imports()
+    silence_imports()
 
 
-def hush_imports() -> None:
+def silence_imports() -> None:
     """Leave out what libraries log that concerns nobody here, from their import on."""
     logging.getLogger("httpx").setLevel(logging.WARNING)
     # It asks for a package with a product in 4 bits that no step uses on a CPU.

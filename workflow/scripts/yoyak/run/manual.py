@@ -39,7 +39,7 @@ def refuse_to_replace(output: Path, here: dict, cure: str) -> None:
     """Raise UserError where a training of another kind has finished; an equal one may run again.
 
     Args:
-        here: `what_decides` of the training that would write to `output`.
+        here: `deciding_settings` of the training that would write to `output`.
         cure: what to do about it.
     """
     if not (output / "final_model").exists():
@@ -48,7 +48,7 @@ def refuse_to_replace(output: Path, here: dict, cure: str) -> None:
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
         data = {**record.get("data", {}), **record.get("datasets", {})}
-        there = what_decides(read_config(record["settings"], file), record["run"], data)
+        there = deciding_settings(read_config(record["settings"], file), record["run"], data)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
         raise UserError(
             f"{output}: holds a final_model whose run.json does not say how it was trained; {cure}"
@@ -65,7 +65,7 @@ def refuse_to_replace(output: Path, here: dict, cure: str) -> None:
         )
 
 
-def what_decides(config: ModelConfig, run: dict, data: dict) -> dict:
+def deciding_settings(config: ModelConfig, run: dict, data: dict) -> dict:
     """Everything that decides what is learned, by the name that a person knows it under.
 
     Args:

@@ -27,11 +27,11 @@ from yoyak.errors import AGAIN, UserError, machine_fault
 log = logging.getLogger(__name__)
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-LEAVE, ERROR = "leave", "error"
+STOP, ERROR = "stop", "error"
 
 
 @dataclass(frozen=True)
-class Seat:
+class RankContext:
     """One process's place: its number among `count`, its device ("cpu" or "cuda:0"), and a folder
     that the processes of one training share for as long as it runs."""
 
@@ -40,32 +40,32 @@ class Seat:
     device: str
     folder: Path
 
-    def asked_to_leave(self) -> int:
+    def stop_signal(self) -> int:
         """Number of the signal by which the training was asked to stop, or 0."""
         try:
-            return int((self.folder / LEAVE).read_bytes())
+            return int((self.folder / STOP).read_bytes())
         except (FileNotFoundError, ValueError):  # not there, or just being written
             return 0
 
 
-class _Held:
+class _InheritedLocks:
     """Lock files that a process inherits open, so that its device stays claimed while it lives."""
 
     def __init__(self, locks):
         self.locks = tuple(locks)
 
     def __reduce__(self):
-        return _Held, ([reduction.DupFd(lock) for lock in self.locks],)
+        return _InheritedLocks, ([reduction.DupFd(lock) for lock in self.locks],)
 
 
-def run_together(work: Callable[[Any, Seat], None], job: Any, devices: list[str]) -> None:
-    """Run `work(job, seat)` in one process a device; return when all have ended well.
+def run_ranks(work: Callable[[Any, RankContext], None], job: Any, devices: list[str]) -> None:
+    """Run `work(job, context)` in one process a device; return when all have ended well.
 
     Args:
         work: a function of a module. job: what it needs; both are pickled.
         devices: from `claim_devices`; its locks are inherited.
 
-    A signal is passed on once, as `seat.asked_to_leave`; a second one ends this process and the
+    A signal is passed on once, as `context.stop_signal`; a second one ends this process and the
     kernel then ends the others, as it does when this process is killed.
 
     Raises:
@@ -73,18 +73,21 @@ def run_together(work: Callable[[Any, Seat], None], job: Any, devices: list[str]
         SystemExit: with its exit code.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    held = _Held(getattr(devices, "locks", ()))
-    context = multiprocessing.get_context("spawn")
+    locks = _InheritedLocks(getattr(devices, "locks", ()))
+    spawn = multiprocessing.get_context("spawn")
     processes = []
-    with tempfile.TemporaryDirectory(prefix="yoyak-ranks-") as name, _noting_signals(Path(name)):
+    with (
+        tempfile.TemporaryDirectory(prefix="yoyak-ranks-") as name,
+        _passing_signals_on(Path(name)),
+    ):
         folder = Path(name)
         try:
             for rank, device in enumerate(devices):
                 cuda = device.startswith("cuda")
-                seat = Seat(rank, len(devices), "cuda:0" if cuda else device, folder)
+                context = RankContext(rank, len(devices), "cuda:0" if cuda else device, folder)
                 shown = visible[rank] if cuda else None
-                process = context.Process(
-                    target=_sit_down, args=(work, job, seat, shown, os.getpid(), held)
+                process = spawn.Process(
+                    target=_run_rank, args=(work, job, context, shown, os.getpid(), locks)
                 )
                 process.start()
                 processes.append(process)
@@ -94,7 +97,7 @@ def run_together(work: Callable[[Any, Seat], None], job: Any, devices: list[str]
                 process.kill()
                 process.join()
         if failed is not None:
-            _leave_as(failed, processes.index(failed), folder)
+            _exit_as(failed, processes.index(failed), folder)
 
 
 def _first_failure(processes):
@@ -109,7 +112,7 @@ def _first_failure(processes):
     return None
 
 
-def _leave_as(process, rank: int, folder: Path) -> None:
+def _exit_as(process, rank: int, folder: Path) -> None:
     """End as that process ended."""
     with contextlib.suppress(FileNotFoundError):
         raise UserError((folder / ERROR).read_text(encoding="utf-8"))
@@ -124,14 +127,14 @@ def _leave_as(process, rank: int, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _noting_signals(folder: Path):
+def _passing_signals_on(folder: Path):
     """Leave a note for the processes at the first signal; at a second one, be ended by it."""
 
     def note(number, frame):
         signal.signal(number, before[number])
-        aside = folder / f".{LEAVE}"
-        aside.write_text(str(int(number)))
-        os.replace(aside, folder / LEAVE)
+        temporary = folder / f".{STOP}"
+        temporary.write_text(str(int(number)))
+        os.replace(temporary, folder / STOP)
 
     before = {number: signal.signal(number, note) for number in SIGNALS}
     try:
@@ -141,7 +144,9 @@ def _noting_signals(folder: Path):
             signal.signal(number, handler)
 
 
-def _sit_down(work, job, seat: Seat, shown: str | None, parent: int, held: _Held) -> None:
+def _run_rank(
+    work, job, context: RankContext, shown: str | None, parent: int, locks: _InheritedLocks
+) -> None:
     """What a new process does: see its own device only, work, and say how it ended."""
     _end_with(parent)
     for number in SIGNALS:  # the parent passes them on, once, however many processes get them
@@ -150,7 +155,7 @@ def _sit_down(work, job, seat: Seat, shown: str | None, parent: int, held: _Held
         os.environ["CUDA_VISIBLE_DEVICES"] = shown
     code = 0
     try:
-        work(job, seat)
+        work(job, context)
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 1
     except Exception as error:
@@ -159,7 +164,7 @@ def _sit_down(work, job, seat: Seat, shown: str | None, parent: int, held: _Held
         if said is None:
             traceback.print_exc()
         else:
-            _say(seat.folder, said[0])
+            _report_error(context.folder, said[0])
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -167,11 +172,11 @@ def _sit_down(work, job, seat: Seat, shown: str | None, parent: int, held: _Held
         os._exit(code)  # at once: tidying up would wait for the other processes
 
 
-def _say(folder: Path, text: str) -> None:
+def _report_error(folder: Path, text: str) -> None:
     """Hand an error to the parent; where several processes fail alike, one of them is heard."""
-    aside = folder / f".{ERROR}-{os.getpid()}"
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, folder / ERROR)
+    temporary = folder / f".{ERROR}-{os.getpid()}"
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, folder / ERROR)
 
 
 def _end_with(parent: int) -> None:

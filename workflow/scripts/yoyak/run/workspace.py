@@ -31,14 +31,14 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     moment at the end none, never a part of one; what else it leaves goes at the next call.
     """
     path = Path(path)
-    with _aside(path) as aside:
-        new = aside / "new"
+    with _temporary_folder(path) as temporary:
+        new = temporary / "new"
         new.mkdir(mode=0o755)
         yield new
         sync_tree(new)
         for attempt in range(PATIENCE):  # another process may do the same: the last one wins
             with contextlib.suppress(FileNotFoundError):
-                os.rename(path, aside / f"old{attempt}")
+                os.rename(path, temporary / f"old{attempt}")
             try:
                 os.rename(new, path)
                 break
@@ -53,13 +53,13 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 def atomic_write_text(path: Path, text: str) -> None:
     """Write UTF-8 text so that a reader sees the old file or the new one, never a part."""
     path = Path(path)
-    with _aside(path) as aside:
-        handle = os.open(aside / "new", os.O_WRONLY | os.O_CREAT, 0o644)
+    with _temporary_folder(path) as temporary:
+        handle = os.open(temporary / "new", os.O_WRONLY | os.O_CREAT, 0o644)
         with open(handle, "w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside / "new", path)
+        os.replace(temporary / "new", path)
 
 
 def atomic_write_json(path: Path, content: object) -> None:
@@ -109,9 +109,9 @@ def publish(finished: Path, output: Path) -> None:
             with atomic_directory(target) as folder:
                 shutil.copytree(part, folder, copy_function=_link, dirs_exist_ok=True)
         else:
-            with _aside(target) as aside:
-                _link(part, aside / "new")
-                os.replace(aside / "new", target)
+            with _temporary_folder(target) as temporary:
+                _link(part, temporary / "new")
+                os.replace(temporary / "new", target)
 
 
 def _link(source: str | Path, target: str | Path) -> None:
@@ -163,7 +163,7 @@ def sync_directory(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _aside(path: Path) -> Iterator[Path]:
+def _temporary_folder(path: Path) -> Iterator[Path]:
     """A hidden folder beside `path`, of a name that says which process it belongs to.
 
     What killed processes of this host left there under the same name is removed.
@@ -176,8 +176,8 @@ def _aside(path: Path) -> Iterator[Path]:
             shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(
         prefix=f"{stem}{os.getpid()}.", dir=path.parent, ignore_cleanup_errors=True
-    ) as aside:
-        yield Path(aside)
+    ) as temporary:
+        yield Path(temporary)
 
 
 def _lock(lock: IO[str], place: Path) -> None:

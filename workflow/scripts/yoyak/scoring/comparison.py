@@ -69,8 +69,8 @@ def difference_rows(
     rows = []
     named = np.array(groups)
     parts = sorted(set(groups) - {""}) if by_group else [None]
-    for (name, cell), pairs in _by_cell(comparisons(list(runs))).items():
-        label = {"comparison": name, **cell.record()}
+    for (name, method), pairs in _by_method(comparisons(list(runs))).items():
+        label = {"comparison": name, **method.record()}
         for tokenizer in runs[pairs[0].better]:
             scores = np.array([_difference(runs, pair, tokenizer) for pair in pairs])
             for group in parts:
@@ -160,12 +160,12 @@ def seed_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) -> lis
     return rows
 
 
-def _by_cell(found: list[Comparison]) -> dict[tuple[str, Run], list[Comparison]]:
+def _by_method(found: list[Comparison]) -> dict[tuple[str, Run], list[Comparison]]:
     """Comparisons that differ in their seed alone, together."""
-    cells: dict[tuple[str, Run], list[Comparison]] = {}
+    methods: dict[tuple[str, Run], list[Comparison]] = {}
     for pair in found:
-        cells.setdefault((pair.name, replace(pair.better, seed=None)), []).append(pair)
-    return cells
+        methods.setdefault((pair.name, replace(pair.better, seed=None)), []).append(pair)
+    return methods
 
 
 def _difference(runs: Scores, pair: Comparison, tokenizer: str) -> np.ndarray:

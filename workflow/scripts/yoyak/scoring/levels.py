@@ -25,9 +25,11 @@ def with_seeds_together(runs: Means) -> Means:
         if run.trained:
             seeds.setdefault(replace(run, seed=None), []).append(run)
     together = {
-        cell: {name: np.array([runs[run][name] for run in of_cell]) for name in runs[of_cell[0]]}
-        for cell, of_cell in seeds.items()
-        if len(of_cell) > 1
+        method: {
+            name: np.array([runs[run][name] for run in of_method]) for name in runs[of_method[0]]
+        }
+        for method, of_method in seeds.items()
+        if len(of_method) > 1
     }
     return {**runs, **together}
 

@@ -70,7 +70,7 @@ def match_predictions(
     missing = [fname for fname in fnames if fname not in by_name]
     extra = [fname for fname in by_name if fname not in known]
     if missing or extra:
-        faults = [
+        problems = [
             f"{len(names)} {fault} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
             for names, fault in (
                 (missing, "dialogues have none"),
@@ -79,8 +79,8 @@ def match_predictions(
             if names
         ]
         raise UserError(
-            f"{display(path)}: the predictions do not match {display(data)}: {'; '.join(faults)}; "
-            "generate the predictions again from this data"
+            f"{display(path)}: the predictions do not match {display(data)}: "
+            f"{'; '.join(problems)}; generate the predictions again from this data"
         )
     return [by_name[fname] for fname in fnames]
 

@@ -9,7 +9,7 @@ import transformers
 from transformers import TrainingArguments
 
 from yoyak.config.model_config import TrainingSettings
-from yoyak.models.quiet import hush_libraries
+from yoyak.models.quiet import silence_libraries
 from yoyak.run.plan import Plan
 
 
@@ -85,7 +85,7 @@ def quiet_libraries():
     before = transformers.logging.get_verbosity()
     try:
         with warnings.catch_warnings():
-            hush_libraries()
+            silence_libraries()
             yield
     finally:
         transformers.logging.set_verbosity(before)

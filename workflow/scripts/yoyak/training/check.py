@@ -19,12 +19,12 @@ from yoyak.models.reference import (
     LOGITS_TOLERANCE,
     LOSS_TOLERANCE,
     OWN_ATTENTION,
+    evaluation_mode,
     has_experts,
-    idle_windows,
     reference_logits,
     spread,
     takes_attention,
-    undisturbed,
+    unreached_windows,
 )
 from yoyak.run.plan import Plan
 from yoyak.training.loss import batch_logits, batch_loss, model_logits
@@ -106,7 +106,7 @@ def make_reference(model, rows: list[dict], plan: Plan) -> Reference:
     """
     started = time.perf_counter()
     found = Reference([], [], [], 0.0, [])
-    with undisturbed(model), number_format(plan):
+    with evaluation_mode(model), number_format(plan):
         for row in rows:
             row = {name: part.to(plan.device) for name, part in row.items()}
             targets = row["labels"][1:]
@@ -146,13 +146,13 @@ def check_engine(model, reference: Reference, plan: Plan) -> Check:
     dtype = getattr(torch, plan.compute_dtype)
     tolerance = (LOSS_TOLERANCE[dtype], LOGITS_TOLERANCE[dtype])
     found = Check(plan.runs(), tolerance, len(reference.rows), longest)
-    found.not_shown = idle_windows(model, longest) + reference.left_out
+    found.not_shown = unreached_windows(model, longest) + reference.left_out
     if plan.engine == "packed" and not takes_attention(model):
         found.problem = OWN_ATTENTION
         return found
     started = time.perf_counter()
     try:
-        with undisturbed(model), number_format(plan):
+        with evaluation_mode(model), number_format(plan):
             with torch.no_grad():
                 _compare_values(model, reference, plan, found)
                 found.leak = _largest_leak(model, reference.rows, plan)

@@ -13,26 +13,28 @@ log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 STATE = "trainer_state.json"
 KEEP_NEWEST = 2  # should the newest turn out damaged, the one before it is used
-ASIDE = "aside-"
+STAGING = "staging-"
 
 
-def seal(aside: Path, target: Path, facts: dict) -> None:
+def seal(staging: Path, target: Path, facts: dict) -> None:
     """Make a finished folder a checkpoint.
 
     Args:
-        aside: folder with all of the checkpoint's files, on the same file system.
+        staging: folder with all of the checkpoint's files, on the same file system.
         target: where it goes; an older folder of that name is replaced.
         facts: what a resume has to know (plan, seconds so far), kept in the manifest.
     """
-    files = sorted(path for path in aside.rglob("*") if path.is_file())
-    hashes = {str(path.relative_to(aside)): hash_file(path) for path in files}
+    files = sorted(path for path in staging.rglob("*") if path.is_file())
+    hashes = {str(path.relative_to(staging)): hash_file(path) for path in files}
     manifest = {"files": hashes, **facts}
     manifest["sha256"] = hash_text(canonical(manifest))  # the manifest's own
-    (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
-    sync_tree(aside)
+    (staging / MANIFEST).write_text(
+        json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8"
+    )
+    sync_tree(staging)
     if target.exists():
         shutil.rmtree(target)
-    os.replace(aside, target)
+    os.replace(staging, target)
     sync_directory(target.parent)
 
 
@@ -42,14 +44,14 @@ def read_facts(checkpoint: Path) -> dict:
     return {key: value for key, value in content.items() if key not in ("files", "sha256")}
 
 
-def newest_whole_checkpoint(folder: Path) -> Path | None:
+def newest_checkpoint(folder: Path) -> Path | None:
     """The checkpoint with the highest step that is whole, and whose best one is whole too.
 
     Whole: every file still has its hash. A partial, cut or altered one is named in the log and
     removed; then the one before it is used. The best checkpoint counts because the training ends
     by loading it.
     """
-    for leftover in folder.glob(f"{ASIDE}*"):
+    for leftover in folder.glob(f"{STAGING}*"):
         shutil.rmtree(leftover, ignore_errors=True)
     for checkpoint in sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True):
         fault = _fault(checkpoint)

@@ -31,7 +31,7 @@ def engines(choice: str, own_attention: str) -> tuple[Engine, ...]:
     return {"auto": PACKED_ENGINES + plain, "packed": PACKED_ENGINES, "plain": plain}[choice]
 
 
-def put_in_place(model, plan: Plan, own_attention: str | None = None) -> None:
+def apply_plan(model, plan: Plan, own_attention: str | None = None) -> None:
     """Make a model compute as `plan` says; safe to repeat, with another plan too.
 
     own_attention: the implementation that transformers chose for the class; None: it is in place.
@@ -46,7 +46,7 @@ def put_in_place(model, plan: Plan, own_attention: str | None = None) -> None:
         fuse_decoder_layers(model, recompute=plan.gradient_checkpointing)
 
 
-def take_out(model, own_attention: str) -> None:
+def restore_model(model, own_attention: str) -> None:
     """Give a model back as transformers made it, with its own layers and attention."""
     separate_decoder_layers(model)
     causal_lm(model).set_attn_implementation(own_attention)
@@ -92,7 +92,7 @@ def _first_right(
     """The first plan that passes, in place, else the last one; and all checks that were made."""
     checks: list[Check] = []
     for plan in plans:
-        put_in_place(model, plan, own_attention)
+        apply_plan(model, plan, own_attention)
         checks.append(check_engine(model, reference, plan))
         log.info("%s", checks[-1].line())
         if checks[-1].problem is None:

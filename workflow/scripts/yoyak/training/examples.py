@@ -9,8 +9,8 @@ from yoyak.config.frozen import EXAMPLE_KEYS, chosen
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.section import canonical
 from yoyak.config.study import Study
-from yoyak.data.dialogues import read_dialogues
-from yoyak.errors import UserError
+from yoyak.data.dialogues import load_split
+from yoyak.errors import UserError, display
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory, atomic_write_json
 
@@ -30,10 +30,9 @@ def build_dataset(
     started = time.perf_counter()
     files = {split: data / f"{split}.csv" for split in ("train", "selection")}
     card = data / "data_card.json"
-    for file in [*files.values(), card]:
-        if not file.is_file():
-            raise UserError(f"{file}: no such file; run prepare_data.py first")
-    rows = {split: read_dialogues(file) for split, file in files.items()}
+    rows = {split: load_split(file) for split, file in files.items()}
+    if not card.is_file():
+        raise UserError(f"{display(card)}: no such file; run prepare_data.py first")
     # Only now the heavy imports: a mistake in the settings or the data is told at once.
     from yoyak.data.llm_dataset import create_llm_dataset
     from yoyak.data.preview import show_example

@@ -14,7 +14,7 @@ class Interrupted(Exception):
     """Training stopped early on request, with its checkpoint saved."""
 
 
-class LeaveOnSignal(TrainerCallback):
+class StopOnSignal(TrainerCallback):
     """Finishes the optimiser step at hand, asks for a checkpoint and stops the training.
 
     A second signal of the same kind ends the process as it would without Yoyak.

@@ -17,15 +17,15 @@ from yoyak.models.reference import causal_lm
 from yoyak.models.saving import adapted_modules
 from yoyak.run.devices import refuse_to_share
 from yoyak.run.estimate import optimiser_steps, training_warnings
-from yoyak.run.manual import MANUAL, refuse_to_replace, what_decides
+from yoyak.run.manual import MANUAL, deciding_settings, refuse_to_replace
 from yoyak.run.plan import Engine, ModelShape, Plan
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import discard, work_folder
 from yoyak.training import plans
 from yoyak.training.arguments import quiet_libraries, training_arguments
 from yoyak.training.check import pick_examples
-from yoyak.training.checkpointing import newest_whole_checkpoint
-from yoyak.training.engine import choose_engine, take_out
+from yoyak.training.checkpointing import newest_checkpoint
+from yoyak.training.engine import choose_engine, restore_model
 from yoyak.training.out_of_memory import note_plan
 from yoyak.training.outputs import summary, write_outputs
 from yoyak.training.packed_trainer import PackedTrainer
@@ -120,12 +120,12 @@ class LLMTrainer:
             Interrupted: a signal asked to leave; the checkpoint is saved.
         """
         if not self.overwrite:
-            here = what_decides(self._settings(), self._run(), self._datasets())
+            here = deciding_settings(self._settings(), self._run(), self._datasets())
             cure = "name another output_dir, or replace it with overwrite=True"
             refuse_to_replace(self.output_dir, here, cure)
         with self._work_folder() as work, self._in_place(work) as packed:
             self.packed = packed
-            if getattr(self.model, TRAINED, False) and newest_whole_checkpoint(self.work) is None:
+            if getattr(self.model, TRAINED, False) and newest_checkpoint(self.work) is None:
                 raise UserError(
                     "model: it was trained before, which its record would not say; load it again "
                     "with load_lora_model_and_tokenizer"
@@ -203,7 +203,7 @@ class LLMTrainer:
         config, model, data = self.config, self.model, self.train_dataset
         shape = shape or ModelShape.from_config(model.config)
         if plan is None:
-            device, room = str(model.device), plans.room(model)
+            device, room = str(model.device), plans.usable_bytes(model)
             plan = plans.make_plan(config, shape, device, data, free_bytes=room)
         if checks is not None:
             return plan, checks
@@ -218,7 +218,7 @@ class LLMTrainer:
             try:
                 chosen, made = choose_engine(model, rows, config.execution.engine, plan_for)
             finally:
-                take_out(model, self.own_attention)
+                restore_model(model, self.own_attention)
             return chosen, [check.record() for check in made]
 
         with quiet_libraries():
@@ -233,7 +233,7 @@ class LLMTrainer:
             try:
                 yield self._create_trainer()
             finally:
-                take_out(self.model, self.own_attention)
+                restore_model(self.model, self.own_attention)
                 self.model.eval()
 
     @contextlib.contextmanager

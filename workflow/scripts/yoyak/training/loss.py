@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from yoyak.data.packing import IGNORED, Pack
 from yoyak.data.padding import PaddedBatch
-from yoyak.models.reference import causal_lm, forget_longer_rows, kept_logits
+from yoyak.models.reference import causal_lm, kept_logits, reset_dynamic_rope
 
 HEAD_CHUNK = 1024  # positions whose logits are alive at once: 1024 × 128,256 × 4 bytes = 0.5 GB
 
@@ -47,7 +47,7 @@ def model_logits(model, batch: Pack | PaddedBatch) -> torch.Tensor:
     if isinstance(batch, PaddedBatch):
         if len(batch.input_ids) == 1:
             with torch.no_grad():
-                forget_longer_rows(causal_lm(model))
+                reset_dynamic_rope(causal_lm(model))
         output = causal_lm(model)(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,

@@ -26,7 +26,7 @@ class OverflowWatch:
         self.half = compute_dtype == "float16"
         self.skipped, self._in_a_row = skipped, 0
 
-    def look(self, logs: dict, step: int, examples: list[int]) -> None:
+    def check(self, logs: dict, step: int, examples: list[int]) -> None:
         """Check what the Trainer is about to log of a step; `examples` are the step's numbers.
 
         A float16 step is skipped exactly when its gradients' norm is no number. accelerate's own

@@ -22,12 +22,12 @@ from yoyak.data.padding import pad_batch
 from yoyak.models.saving import save_trained
 from yoyak.run.plan import Plan
 from yoyak.training import checkpointing
-from yoyak.training.engine import put_in_place
-from yoyak.training.interruption import Interrupted, LeaveOnSignal
+from yoyak.training.engine import apply_plan
+from yoyak.training.interruption import Interrupted, StopOnSignal
 from yoyak.training.loss import batch_loss
 from yoyak.training.order import Numbered, SeededOrder
 from yoyak.training.overflow import OverflowWatch
-from yoyak.training.parallel import LeaveTogether, Ranks
+from yoyak.training.parallel import Ranks, StopTogether
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class PackedTrainer(Trainer):
         self._trained: list[int] = []  # numbers of the examples of the last step
         self._fetch: tuple | None = None
         self._ahead: tuple[Any, Any] = (None, None)
-        put_in_place(model, plan)
+        apply_plan(model, plan)
         super().__init__(
             model=model,
             args=args,
@@ -92,7 +92,7 @@ class PackedTrainer(Trainer):
         if not self.ranks.first:  # the Trainer gave all of them the same
             set_seed(self.ranks.seed(args.seed))
         self._leave = (
-            LeaveTogether(self.ranks, self.ranks.seat) if self.ranks.seat else LeaveOnSignal()
+            StopTogether(self.ranks, self.ranks.context) if self.ranks.context else StopOnSignal()
         )
         self.add_callback(self._leave)
         self.can_return_loss = True
@@ -180,7 +180,7 @@ class PackedTrainer(Trainer):
     def log(self, logs: dict, start_time: float | None = None) -> None:
         if "loss" in logs:
             # Read here, where the Trainer has waited for it anyway, and before it saves anything.
-            self.watch.look(logs, self.state.global_step, self._trained)
+            self.watch.check(logs, self.state.global_step, self._trained)
             if self.watch.half:
                 logs["skipped_steps"] = self.watch.skipped
             now = time.monotonic()
@@ -203,21 +203,21 @@ class PackedTrainer(Trainer):
     def _save_checkpoint(self, model, trial) -> None:
         """Write everything that a resume needs aside, then make it a checkpoint in one move."""
         step = self.state.global_step
-        aside = self.work / f"{checkpointing.ASIDE}{step}"
+        staging = self.work / f"{checkpointing.STAGING}{step}"
         if self.ranks.first:
-            shutil.rmtree(aside, ignore_errors=True)
-            save_trained(self.accelerator.unwrap_model(self.model), self.processing_class, aside)
-            self._save_optimizer_and_scheduler(str(aside))
-            self._save_scaler(str(aside))
-            self.state.save_to_json(str(aside / "trainer_state.json"))
+            shutil.rmtree(staging, ignore_errors=True)
+            save_trained(self.accelerator.unwrap_model(self.model), self.processing_class, staging)
+            self._save_optimizer_and_scheduler(str(staging))
+            self._save_scaler(str(staging))
+            self.state.save_to_json(str(staging / "trainer_state.json"))
         self.ranks.wait()
-        self._save_rng_state(str(self.ranks.folder(aside)))
+        self._save_rng_state(str(self.ranks.folder(staging)))
         self.ranks.wait()
         if self.ranks.first:
-            self._seal(aside, step)
+            self._seal(staging, step)
         self.ranks.wait()
 
-    def _seal(self, aside: Path, step: int) -> None:
+    def _seal(self, staging: Path, step: int) -> None:
         facts = {
             "plan": self.plan.record(),
             "checks": self.checks,
@@ -226,7 +226,7 @@ class PackedTrainer(Trainer):
             "supervised_tokens": self.supervised_tokens,
             "skipped_steps": self.watch.skipped,
         }
-        checkpointing.seal(aside, self.work / f"checkpoint-{step}", facts)
+        checkpointing.seal(staging, self.work / f"checkpoint-{step}", facts)
         checkpointing.remove_old(self.work)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
@@ -242,7 +242,7 @@ class PackedTrainer(Trainer):
             NonFiniteLoss: at the first loss that is not a number.
             Interrupted: a signal asked to leave; the checkpoint is saved.
         """
-        checkpoint = self.ranks.from_first(lambda: checkpointing.newest_whole_checkpoint(self.work))
+        checkpoint = self.ranks.from_first(lambda: checkpointing.newest_checkpoint(self.work))
         if checkpoint is None:
             self._train()
             return 0

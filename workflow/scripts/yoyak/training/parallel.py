@@ -18,8 +18,8 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
-from yoyak.run.ranks import Seat
-from yoyak.training.interruption import LeaveOnSignal
+from yoyak.run.ranks import RankContext
+from yoyak.training.interruption import StopOnSignal
 
 Made = TypeVar("Made")
 BUCKET = 2**25  # numbers that are summed at once: 128 MiB of float32
@@ -33,7 +33,7 @@ class Ranks:
 
     rank: int = 0
     count: int = 1
-    seat: Seat | None = None
+    context: RankContext | None = None
 
     @property
     def first(self) -> bool:
@@ -116,34 +116,34 @@ def _sum_bucket(parameters: list[torch.nn.Parameter]) -> None:
 
 
 @contextlib.contextmanager
-def joined(seat: Seat) -> Iterator[Ranks]:
+def process_group(context: RankContext) -> Iterator[Ranks]:
     """Meet the other processes of the training, on the loopback interface of this host.
 
     Gradients travel by NCCL between GPUs and by gloo between CPUs, all else by gloo.
     """
     if Path("/sys/class/net/lo").exists():
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    cuda = seat.device.startswith("cuda")
+    cuda = context.device.startswith("cuda")
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if cuda else "gloo",
-        store=dist.FileStore(str(seat.folder / "store"), seat.count),
-        rank=seat.rank,
-        world_size=seat.count,
+        store=dist.FileStore(str(context.folder / "store"), context.count),
+        rank=context.rank,
+        world_size=context.count,
         timeout=PATIENCE,
     )
-    ranks = Ranks(seat.rank, seat.count, seat)
+    ranks = Ranks(context.rank, context.count, context)
     yield ranks
     # Not after an error: it would wait for processes that may be gone.
     ranks.wait()
     dist.destroy_process_group()
 
 
-class LeaveTogether(LeaveOnSignal):
-    """LeaveOnSignal for several processes: all leave after the same optimiser step."""
+class StopTogether(StopOnSignal):
+    """StopOnSignal for several processes: all leave after the same optimiser step."""
 
-    def __init__(self, ranks: Ranks, seat: Seat):
+    def __init__(self, ranks: Ranks, context: RankContext):
         super().__init__()
-        self.ranks, self.asked = ranks, seat.asked_to_leave
+        self.ranks, self.asked = ranks, context.stop_signal
 
     def on_train_begin(self, args, state, control, **kwargs):
         pass  # signals are the parent process's, see yoyak.run.ranks

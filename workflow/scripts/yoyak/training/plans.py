@@ -101,7 +101,7 @@ def replan(plan: Plan, config: ModelConfig, shape, train_set, engine: Engine) ->
     return replace(fresh, devices=plan.devices, threads=plan.threads)
 
 
-def room(model) -> int:
+def usable_bytes(model) -> int:
     """Memory that a loaded model may fill: what is free now and what its weights already take.
 
     Free is, too, what torch keeps for later of what loading took in passing.

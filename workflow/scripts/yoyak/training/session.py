@@ -10,7 +10,7 @@ from yoyak.config.model_config import ModelConfig
 from yoyak.data.llm_dataset import LLMSummarizationDataset
 from yoyak.models.lora_loader import LoRALoader
 from yoyak.run.plan import ModelShape, Plan
-from yoyak.training.checkpointing import newest_whole_checkpoint, read_facts
+from yoyak.training.checkpointing import newest_checkpoint, read_facts
 from yoyak.training.llm_trainer import LLMTrainer
 from yoyak.training.out_of_memory import forced_plan, note_plan, step_down
 from yoyak.training.parallel import Ranks
@@ -65,13 +65,13 @@ def resume_or_start(
 
 def _kept_plan(work: Path) -> tuple[Plan | None, list[dict] | None]:
     """The plan to keep to, and the checks that it passed: None where they are to be made."""
-    checkpoint = newest_whole_checkpoint(work)
+    checkpoint = newest_checkpoint(work)
     facts = read_facts(checkpoint) if checkpoint else {}
     plan = forced_plan(work) or (Plan(**facts["plan"]) if facts else None)
     return plan, facts.get("checks")
 
 
-def leave_a_smaller_plan(config: ModelConfig, work: Path) -> str:
+def record_smaller_plan(config: ModelConfig, work: Path) -> str:
     """After memory ran out: put the next smaller plan on record; returns what to tell the user.
 
     Raises UserError when none is left.

@@ -60,12 +60,12 @@ def check_wandb(project: str, run: str) -> None:
         )
 
 
-def wandb_tracker() -> "Unfailing":
+def wandb_tracker() -> "NonFatalCallback":
     """transformers' own callback for wandb; UserError where wandb is not installed."""
     from transformers.integrations import WandbCallback
 
     _installed_wandb()
-    return Unfailing(WandbCallback())
+    return NonFatalCallback(WandbCallback())
 
 
 def _installed_wandb():
@@ -130,7 +130,7 @@ def _within(seconds: float, work: Callable[[], str]) -> str:
     return answer[-1]
 
 
-class Unfailing:
+class NonFatalCallback:
     """A tracker's callback that may fail: said once, and the training goes on without it."""
 
     def __init__(self, tracker: object) -> None:

@@ -12,13 +12,13 @@ from yoyak.config.frozen import training_science
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.section import canonical
 from yoyak.config.study import Run
-from yoyak.data.own_data import said_of_data
+from yoyak.data.own_data import describe_data
 from yoyak.errors import UserError, is_out_of_memory
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.devices import claim_devices
 from yoyak.run.logs import write_log
 from yoyak.run.provenance import fingerprint
-from yoyak.run.ranks import Seat, run_together
+from yoyak.run.ranks import RankContext, run_ranks
 from yoyak.run.workspace import atomic_write_json, hash_file, publish, work_folder
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def train_run(
     for file in files:
         if not file.is_file():
             raise UserError(f"{file}: no such file; build the examples first (build_dataset.py)")
-    log.info("%s", said_of_data(examples))
+    log.info("%s", describe_data(examples))
     inputs = [*files, *resolve_checkpoint(config.model).weight_files()]
     assert run.seed is not None  # every training has one
     science = canonical({**training_science(config), "seed": run.seed})
@@ -83,7 +83,7 @@ def train_run(
             if len(devices) == 1:
                 train_on(devices[0], job)
             else:
-                run_together(train_as_one_of_several, job, devices)
+                run_ranks(train_as_one_of_several, job, devices)
             atomic_write_json(hashes, hash_files(made))
             made.rename(finished)
         publish(finished, output)
@@ -100,16 +100,16 @@ def read_hashes(file: Path) -> dict[str, str] | None:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
-def train_as_one_of_several(job: Job, seat: Seat) -> None:
+def train_as_one_of_several(job: Job, context: RankContext) -> None:
     """The same in one of the processes of `execution.devices`; the first one speaks and writes."""
-    if seat.rank == 0:
+    if context.rank == 0:
         write_log(job.log_file)
     else:
         write_log(None, logging.WARNING)
-    from yoyak.training.parallel import joined
+    from yoyak.training.parallel import process_group
 
-    with joined(seat) as ranks:
-        train_on(seat.device, job, ranks)
+    with process_group(context) as ranks:
+        train_on(context.device, job, ranks)
 
 
 def train_on(device: str, job: Job, ranks=None) -> None:
@@ -145,5 +145,5 @@ def train_on(device: str, job: Job, ranks=None) -> None:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            log.warning("%s", session.leave_a_smaller_plan(job.config, job.work))
+            log.warning("%s", session.record_smaller_plan(job.config, job.work))
             sys.exit(EXIT_CODE)

@@ -29,7 +29,7 @@ class Number:
 Sentence = list[str | Number]  # text and cited numbers in turn
 
 
-class CitedTables:
+class StudyTables:
     """The study's tables, read once; a row knows its place."""
 
     def __init__(self, results: Path) -> None:
