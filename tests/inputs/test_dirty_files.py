@@ -125,7 +125,7 @@ REFUSED = {
     "column_missing.csv": ("fname,dialogue,topic\na,가,나\n", "column missing: summary"),
     "column_twice.csv": (
         "fname,dialogue,dialogue,summary\na,가,나,다\n",
-        "'dialogue' stands twice",
+        "duplicate column 'dialogue'",
     ),
     "cp949.csv": (
         GOOD.encode("cp949"),
@@ -154,15 +154,15 @@ REFUSED = {
     ),
     "cell_too_many.csv": (GOOD + "b,가, 나,다,라\n", "line 3: 5 cells where the header has 4"),
     "cell_too_few.csv": (GOOD + "b,가\n", "line 3: 2 cells where the header has 4"),
-    "duplicate_names.csv": (GOOD + ROW, "line 3: fname 'a' stands on line 2 already"),
+    "duplicate_names.csv": (GOOD + ROW, "line 3: fname 'a' is already on line 2"),
     "duplicate_after_cleaning.csv": (GOOD + " a\u200b,가,나,다\n", "line 3: fname 'a' stands on"),
     "duplicate_numbers.jsonl": (
         line(fname=1) + line(fname="1"),
         "line 2: fname '1' stands on line 1",
     ),
     "empty_name.csv": (HEADER + ",가,나,다\n", "line 2: empty fname"),
-    "name_of_two_lines.csv": (HEADER + '"a\nb",가,나,다\n', "line 2: fname 'a\\nb' is no name"),
-    "endless_name.csv": (HEADER + "x" * 5000 + ",가,나,다\n", "is no name"),
+    "name_of_two_lines.csv": (HEADER + '"a\nb",가,나,다\n', "line 2: fname 'a\\nb' is not a name"),
+    "endless_name.csv": (HEADER + "x" * 5000 + ",가,나,다\n", "is not a name"),
     "empty_dialogue.csv": (HEADER + "a,,나,다\n", "line 2: (fname 'a') empty dialogue"),
     "dialogue_of_noise.csv": (cell(" <br>\\n \u200b\x07 "), "line 2: (fname 'a') empty dialogue"),
     "empty_summary.csv": (HEADER + "a,가, ,다\n", "line 2: (fname 'a') empty summary"),
@@ -187,15 +187,15 @@ REFUSED = {
         line(dialogue=0).replace("0", "[" * 900 + "]" * 900),
         "dialogue must be text, found [[|too deep",
     ),
-    "empty_list.json": ("\ufeff[]", "holds no rows"),
-    "empty_list_inside.json": ('{"count": 0, "data": []}', "holds no rows"),
+    "empty_list.json": ("\ufeff[]", "contains no rows"),
+    "empty_list_inside.json": ('{"count": 0, "data": []}', "contains no rows"),
     "list_of_words.json": ('["가",\n"나"]', "row 1: a JSON object is needed, found '가'"),
     "two_lists.json": (f'{{"a": [{line()}], "b": [{line()}]}}', "2 lists in it hold rows"),
     "cut_document.json": (document(line())[:-20], "line 7: not JSON"),
-    "same_names.json": (document(line(), line()), "row 2: fname 'a' stands on row 1 already"),
+    "same_names.json": (document(line(), line()), "row 2: fname 'a' is already on row 1"),
     "key_twice_when_composed.jsonl": (
         line(대화="가", **{decomposed("대화"): "나"}),
-        "line 1: key '대화' stands twice",
+        "line 1: duplicate key '대화'",
     ),
     "turn_without_words.json": (
         document(line(dialogue=[{"speaker": "갑", "form": "네"}])),
@@ -207,7 +207,7 @@ REFUSED = {
     "very_deep.jsonl": ('{"a":' * 50_000 + "\n", "line 1: not JSON"),
     "csv_named_jsonl.jsonl": (GOOD, "line 1: not JSON"),
     "jsonl_named_csv.csv": (line(), "no rows|column missing"),
-    "key_twice.jsonl": ('{"fname":"a","fname":"b","dialogue":"x","summary":"y"}', "stands twice"),
+    "key_twice.jsonl": ('{"fname":"a","fname":"b","dialogue":"x","summary":"y"}', "duplicate key"),
 }  # fmt: skip
 
 

@@ -86,7 +86,7 @@ def test_a_damaged_one_gives_way_to_the_one_before(tmp_path, caplog, damage, fil
     with caplog.at_level(logging.WARNING):
         found = newest_checkpoint(tmp_path)
     assert found.name == "checkpoint-20"
-    assert "checkpoint-30 is not whole" in caplog.text and "the one before" in caplog.text
+    assert "checkpoint-30 is incomplete" in caplog.text and "the one before" in caplog.text
     assert names(tmp_path) == ["checkpoint-20"]
 
 

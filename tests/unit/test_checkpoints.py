@@ -125,7 +125,7 @@ def test_quantised_weights_are_refused(broken):
 def test_pickles_are_refused(broken):
     for file in broken.glob("model*"):
         file.unlink()
-    refused(broken, "no *.safetensors weights", "fetch it again")
+    refused(broken, "no *.safetensors weights", "download it again")
     torch.save({"x": torch.ones(1)}, broken / "pytorch_model.bin")
     refused(broken, "pickled ones can run code", "convert them first")
     torch.save({"x": torch.ones(1)}, broken / "model.safetensors")
@@ -146,7 +146,7 @@ def test_a_missing_index(broken):
 def test_a_cut_shard(broken, keep):
     shard = broken / "model-00002-of-00003.safetensors"
     shard.write_bytes(shard.read_bytes()[:keep])
-    refused(broken, "model-00002-of-00003.safetensors is damaged", "fetch it again")
+    refused(broken, "model-00002-of-00003.safetensors is damaged", "download it again")
 
 
 @pytest.mark.parametrize("text", ["{", "{}", "[]", '{"weight_map": 5}'])

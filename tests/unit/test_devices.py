@@ -111,7 +111,7 @@ def test_a_number_counts_as_cuda_counts(machine, monkeypatch, allowed, wanted, e
 
 @pytest.mark.parametrize("wanted", ["cuda", "cuda:0"])
 def test_a_gpu_that_is_not_there_is_an_error(machine, wanted):
-    with pytest.raises(UserError, match=r"execution.device: '.*' is asked for .*device: auto"):
+    with pytest.raises(UserError, match=r"execution.device: '.*' was requested.*device: auto"):
         claimed(wanted)
     machine(THREE)
     with pytest.raises(UserError, match="no such GPU"):
@@ -123,7 +123,7 @@ def test_a_driver_that_fails_is_no_cpu(machine, tmp_path):
         machine(fault)
         assert claimed() == "cpu"  # a machine without a GPU may have a driver's libraries
         (tmp_path / "dev" / "nvidia0").touch()
-        with pytest.raises(UserError, match=f"driver fails .{fault or 'NVML Shared'}.*mend it"):
+        with pytest.raises(UserError, match=f"driver fails .{fault or 'NVML Shared'}.*repair it"):
             claimed()
         (tmp_path / "dev" / "nvidia0").unlink()
 
@@ -173,7 +173,7 @@ def test_all_claimed_is_a_clear_error(machine):
         holder(),
         holder(),
         holder(),
-        pytest.raises(UserError, match=r"3 of 3 GPUs here are claimed by other.*wants 1.*gpu=3"),
+        pytest.raises(UserError, match=r"3 of 3 GPUs here are in use by other.*wants 1.*gpu=3"),
     ):
         claimed()
 
@@ -212,7 +212,7 @@ def test_several_are_the_emptiest_and_all_or_none(machine):
 
 def test_more_than_there_are_is_an_error(machine):
     machine(FOUR)
-    with pytest.raises(UserError, match="execution.devices: 5 GPUs are asked for.*sees 4"):
+    with pytest.raises(UserError, match="execution.devices: 5 GPUs were requested.*sees 4"):
         claimed("auto", 5)
     with pytest.raises(UserError, match="'cuda:1' names one GPU and execution.devices asks for 2"):
         claimed("cuda:1", 2)

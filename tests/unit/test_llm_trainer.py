@@ -110,7 +110,7 @@ def test_a_tracker_that_fails_is_dropped(checkpoint, tmp_path, undisturbed, monk
     made = trainer(checkpoint, tmp_path / "work", minutes=1000, wandb=True)
     made.fit()
     assert finish(made, tmp_path / "final") == undisturbed[1]
-    assert caplog.text.count("tracking.wandb fails (Fault); the training goes on without it") == 1
+    assert caplog.text.count("tracking.wandb fails (Fault); the training continues without it") == 1
 
 
 @pytest.mark.parametrize("step", [1, 3, 4, 6, 8])  # mid-epoch, an epoch's end, the very end

@@ -97,7 +97,7 @@ def test_ctrl_c_says_how_to_go_on(bare, tmp_path):
         if STARTED.match(lines[-1]) and len(STARTED.findall("\n".join(lines))) == 1:
             os.killpg(snakemake.pid, signal.SIGINT)  # as a terminal does
     assert snakemake.wait() == 1, lines
-    assert lines[-1] == "interrupted; the same command goes on"
+    assert lines[-1] == "interrupted; the same command resumes it"
     assert not any("rror" in line for line in lines)
 
 
@@ -108,4 +108,4 @@ def test_done_only_where_a_report_is_up_to_date(finished, tmp_path):
     assert "Nothing to be done" in again and again.splitlines()[-1].startswith(report)
     assert "Nothing to be done" in part and "Done:" not in part
     cut = project.run("-R", "plot", "--until", "plot")
-    assert cut.splitlines()[-1] == "Done with what was asked for; the report was no part of it."
+    assert cut.splitlines()[-1] == "Done with what was requested; the report was not part of it."

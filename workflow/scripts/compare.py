@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Bring all runs' scores together: tables of ROUGE, floors, differences, diagnostics and cost.
+"""Compare all runs: tables of ROUGE, floors, differences, diagnostics and cost.
 
 Reads  {results}/data/dev.csv, floors/, every run's scores/ and run.json
 Writes {output-dir}/*.csv and *.md (seeds.* only where a training has several seeds, quoted.* only
@@ -94,7 +94,7 @@ def compare(study: Study, results: Path, output: Path) -> None:
 def read_runs(
     runs: list[Run], results: Path, dialogues: list[Dialogue], metric: Metric
 ) -> tuple[list[dict], dict]:
-    """Every run's summary and scores; UserError unless all were scored in the same way."""
+    """Every run's summary and scores; UserError unless all were scored with the same settings."""
     fnames = [dialogue.fname for dialogue in dialogues]
     summaries, scores = [], {}
     for run in runs:
@@ -184,7 +184,7 @@ def build_tables(
 
 
 def context_diagnostics(results: Path) -> list[dict]:
-    """Diagnostics of people, floors and falsehoods: a row each."""
+    """Diagnostics of human summaries, floors and falsified references: one row each."""
     found = read_json(results / "floors" / "run.json", "run floors.py (again)").get("diagnostics")
     rows = []
     for name, figures in (found or {}).items():
@@ -195,7 +195,7 @@ def context_diagnostics(results: Path) -> list[dict]:
 
 
 def effect(run: Run, results: Path) -> dict:
-    """Whether a training did anything: predictions that stayed as they were, fall of the loss."""
+    """How much a training changed: share of unchanged predictions, fall of the loss."""
     after, before = (
         read_predictions(results / each.folder / "predictions" / "dev.jsonl")
         for each in (run, run.zero_shot)

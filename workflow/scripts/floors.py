@@ -1,5 +1,6 @@
 #!/usr/bin/env python
-"""Score what needs no understanding, and people's own summaries: the floors of a study.
+"""Score a study's floors (texts that need no understanding), human agreement and falsified
+references.
 
 Reads  {data}/train.csv and {data}/dev.csv
 Writes {output-dir}/texts.jsonl, dialogues.csv and run.json
@@ -26,7 +27,7 @@ from yoyak.scoring.rouge import Rouge
 from yoyak.scoring.scores import tidy
 from yoyak.scoring.tokenizers import make_tokenizer
 
-# Beside people's in tables/diagnostics.csv. First turns have no words of their own to diagnose.
+# Shown in tables/diagnostics.csv beside human summaries. First turns only copy the dialogue.
 DIAGNOSED = (
     *("floor_constant", "floor_nearest"),
     *("falsified_speakers", "falsified_numbers", "falsified_negated", "falsified_all"),
@@ -80,7 +81,7 @@ def score_floors(metric: Metric, language: str, data: Path, output: Path) -> Non
 def context_diagnostics(
     training: list[Dialogue], dialogues: list[Dialogue], texts: Texts, metric: Metric, language: str
 ) -> dict[str, dict]:
-    """Diagnostics of people's summaries, floors and falsehoods, by name, beside those of models."""
+    """Diagnostics of human summaries, floors and falsified references, by name."""
     tokenize = make_tokenizer(metric.primary).tokenize
     reader = Reader(language, tokenize, [dialogue.summary for dialogue in training])
     found = {"people": diagnose_people(dialogues, reader)}

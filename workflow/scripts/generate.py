@@ -7,11 +7,11 @@ Examples:
       --adapter results/embedded/runs/tiny_llama/default/chat/fine_tuned/seed42/final_model \\
       --output-dir results/embedded/runs/tiny_llama/default/chat/fine_tuned/seed42/predictions
 
-Of an adapter the run.json beside it says model, format, condition and seed. Decoded otherwise, an
-adapter is not trained again: --num_beams 4 --output-dir beams, then score.py --predictions beams.
+For an adapter, the run.json beside it gives model, format, condition and seed. Other decoding needs
+no new training: --num_beams 4 --output-dir beams, then score.py --predictions beams.
 
-Writes dev.jsonl, test.jsonl where there is a test split, and run.json, all of them at the end:
-killed at any moment, it leaves nothing, and the same command runs it again.
+Writes dev.jsonl, test.jsonl if there is a test split, and run.json, all at the end: if killed, it
+leaves nothing, and the same command starts again.
 """
 
 import argparse
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def run_and_config(args: argparse.Namespace, study: Study) -> tuple[Run, ModelConfig]:
-    """What summarises, as an adapter's own record has it; and the model's config.
+    """The run (from an adapter's record if there is one) and the model's config.
 
     Raises UserError where the command contradicts the record, or says too little.
     """

@@ -44,7 +44,7 @@ def main() -> None:
             "weights, else --no-use_qlora; merging into the wrong base changes the summaries"
         )
     if args.output_dir.exists() and not (args.output_dir / "config.json").is_file():
-        raise UserError(f"{args.output_dir}: exists and is no model folder; name a new one")
+        raise UserError(f"{args.output_dir}: exists and is not a model folder; name a new one")
     with claim_device(config.execution.device) as device:
         merge(config, args.format or prompt_format, args.adapter, device, args.output_dir)
     print(f"wrote {args.output_dir}")
@@ -53,7 +53,7 @@ def main() -> None:
 def merge(
     config: ModelConfig, prompt_format: str, adapter: Path, device: str, output: Path
 ) -> None:
-    """Write the merged model, its tokenizer and where it came from."""
+    """Write the merged model, its tokenizer and its provenance."""
     from transformers import GenerationConfig
 
     from yoyak.data.prompts import stop_token_ids

@@ -1,4 +1,4 @@
-"""Print how every training of a study would run, in what memory and time, before anything runs.
+"""Print the plan, memory and time of every training of a study before anything runs.
 
 Examples:
   python workflow/scripts/plan.py --study korean_dialogsum
@@ -7,7 +7,7 @@ Examples:
   python workflow/scripts/plan.py --study korean_dialogsum --gpu_memory 23.5 --rate 140
 
 Without --device and --gpu_memory it plans for this machine's GPU (its free memory, its measured
-rate) or CPU. --device is an empty GPU by name, by figures of tests/benchmarks/README.md or NVIDIA's
+rate) or CPU. --device plans for an idle GPU by name, from tests/benchmarks/README.md or NVIDIA's
 data sheets. No weights are loaded, and no network is needed for the models of config/models/; the
 Hub is asked once for the config.json of another. Tokens are counted in examples that are already
 built, else estimated from the data.
@@ -77,7 +77,7 @@ def main() -> None:
     else:
         device = this_device(args.rate)
     seconds: dict[int, float] = {}  # of each seed
-    rows, notes = [], {}  # notes: each once, however many trainings it is about
+    rows, notes = [], {}  # notes: each printed once, however many trainings it concerns
     for run in study.trainings():
         name = run.folder.removeprefix("runs/")
         try:
@@ -129,7 +129,7 @@ def cost(study: Study, seconds: dict[int, float]) -> str:
 
 
 def power(study: Study) -> str:
-    """The smallest differences that the study can tell, with one seed, its own, or the fewest."""
+    """The smallest differences that the study can detect, with one seed, its own, or the fewest."""
     n = count_rows(study, "dev")
     sd_dialogues, sd_seeds, source = deviations(study)
     lines = [

@@ -53,7 +53,7 @@ def main() -> None:
     try:
         prompt_format = args.format or config.dataset.format_type
         print(preview(row, tokenizer, config, prompt_format, study.language), flush=True)
-    except BrokenPipeError:  # the reader, `head` or a pager, has seen enough
+    except BrokenPipeError:  # the reader (`head`, a pager) has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

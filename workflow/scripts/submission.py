@@ -46,7 +46,7 @@ def write_submission(folder: Path, data: Path | None, output: Path) -> None:
 
 
 def submission_csv(predictions: list[Prediction]) -> str:
-    """CSV text, one line a summary: line breaks inside a prediction become blanks."""
+    """CSV text, one line per summary; line breaks inside a prediction become blanks."""
     rows = [(_harmless(row.fname), _harmless(row.prediction)) for row in predictions]
     table = pd.DataFrame(rows, columns=["fname", "summary"])
     return table.to_csv(index=False, lineterminator="\n")

@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def read_input(source: str, study: Study | None = None) -> tuple[list[Dialogue], bool]:
-    """The dialogues, by the column names of a study, and whether they are one plain text.
+    """The dialogues, read by a study's column names, and whether the input is one plain text.
 
     Raises UserError for a missing, empty or non-UTF-8 file, and for bad rows of a table.
     """
@@ -93,7 +93,7 @@ def read_input(source: str, study: Study | None = None) -> tuple[list[Dialogue],
     except UnicodeDecodeError as error:
         raise UserError(f"{source}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
     if not text:
-        raise UserError(f"{'stdin' if source == '-' else source}: holds no dialogue")
+        raise UserError(f"{'stdin' if source == '-' else source}: contains no dialogues")
     return [Dialogue(source, text)], True
 
 
@@ -105,7 +105,7 @@ def summarize(
     prompt_format: str,
     language: str,
 ) -> list[str]:
-    """One summary a dialogue, just as generate.py would write it."""
+    """One summary per dialogue, exactly as generate.py would write it."""
     from yoyak.data.encoding import build_prompts
     from yoyak.generation.loading import load_model, plan_loading
     from yoyak.generation.summaries import write_summaries

@@ -7,10 +7,10 @@ Examples:
   python workflow/scripts/train_llm.py --experiment llama_3.2_3b --study korean_dialogsum \\
       --format chat --seed 7 --devices 2
 
-Without --study it learns data/raw/train.csv and evaluates on data/raw/dev.csv, after each epoch,
-to keep the best (the embedded models: the embedded dialogues), and writes
-results/manual/{experiment.name}/final_model/; what flags change stands in the folder's name.
-Killed at any moment, the same command goes on from the newest whole checkpoint.
+Without --study it trains on data/raw/train.csv and evaluates on data/raw/dev.csv after each epoch
+to keep the best checkpoint (the embedded models: the embedded dialogues), and writes
+results/manual/{experiment.name}/final_model/; flags are appended to the folder's name. If it is
+killed, the same command resumes from the newest complete checkpoint.
 """
 
 import argparse
@@ -108,7 +108,7 @@ def main() -> None:
             cure = "name another --output-dir, or replace it with --overwrite"
             refuse_to_replace(output, deciding_settings(config, run.record(), data), cure)
     log_file = None
-    if args.settings:  # Snakemake keeps what it says, where its own `log:` has it
+    if args.settings:  # under Snakemake: no file, its `log:` directive keeps stderr
         write_log(None)
     else:
         log_file = start_log("train", f"train_llm_{args.experiment}")
@@ -116,12 +116,12 @@ def main() -> None:
         check_wandb(project=study.name, run=run.folder.removeprefix("runs/").replace("/", "-"))
     examples = args.examples or build_examples(study, config, run, output)
     train_run(config, run, examples, output, log_file, data)
-    if by_hand:  # of a study Snakemake discards it once it knows that the outputs are there
+    if by_hand:  # in a study, Snakemake discards it after the outputs are complete
         discard(output)
 
 
 def raw_digests(study: Study) -> dict[str, str]:
-    """SHA-256 of the raw files that are trained on and evaluated on, by the names they go by."""
+    """SHA-256 of the raw training and evaluation files, by name."""
     settings = study.settings.data
     files = {}
     for split in ("train", "dev"):
@@ -133,7 +133,7 @@ def raw_digests(study: Study) -> dict[str, str]:
 
 
 def effective_config(study: Study, args: argparse.Namespace) -> ModelConfig:
-    """The model's config as the study has it (or, by hand, any model's), flags laid over it."""
+    """The model's config from the study (by hand, any model's), with flags merged over it."""
     known = args.experiment in study.models
     config = study.models[args.experiment] if known else load_config(args.experiment, args.debug)
     config = chosen_adapters(config, args.use_lora, args.use_qlora, "the command line")
@@ -142,14 +142,14 @@ def effective_config(study: Study, args: argparse.Namespace) -> ModelConfig:
 
 
 def build_examples(study: Study, config: ModelConfig, run: Run, output: Path) -> Path:
-    """By hand: prepare the data and tokenise it as the workflow's own two steps do."""
+    """By hand: prepare and tokenise the data as the workflow's two steps do."""
     data, examples = output / "data", output / "examples"
     card = prepare_data(study, data)
     for split, file in card["files"].items():
         log.info("%s: %s, %s rows", split, file["path"], f"{file['rows']:,}")
     for split, dropped in card["leaks"]["dropped_from_train"].items():
         if dropped:
-            log.info("%s rows of train stand in %s too and are not trained on", dropped, split)
+            log.info("%s rows of train are also in %s and are not trained on", dropped, split)
     build_dataset(study, config, run.format, run.augmentation, data, examples)
     return examples
 

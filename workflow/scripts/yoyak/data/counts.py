@@ -1,4 +1,4 @@
-"""How many rows and tokens a study has, before or after its data and examples are made."""
+"""Count a study's rows and tokens, exactly if its examples exist, else estimated from the data."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,7 @@ def count_rows(study: Study, split: str) -> int:
 
 
 def absent_splits(study: Study) -> dict[str, int]:
-    """Files of the study's data that are not there, and how many rows are assumed of each."""
+    """Missing files of the study's data, with the number of rows assumed for each."""
     return {
         getattr(study.settings.data, split): USUAL_ROWS[split]
         for split in USUAL_ROWS
@@ -60,7 +60,7 @@ def absent_splits(study: Study) -> dict[str, int]:
 
 
 def _absent(study: Study, split: str) -> bool:
-    """Whether a split is there neither prepared nor raw."""
+    """Whether a split exists neither prepared nor raw."""
     if (study.results / "data" / f"{split}.csv").is_file():
         return False
     try:

@@ -28,7 +28,7 @@ _MAX_NAME = 200  # characters of an fname: it becomes a key of submissions and r
 
 @dataclass(frozen=True)
 class Dialogue:
-    """One dialogue: turns separated by newlines, and no, one or several reference summaries."""
+    """One dialogue: turns separated by newlines, and any number of reference summaries."""
 
     fname: str
     dialogue: str
@@ -39,14 +39,14 @@ class Dialogue:
 
     @property
     def summary(self) -> str:
-        """The first reference, which is the one to train on; UserError if there is none."""
+        """The first reference, used for training; UserError if there is none."""
         if not self.summaries:
             raise UserError(f"dialogue '{self.fname}' has no summary to train on")
         return self.summaries[0]
 
     @property
     def alike(self) -> str:
-        """What makes dialogues alike: the cluster, else the topic; "" is its own cluster."""
+        """Key that similar dialogues share: the cluster, else the topic; "" if unknown."""
         return self.cluster or self.topic
 
     @property
@@ -121,7 +121,7 @@ def _read_file(
             earlier = first_seen[dialogue.fname]
             bad.add(
                 record.number,
-                f"fname {quote(dialogue.fname)} stands on {bad.unit} {earlier} already",
+                f"fname {quote(dialogue.fname)} is already on {bad.unit} {earlier}",
             )
             continue
         first_seen[dialogue.fname] = record.number
@@ -267,7 +267,7 @@ def _name_cell(value: object) -> str:
         raise ValueError("empty fname")
     if "\n" in name or len(name) > _MAX_NAME:
         raise ValueError(
-            f"fname {quote(name)} is no name: one line of at most {_MAX_NAME} characters"
+            f"fname {quote(name)} is not a name: one line of at most {_MAX_NAME} characters"
         )
     return name
 
@@ -283,7 +283,7 @@ def _references(cells: dict, columns: list[str], counts: Counter | None) -> tupl
 
 
 def _text_cell(value: object, what: str, counts: Counter | None) -> str:
-    """A cell as clean text; of a number its digits: 2021 is "2021", and so is 2021.0."""
+    """A cell as cleaned text; a number becomes its digits: 2021 and 2021.0 both give "2021"."""
     if value is None:
         return ""
     if isinstance(value, float) and math.isfinite(value):

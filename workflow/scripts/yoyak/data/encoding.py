@@ -1,9 +1,10 @@
-"""Texts to token ids, the dialogue shortened where a prompt would be too long.
+"""Texts to token ids; a prompt that is too long is truncated here (`_Fitter`), for training and
+generation.
 
-Only the dialogue ever gives way: frame, answer and stop token stay whole. Turns are dropped whole,
-from the end that `dataset.truncate_dialogue` names. Where whole turns alone would leave more than
-half of the room unused, the next turn is kept in part, cut at a word where one is near and never
-inside a character.
+Only the dialogue is truncated, never frame, answer or stop token. Whole turns are dropped, from the
+end that `dataset.truncate_dialogue` names. If whole turns alone would leave more than half of the
+room unused, part of the next turn is kept, cut at a word boundary if one is near and never inside a
+character.
 """
 
 import unicodedata
@@ -19,13 +20,13 @@ from yoyak.errors import UserError
 
 SMALLEST_ROOM = 16  # tokens that must be left for the dialogue
 _CHARACTERS_PER_TOKEN = 64  # no real text has longer tokens on average
-_WORD_SEARCH = 20  # characters in which a cut looks for a word's edge
+_WORD_SEARCH = 20  # characters searched for a word boundary
 _ROWS_AT_ONCE = 1024  # bounds the memory that the tokenizer needs for its intermediate objects
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """Token ids of one generation prompt and whether its dialogue was shortened."""
+    """Token ids of one generation prompt, and whether its dialogue was truncated."""
 
     input_ids: list[int]
     shortened: bool
@@ -34,7 +35,7 @@ class Prompt:
 def build_prompts(
     dialogues: Sequence, tokenizer, config: ModelConfig, prompt_format: str, language: str
 ) -> tuple[list[list[int]], list[bool]]:
-    """Generation prompts of `Dialogue` rows: token ids (BOS included once) and what was shortened.
+    """Generation prompts of `Dialogue` rows: token ids (with one BOS), and which were truncated.
 
     Args:
         config: effective model config; encoder_max_len and truncate_dialogue are read.
@@ -53,7 +54,7 @@ def encode_prompts(
 ) -> list[list[Prompt]]:
     """For each frame, one prompt per dialogue text of at most `limit` tokens.
 
-    side: the end at which a dialogue that is too long loses turns, "start" or "end".
+    side: the end at which a dialogue that is too long is truncated, "start" or "end".
 
     Raises UserError when a frame leaves less than 16 tokens for the dialogue.
     """
@@ -75,7 +76,7 @@ def encode_prompts(
 
 
 def encode_answers(summaries: Sequence[str], tokenizer, prompt_format: str) -> list[list[int]]:
-    """Token ids of each summary and the stop token; never cut.
+    """Token ids of each summary and the stop token; never truncated.
 
     Raises UserError for a summary without text: such a row would carry no loss.
     """
@@ -95,7 +96,8 @@ def encode_answers(summaries: Sequence[str], tokenizer, prompt_format: str) -> l
 
 
 class _Fitter:
-    """Fits dialogues into one frame: at most `limit` tokens, turns dropped at `side`."""
+    """Truncates dialogues so that each prompt in a frame has at most `limit` tokens; drops turns at
+    `side`."""
 
     def __init__(self, tokenizer, frame: PromptFrame, limit: int, side: str) -> None:
         self.tokenizer, self.frame, self.limit, self.side = tokenizer, frame, limit, side
@@ -122,7 +124,7 @@ class _Fitter:
         return prompts
 
     def _shorten(self, dialogues: list[str]) -> list[list[int]]:
-        """Token ids of prompts whose dialogues are too long whole."""
+        """Token ids of truncated prompts for dialogues that are too long."""
         turns = [text.split("\n") for text in dialogues]
         lengths = iter(
             map(len, encode_texts(self.tokenizer, [turn + "\n" for row in turns for turn in row]))
@@ -139,13 +141,13 @@ class _Fitter:
             for index, ids in zip(whole, self._encode(texts), strict=True):
                 if len(ids) <= self.limit:
                     result[index] = ids
-                else:  # the sum of the turns' tokens was an estimate
+                else:  # the sum of the turns' tokens was only an estimate
                     kept[index] -= 1
                     open_rows.append(index)
         return [result[index] for index in range(len(turns))]
 
     def _whole_turns(self, lengths: list[int]) -> int:
-        """How many turns fit whole; 0 if they would leave more than half of the room unused."""
+        """How many whole turns fit; 0 if they would leave more than half of the room unused."""
         used = count = 0
         for length in reversed(lengths) if self.side == "start" else lengths:
             if used + length > self.room:
@@ -157,7 +159,7 @@ class _Fitter:
         return turns[-count:] if self.side == "start" else turns[:count]
 
     def _cut(self, turns: list[str]) -> list[int]:
-        """Keep as many whole turns as fit and as much of the next turn as fits beside them."""
+        """Keep as many whole turns as fit, and as much of the next turn as fits beside them."""
         count = _largest(
             len(turns) - 1,
             lambda number: number == 0 or self._fits("\n".join(self._part(turns, number))),
@@ -188,7 +190,7 @@ class _Fitter:
         return self._encode([text_with(max(size, 1))])[0]
 
     def _at_an_edge(self, body: str, size: int) -> int:
-        """A slightly smaller size at which the cut falls between words or at least characters."""
+        """A slightly smaller size that cuts between words, or at least between characters."""
         if size in (0, len(body)):
             return size
         for smaller in range(size, max(size - _WORD_SEARCH, 0), -1):
@@ -213,7 +215,7 @@ class _Fitter:
 
 
 def _bounded(dialogue: str, limit: int, side: str) -> str:
-    """At most 64 characters for each token of the limit: bounds the work on a huge cell."""
+    """The text cut to 64 characters per token of the limit, to bound the work on a huge cell."""
     most = limit * _CHARACTERS_PER_TOKEN
     if len(dialogue) <= most:
         return dialogue
@@ -221,7 +223,7 @@ def _bounded(dialogue: str, limit: int, side: str) -> str:
 
 
 def _largest(most: int, accepted: Callable[[int], bool]) -> int:
-    """The largest number up to `most` that is accepted, by bisection; 0 is taken for granted."""
+    """The largest number up to `most` that is accepted, by bisection; 0 always is."""
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2

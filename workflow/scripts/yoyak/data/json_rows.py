@@ -40,14 +40,14 @@ def read_json(path: Path, text: str, names: dict) -> tuple[list[Record], list[st
         try:
             records.append(Record(number, flat(value)))
         except DuplicateName as error:
-            bad.add(number, f"key {quote(str(error))} stands twice")
+            bad.add(number, f"duplicate key {quote(str(error))}")
     if not records and not bad.found:
-        raise UserError(f"{display(path)}: holds no rows; at least one is needed")
+        raise UserError(f"{display(path)}: contains no rows; at least one is needed")
     return records, list(dict.fromkeys(name for row in records for name in row.cells)), bad
 
 
 def _is_lines(text: str) -> bool:
-    """Whether a text is JSON lines, sound or broken, rather than one document."""
+    """Whether a text is JSON lines (valid or broken) rather than one document."""
     first = re.split(r"[\r\n]", text, maxsplit=1)[0]
     if len(first) == len(text):
         return False
@@ -64,7 +64,7 @@ def _parsed(text: str, line: int, bad: BadRows) -> list:
     try:
         return [json.loads(text, object_pairs_hook=_no_key_twice)]
     except DuplicateName as error:
-        bad.add(line, f"key {quote(str(error))} stands twice")
+        bad.add(line, f"duplicate key {quote(str(error))}")
     except json.JSONDecodeError as error:
         bad.add(line + error.lineno - 1, f"not JSON ({error.msg} at character {error.colno})")
     except (ValueError, RecursionError):
@@ -73,12 +73,12 @@ def _parsed(text: str, line: int, bad: BadRows) -> list:
 
 
 def _document_rows(text: str, names: dict, bad: BadRows) -> list:
-    """The rows of a document, whose numbers then count rows; or itself, where it is one."""
+    """The rows of a document, numbered by row; or the document itself if it is a row."""
     for document in _parsed(text, 1, bad):
         try:
             rows = _rows_inside(document, names, bad.path)
         except DuplicateName as error:
-            bad.add(1, f"key {quote(str(error))} stands twice")
+            bad.add(1, f"duplicate key {quote(str(error))}")
             break
         if rows is None:
             return [document]
@@ -88,7 +88,7 @@ def _document_rows(text: str, names: dict, bad: BadRows) -> list:
 
 
 def _rows_inside(document: object, names: dict, path: Path) -> list | None:
-    """The list of rows that a document is, or that stands in it; None where it holds none."""
+    """The list of rows that the document is or contains; None if there is none."""
     if not isinstance(document, dict):
         return document if isinstance(document, list) else None
     cells = flat(document)

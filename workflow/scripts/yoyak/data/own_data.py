@@ -1,4 +1,4 @@
-"""A command by hand without a study: a model file with its own data, as a study of one model."""
+"""A training by hand without a study: a model file with its own data, as a study of one model."""
 
 import json
 from pathlib import Path
@@ -16,8 +16,8 @@ EMBEDDED_MODELS = PROJECT_ROOT / "workflow" / "resources" / "models"
 def own_study(experiment: str, config: ModelConfig, debug: bool = False) -> Study:
     """The model file with data/raw/{train,dev}.csv, an embedded model with the embedded dialogues.
 
-    It learns all of train.csv and chooses its best checkpoint on dev.csv. Nothing is read yet.
-    config: that of the model file `experiment`, with the values of debug where that is asked for.
+    It trains on all of train.csv and chooses its best checkpoint on dev.csv. Nothing is read yet.
+    config: that of the model file `experiment`, with debug values if requested.
     """
     folder = EMBEDDED if _is_embedded(config) else RAW
     settings = {
@@ -53,7 +53,7 @@ def example_record(examples: Path) -> dict:
 
 
 def describe_data(examples: Path) -> str:
-    """What is trained on and what the best checkpoint is chosen on: files and dialogues.
+    """One line: the files and numbers of dialogues for training and for choosing the checkpoint.
 
     Raises UserError when the examples lack their record or statistics.
     """

@@ -1,4 +1,4 @@
-"""Rows of a raw file: their cells by column name, and what is wrong with them."""
+"""Rows of a raw file as cells by column name, and a collector for bad rows."""
 
 import functools
 import reprlib
@@ -25,9 +25,9 @@ class Record:
 
 
 class BadRows:
-    """Collects what is wrong with a file's rows, so that one error names them all.
+    """Collects the bad rows of a file, so that one error names them all.
 
-    unit: what the rows' numbers count: "line", or "row" where a file has no lines.
+    unit: what row numbers count: "line", or "row" if the file has no lines.
     """
 
     def __init__(self, path: Path, unit: str = "line") -> None:
@@ -53,7 +53,7 @@ class BadRows:
 
 
 class DuplicateName(Exception):
-    """A key or column that stands twice; its text is the name."""
+    """A duplicate key or column; the text is its name."""
 
 
 @functools.lru_cache(maxsize=1000)

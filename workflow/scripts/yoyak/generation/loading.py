@@ -1,4 +1,4 @@
-"""A model ready to generate: which weights fit the device, and on how many threads."""
+"""Load a model for generation: which weights fit the device, and how many threads to use."""
 
 import resource
 import sys
@@ -12,7 +12,7 @@ from yoyak.models.lora_loader import LoRALoader
 from yoyak.models.quiet import silence_libraries
 from yoyak.run.plan import GPU_RESERVE, available_threads
 
-# Weights from which a product is worth several threads. Below, waiting for each other costs more,
+# Number of weights from which several threads pay. Below it, synchronisation costs more,
 # and two jobs side by side slow each other down tenfold.
 SHARED_FROM = 20_000_000
 LEAST_ROOM = 2 * 1024**3  # bytes beside the weights for a few rows' cache and one prefill
@@ -20,7 +20,7 @@ LEAST_ROOM = 2 * 1024**3  # bytes beside the weights for a few rows' cache and o
 
 @dataclass(frozen=True)
 class LoadingPlan:
-    """Execution of loading: recorded, and reused when a killed generation goes on."""
+    """How a model is loaded; recorded in run.json."""
 
     device: str
     threads: int
@@ -32,7 +32,7 @@ class LoadingPlan:
 
 
 def plan_loading(config: ModelConfig, device: str) -> LoadingPlan:
-    """Choose number type and base weights for `device` ("cpu" or "cuda:0").
+    """Choose dtype and base weights for `device` ("cpu" or "cuda:0").
 
     The base is dequantised once where it fits beside a few rows, otherwise it stays NF4.
     """

@@ -1,4 +1,4 @@
-"""Generation through transformers' `generate`: right for every causal LM, at its own speed.
+"""Generation with transformers' `generate`: correct for every causal LM, but slower.
 
 For beams, which fork and die and so would need copies of slots at every step, for penalties of
 what a summary already says, and for whatever model the slots do not serve: its own layers, cache,
@@ -31,7 +31,7 @@ from yoyak.models.reference import attention_of, causal_lm, reset_dynamic_rope
 
 
 class PlainGenerator:
-    """Same face as `Generator`. With one row at a time nothing is padded."""
+    """Same interface as `Generator`. With one row at a time nothing is padded."""
 
     def __init__(self, model, stop_token_ids, decoding: DecodingSettings, plan: GenerationPlan):
         self.model = causal_lm(model)

@@ -1,4 +1,4 @@
-"""Summaries of a study's splits as lines of its predictions files, and what the record says."""
+"""Generate the predictions of a study's splits as lines of JSON, with their record."""
 
 import json
 import time
@@ -16,7 +16,7 @@ def generate_splits(
     files: dict[str, Path],
     device: str,
 ) -> tuple[dict[str, str], dict]:
-    """Text of each split's predictions file, and what run.json has to say of the generation.
+    """Text of each split's predictions file, and the generation's entries for run.json.
 
     Args:
         files: CSV of each split, as prepare_data.py writes it.

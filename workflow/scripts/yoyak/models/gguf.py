@@ -1,4 +1,4 @@
-"""GGUF checkpoints: dequantised once into a plain folder of the user's cache."""
+"""GGUF checkpoints: dequantised once into an ordinary checkpoint folder in the user's cache."""
 
 import fcntl
 import functools
@@ -16,10 +16,10 @@ WORDS = 200  # tokens that a converted tokenizer is tried on
 
 
 def plain_checkpoint(checkpoint: Checkpoint, model: ModelSettings) -> Checkpoint:
-    """The checkpoint itself, or for a GGUF file the plain folder made of it.
+    """The checkpoint itself, or for a GGUF file the folder converted from it.
 
-    The folder lies below XDG_CACHE_HOME (or ~/.cache), is named by the file's hash and is made
-    once, however many jobs ask at a time. It takes 2 bytes a weight.
+    The folder lies below XDG_CACHE_HOME (or ~/.cache), is named after the file's hash and is made
+    only once, even if several jobs ask for it at once. It takes 2 bytes per weight.
 
     Raises UserError: the package gguf is missing, or the file cannot be read.
     """
@@ -45,7 +45,8 @@ def _digest(file: Path, size: int, changed: int) -> str:
 
 
 def _convert(checkpoint: Checkpoint, model: ModelSettings, folder: Path) -> None:
-    """Write the dequantised weights, config and tokenizer aside and move them to `folder`."""
+    """Write dequantised weights, config and tokenizer to a temporary folder, then rename it to
+    `folder`."""
     import torch
     import transformers
 
@@ -84,7 +85,7 @@ def _convert(checkpoint: Checkpoint, model: ModelSettings, folder: Path) -> None
     if info["missing_keys"]:
         raise UserError(
             f"model.checkpoint '{model.checkpoint}': the GGUF file lacks the weights "
-            f"{sorted(info['missing_keys'])[0]}; fetch it again"
+            f"{sorted(info['missing_keys'])[0]}; download it again"
         )
     if hasattr(weights.config, "quantization_config"):
         del weights.config.quantization_config
@@ -106,14 +107,14 @@ def _check(file: Path, model: ModelSettings) -> None:
         said = one_line(f"{type(error).__name__}: {error}")[:120]
         raise UserError(
             f"model.checkpoint '{model.checkpoint}': the GGUF file is cut short or damaged "
-            f"({said}); fetch it again"
+            f"({said}); download it again"
         ) from None
 
 
 def _reads_words(tokenizer) -> bool:
-    """Whether most of the commonest long tokens are read as one token each.
+    """Whether the tokenizer reads most common long tokens as one token each.
 
-    A tokenizer whose merges were lost on the way spells everything, without an error.
+    A tokenizer that lost its merges splits words into letters, without an error.
     """
     known = sorted((number, token) for token, number in tokenizer.get_vocab().items())
     words = [(number, token) for number, token in known if len(token) > 3 and token.isalpha()]

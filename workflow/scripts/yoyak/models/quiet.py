@@ -1,4 +1,4 @@
-"""The libraries' chatter, kept out of logs in which every line should mean something."""
+"""Keep the libraries' progress bars and notes out of the logs."""
 
 import warnings
 
@@ -8,7 +8,7 @@ from yoyak.run.logs import silence_imports
 
 
 def silence_libraries() -> None:
-    """Leave out bars, notes and what a library asks of its own authors; errors are said."""
+    """Silence progress bars, notes and deprecation warnings; errors are still shown."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")

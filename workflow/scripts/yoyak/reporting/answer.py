@@ -1,4 +1,4 @@
-"""The study's question, and its answer in sentences made from the tables' numbers."""
+"""The study's question, and its answer in sentences built from the tables."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ LANGUAGES = {"ko": "Korean", "en": "English"}
 
 @dataclass(frozen=True)
 class Verdict:
-    """How many intervals lie above 0 and below it, of how many; and the range of differences."""
+    """How many intervals lie above and below 0, and the range of differences."""
 
     up: int
     down: int
@@ -29,7 +29,7 @@ class Verdict:
 
 
 def question(study: Study) -> str:
-    """The study's description if it is a question, else one made of method, models, language."""
+    """The study's description if it is a question, else one built from method, models, language."""
     description = study.settings.description.strip()
     if description.endswith("?"):
         return description
@@ -42,7 +42,7 @@ def question(study: Study) -> str:
 
 
 def method(study: Study) -> str:
-    """QLoRA, LoRA or full: what the models' files say."""
+    """QLoRA, LoRA or full, from the model files."""
     kinds = {
         "QLoRA" if lora.use_qlora else "LoRA" if lora.use_lora else "full"
         for lora in (config.lora for config in study.models.values())
@@ -51,9 +51,9 @@ def method(study: Study) -> str:
 
 
 def answer(study: Study, study_tables: StudyTables) -> Sentence:
-    """Two sentences: the level that trainings reach against their strongest floor, then the gain.
+    """Two sentences: the level against the strongest floor, then the gain over zero-shot.
 
-    It never says of a model that was hardly trained that fine-tuning did not change it.
+    For a model that was hardly trained it never says that fine-tuning changed nothing.
     """
     level = against_floors(study_tables, study.settings.metric.primary)
     return [*level, " ", *headline(study, study_tables)]

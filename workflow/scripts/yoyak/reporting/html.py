@@ -1,4 +1,4 @@
-"""report.html: one file that holds everything and asks the network for nothing."""
+"""report.html: one self-contained file that needs no network."""
 
 import base64
 import hashlib
@@ -49,7 +49,7 @@ class Plot:
 
 
 def render_report(study: Study, results: Path) -> str:
-    """The whole page of a study whose tables and plots are there.
+    """The complete page of a study, from its tables and plots.
 
     Raises UserError when a result file is missing, naming it and the step that writes it.
     """
@@ -109,7 +109,7 @@ def _environment() -> jinja2.Environment:
 
 
 def breakable(name: str) -> Markup:
-    """Text in which a long name may go on in a new line: behind `_` and `/`, after 16 letters."""
+    """Text in which a long name may wrap: after `_` and `/`, and after 16 letters."""
     return Markup(re.sub(r"([_/]|[^\W_]{16})", r"\1<wbr>", str(escape(name))))
 
 
@@ -157,7 +157,7 @@ def _main_rows(
 
 
 def _level_rows(study_tables: StudyTables, primary: str, content: str | None) -> list[dict]:
-    """The first table's last rows: floors, references made false, and human agreement."""
+    """The first table's last rows: floors, falsified references, and human agreement."""
     rows = study_tables.rows("context", tokenizer=primary, group="all")
     floors = [row for row in rows if row["name"].startswith(FLOOR)]
     others = [row for row in rows if row["name"] in (FALSE, HUMAN)]
@@ -187,7 +187,7 @@ def _views(study: Study, study_tables: StudyTables, results: Path) -> dict:
     views = {name: view(study_tables, study, name, notes.get(name, "")) for name in names}
     for name in ("groups", "group_differences"):
         views[name] = view(study_tables, study, name, notes.get(name, ""), tokenizer=primary)
-    for name in ("rouge", "groups"):  # their notes end in signatures, which stand apart here
+    for name in ("rouge", "groups"):  # their notes end in signatures, shown elsewhere
         if name in views:
             text = views[name].note.split(" The primary tokenizer is")[0]
             views[name] = view(study_tables, study, name, text, **_only(name, primary))

@@ -1,4 +1,4 @@
-"""Sentences about the level that trainings reach: against floors, and towards people."""
+"""Sentences about the level that trainings reach, against floors and human agreement."""
 
 from yoyak.config.study import ZERO_SHOT, Study
 from yoyak.reporting.results import (
@@ -11,7 +11,7 @@ from yoyak.reporting.results import (
 )
 from yoyak.reporting.study_tables import Sentence, StudyTables, percent
 
-MOST = 0.75  # of human agreement: a score that gives more to falsehoods hardly sees them
+MOST = 0.75  # share of human agreement above which a score hardly sees what is false
 
 
 def against_floors(study_tables: StudyTables, tokenizer: str, group: str = "all") -> Sentence:
@@ -48,7 +48,7 @@ def against_floors(study_tables: StudyTables, tokenizer: str, group: str = "all"
 
 
 def content_alone(study: Study, study_tables: StudyTables) -> list[Sentence]:
-    """The same, counting only what is said: none where the study has no such tokenizer."""
+    """The same on content morphemes; none if the study has no such tokenizer."""
     tokenizer = content_tokenizer(study)
     if tokenizer is None:
         return []
@@ -56,7 +56,7 @@ def content_alone(study: Study, study_tables: StudyTables) -> list[Sentence]:
 
 
 def human_agreement_gap(study: Study, study_tables: StudyTables) -> list[Sentence]:
-    """The best training beside human agreement, under each first-screen tokenizer."""
+    """The best training against human agreement, under each first-screen tokenizer."""
     found = []
     for tokenizer in (study.settings.metric.primary, content_tokenizer(study)):
         if tokenizer is None:
@@ -68,7 +68,7 @@ def human_agreement_gap(study: Study, study_tables: StudyTables) -> list[Sentenc
 
 
 def falsified_references(study: Study, study_tables: StudyTables) -> list[Sentence]:
-    """What the first-screen scores give to references that say something else."""
+    """How the first-screen tokenizers score falsified references."""
     text: Sentence = []
     blind = True
     for tokenizer in filter(None, (study.settings.metric.primary, content_tokenizer(study))):
@@ -102,7 +102,7 @@ def of_group(study_tables: StudyTables, tokenizer: str, group: str) -> Sentence:
 
 
 def trained(study_tables: StudyTables, tokenizer: str, group: str = "all") -> list[Row]:
-    """Rows of levels.csv of the trainings; over all seeds, where they have several."""
+    """The trainings' rows of levels.csv; over all seeds if there are several."""
     rows = study_tables.rows("levels", tokenizer=tokenizer, group=group)
     rows = [row for row in rows if row["condition"] != ZERO_SHOT]
     return [row for row in rows if row.get("seed") is None] or rows

@@ -98,7 +98,7 @@ def _metadata(study: Study, run: Run, config: ModelConfig, rows: list[Row]):
 
 
 def _hub_name(config: ModelConfig) -> str | None:
-    """The base checkpoint, if it is one of the Hub and no local folder."""
+    """The base checkpoint's Hub id; None for a local folder."""
     checkpoint = config.model.checkpoint
     local = (PROJECT_ROOT / checkpoint).exists()
     return checkpoint if HUB_NAME.fullmatch(checkpoint) and not local else None

@@ -1,4 +1,4 @@
-"""What stands below each table: how its numbers were made, and what they do not say."""
+"""The note below each table: how its numbers were computed, and what they do not show."""
 
 from yoyak.config.study_settings import Metric
 from yoyak.reporting.results import LOSS_FALL, UNCHANGED

@@ -1,4 +1,4 @@
-"""Question and answer as reStructuredText: what `snakemake --report` opens with."""
+"""Question and answer as reStructuredText, for the first page of `snakemake --report`."""
 
 import re
 from pathlib import Path
@@ -24,7 +24,7 @@ def render_opening(study: Study, results: Path) -> str:
 
 
 def plain(text: str) -> str:
-    """Text on one line in which no character is markup."""
+    """Text on one line, with markup characters escaped."""
     return re.sub(r"([^\w\s]|_)", r"\\\1", " ".join(text.split()))
 
 

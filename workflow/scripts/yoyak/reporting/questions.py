@@ -1,4 +1,4 @@
-"""The answers to the study's questions in words: as far as its seeds and dialogues carry them."""
+"""The answers to the study's questions in words, as far as seeds and dialogues support them."""
 
 from yoyak.config.study import Study
 from yoyak.reporting.results import Row, undertrained
@@ -14,7 +14,7 @@ OTHERS = {
 def headline(study: Study, study_tables: StudyTables) -> Sentence:
     """What fine-tuning changes: the pooled difference from zero-shot, and how sure it is.
 
-    It never says of a model that was hardly trained that fine-tuning did not change it.
+    For a model that was hardly trained it never says that fine-tuning changed nothing.
     """
     row = _first_question(study_tables)
     idle = len(undertrained(study_tables.rows("diagnostics")))
@@ -40,7 +40,7 @@ def headline(study: Study, study_tables: StudyTables) -> Sentence:
 
 
 def question_sentences(study: Study, study_tables: StudyTables) -> list[Sentence]:
-    """What one seed leaves open, then templates and formats: a sentence each."""
+    """Sentences about what one seed leaves open, about templates and about formats."""
     first = _first_question(study_tables)
     told = [row for name in OTHERS if (row := _pooled(study_tables, name))]
     seeds = len(study.seeds)
@@ -101,7 +101,7 @@ def _difference(study_tables: StudyTables, row: Row) -> Sentence:
 
 
 def _basis(study_tables: StudyTables, row: Row) -> Sentence:
-    """Interval, p, and what an undecided question could have told."""
+    """Interval, p, and the smallest difference that an undecided question could have detected."""
     low, high, p_value, smallest = (
         study_tables.cell("questions", row, key)
         for key in ("ci_low", "ci_high", "p_value", "detectable")

@@ -1,4 +1,4 @@
-"""Result files as plots, report and model cards read them, and the words they use for names."""
+"""Read result files for plots, report and model cards, and name things for readers."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ COMPARISON_NAMES = {
 }
 FLOOR, FIRST_TURNS = "floor_", "floor_first_turn_"
 HUMAN = "human_agreement"
-FALSE = "falsified_all"  # references made false by rule
+FALSE = "falsified_all"  # falsified references
 LEVEL_NAMES = {
     "floor_constant": "one constant training summary",
     "floor_nearest": "the nearest training dialogue’s summary",
@@ -67,9 +67,9 @@ def records(table: pd.DataFrame) -> list[Row]:
 
 
 def one(table: pd.DataFrame, **values: object) -> Row:
-    """The only row with these values.
+    """The row with these values.
 
-    Raises UserError when there is none or more than one: the tables don't fit the study.
+    Raises UserError unless there is exactly one: the tables do not match the study.
     """
     found = records(where(table, **values))
     if len(found) != 1:
@@ -104,7 +104,7 @@ def content_tokenizer(study: Study) -> str | None:
 
 
 def undertrained(diagnostics: list[Row]) -> list[Row]:
-    """The trainings, of these rows of diagnostics.csv, that cannot tell what fine-tuning does."""
+    """The rows of diagnostics.csv whose training changed the model too little to judge it."""
     return [
         row
         for row in diagnostics

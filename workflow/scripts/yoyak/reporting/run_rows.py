@@ -7,7 +7,7 @@ from pathlib import Path
 from yoyak.config.study import Run
 from yoyak.errors import UserError, display
 
-LARGEST = 1e15  # no step, token or second is counted beyond it
+LARGEST = 1e15  # upper bound of counts of steps, tokens and seconds
 
 
 def read_json(path: Path, cure: str) -> dict:
@@ -44,13 +44,13 @@ def training_cost(run: Run, results: Path) -> dict:
 
 
 def loss_fall(run: Run, results: Path) -> float | None:
-    """By which share the loss of the run's training fell; None where its record does not say."""
+    """Relative fall of the training loss; None if the record lacks it."""
     path, cure = results / run.folder / "run.json", "train this model first"
     return numbers(read_json(path, cure), ("loss_fall",), path, cure)["loss_fall"]
 
 
 def warned_trainings(runs: Sequence[Run], results: Path) -> dict[str, int]:
-    """What trainings were warned of when they began, and how many of them."""
+    """The warnings that trainings started with, and the number of trainings for each."""
     found: dict[str, int] = {}
     for run in runs:
         if run.trained:
@@ -74,7 +74,7 @@ def rouge_rows(run: Run, summary: dict) -> tuple[list[dict], list[dict]]:
 
 
 def resource_rows(run: Run, results: Path, expected_gpu_memory_gb: float | None) -> list[dict]:
-    """What training and generating took, as the run.json beside each result has it."""
+    """Time and memory of training and generation, from the run.json beside each result."""
     rows = []
     for step, path in (("train", "run.json"), ("generate", "predictions/run.json")):
         if step == "train" and not run.trained:

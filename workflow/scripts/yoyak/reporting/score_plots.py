@@ -44,7 +44,7 @@ _SHORT = {
 }
 _FLOOR, _PEOPLE = "strongest floor", "human agreement"
 _LEVELS = {_FLOOR: (style.FLOOR, "--"), _PEOPLE: (style.HUMAN, ":")}  # colour, line
-_WIDTHS = {_FLOOR: 0.9, _PEOPLE: 2.0}  # told apart in grey print, where a line's style is a group's
+_WIDTHS = {_FLOOR: 0.9, _PEOPLE: 2.0}  # distinct in grey print; line styles stand for groups
 _GROUP_STYLES = [
     dict(color="#15436b", ls="-", marker="o"),
     dict(color="#5b9fd0", ls="--", marker="s"),
@@ -54,9 +54,10 @@ _GROUP_STYLES = [
 
 
 def score_bars(study: Study, results: Path) -> tuple[Figure, str]:
-    """One block of bars a model and format, one bar a condition; strongest floor and people across.
+    """Bars of each condition, in blocks of model and format; lines: strongest floor, human
+    agreement.
 
-    Bars lie, so that long names and a narrow screen have room.
+    Bars are horizontal, so that long names fit on a narrow screen.
     """
     tokenizer = study.settings.metric.primary
     groups = [(model, form) for model in study.models for form in study.formats]
@@ -94,7 +95,7 @@ def score_bars(study: Study, results: Path) -> tuple[Figure, str]:
 
 
 def group_slopes(study: Study, results: Path) -> tuple[Figure, str] | None:
-    """Zero-shot → fine-tuned, each group of dialogues apart; None where the data has no groups."""
+    """Zero-shot → fine-tuned for each group of dialogues; None if the data has no groups."""
     tokenizer = study.settings.metric.primary
     rows = where(read_table(results, "groups"), tokenizer=tokenizer)
     counts = dict(zip(rows["group"], rows["n"], strict=True))
@@ -144,7 +145,7 @@ def group_slopes(study: Study, results: Path) -> tuple[Figure, str] | None:
 
 
 def tokenizers(study: Study, results: Path) -> tuple[Figure, str] | None:
-    """The same predictions under each tokenizer; None where the study has only one."""
+    """The same predictions under each tokenizer; None if the study has only one."""
     names = study.settings.metric.tokenizers
     if len(names) < 2:
         return None
@@ -183,7 +184,7 @@ def tokenizers(study: Study, results: Path) -> tuple[Figure, str] | None:
 
 
 def _draw_bar(axes, y: float, row: Row, end: float, colour: str) -> None:
-    """A bar with its whiskers, its value behind their end."""
+    """A bar with its whiskers and its value after them."""
     mean = row["rouge_mean"]
     axes.barh(y, mean, 0.86, color=colour, edgecolor=style.INK, lw=0.6)
     for colour, width in ((style.PAPER, 2.6), (style.INK, 1)):  # to be seen on a dark bar

@@ -1,4 +1,4 @@
-"""The report's tables: which columns of which CSV they show, under which headings."""
+"""The report's tables: their columns and headings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Trainings by hand: the folder that one gets, and that no finished one is replaced by another."""
+"""Trainings by hand: their output folder, and protection against overwriting a finished one."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ DIFFERENCES_TOLD = 3
 
 
 def result_folder(file: ModelConfig, config: ModelConfig, run: Run, debug: bool) -> Path:
-    """results/manual/{experiment.name}, with what the command's flags change in the name.
+    """results/manual/{experiment.name}, with the command's flags appended to the name.
 
     Args:
         file: the model file's own settings; config: the same with the flags laid over them.
@@ -36,7 +36,7 @@ def result_folder(file: ModelConfig, config: ModelConfig, run: Run, debug: bool)
 
 
 def refuse_to_replace(output: Path, here: dict, cure: str) -> None:
-    """Raise UserError where a training of another kind has finished; an equal one may run again.
+    """Raise UserError if `output` holds a finished training with other settings or data.
 
     Args:
         here: `deciding_settings` of the training that would write to `output`.
@@ -66,7 +66,7 @@ def refuse_to_replace(output: Path, here: dict, cure: str) -> None:
 
 
 def deciding_settings(config: ModelConfig, run: dict, data: dict) -> dict:
-    """Everything that decides what is learned, by the name that a person knows it under.
+    """Everything that decides what is learned, by the names that users know.
 
     Args:
         run: of run.json; what a model file is called decides nothing.

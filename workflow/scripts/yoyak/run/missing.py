@@ -1,4 +1,4 @@
-"""What a report lacks after `--keep-going`, and how to get one without it."""
+"""The runs that a report lacks after `--keep-going`, and how to get a report without them."""
 
 from yoyak.config.loading import settings_file
 from yoyak.config.study import Run, Study
@@ -11,8 +11,8 @@ NAMED = 6  # runs that are listed by name
 def advice(study: Study, missing: list[Run]) -> list[str]:
     """Lines that name the runs without scores and what to take out of the study's grid.
 
-    A study is every model in every format, augmentation and seed: what goes is a value of one of
-    these, the one that costs the fewest runs that are there. No lines where no run is missing.
+    A study is the full grid of models, formats, augmentations and seeds, so only whole values can
+    be removed: the advice is the choice that keeps the most trainings. Empty if no run is missing.
     """
     if not missing:
         return []

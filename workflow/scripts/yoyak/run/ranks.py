@@ -1,10 +1,10 @@
-"""Several processes for one training, one a device: started, asked to leave, and ended together.
+"""The launcher: several processes for one training, one per device, started and ended together.
 
-Not torchrun, nor accelerate's launchers above it. Tried with torch 2.13.0: told to end by SIGTERM
-it leaves with 1, though its processes left with 75 ("run me again"); killed with -9 it leaves them
-running, for it sets no death signal; and it closes the GPU's lock files to them, so that the GPU
-counts as free while they compute. It also kills them 30 seconds after a signal, in the middle of a
-checkpoint perhaps. To add all that would take a launcher around the launcher.
+Why not torchrun, or accelerate's launchers on top of it (tried with torch 2.13.0): after SIGTERM it
+exits with 1 although its processes exited with 75 ("run me again"). Killed with -9 it leaves them
+running, since it sets no death signal. It does not pass on the GPU's lock files, so the GPU counts
+as free while they compute. It kills them 30 seconds after a signal, perhaps in the middle of a
+checkpoint. Adding all that would take a launcher around the launcher.
 """
 
 import contextlib
@@ -32,8 +32,8 @@ STOP, ERROR = "stop", "error"
 
 @dataclass(frozen=True)
 class RankContext:
-    """One process's place: its number among `count`, its device ("cpu" or "cuda:0"), and a folder
-    that the processes of one training share for as long as it runs."""
+    """One process of a training: its rank among `count`, its device ("cpu" or "cuda:0"), and a
+    folder that all processes share while the training runs."""
 
     rank: int
     count: int
@@ -44,12 +44,12 @@ class RankContext:
         """Number of the signal by which the training was asked to stop, or 0."""
         try:
             return int((self.folder / STOP).read_bytes())
-        except (FileNotFoundError, ValueError):  # not there, or just being written
+        except (FileNotFoundError, ValueError):  # not there, or being written
             return 0
 
 
 class _InheritedLocks:
-    """Lock files that a process inherits open, so that its device stays claimed while it lives."""
+    """Open lock files that a process inherits, so that its device stays claimed while it lives."""
 
     def __init__(self, locks):
         self.locks = tuple(locks)
@@ -59,14 +59,14 @@ class _InheritedLocks:
 
 
 def run_ranks(work: Callable[[Any, RankContext], None], job: Any, devices: list[str]) -> None:
-    """Run `work(job, context)` in one process a device; return when all have ended well.
+    """Run `work(job, context)` in one process per device; return when all have succeeded.
 
     Args:
         work: a function of a module. job: what it needs; both are pickled.
         devices: from `claim_devices`; its locks are inherited.
 
-    A signal is passed on once, as `context.stop_signal`; a second one ends this process and the
-    kernel then ends the others, as it does when this process is killed.
+    A signal is passed on once, through `context.stop_signal()`; a second one ends this process, and
+    the kernel then ends the others, as when this process is killed.
 
     Raises:
         UserError: that of the process that failed first; the others are ended.
@@ -101,7 +101,7 @@ def run_ranks(work: Callable[[Any, RankContext], None], job: Any, devices: list[
 
 
 def _first_failure(processes):
-    """Wait for all to end; returns the first that did not end well, at once, or None."""
+    """Wait until all have ended or one has failed; returns the failed one, or None."""
     waiting = {process.sentinel: process for process in processes}
     while waiting:
         for sentinel in connection.wait(list(waiting)):
@@ -113,14 +113,14 @@ def _first_failure(processes):
 
 
 def _exit_as(process, rank: int, folder: Path) -> None:
-    """End as that process ended."""
+    """Exit as that process did."""
     with contextlib.suppress(FileNotFoundError):
         raise UserError((folder / ERROR).read_text(encoding="utf-8"))
     if process.exitcode < 0:
         name = signal.Signals(-process.exitcode).name
         log.warning(
             "process %d of the training was ended by %s from outside (out of memory, perhaps); "
-            "run the same command again, it goes on from the last checkpoint", rank, name,
+            "run the same command again, it resumes from the last checkpoint", rank, name,
         )  # fmt: skip
         sys.exit(AGAIN)
     sys.exit(process.exitcode)
@@ -128,7 +128,7 @@ def _exit_as(process, rank: int, folder: Path) -> None:
 
 @contextlib.contextmanager
 def _passing_signals_on(folder: Path):
-    """Leave a note for the processes at the first signal; at a second one, be ended by it."""
+    """Pass the first signal on to the processes through a file; a second one ends this process."""
 
     def note(number, frame):
         signal.signal(number, before[number])
@@ -147,9 +147,9 @@ def _passing_signals_on(folder: Path):
 def _run_rank(
     work, job, context: RankContext, shown: str | None, parent: int, locks: _InheritedLocks
 ) -> None:
-    """What a new process does: see its own device only, work, and say how it ended."""
+    """The main function of a process: make only its device visible, work, report its result."""
     _end_with(parent)
-    for number in SIGNALS:  # the parent passes them on, once, however many processes get them
+    for number in SIGNALS:  # only the parent handles signals, and passes them on once
         signal.signal(number, signal.SIG_IGN)
     if shown is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = shown
@@ -169,21 +169,21 @@ def _run_rank(
     sys.stdout.flush()
     sys.stderr.flush()
     if code:
-        os._exit(code)  # at once: tidying up would wait for the other processes
+        os._exit(code)  # at once: a normal exit would wait for the other processes
 
 
 def _report_error(folder: Path, text: str) -> None:
-    """Hand an error to the parent; where several processes fail alike, one of them is heard."""
+    """Pass an error to the parent; if several processes fail, one error is reported."""
     temporary = folder / f".{ERROR}-{os.getpid()}"
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, folder / ERROR)
 
 
 def _end_with(parent: int) -> None:
-    """Let the kernel end this process with its parent, even one that is killed (Linux).
+    """Let the kernel end this process when its parent ends, even if killed (Linux).
 
-    Python has no name for it; a thread that waits for the parent's end would not run while this
-    process is stopped, or busy in C.
+    Python has no function for it, and a thread that waits for the parent would not run while this
+    process is stopped or busy in C.
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

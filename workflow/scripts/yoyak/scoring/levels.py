@@ -1,4 +1,4 @@
-"""The level that a run reaches: against its strongest floor, and towards human agreement."""
+"""The level that a run reaches, against its strongest floor and human agreement."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,7 +49,7 @@ def level_rows(
     floor, difference: the floor from which the run's paired difference is smallest.
     ci_low, ci_high: ci_low is the lowest over all floors, so that above 0 the run lies above every
         one of them; ci_high is that of the smallest difference.
-    share: of the way from that floor to human agreement, None where people don't score above it.
+    share: of the way from that floor to human agreement, None if human agreement is not above it.
     human_difference: from human agreement, with its interval; both score against all references
         but one.
     """
@@ -75,7 +75,7 @@ def level_rows(
 def _differences(
     scores: Means, peers: Means, levels: Scores
 ) -> Iterator[tuple[tuple[Run, str, str], np.ndarray]]:
-    """Paired differences from every floor and from people, shape (n,), NaN where one lacks it."""
+    """Paired differences from every floor and from human agreement, shape (n,), or NaN."""
     for run, of_tokenizers in scores.items():
         for tokenizer, means in of_tokenizers.items():
             for name, of_name in levels.items():

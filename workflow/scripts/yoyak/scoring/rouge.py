@@ -92,7 +92,7 @@ class Rouge:
         return counts
 
     def signature(self, references: Sequence[Sequence[str]]) -> str:
-        """What someone else needs to reach the same numbers, in the manner of sacrebleu."""
+        """Everything needed to reproduce the numbers, in the style of sacrebleu."""
         counts = sorted({len(of_dialogue) for of_dialogue in references}) or [0]
         number = str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
         parts = {

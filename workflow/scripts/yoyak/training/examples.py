@@ -1,4 +1,4 @@
-"""Prepared dialogues tokenised for one model, prompt format and augmentation."""
+"""Tokenise prepared dialogues for one model, prompt format and augmentation, and write them."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ def build_dataset(
     rows = {split: load_split(file) for split, file in files.items()}
     if not card.is_file():
         raise UserError(f"{display(card)}: no such file; run prepare_data.py first")
-    # Only now the heavy imports: a mistake in the settings or the data is told at once.
+    # Heavy imports come last, so that mistakes in settings or data are reported at once.
     from yoyak.data.llm_dataset import create_llm_dataset
     from yoyak.data.preview import show_example
     from yoyak.data.prompts import prompt_frames, stop_token_ids
@@ -98,5 +98,5 @@ def trained_on(card: Path) -> dict[str, str]:
 
 
 def _tokenizer_files(checkpoint) -> list[Path]:
-    """The checkpoint's local files but for its weights, gigabytes that this step never reads."""
+    """The checkpoint's local files except its weights, which this step never reads."""
     return [file for file in checkpoint.weight_files() if file.suffix != ".safetensors"]

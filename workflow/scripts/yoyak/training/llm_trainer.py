@@ -1,4 +1,4 @@
-"""LLMTrainer: trains a loaded model on tokenised dialogues and keeps its best state."""
+"""LLMTrainer: trains a loaded model on tokenised dialogues and keeps the best checkpoint."""
 
 import contextlib
 import logging
@@ -40,7 +40,7 @@ TRAINED = "yoyak_trained"  # attribute of a model whose weights are no longer as
 
 
 class LLMTrainer:
-    """Holds a Trainer that runs on packed batches wherever that is right for the model.
+    """Trains on packed batches wherever that gives correct results for the model.
 
     The engine is the fastest that equals transformers' own forward on some of these examples.
     Between its methods the model has transformers' own layers and attention.
@@ -56,10 +56,10 @@ class LLMTrainer:
         work: folder for checkpoints; None: one of its own in `output_dir` until all is trained.
         plan: how the model was loaded; None: made from the free memory, for the model as it is.
         checks: records of the checks that `plan` passed in an earlier process: it is kept.
-        fixed: `plan` is to be kept to, all but its engine where that was not checked yet.
+        fixed: keep to `plan`, except for an engine that has not been checked yet.
         shape: the checkpoint's; None: read from the model.
         ranks: of several processes that share the training, this one.
-        record: what run.json says of the inputs; None: what the datasets tell of themselves.
+        record: inputs for run.json; None: taken from the datasets.
 
     Raises UserError when no engine is right for this model, not even the smallest plan fits, or
     `execution.devices` asks for more processes than this one.
@@ -105,9 +105,9 @@ class LLMTrainer:
         self.warnings = self._warn()
 
     def train(self) -> dict:
-        """Train to the end, from the newest whole checkpoint if there is one; keep the best.
+        """Train to the end, from the newest complete checkpoint if there is one; keep the best.
 
-        Where an equal training has finished, it is trained again and replaced.
+        A finished training with equal settings is trained again and replaced.
 
         Returns:
             train_loss: mean over the steps. eval_loss: the lowest, at step `best_step`.
@@ -115,9 +115,9 @@ class LLMTrainer:
 
         Raises:
             UserError: a training of another kind has finished in `output_dir`, or the model was
-                trained before and there is no checkpoint to go on from.
+                trained before and there is no checkpoint to resume from.
             NonFiniteLoss: at the first loss that is not a number.
-            Interrupted: a signal asked to leave; the checkpoint is saved.
+            Interrupted: a signal asked to stop; the checkpoint is saved.
         """
         if not self.overwrite:
             here = deciding_settings(self._settings(), self._run(), self._datasets())
@@ -147,7 +147,7 @@ class LLMTrainer:
         }
 
     def evaluate(self, *, rouge: bool = False) -> dict[str, float]:
-        """How good the model is on `eval_dataset`, as it is now.
+        """Evaluate the model as it is now on `eval_dataset`.
 
         Returns:
             eval_loss: mean over the supervised tokens.
@@ -161,11 +161,11 @@ class LLMTrainer:
         return found
 
     def summary(self) -> dict:
-        """Numbers of the finished training and what it was warned of, for its record."""
+        """Numbers and warnings of the finished training, for its record."""
         return {**summary(self.packed), "warnings": self.warnings}
 
     def _warn(self) -> list[str]:
-        """Say what lets this training teach little; returns the same."""
+        """Log warnings about a training that will hardly learn; returns them."""
         training, data = self.config.training, self.train_dataset
         steps, longest = optimiser_steps(training, len(data)), int(data.lengths.max())
         positions = ModelShape.from_config(self.model.config).positions
@@ -226,7 +226,7 @@ class LLMTrainer:
 
     @contextlib.contextmanager
     def _in_place(self, work: Path) -> Iterator[PackedTrainer]:
-        """Run the block with the plan's engine in the model; then it is as transformers made it."""
+        """Run the block with the plan's engine in the model, then restore transformers' own."""
         self.work = work
         torch.set_num_threads(self.plan.threads)
         with quiet_libraries():
@@ -238,7 +238,7 @@ class LLMTrainer:
 
     @contextlib.contextmanager
     def _work_folder(self) -> Iterator[Path]:
-        """A folder for checkpoints of just this training, which goes when all is written."""
+        """A folder for this training's checkpoints, removed when all results are written."""
         given = self._given_work
         if given is not None:
             self.ranks.from_first(lambda: note_plan(given, self.plan))

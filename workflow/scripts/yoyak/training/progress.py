@@ -1,4 +1,4 @@
-"""Progress of a training, one line now and then: loss, speed, memory and time left."""
+"""Progress of a training, a line every ten seconds: loss, speed, memory and time left."""
 
 import logging
 import resource
@@ -15,7 +15,7 @@ SECONDS_BETWEEN_LINES = 10
 
 
 class ProgressLog(TrainerCallback):
-    """Writes a line at the first step, at the last, at every evaluation, and each ten seconds."""
+    """Writes a line at the first and last step, at every evaluation, and every ten seconds."""
 
     def __init__(self):
         self.first_step: int | None = None
@@ -62,7 +62,7 @@ class ProgressBar(ProgressCallback):
 
 
 def show_progress(trainer, silent: bool = False) -> None:
-    """Lines for the log, and a bar where a person is watching.
+    """Lines for the log, and a progress bar on a terminal.
 
     silent: neither, for all but the first of several processes.
     """

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """What a process needs in order to train one run."""
+    """What a process needs to train one run."""
 
     config: ModelConfig
     seed: int
@@ -47,7 +47,7 @@ def train_run(
 ) -> None:
     """Train, keep the best checkpoint, and move final_model/, the log and run.json into place.
 
-    data: what run.json has to say of the raw files.
+    data: hashes of the raw files, for run.json.
     """
     files = [examples / "train.safetensors", examples / "selection.safetensors"]
     for file in files:
@@ -65,15 +65,15 @@ def train_run(
         claim_devices(execution.device, execution.devices) as devices,
         work_folder(output, key) as work,
     ):
-        # Packs differ in length: else the freed pieces of one would not fit the next.
+        # Packs differ in length: otherwise the memory freed by one would not fit the next.
         os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
-        # Threads that spin while they wait starve each other as soon as another program runs.
+        # Threads that spin while waiting starve each other as soon as another program runs.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         record = {"inputs": inputs, "run": run.record(), "fingerprint": key}
         record |= {} if data is None else {"data": data}
         made, finished, hashes = work / "made", work / "finished", work / "finished.json"
         job = Job(config, run.seed, files, work, made, log_file, record)
-        # What lies there is linked to what was put into place, where it may have been written to.
+        # These files are hard links to the published ones, which someone may have changed.
         if finished.is_dir() and read_hashes(hashes) != hash_files(finished):
             log.warning("%s: was changed after the training; made again", output / "final_model")
             shutil.rmtree(finished)
@@ -101,7 +101,7 @@ def read_hashes(file: Path) -> dict[str, str] | None:
 
 
 def train_as_one_of_several(job: Job, context: RankContext) -> None:
-    """The same in one of the processes of `execution.devices`; the first one speaks and writes."""
+    """`train_on` in one of several processes; only the first one logs and writes."""
     if context.rank == 0:
         write_log(job.log_file)
     else:
