@@ -7,7 +7,6 @@ fname, dialogue, summary[, summary2, …], topic, group[, cluster].
 
 import csv
 import io
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -16,14 +15,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from yoyak.data.cleaning import clean_text
+from yoyak.data.cells import first_of, is_blank, label_cell, name_cell, reference_cells, text_cell
 from yoyak.data.reading import files_of, read_records
 from yoyak.data.rows import OPTIONAL_COLUMNS, BadRows, Record, quote, wanted_columns
-from yoyak.data.turns import number_speakers, renamed, turns_said
+from yoyak.data.turns import dialogue_cell, renamed
 from yoyak.errors import UserError, display
 
 SPEAKER_TAG = re.compile(r"^(#[^#\s]{1,40}#)\s*[:：]", re.MULTILINE)
-_MAX_NAME = 200  # characters of an fname: it becomes a key of submissions and reports
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def _read_file(
     if not records:
         raise UserError(f"{display(path)}: has a header but no rows")
     any_summary = labelled or any(
-        not _is_blank(record.cells.get(column))
+        not is_blank(record.cells.get(column))
         for record in records
         for column in names["summaries"]
     )
@@ -218,25 +216,19 @@ def _parse_record(
     """One row as a Dialogue, or None with the reason added to `bad`."""
     cells, where = record.cells, ""
     try:
-        fname = _name_cell(_cell(cells, [names["fname"]]))
+        fname = name_cell(first_of(cells, [names["fname"]]))
         where = f"(fname {quote(fname)}) "
-        turns, tags = _cell(cells, [names["dialogue"]]), {}
-        if isinstance(turns, list) and turns and all(isinstance(turn, dict) for turn in turns):
-            said = turns_said(turns, _text_cell)
-            tags = number_speakers(said) if numbered else {}
-            turns = "\n".join(f"{tags.get(speaker, speaker)}: {words}" for speaker, words in said)
-        elif not isinstance(turns, str | None):
-            raise ValueError(f"dialogue must be text, found {quote(turns)}")
-        dialogue = _text_cell(turns, "dialogue", counts)
+        turns, tags = dialogue_cell(first_of(cells, [names["dialogue"]]), numbered)
+        dialogue = text_cell(turns, "dialogue", counts)
         if not dialogue:
             raise ValueError("empty dialogue")
         if any_summary:
-            _cell(cells, names["summaries"])
-        summaries = _references(cells, names["summaries"], counts)
+            first_of(cells, names["summaries"])
+        summaries = reference_cells(cells, names["summaries"], counts)
         if any_summary and not summaries:
             raise ValueError("empty summary")
         labels = {
-            key: _label_cell(cells.get(names[key]), key, counts)
+            key: label_cell(cells.get(names[key]), key, counts)
             for key in OPTIONAL_COLUMNS
             if names[key]
         }
@@ -244,62 +236,3 @@ def _parse_record(
         bad.add(record.number, f"{where}{reason}")
         return None
     return Dialogue(fname, dialogue, tuple(renamed(text, tags) for text in summaries), **labels)
-
-
-def _cell(cells: dict, columns: list[str]) -> object:
-    """The first of these cells; ValueError that says what the row has where it has none of them."""
-    for column in columns:
-        if column in cells:
-            return cells[column]
-    raise ValueError(f"no {' or '.join(columns)} (it has: {quote(', '.join(cells), 200)})")
-
-
-def _label_cell(value: object, what: str, counts: Counter | None) -> str:
-    """A topic, group or cluster in one line; of a list of keywords all of them."""
-    words = value if isinstance(value, list) else [value]
-    texts = [" ".join(_text_cell(word, what, counts).split()) for word in words]
-    return ", ".join(filter(None, texts))
-
-
-def _name_cell(value: object) -> str:
-    name = _text_cell(value, "fname", None)
-    if not name:
-        raise ValueError("empty fname")
-    if "\n" in name or len(name) > _MAX_NAME:
-        raise ValueError(
-            f"fname {quote(name)} is not a name: one line of at most {_MAX_NAME} characters"
-        )
-    return name
-
-
-def _references(cells: dict, columns: list[str], counts: Counter | None) -> tuple[str, ...]:
-    """The filled references of a row; a JSON list in one column counts as several."""
-    values: list = []
-    for column in columns:
-        value = cells.get(column)
-        values += value if isinstance(value, list) else [value]
-    texts = (_text_cell(value, "summary", counts) for value in values)
-    return tuple(text for text in texts if text)
-
-
-def _text_cell(value: object, what: str, counts: Counter | None) -> str:
-    """A cell as cleaned text; a number becomes its digits: 2021 and 2021.0 both give "2021"."""
-    if value is None:
-        return ""
-    if isinstance(value, float) and math.isfinite(value):
-        value = int(value) if value.is_integer() else repr(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str):
-        raise ValueError(f"{what} must be text, found {quote(value)}")
-    if "\0" in value:
-        raise ValueError(f"NUL character in {what}")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ValueError(f"half a surrogate pair in {what}: broken escape") from None
-    return clean_text(value, counts)
-
-
-def _is_blank(value: object) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip()) or value == []

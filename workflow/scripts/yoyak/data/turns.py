@@ -1,39 +1,41 @@
 """A dialogue that is a list of turns, as nested JSON has it: who says what, and under what name."""
 
 import re
-from collections.abc import Callable, Sequence
 
+from yoyak.data.cells import text_cell
 from yoyak.data.rows import quote
 
 SPEAKERS = ("speaker", "participantID")  # keys of a turn, the first that it has
 
 
-def turns_said(turns: Sequence[dict], text: Callable[..., str]) -> list[tuple[str, str]]:
-    """Speaker and words of each turn in which something is said.
+def dialogue_cell(value: object, numbered: bool) -> tuple[str | None, dict[str, str]]:
+    """A dialogue's text, of a list of turns one turn a line; and the tag of each speaker.
 
-    text: makes a cell of JSON a clean text, or raises ValueError.
+    numbered: whether speakers get tags, in the order in which they speak: #Person1#, #Person2#, …
 
-    Raises ValueError that names the turn and what it has.
+    Raises ValueError where it is neither a text nor a list of turns.
     """
-    found = []
-    for number, turn in enumerate(turns, start=1):
-        place = f"turn {number}"
-        cells = next((turn[key] for key in SPEAKERS if key in turn), None), turn.get("utterance")
-        speaker, words = (" ".join(text(cell, place, None).split()) for cell in cells)
-        if not speaker or "utterance" not in turn:
-            raise ValueError(
-                f"{place} needs utterance and speaker (or participantID), it has "
-                f"{quote(', '.join(map(str, turn)))}"
-            )
-        if words:
-            found.append((speaker, words))
-    return found
+    if isinstance(value, str | None):
+        return value, {}
+    if not isinstance(value, list) or not all(isinstance(turn, dict) for turn in value):
+        raise ValueError(f"dialogue must be text, found {quote(value)}")
+    turns = [_turn(turn, f"turn {number}") for number, turn in enumerate(value, start=1)]
+    turns = [(speaker, words) for speaker, words in turns if words]
+    speakers = dict.fromkeys(speaker for speaker, _ in turns) if numbered else {}
+    tags = {speaker: f"#Person{number}#" for number, speaker in enumerate(speakers, start=1)}
+    return "\n".join(f"{tags.get(speaker, speaker)}: {words}" for speaker, words in turns), tags
 
 
-def number_speakers(said: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """A tag for each speaker in the order in which they speak: #Person1#, #Person2#, …"""
-    speakers = dict.fromkeys(speaker for speaker, _ in said)
-    return {speaker: f"#Person{number}#" for number, speaker in enumerate(speakers, start=1)}
+def _turn(turn: dict, place: str) -> tuple[str, str]:
+    """Who says what."""
+    speaker = next((turn[key] for key in SPEAKERS if key in turn), None)
+    speaker, words = (
+        " ".join(text_cell(cell, place, None).split()) for cell in (speaker, turn.get("utterance"))
+    )
+    if not speaker or "utterance" not in turn:
+        has = quote(", ".join(map(str, turn)))
+        raise ValueError(f"{place} needs utterance and speaker (or participantID), it has {has}")
+    return speaker, words
 
 
 def renamed(text: str, tags: dict[str, str]) -> str:
