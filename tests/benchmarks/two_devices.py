@@ -111,6 +111,7 @@ def measure(job: Job, context: RankContext) -> None:
 def train(job: Job, context: RankContext, ranks, budget: int, dropout: float, steps: int):
     """A finished trainer, and the LoRA factors that it started from, on the CPU."""
     import torch
+    from shapes import rows
     from transformers import TrainerCallback
 
     from yoyak.config.loading import load_config
@@ -204,23 +205,6 @@ def build(shape: str, device: str, dropout: float):
 def factors(model) -> list:
     """(name, parameter) of every LoRA factor, in one order."""
     return sorted((name, part) for name, part in model.named_parameters() if part.requires_grad)
-
-
-def rows(count: int, vocabulary: int) -> list[dict]:
-    """Examples with the lengths of the real data: about 340 tokens in the mean, up to 1,224."""
-    import numpy as np
-    import torch
-
-    generator = np.random.default_rng(0)
-    made = []
-    for number in range(count):
-        length = int(np.clip(generator.lognormal(math.log(285), 0.53), 60, 1224))
-        length = 1224 if number % BATCH == 5 else length
-        ids = torch.from_numpy(generator.integers(10, vocabulary - 10, length))
-        labels = ids.clone()
-        labels[: length - int(np.clip(generator.normal(60, 20), 10, 50))] = -100
-        made.append({"input_ids": ids, "labels": labels})
-    return made
 
 
 def compare(job: Job) -> dict:

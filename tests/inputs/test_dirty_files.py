@@ -155,7 +155,7 @@ REFUSED = {
     "cell_too_many.csv": (GOOD + "b,가, 나,다,라\n", "line 3: 5 cells where the header has 4"),
     "cell_too_few.csv": (GOOD + "b,가\n", "line 3: 2 cells where the header has 4"),
     "duplicate_names.csv": (GOOD + ROW, "line 3: fname 'a' is already on line 2"),
-    "duplicate_after_cleaning.csv": (GOOD + " a\u200b,가,나,다\n", "line 3: fname 'a' is already"),
+    "duplicate_after_cleaning.csv": (GOOD + " a\u200b,가,나,다\n", "fname 'a' is already on"),
     "duplicate_numbers.jsonl": (
         line(fname=1) + line(fname="1"),
         "line 2: fname '1' is already on line 1",

@@ -1,4 +1,6 @@
-"""What many tests only read: a scored study, and checkpoints of tiny models."""
+"""What several files need: a scored study, checkpoints of tiny models, a machine with GPUs."""
+
+import os
 
 import pytest
 from fixture_results import build_results, fixture_study
@@ -38,3 +40,31 @@ def folder(request, folders):
 @pytest.fixture(scope="session")
 def plain_folder(folders):
     return folders["tied"]
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """Returns a function that says which GPUs there are; locks and devices are the test's own."""
+    import fake_nvml
+
+    from yoyak.errors import PROJECT_ROOT
+    from yoyak.run import devices
+
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "dev").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr(devices, "DEVICES", tmp_path / "dev")
+    monkeypatch.setattr(devices, "pynvml", fake_nvml)
+    for name in ("CUDA_VISIBLE_DEVICES", "SLURM_STEP_GPUS", "SLURM_JOB_GPUS"):
+        monkeypatch.delenv(name, raising=False)
+
+    def shows(found: object) -> None:
+        variables = fake_nvml.show(tmp_path, found)
+        scripts = str(PROJECT_ROOT / "workflow" / "scripts")
+        variables["PYTHONPATH"] += os.pathsep + scripts
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    shows(None)
+    return shows

@@ -130,7 +130,7 @@ def test_a_train_split_that_is_the_dev_split_is_refused(study, tmp_path):
 def test_a_bad_row_writes_nothing(study, tmp_path):
     with open(tmp_path / "dev.csv", "a", encoding="utf-8") as file:
         file.write("dev_0,가,나,다,라,마\n")
-    with pytest.raises(UserError, match="dev.csv: 1 bad row: line 22: fname 'dev_0' stands on"):
+    with pytest.raises(UserError, match="dev.csv: 1 bad row: line 22: fname 'dev_0' is already on"):
         prepare_data(study, tmp_path / "out" / "data")
     assert not (tmp_path / "out").exists()
 

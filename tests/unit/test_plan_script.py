@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from plan import count_tokens, in_words, main, plan_run, power
+from plan import count_tokens, main, plan_run, power
 from tiny_models import changed, write_checkpoint
 
 from yoyak.config.loading import load_config
@@ -17,6 +17,7 @@ from yoyak.models import shapes
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.reporting.tables import write_table
 from yoyak.run.gpus import described_gpu
+from yoyak.run.plan_table import in_words
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ summarise with it here: summarize.py --checkpoint FOLDER.
 import argparse
 from pathlib import Path
 
-from yoyak.config.arguments import add_model_arguments, find_config
+from yoyak.config.arguments import add_model_arguments, find_config, script_parser
 from yoyak.config.model_config import ModelConfig
 from yoyak.errors import UserError, run_script
 from yoyak.run.devices import claim_device
@@ -24,9 +24,7 @@ from yoyak.run.workspace import atomic_directory
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     add_model_arguments(parser)
     parser.add_argument("--format", choices=["instruction", "chat"], help="whose stop tokens")
     parser.add_argument("--output-dir", type=Path, required=True, help="the new model folder")

@@ -16,6 +16,7 @@ built, else estimated from the data.
 import argparse
 import textwrap
 
+from yoyak.config.arguments import script_parser
 from yoyak.config.loading import given, overridden
 from yoyak.config.study import Run, Study, load_study
 from yoyak.data.counts import absent_splits, count_rows, count_tokens
@@ -26,24 +27,18 @@ from yoyak.run.estimate import START_SECONDS, Estimate, estimate_training
 from yoyak.run.gpus import GPUS, Device, described_gpu, gpu_named, this_device
 from yoyak.run.memory import GIB
 from yoyak.run.plan import GPU_RESERVE
+from yoyak.run.plan_table import plan_row, print_table, total_time
 from yoyak.scoring.seeds import FEWEST, planned
 
 # Standard deviations assumed until the study has results, in points of the mean of ROUGE-1, -2, -L:
 # of a question's paired differences over dialogues, and of its mean over seeds. docs/validity.md
 # (Power) says what they were measured on.
 SD_DIALOGUES, SD_SEEDS = 9.0, 0.6
-COLUMNS = (
-    *("training", "steps", "tokens", "device", "base", "micro-batch", "recompute", "fused"),
-    *("dtype", "takes here", "smallest that works", "time"),
-)
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=textwrap.fill(f"GPUs that --device knows: {', '.join(GPUS)}."),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = script_parser(__doc__)
+    parser.epilog = textwrap.fill(f"GPUs that --device knows: {', '.join(GPUS)}.")
     parser.add_argument("--study", default="embedded", help="a file of config/studies/")
     parser.add_argument("--debug", action="store_true", help="the study's debug variant")
     parser.add_argument("--device", metavar="NAME", help='an empty GPU by name: "RTX 4090", A10')
@@ -86,15 +81,15 @@ def main() -> None:
             rows.append([name, "cannot be planned: see below"])
             notes[str(error)] = None
             continue
-        rows.append(row(name, found))
+        rows.append(plan_row(name, found))
         seconds[run.seed] = seconds.get(run.seed, 0.0) + found.seconds
         notes |= dict.fromkeys(f"warning: {run.model}: {text}" for text in found.warnings)
     if not seconds:
         raise UserError(f"no training of study '{study.name}' can be planned: {'; '.join(notes)}")
-    print_columns([list(COLUMNS), *rows])
+    print_table(rows)
     print(
         f"\nPlanned for {device.words()}.\n"
-        f"{cost(study, seconds)}, estimated from the models' shapes, with "
+        f"{total_time(study, seconds)}, estimated from the models' shapes, with "
         f"{START_SECONDS} s each to start (assumed); generation comes on top.\n"
         f"Memory is what must be free on a GPU, {GPU_RESERVE / GIB:.0f} GiB for CUDA included.\n"
         "Planned for the packed engine where execution.engine allows it: a model that it is not "
@@ -116,24 +111,12 @@ def plan_run(study: Study, run: Run, device: Device) -> Estimate:
     )
 
 
-def cost(study: Study, seconds: dict[int, float]) -> str:
-    """Time of all trainings and, where there are several seeds, of the first one's."""
-    text = f"All trainings: about {in_words(sum(seconds.values()))}"
-    if len(study.seeds) == 1:
-        return text
-    first = study.seeds[0]
-    return (
-        f"Trainings of seed {first}, which go first: about {in_words(seconds.get(first, 0.0))} "
-        f"(--config 'seeds=[{first}]' stops there).\n{text}"
-    )
-
-
 def power(study: Study) -> str:
     """The smallest differences that the study can detect, with one seed, its own, or the fewest."""
     n = count_rows(study, "dev")
     sd_dialogues, sd_seeds, source = deviations(study)
     lines = [
-        f"Differences that {n:,} dialogues tell at 80 % power, in points of the mean of ROUGE-1, "
+        f"Differences that {n:,} dialogues detect at 80 % power, in points of the mean of ROUGE-1, "
         f"-2 and -L (standard deviations {sd_dialogues:.1f} of dialogues, {sd_seeds:.1f} of seeds: "
         f"{source}):"
     ]
@@ -146,7 +129,7 @@ def power(study: Study) -> str:
 
 
 def deviations(study: Study) -> tuple[float, float, str]:
-    """Of dialogues, of seeds, and where they come from: the study's results once it has any."""
+    """Standard deviations over dialogues and seeds, from the study's results if it has any."""
     if not (study.results / "tables" / "questions.csv").is_file():
         return SD_DIALOGUES, SD_SEEDS, "assumed, docs/validity.md"
     rows = where(read_table(study.results, "questions"), seed=None)
@@ -154,41 +137,6 @@ def deviations(study: Study) -> tuple[float, float, str]:
     known = of_seeds == of_seeds  # no number with one seed
     source = "the largest of this study's questions" if known else "this study's; seeds: assumed"
     return rows["sd_dialogues"].max(), of_seeds if known else SD_SEEDS, source
-
-
-def row(name: str, found: Estimate) -> list[str]:
-    plan = found.plan
-    cuda = plan.device != "cpu"
-    return [
-        name,
-        f"{found.steps:,}",
-        f"{found.tokens / 1e6:.1f} M",
-        plan.device if plan.devices == 1 else f"{plan.devices} × {plan.device.split(':')[0]}",
-        plan.base_weights,
-        f"{plan.token_budget:,}",
-        "yes" if plan.gradient_checkpointing else "no",
-        "yes" if plan.compile else "no",
-        plan.compute_dtype,
-        f"{(plan.predicted_bytes + GPU_RESERVE) / GIB:.1f} GiB" if cuda else "no GPU",
-        f"{found.smallest_bytes / GIB:.1f} GiB",
-        in_words(found.seconds),
-    ]
-
-
-def in_words(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def print_columns(rows: list[list[str]]) -> None:
-    """Aligned columns; a row of two cells is a remark and does not widen its column."""
-    whole = [row for row in rows if len(row) == len(COLUMNS)]
-    widths = [max(len(row[i]) for row in whole) for i in range(len(COLUMNS))]
-    widths[0] = max(len(row[0]) for row in rows)
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        print("  ".join(cells).rstrip())
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import argparse
 import os
 import sys
 
+from yoyak.config.arguments import script_parser
 from yoyak.config.loading import load_config
 from yoyak.config.study import Study, load_study
 from yoyak.data.dialogues import Dialogue, read_dialogues
@@ -23,9 +24,7 @@ from yoyak.errors import UserError, run_script
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--experiment", required=True, help="a file of config/models/")
     parser.add_argument(
         "--format", choices=["instruction", "chat"], help="default: the model file's format_type"

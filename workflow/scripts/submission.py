@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from yoyak.config.arguments import script_parser
 from yoyak.data.dialogues import load_split
 from yoyak.errors import display, run_script
 from yoyak.run.workspace import atomic_write_text
@@ -19,9 +20,7 @@ from yoyak.scoring.predictions import Prediction, match_predictions, read_predic
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--predictions", type=Path, required=True, help="folder of test.jsonl")
     parser.add_argument("--data", type=Path, help="folder of test.csv, to check against")
     parser.add_argument("--output", type=Path, required=True, help="the CSV to write")

@@ -13,15 +13,16 @@ With --adapter alone, model, prompt format and settings are those of its trainin
 """
 
 import argparse
-import csv
-import io
 import sys
 from pathlib import Path
+
+import pandas as pd
 
 from yoyak.config.arguments import (
     add_decoding_arguments,
     add_model_arguments,
     find_config,
+    script_parser,
     with_decoding,
 )
 from yoyak.config.model_config import ModelConfig
@@ -35,9 +36,7 @@ from yoyak.run.workspace import atomic_write_text
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument(
         "input",
         nargs="?",
@@ -119,11 +118,8 @@ def summarize(
 
 
 def as_csv(rows: list[Dialogue], summaries: list[str]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["fname", "summary"])
-    writer.writerows(zip((row.fname for row in rows), summaries, strict=True))
-    return text.getvalue()
+    table = pd.DataFrame({"fname": [row.fname for row in rows], "summary": summaries})
+    return table.to_csv(index=False, lineterminator="\n")
 
 
 if __name__ == "__main__":

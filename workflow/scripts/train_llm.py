@@ -14,7 +14,6 @@ killed, the same command resumes from the newest complete checkpoint.
 """
 
 import argparse
-import logging
 from pathlib import Path
 
 from yoyak.config.arguments import add_study_arguments, open_study, script_parser
@@ -23,8 +22,7 @@ from yoyak.config.loading import chosen_adapters, given, load_config, overridden
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import CONDITIONS, Run, Study
 from yoyak.data.own_data import check_own_data, example_record, own_study
-from yoyak.data.prepare import prepare_data
-from yoyak.data.splits import raw_file
+from yoyak.data.splits import raw_digests
 from yoyak.errors import UserError, run_script
 from yoyak.run.logs import start_log, write_log
 from yoyak.run.manual import (
@@ -34,12 +32,10 @@ from yoyak.run.manual import (
     refuse_to_replace,
     result_folder,
 )
-from yoyak.run.workspace import discard, hash_file, hash_text
-from yoyak.training.examples import build_dataset
+from yoyak.run.workspace import discard
+from yoyak.training.examples import build_examples
 from yoyak.training.tracking import check_wandb
 from yoyak.training.train_run import train_run
-
-log = logging.getLogger("train_llm")
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -120,18 +116,6 @@ def main() -> None:
         discard(output)
 
 
-def raw_digests(study: Study) -> dict[str, str]:
-    """SHA-256 of the raw training and evaluation files, by name."""
-    settings = study.settings.data
-    files = {}
-    for split in ("train", "dev"):
-        path = raw_file(study.source, settings, split)
-        inside = sorted(file for file in path.rglob("*") if file.is_file())
-        digest = hash_text(" ".join(map(hash_file, inside))) if inside else hash_file(path)
-        files[getattr(settings, split)] = digest
-    return files
-
-
 def effective_config(study: Study, args: argparse.Namespace) -> ModelConfig:
     """The model's config from the study (by hand, any model's), with flags merged over it."""
     known = args.experiment in study.models
@@ -139,19 +123,6 @@ def effective_config(study: Study, args: argparse.Namespace) -> ModelConfig:
     config = chosen_adapters(config, args.use_lora, args.use_qlora, "the command line")
     flags = given({"execution": {"devices": args.devices}})
     return overridden(config, flags, "the command line") if flags else config
-
-
-def build_examples(study: Study, config: ModelConfig, run: Run, output: Path) -> Path:
-    """By hand: prepare and tokenise the data as the workflow's two steps do."""
-    data, examples = output / "data", output / "examples"
-    card = prepare_data(study, data)
-    for split, file in card["files"].items():
-        log.info("%s: %s, %s rows", split, file["path"], f"{file['rows']:,}")
-    for split, dropped in card["leaks"]["dropped_from_train"].items():
-        if dropped:
-            log.info("%s rows of train are also in %s and are not trained on", dropped, split)
-    build_dataset(study, config, run.format, run.augmentation, data, examples)
-    return examples
 
 
 if __name__ == "__main__":

@@ -50,15 +50,11 @@ def check_base(adapter: Path | None, record: dict, config: ModelConfig) -> None:
 
 def trained_with(adapter: Path) -> tuple[ModelConfig, str]:
     """Settings and prompt format with which an adapter was trained."""
-    file = adapter.absolute().parent / "run.json"
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        config, prompt_format = record["settings"], record["run"]["format"]
-        if not isinstance(config, dict) or prompt_format not in ("instruction", "chat"):
-            raise ValueError("not the record of a training")
-        return read_config(config, file), prompt_format  # it may be older than a key
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    record = training_record(adapter)
+    if not record:
         raise UserError(
             f"{adapter}: no run.json of its training beside it; name the model it was trained "
             "from with --experiment or --checkpoint"
-        ) from None
+        )
+    file = adapter.absolute().parent / "run.json"
+    return read_config(record["settings"], file), record["run"]["format"]  # it may lack newer keys

@@ -1,4 +1,4 @@
-"""Texts to token ids; a prompt that is too long is truncated here (`_Fitter`), for training and
+"""Texts to token ids; a prompt that is too long is truncated here (`_Truncator`), for training and
 generation.
 
 Only the dialogue is truncated, never frame, answer or stop token. Whole turns are dropped, from the
@@ -59,7 +59,7 @@ def encode_prompts(
     Raises UserError when a frame leaves less than 16 tokens for the dialogue.
     """
     control_tokens = control_token_pattern(tokenizer)
-    fitters = [_Fitter(tokenizer, frame, limit, side) for frame in frames]
+    truncators = [_Truncator(tokenizer, frame, limit, side) for frame in frames]
     swaps = [HeadSwap(tokenizer, frames[0], frame) for frame in frames[1:]]
     prompts: list[list[Prompt]] = [[] for _ in frames]
     for start in range(0, len(dialogues), _ROWS_AT_ONCE):
@@ -70,8 +70,8 @@ def encode_prompts(
         bounded = [_bounded(text, limit, side) for text in texts]
         first = encode_framed(tokenizer, frames[0], bounded)
         variants = [first, *(swap.apply(bounded, first) for swap in swaps)]
-        for number, (fitter, encoded) in enumerate(zip(fitters, variants, strict=True)):
-            prompts[number] += fitter.fit(texts, bounded, encoded)
+        for number, (truncator, encoded) in enumerate(zip(truncators, variants, strict=True)):
+            prompts[number] += truncator.fit(texts, bounded, encoded)
     return prompts
 
 
@@ -95,7 +95,7 @@ def encode_answers(summaries: Sequence[str], tokenizer, prompt_format: str) -> l
     return answers
 
 
-class _Fitter:
+class _Truncator:
     """Truncates dialogues so that each prompt in a frame has at most `limit` tokens; drops turns at
     `side`."""
 
@@ -118,12 +118,12 @@ class _Fitter:
             for ids, text, whole in zip(encoded, bounded, dialogues, strict=True)
         ]
         long = [index for index, ids in enumerate(encoded) if len(ids) > self.limit]
-        short = self._shorten([bounded[index] for index in long])
+        short = self._truncate([bounded[index] for index in long])
         for index, ids in zip(long, short, strict=True):
             prompts[index] = Prompt(ids, shortened=True)
         return prompts
 
-    def _shorten(self, dialogues: list[str]) -> list[list[int]]:
+    def _truncate(self, dialogues: list[str]) -> list[list[int]]:
         """Token ids of truncated prompts for dialogues that are too long."""
         turns = [text.split("\n") for text in dialogues]
         lengths = iter(

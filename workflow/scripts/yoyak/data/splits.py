@@ -7,9 +7,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from yoyak.config.study import Study
 from yoyak.config.study_settings import Data
 from yoyak.data.dialogues import Dialogue
 from yoyak.errors import PROJECT_ROOT, UserError
+from yoyak.run.workspace import hash_file, hash_text
 
 
 def raw_file(study: str, settings: Data, split: str) -> Path:
@@ -40,6 +42,18 @@ def find_raw(named: str) -> Path | None:
             if path.exists():
                 return path
     return None
+
+
+def raw_digests(study: Study) -> dict[str, str]:
+    """SHA-256 of the raw training and evaluation files, by name."""
+    settings = study.settings.data
+    files = {}
+    for split in ("train", "dev"):
+        path = raw_file(study.source, settings, split)
+        inside = sorted(file for file in path.rglob("*") if file.is_file())
+        digest = hash_text(" ".join(map(hash_file, inside))) if inside else hash_file(path)
+        files[getattr(settings, split)] = digest
+    return files
 
 
 def drop_leaks(

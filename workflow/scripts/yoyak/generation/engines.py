@@ -168,7 +168,7 @@ def _choose(model, prompts, stop_token_ids, decoding, batch, engine, most, first
 
         found = reference.examine(build)
         if found.fault is None:
-            record = {"engine": kind, "why": _why(name, engine, decoding, refused)}
+            record = {"engine": kind, "why": _why(engine, decoding, refused)}
             record |= reference.record(found.difference)
             return found.engine, record | {"seconds": round(time.perf_counter() - started, 2)}
         refused.append(f"{name}: {found.fault}")
@@ -200,7 +200,7 @@ def _candidates(model, engine: str, decoding: DecodingSettings) -> list[str]:
     return [*names, padded, *([] if already else [eager]), *alone]
 
 
-def _why(name: str, engine: str, decoding: DecodingSettings, refused: list[str]) -> str:
+def _why(engine: str, decoding: DecodingSettings, refused: list[str]) -> str:
     """Why this engine and no faster one."""
     reasons = [*decoding.beyond_slots]
     reasons += ["execution.engine: plain"] if engine == "plain" else []

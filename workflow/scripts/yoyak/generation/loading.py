@@ -1,7 +1,5 @@
 """Load a model for generation: which weights fit the device, and how many threads to use."""
 
-import resource
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -73,11 +71,3 @@ def load_model(config: ModelConfig, plan: LoadingPlan, adapter: Path | None = No
         compute_dtype=plan.compute_dtype,
     )
     return loader.load_for_generation(adapter)
-
-
-def peak_memory_gb() -> float:
-    """Highest memory so far in 10⁹ bytes: of the GPU where one is used, else of the process."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        return torch.cuda.max_memory_allocated() / 1e9
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

@@ -27,8 +27,9 @@ def generate_splits(
     from yoyak.data.prompts import stop_token_ids
     from yoyak.generation.decoding import DecodingSettings
     from yoyak.generation.engines import choose_generator, report_choice, run_halving
-    from yoyak.generation.loading import load_model, peak_memory_gb, plan_loading
+    from yoyak.generation.loading import load_model, plan_loading
     from yoyak.generation.progress import RowProgress
+    from yoyak.run.devices import peak_memory_gb
 
     started = time.perf_counter()
     rows = {split: load_split(file, labelled=False) for split, file in files.items()}

@@ -1,8 +1,6 @@
 """GGUF checkpoints: dequantised once into an ordinary checkpoint folder in the user's cache."""
 
 import fcntl
-import functools
-import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +8,7 @@ from pathlib import Path
 from yoyak.config.model_config import ModelSettings
 from yoyak.errors import UserError, one_line
 from yoyak.models.checkpoints import Checkpoint, hub_error
+from yoyak.run.workspace import hash_file
 
 LARGEST_HALF = 65504.0  # the largest float16
 WORDS = 200  # tokens that a converted tokenizer is tried on
@@ -26,8 +25,7 @@ def plain_checkpoint(checkpoint: Checkpoint, model: ModelSettings) -> Checkpoint
     if "gguf_file" not in checkpoint.kwargs:
         return checkpoint
     file = Path(checkpoint.name) / checkpoint.kwargs["gguf_file"]
-    status = file.stat()
-    digest = _digest(file, status.st_size, status.st_mtime_ns)
+    digest = hash_file(file)
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yoyak" / "gguf"
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder = home / f"{file.stem[:80]}-{digest[:16]}"
@@ -36,12 +34,6 @@ def plain_checkpoint(checkpoint: Checkpoint, model: ModelSettings) -> Checkpoint
         if not folder.is_dir():
             _convert(checkpoint, model, folder)
     return Checkpoint(name=str(folder), kwargs={}, local=True)
-
-
-@functools.cache
-def _digest(file: Path, size: int, changed: int) -> str:
-    with open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _convert(checkpoint: Checkpoint, model: ModelSettings, folder: Path) -> None:

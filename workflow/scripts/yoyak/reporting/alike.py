@@ -7,7 +7,7 @@ from yoyak.config.frozen import STEPS as DEPENDS
 from yoyak.config.model_config import NO_SCIENCE
 from yoyak.config.study import Study
 from yoyak.errors import UserError, display
-from yoyak.reporting.run_rows import read_json
+from yoyak.run.workspace import read_json
 
 CURE = "run this step first"
 RECORDS = {"train": "run.json", "generate": "predictions/run.json"}

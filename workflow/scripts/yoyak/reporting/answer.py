@@ -60,7 +60,7 @@ def answer(study: Study, study_tables: StudyTables) -> Sentence:
 
 
 def details(study: Study, study_tables: StudyTables) -> list[Sentence]:
-    """Content, people, the best run, groups, formats and augmentations: a sentence each."""
+    """Sentences on content, human agreement, the best run, groups, formats and augmentations."""
     tokenizer = study.settings.metric.primary
     sentences = [
         *content_alone(study, study_tables),

@@ -26,10 +26,10 @@ from yoyak.reporting.results import (
     content_tokenizer,
     context_name,
 )
-from yoyak.reporting.run_rows import read_json
 from yoyak.reporting.samples import choose_samples
 from yoyak.reporting.study_tables import Number, StudyTables
 from yoyak.reporting.table_views import HEADINGS, view
+from yoyak.run.workspace import read_json
 
 TEMPLATES = PROJECT_ROOT / "workflow" / "report"
 VENDORED = TEMPLATES / "vendor" / "datatables" / "dataTables.min.js"

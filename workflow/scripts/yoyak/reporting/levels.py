@@ -61,9 +61,9 @@ def human_agreement_gap(study: Study, study_tables: StudyTables) -> list[Sentenc
     for tokenizer in (study.settings.metric.primary, content_tokenizer(study)):
         if tokenizer is None:
             continue
-        if people := study_tables.rows("context", name=HUMAN, tokenizer=tokenizer, group="all"):
+        if agreement := study_tables.rows("context", name=HUMAN, tokenizer=tokenizer, group="all"):
             best = max(trained(study_tables, tokenizer), key=lambda row: row["difference"])
-            found.append(_human_agreement_gap(study_tables, people[0], best))
+            found.append(_human_agreement_gap(study_tables, agreement[0], best))
     return found
 
 
@@ -72,24 +72,24 @@ def falsified_references(study: Study, study_tables: StudyTables) -> list[Senten
     text: Sentence = []
     blind = True
     for tokenizer in filter(None, (study.settings.metric.primary, content_tokenizer(study))):
-        false, people = (
+        false, agreement = (
             study_tables.rows("context", name=name, tokenizer=tokenizer, group="all")
             for name in (FALSE, HUMAN)
         )
-        if not (false and people):
+        if not (false and agreement):
             return []
-        blind &= false[0]["rouge_mean"] > MOST * people[0]["rouge_mean"]
+        blind &= false[0]["rouge_mean"] > MOST * agreement[0]["rouge_mean"]
         reached, own = (
-            study_tables.cell("context", rows[0], "rouge_mean") for rows in (false, people)
+            study_tables.cell("context", rows[0], "rouge_mean") for rows in (false, agreement)
         )
         text += [
             ", " if text else "",
             reached,
-            f" ({TOKENIZER_NAMES[tokenizer]}; people ",
+            f" ({TOKENIZER_NAMES[tokenizer]}; human agreement ",
             own,
             ")",
         ]
-    opening = "ROUGE hardly sees what is false: references" if blind else "References"
+    opening = "ROUGE hardly detects errors: references" if blind else "References"
     what = " with speakers swapped, numbers changed or a predicate negated reach "
     return [[opening + what, *text, "."]]
 
@@ -108,18 +108,18 @@ def trained(study_tables: StudyTables, tokenizer: str, group: str = "all") -> li
     return [row for row in rows if row.get("seed") is None] or rows
 
 
-def _human_agreement_gap(study_tables: StudyTables, people: Row, best: Row) -> Sentence:
+def _human_agreement_gap(study_tables: StudyTables, agreement: Row, best: Row) -> Sentence:
     named = TOKENIZER_NAMES[best["tokenizer"]]
     difference, low, high = (
         study_tables.cell("levels", best, f"human_{key}", signed=True)
         for key in ("difference", "ci_low", "ci_high")
     )
-    level = study_tables.cell("context", people, "rouge_mean")
-    start: Sentence = ["People agree with each other at ", level, f" ({named}); the best training"]
-    start += [" differs from that by ", difference, " points"]
+    level = study_tables.cell("context", agreement, "rouge_mean")
+    start: Sentence = ["Human agreement is ", level, f" ({named}); the best training differs"]
+    start += [" from it by ", difference, " points"]
     start += [] if low is None else [" [", low, ", ", high, "]"]
     if best["share"] is None:
-        end = ", and the strongest floor lies above it: this score cannot tell who understood."
+        end = ", and the strongest floor lies above it: this score cannot show understanding."
         return [*start, end]
     if best["share"] <= 0:
         return [*start, ", farther than the strongest floor."]

@@ -18,9 +18,9 @@ from yoyak.reporting.results import (
     records,
     where,
 )
-from yoyak.reporting.run_rows import read_json
 from yoyak.reporting.study_tables import words
 from yoyak.reporting.tables import reading_cell
+from yoyak.run.workspace import read_json
 
 MEASURES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rouge_mean": "mean"}
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -54,7 +54,7 @@ def model_card(study: Study, results: Path, run: Run) -> str:
     statistics = read_json(place / "statistics.json", "run build_dataset.py first")
     parts = [
         _introduction(study, run, config, record),
-        _usage(study, run, config, statistics),
+        _usage(run, config, statistics),
         _scores(results, study, run, rows),
         _training(study, record, config, statistics),
         _limits(study, config),
@@ -121,7 +121,7 @@ def _introduction(study: Study, run: Run, config: ModelConfig, record: dict) -> 
     )
 
 
-def _usage(study: Study, run: Run, config: ModelConfig, statistics: dict) -> str:
+def _usage(run: Run, config: ModelConfig, statistics: dict) -> str:
     frame, stops = statistics["frames"][0], [int(stop) for stop in statistics["stop_tokens"]]
     adapter = config.lora.use_lora
     library = "peft" if adapter else "transformers"

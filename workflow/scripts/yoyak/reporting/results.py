@@ -12,7 +12,7 @@ CONDITION_NAMES = {
     ZERO_SHOT: "zero-shot",
     "fine_tuned": "fine-tuned",
     "fine_tuned_templates": "fine-tuned, 5 templates",
-    "people": "people",
+    "people": "human references",
     "floor": "floor",
     "falsified": "made false",
 }

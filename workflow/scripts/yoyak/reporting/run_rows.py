@@ -1,26 +1,13 @@
 """Rows of the tables from the result files of each run."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from yoyak.config.study import Run
 from yoyak.errors import UserError, display
+from yoyak.run.workspace import read_json
 
 LARGEST = 1e15  # upper bound of counts of steps, tokens and seconds
-
-
-def read_json(path: Path, cure: str) -> dict:
-    """A JSON object that another step wrote; UserError with the `cure` if it is not there."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise UserError(f"{display(path)}: no such file; {cure}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{display(path)}: not JSON ({str(error)[:200]}); {cure}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{display(path)}: must hold a JSON object; {cure}")
-    return content
 
 
 def numbers(record: dict, keys: Sequence[str], path: Path, cure: str) -> dict:
@@ -93,6 +80,17 @@ def resource_rows(run: Run, results: Path, expected_gpu_memory_gb: float | None)
                 "skipped_steps": record.get("skipped_steps"),
             }
         )
+    return rows
+
+
+def context_diagnostics(results: Path) -> list[dict]:
+    """Diagnostics of human summaries, floors and falsified references: one row each."""
+    found = read_json(results / "floors" / "run.json", "run floors.py (again)").get("diagnostics")
+    rows = []
+    for name, figures in (found or {}).items():
+        condition, _, kind = name.partition("_")
+        label = {"model": condition, "format": kind.replace("_", " ") or "first reference"}
+        rows.append({**label, "condition": condition, **figures})
     return rows
 
 

@@ -42,7 +42,7 @@ HEADINGS = {
     "difference_ci_high": "to",
     "name": "level",
     "share": "share of the way",
-    "human_difference": "to people",
+    "human_difference": "to human agreement",
     "human_ci_low": "95 % from",
     "human_ci_high": "to",
 }

@@ -4,7 +4,9 @@ import contextlib
 import fcntl
 import os
 import re
+import resource
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,7 +88,7 @@ def claim_devices(wanted: str = "auto", count: int = 1) -> Iterator[Claim]:
             stack.enter_context(lock)
         if len(names) < count:
             raise UserError(
-                f"{len(gpus) - len(names)} of {len(gpus)} GPUs here are in use by other Yoyak "
+                f"{len(gpus) - len(names)} of {len(gpus)} GPUs here are claimed by other Yoyak "
                 f"jobs and this one wants {count}: wait for them, or start snakemake with "
                 f"--resources gpu={len(gpus)}, so that no more jobs than GPUs run at once"
             )
@@ -122,6 +124,16 @@ def refuse_to_share(execution: ExecutionSettings) -> None:
             "program that calls the library is one; set execution.devices: 1, or train with "
             f"train_llm.py --devices {execution.devices}"
         )
+
+
+def peak_memory_gb() -> float:
+    """Highest memory so far, in 10⁹ bytes: of the GPU where one is used, else of the process."""
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 def count_gpus() -> int:

@@ -22,12 +22,15 @@ def advice(study: Study, missing: list[Run]) -> list[str]:
     lines = [f"missing for the report, {len(missing)} of {len(study.runs())} runs: {listed}"]
     axis, values, kept = _cheapest(study, missing)
     if not kept:
-        return [*lines, "no report without them: repair the cause and run the same command again"]
+        return [
+            *lines,
+            "no report is possible without them: fix the cause and run the same command again",
+        ]
     out = ", ".join(map(str, values))
     return [
         *lines,
-        f"a report without them: take {out} out of `{axis}` in {file} and run the same command; it "
-        f"keeps {kept} of {len(study.trainings())} trainings",
+        f"for a report without them, remove {out} from `{axis}` in {file} and run the same "
+        f"command; it keeps {kept} of {len(study.trainings())} trainings",
     ]
 
 

@@ -17,7 +17,7 @@ from typing import IO
 
 import psutil
 
-from yoyak.errors import UserError
+from yoyak.errors import UserError, display
 
 KEEP_OTHER_FINGERPRINTS = 1
 PATIENCE = 100  # attempts, if others replace the folder at the same time
@@ -66,6 +66,19 @@ def atomic_write_json(path: Path, content: object) -> None:
     atomic_write_text(
         path, json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
     )
+
+
+def read_json(path: Path, cure: str) -> dict:
+    """A JSON object that another step wrote; UserError with the `cure` if it is not there."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise UserError(f"{display(path)}: no such file; {cure}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{display(path)}: not JSON ({str(error)[:200]}); {cure}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{display(path)}: must hold a JSON object; {cure}")
+    return content
 
 
 @contextlib.contextmanager

@@ -44,7 +44,9 @@ def level_rows(
 ) -> list[dict]:
     """Rows of levels.csv: each run and tokenizer, all dialogues and each group, on the 0–100 scale.
 
-    A trained run without a seed stands for all its seeds; its intervals are over others, too.
+    levels: floors and human agreement, from `scoring.floors.score_levels`; the rows hold what each
+        run reaches against them. A trained run without a seed stands for all its seeds; its
+        intervals also cover other seeds.
 
     floor, difference: the floor from which the run's paired difference is smallest.
     ci_low, ci_high: ci_low is the lowest over all floors, so that above 0 the run lies above every

@@ -15,7 +15,7 @@ from yoyak.errors import UserError
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.models.reference import causal_lm
 from yoyak.models.saving import adapted_modules
-from yoyak.run.devices import refuse_to_share
+from yoyak.run.devices import peak_memory_gb, refuse_to_share
 from yoyak.run.estimate import optimiser_steps, training_warnings
 from yoyak.run.manual import MANUAL, deciding_settings, refuse_to_replace
 from yoyak.run.plan import Engine, ModelShape, Plan
@@ -30,7 +30,7 @@ from yoyak.training.out_of_memory import note_plan
 from yoyak.training.outputs import summary, write_outputs
 from yoyak.training.packed_trainer import PackedTrainer
 from yoyak.training.parallel import Ranks
-from yoyak.training.progress import peak_memory_gb, show_progress
+from yoyak.training.progress import show_progress
 from yoyak.training.record import run_of, training_key, weight_files
 from yoyak.training.rouge import rouge_on
 from yoyak.training.tracking import wandb_tracker
