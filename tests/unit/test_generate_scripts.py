@@ -42,7 +42,8 @@ def place(tmp_path_factory):
         for _, weights in sorted(adapters(model).items()):
             weights.copy_(torch.randn(weights.shape, generator=generator) * 0.1)
     save_trained(model, tokenizer, folder / "final_model")
-    record = {"settings": config.model_dump(), "run": {"format": "instruction"}}
+    run = Run("tiny", "instruction", "fine_tuned", 1).record()
+    record = {"settings": config.model_dump(), "run": run}
     (folder / "run.json").write_text(json.dumps(record))
     with open(folder / "dev.csv", "w", newline="") as file:
         rows = csv.writer(file)

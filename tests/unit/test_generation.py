@@ -1,6 +1,7 @@
 """The generation engine against `model.generate`, one prompt at a time, token for token (fp32)."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
