@@ -42,7 +42,7 @@ def place(tmp_path_factory):
         for _, weights in sorted(adapters(model).items()):
             weights.copy_(torch.randn(weights.shape, generator=generator) * 0.1)
     save_trained(model, tokenizer, folder / "final_model")
-    run = Run("tiny", "instruction", "fine_tuned", 1).record()
+    run = {"model": "tiny", "format": "instruction", "condition": "fine_tuned", "seed": 1}
     record = {"settings": config.model_dump(), "run": run}
     (folder / "run.json").write_text(json.dumps(record))
     with open(folder / "dev.csv", "w", newline="") as file:

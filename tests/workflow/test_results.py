@@ -20,7 +20,7 @@ def rows(path):
 def test_rouge_table_has_a_row_for_each_cell_and_tokenizer(finished):
     table = rows(finished.results / "tables/rouge.csv")
     assert ",".join(table[0]) == (
-        "model,format,condition,seed,tokenizer,n,rouge1,rouge2,rougeL,rouge_mean,rouge_sum,"
+        "model,variant,format,condition,seed,tokenizer,n,rouge1,rouge2,rougeL,rouge_mean,rouge_sum,"
         "ci_low,ci_high,steps,supervised_tokens"
     )
     cells = {(row["condition"], row["seed"], row["tokenizer"]) for row in table}

@@ -1,5 +1,5 @@
-# One training for each model, format, augmentation and seed. The loop is in
-# yoyak/training/packed_trainer.py, the loss in loss.py. Models that differ in decoding alone share one.
+# One training for each model, variant, format, augmentation and seed. The loop is in
+# yoyak/training/packed_trainer.py, the loss in loss.py. Those that differ in decoding alone share one.
 
 
 ruleorder: take_training > train
@@ -41,11 +41,11 @@ rule train:
         augmentation=augmentation,
         folder=folder_of("record"),
     message:
-        "Training {wildcards.model} · {wildcards.format} · {wildcards.condition} · seed {wildcards.seed}"
+        f"Training {TRAINING_NAMED}"
     shell:
         "python {params.script:q} --settings {params.settings:q} --experiment {wildcards.model:q}"
-        " --format {wildcards.format} --augmentation {params.augmentation}"
-        " --seed {wildcards.seed} --examples {params.examples:q}"
+        " --variant {wildcards.variant:q} --format {wildcards.format}"
+        " --augmentation {params.augmentation} --seed {wildcards.seed} --examples {params.examples:q}"
         " --output-dir {params.folder:q} > {log:q} 2>&1"
 
 
@@ -68,11 +68,11 @@ rule take_training:
         "../../envs/reporting.yaml"
     params:
         script=script("take_training.py"),
-        model=lambda wildcards: TAKEN[wildcards.taken][0].model,
+        run=lambda wildcards: TAKEN[wildcards.taken][0],
         training=folder_of_input("record"),
         folder=folder_of("record"),
     message:
         "Taking the training of {params.training}"
     shell:
-        "python {params.script:q} --experiment {params.model:q} --training {params.training:q}"
-        " --output-dir {params.folder:q} > {log:q} 2>&1"
+        "python {params.script:q} --experiment {params.run.model:q} --variant {params.run.variant:q}"
+        " --training {params.training:q} --output-dir {params.folder:q} > {log:q} 2>&1"

@@ -35,7 +35,8 @@ from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
 
 SPLITS = ("dev", "test")
-RUN_FLAGS = {"model": "experiment", "format": "format", "condition": "condition", "seed": "seed"}
+RUN_FLAGS = {"model": "experiment", "variant": "variant", "format": "format"}
+RUN_FLAGS |= {"condition": "condition", "seed": "seed"}
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -51,6 +52,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--condition", choices=CONDITIONS.values(), help="of an adapter without its run.json"
     )
+    parser.add_argument("--variant", help="of an adapter without its run.json")
     parser.add_argument("--seed", type=int, help="of an adapter without its run.json")
     parser.add_argument("--data", type=Path, help="default: results/{study}/data")
     parser.add_argument("--output-dir", type=Path, required=True, help="the predictions folder")
@@ -113,8 +115,8 @@ def run_and_config(args: argparse.Namespace, study: Study) -> tuple[Run, ModelCo
     config = study.model(found["model"])
     check_base(args.adapter, record, config)
     if args.adapter is None:
-        if args.condition or args.seed is not None:
-            raise UserError("--condition and --seed belong to an --adapter; name it, too")
+        if args.condition or args.variant or args.seed is not None:
+            raise UserError("--condition, --variant and --seed belong to an --adapter; name it")
         return Run(found["model"], found["format"] or config.dataset.format_type), config
     for key in ("format", "condition"):
         if found[key] is None:
@@ -122,7 +124,7 @@ def run_and_config(args: argparse.Namespace, study: Study) -> tuple[Run, ModelCo
                 f"{args.adapter}: no run.json of its training beside it, and no --{key}; say how "
                 "it was trained with --format and --condition"
             )
-    return Run(**{key: found[key] for key in RUN_FLAGS}), config
+    return Run(**{key: found[key] for key in RUN_FLAGS if found[key] is not None}), config
 
 
 if __name__ == "__main__":

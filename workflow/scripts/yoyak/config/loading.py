@@ -75,6 +75,11 @@ def read_config(content: dict, source: Path | str) -> ModelConfig:
             f"{display(source)}: lora.use_qlora needs lora.use_lora: 4-bit weights cannot be "
             "trained themselves; set use_qlora: false or use_lora: true"
         )
+    if config.training.learning_rate == "auto" and not config.lora.use_lora:
+        raise UserError(
+            f"{display(source)}: training.learning_rate: auto is a rate for LoRA; write a number, "
+            "such as 2e-5, or set lora.use_lora: true"
+        )
     check_decoding(config.generation, source)
     return config
 
