@@ -88,6 +88,7 @@ def test_mistake(bare, tmp_path, name):
     ("name", "debug"),
     [
         *((name, "false") for name in ("embedded_gemma", "korean_dialogsum", "dialogsum_english")),
+        ("korean_everyday", "false"),
         *(("embedded", debug) for debug in ("true", "false")),
     ],
 )

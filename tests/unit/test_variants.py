@@ -105,7 +105,7 @@ def test_seeds_and_variants_can_be_chosen_and_debug_stays_small(write):
         ("{x: {training: {optim: auto}}}", ("training.optim only says how",)),
         ("{x: {lora: {use_qlora: false}}}", ("lora.use_qlora", "share", "_base_")),
         ("{x: {tokenizer: {encoder_max_len: 64}}}", ("encoder_max_len", "share")),
-        ("{x: {generation: {num_beams: 2}}}", ("generation.num_beams", "share")),
+        ("{x: {tokenizer: {decoder_max_len: 9}}}", ("tokenizer.decoder_max_len", "share")),
         ("{x: {}, y: {training: {}}}", ("variants.y", "same as variants.x")),
     ],
 )

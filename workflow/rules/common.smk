@@ -15,7 +15,7 @@ if re.search("[{}]", str(PROJECT)):
 # scripts must not hide modules of a workflow that takes this one as a module.
 sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 
-from yoyak.config.frozen import freeze
+from yoyak.config.frozen import freeze, same_training
 from yoyak.config.study import Run
 from yoyak.errors import UserError, use_utf8_output
 from yoyak.models.weights_identity import weights_identity

@@ -7,7 +7,8 @@ Examples:
       --adapter results/embedded/runs/tiny_llama/default/chat/fine_tuned/seed42/final_model \\
       --output-dir results/embedded/runs/tiny_llama/default/chat/fine_tuned/seed42/predictions
 
-For an adapter, the run.json beside it gives model, format, condition and seed.
+For an adapter, the run.json beside it gives model, format, condition and seed. Other decoding needs
+no new training: --num_beams 4 --output-dir beams, then score.py --predictions beams.
 
 Writes dev.jsonl, test.jsonl if there is a test split, and run.json, all at the end: if killed, it
 leaves nothing, and the same command starts again.
@@ -16,7 +17,13 @@ leaves nothing, and the same command starts again.
 import argparse
 from pathlib import Path
 
-from yoyak.config.arguments import add_study_arguments, open_study, script_parser
+from yoyak.config.arguments import (
+    add_decoding_arguments,
+    add_study_arguments,
+    open_study,
+    script_parser,
+    with_decoding,
+)
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import CONDITIONS, Run, Study
 from yoyak.config.trained import FORMATS, check_base, training_record
@@ -49,6 +56,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of an adapter without its run.json")
     parser.add_argument("--data", type=Path, help="default: results/{study}/data")
     parser.add_argument("--output-dir", type=Path, required=True, help="the predictions folder")
+    add_decoding_arguments(parser, without=["seed"])  # which is the training's here
     return parser.parse_args(arguments)
 
 
@@ -58,6 +66,7 @@ def main() -> None:
     if args.adapter is not None and not args.adapter.is_dir():
         raise UserError(f"{args.adapter}: no such folder; train this model first (train_llm.py)")
     run, config = run_and_config(args, study)
+    config = with_decoding(config, args)
     data = args.data or study.results / "data"
     files = {split: data / f"{split}.csv" for split in SPLITS}
     if not files["dev"].is_file():

@@ -17,6 +17,7 @@ import argparse
 import textwrap
 
 from yoyak.config.arguments import script_parser
+from yoyak.config.frozen import same_training
 from yoyak.config.loading import given, overridden
 from yoyak.config.study import Run, Study, load_study
 from yoyak.data.counts import absent_splits, count_rows, count_tokens
@@ -74,6 +75,10 @@ def main() -> None:
     seconds: dict[Run, float] = {}
     rows, notes = [], {}  # notes: each printed once, however many trainings it concerns
     for run in study.trainings():
+        same = same_training(study, run)
+        if same != run:
+            notes[f"{run.folder}: decoded otherwise; takes the training of {same.folder}"] = None
+            continue
         name = run.folder.removeprefix("runs/")
         try:
             found = plan_run(study, run, device)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from yoyak.config.loading import deep_merge
 from yoyak.config.model_config import NO_SCIENCE, ModelConfig
 from yoyak.config.section import Section, canonical
-from yoyak.config.study import Study, load_study
+from yoyak.config.study import Run, Study, load_study
 from yoyak.config.study_settings import StudySettings
 from yoyak.config.variants import BASE_WEIGHTS, SEEDS
 from yoyak.errors import UserError
@@ -121,6 +121,27 @@ def add_sections(config: ModelConfig, content: dict) -> None:
 def training_science(config: ModelConfig) -> dict:
     """The settings that decide what a training learns."""
     return chosen(config, TRAINING_KEYS)
+
+
+def same_training(study: Study, run: Run) -> Run:
+    """The first training of a study from which this one differs in its decoding alone, or itself.
+
+    Equal examples, settings of the training, format, condition and seed make equal adapters.
+    """
+
+    def learned(other: Run) -> list[object]:
+        config = study.model(other.model, other.variant)
+        cell = [other.format, other.condition, other.seed]
+        return [cell, chosen(config, EXAMPLE_KEYS), chosen(config, TRAINING_KEYS)]
+
+    def decoded(other: Run) -> Section:
+        return study.model(other.model, other.variant).generation
+
+    return next(
+        other
+        for other in study.trainings()
+        if other == run or (learned(other) == learned(run) and decoded(other) != decoded(run))
+    )
 
 
 def _part(kind: type[Part], content: dict) -> Part:

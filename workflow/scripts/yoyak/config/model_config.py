@@ -123,6 +123,27 @@ class GenerationSettings(Section):
     """How a summary is decoded."""
 
     num_beams: Whole = Field(1, ge=1, le=64, description="beams of the search; 1 is greedy")
+    length_penalty: Number = Field(
+        1.0,
+        ge=-10,
+        le=10,
+        description="of beams: a summary's log probability is divided by its tokens to this power, "
+        "so that more favours longer ones",
+    )
+    no_repeat_ngram_size: Whole = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="so many tokens in a row come once at most in a summary, whatever stands in "
+        "its prompt; 0: as often as they like",
+    )
+    repetition_penalty: Number = Field(
+        1.0,
+        gt=0,
+        le=10,
+        description="more than 1 makes tokens that the summary already has less likely "
+        "(Keskar et al. 2019); those of the prompt do not count, since a summary takes them up",
+    )
     do_sample: bool = Field(False, description="draw tokens instead of taking the likeliest")
     temperature: Number = Field(1.0, gt=0, le=100, description="of the draw")
     top_p: Number = Field(

@@ -59,12 +59,17 @@ class Data(Section):
 
     train: PathText = Field(
         description="training split, UTF-8: `.csv` (separated by commas, semicolons, tabs or "
-        "bars), `.jsonl`, `.json` (also one document with the list of rows in it), or a folder "
-        "saved by `datasets`"
+        "bars), `.jsonl`, `.json` (also one document with the list of rows in it), a folder of "
+        "JSON files that are read as one, or a folder saved by `datasets`"
     )
     dev: PathText = Field(description="the split that is scored")
     test: PathText | None = Field(None, description="a split without summaries, for a submission")
     columns: Columns = Columns()
+    speakers: Literal["as_given", "numbered"] = Field(
+        "as_given",
+        description="names of the speakers of a list of turns: `as_given`, or `numbered`: "
+        "`#Person1#`, `#Person2#`, … in the order in which they speak, in the references too",
+    )
     selection: Literal["held_out", "dev"] = Field(
         "held_out",
         description="where the best checkpoint is chosen: `held_out`, a slice of train that is not "
@@ -188,8 +193,8 @@ class StudySettings(Section):
     )
     variants: dict[FileName, dict[str, Any]] = Field(
         {},
-        description="variants of each training by name, with the keys of `training` and `lora` in "
-        "which they differ, and `seeds` where one has others than the study: "
+        description="variants of each training by name, with the keys of `training`, `lora` and "
+        "`generation` in which they differ, and `seeds` where one has others than the study: "
         "`{tuned: {training: {learning_rate: auto}}, mission: {seeds: [42]}}`. The questions are "
         "asked of the first one. `{}` is one variant, `default`",
     )

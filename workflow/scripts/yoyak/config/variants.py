@@ -10,7 +10,7 @@ from yoyak.errors import UserError
 
 DEFAULT = "default"  # of a study that names no variants
 SEEDS = "seeds"
-LEARNED = ("training", "lora")
+CHANGEABLE = ("training", "lora", "generation")
 BASE_WEIGHTS = ("lora.use_lora", "lora.use_qlora", "lora.double_quant")
 
 
@@ -49,7 +49,7 @@ def check_variants(
         VariantSeeds.checked({key: content[key] for key in content.keys() & {SEEDS}}, place)
         configs = [varied(config, settings, name, debug, place) for config in models.values()]
         _refuse_shared(content, place)
-        learned = repr([(config.training, config.lora) for config in configs])
+        learned = repr([(c.training, c.lora, c.generation) for c in configs])
         if learned in seen and not debug:
             raise UserError(
                 f"{place}: is the same as variants.{seen[learned]}; take one out or give it a key "
@@ -89,10 +89,10 @@ def _refuse_shared(changes: dict, place: str) -> None:
                     f"{place}: {name} only says how it is run and makes no variant; put it under "
                     "overrides or into the model file"
                 )
-            if section not in LEARNED or name in BASE_WEIGHTS:
+            if section not in CHANGEABLE or name in BASE_WEIGHTS:
                 raise UserError(
                     f"{place}: {name}: found in a variant, which may change what is learned "
-                    f"(training.…, lora.… but {', '.join(BASE_WEIGHTS)}); all variants share the "
-                    "model's examples, its zero-shot summaries and their decoding: write a model "
-                    "file that begins `_base_:` and add it to models"
+                    f"(training.…, lora.… but {', '.join(BASE_WEIGHTS)}) and how its summaries are "
+                    "decoded (generation.…); all variants share the model's examples and zero-shot "
+                    "summaries: write a model file that begins `_base_:` and add it to models"
                 )
