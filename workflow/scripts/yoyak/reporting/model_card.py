@@ -226,7 +226,8 @@ def _of_other_seeds(results: Path, study: Study, run: Run) -> str:
 
     It is of the primary tokenizer.
     """
-    if len(study.seeds) == 1:
+    seeds = study.seeds_of(run.variant)
+    if len(seeds) == 1:
         return (
             "- One seed: with another the same training may score otherwise; no interval says how."
         )
@@ -237,7 +238,7 @@ def _of_other_seeds(results: Path, study: Study, run: Run) -> str:
     )
     interval = "" if row["ci_low"] is None else f", 95 % interval {low} to {high}"
     return (
-        f"- Seed {run.seed} is one of {len(study.seeds)}: over all of them the same training "
+        f"- Seed {run.seed} is one of {len(seeds)}: over all of them the same training "
         f"reaches {mean} ({TOKENIZER_NAMES[row['tokenizer']]}; standard deviation of seeds "
         f"{sd}{interval})."
     )
