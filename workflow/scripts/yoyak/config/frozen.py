@@ -61,9 +61,12 @@ def freeze(study: Study, step: str, model: str | None = None, variant: str | Non
         "settings": chosen(study.settings, of_study),
     }
     if "variants" in of_study:  # in their order, which JSON's sorted keys would lose
-        shown = step == "report"  # the others depend on names and seeds alone
+        shown = step == "report"  # the others depend on names, seeds and decoding alone
         content["settings"]["variants"] = [
-            [name, keys if shown else {key: keys[key] for key in keys if key == SEEDS}]
+            [
+                name,
+                keys if shown else {key: keys[key] for key in keys if key in (SEEDS, "generation")},
+            ]
             for name, keys in study.settings.variants.items()
         ]
     if of_model:

@@ -1,6 +1,6 @@
 """Check that runs are comparable: trainings of a variant must have the same settings."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from yoyak.config.frozen import STEPS as DEPENDS
@@ -16,25 +16,30 @@ RECORDS = {"train": "run.json", "generate": "predictions/run.json"}
 def refuse_mixtures(study: Study, results: Path) -> None:
     """Raise UserError naming two runs of one model whose settings differ, and the difference.
 
-    Trainings of one variant are alike, and all summaries of a model.
+    Trainings of one variant are alike, and all summaries of a model but for the keys of decoding
+    that a variant names.
 
     That includes the commit of a Hub checkpoint: without a pinned revision it can move between two
     runs.
     """
     for model in study.models:
         runs = [run for run in study.runs() if run.model == model]
-        _compare([results / run.folder / RECORDS["generate"] for run in runs], "generate")
+        summaries = [results / run.folder / RECORDS["generate"] for run in runs if not run.trained]
         for variant in study.variants:
             alike = [run for run in runs if run.trained and run.variant == variant]
             _compare([results / run.folder / RECORDS["train"] for run in alike], "train")
+            decoded = [results / run.folder / RECORDS["generate"] for run in alike]
+            own = study.settings.variants.get(variant, {}).get("generation", {})
+            _compare(decoded, "generate")
+            _compare([*summaries, *decoded], "generate", {f"generation.{key}" for key in own})
 
 
-def _compare(files: list[Path], step: str) -> None:
+def _compare(files: list[Path], step: str, but: Collection[str] = ()) -> None:
     first, *others = [(file, dict(_decisive(read_json(file, CURE), step))) for file in files]
     for file, settings in others:
         for key in {**first[1], **settings}:
             there, here = first[1].get(key), settings.get(key)
-            if there != here:
+            if there != here and key not in but:
                 raise UserError(
                     f"{key} is {there} in {display(first[0])} and {here} in {display(file)}: one "
                     f"comparison does not mix them; remove the result that is out of date, and "
