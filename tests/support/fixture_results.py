@@ -47,6 +47,7 @@ def fixture_study(
     tokenizers=("morphemes", "content_morphemes", "characters", "words"),
     references="mean",
     resamples=1000,
+    few_shot=0,
 ) -> Study:
     """A study with settings of its own, under the name "fixture", that no file describes."""
     settings = {
@@ -56,6 +57,7 @@ def fixture_study(
         "models": list(models),
         "formats": list(formats),
         "augmentations": list(augmentations),
+        "few_shot": few_shot,
         "seeds": list(seeds),
         "overrides": {},
         "metric": {

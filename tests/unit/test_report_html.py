@@ -10,14 +10,16 @@ from html.parser import HTMLParser
 
 import jinja2
 import pytest
-from fixture_report import HOSTILE, report_study
+from fixture_report import HOSTILE, build_report_results, report_study
 
+from yoyak.config.study import Run
 from yoyak.errors import UserError
 from yoyak.reporting.answer import answer, judge
 from yoyak.reporting.cited import CitedTables
 from yoyak.reporting.html import TEMPLATES, breakable, render_report
+from yoyak.reporting.model_card import model_card
 from yoyak.reporting.opening import render_opening
-from yoyak.reporting.plots import STUDY_PLOTS
+from yoyak.reporting.plots import STUDY_PLOTS, write_plots
 from yoyak.reporting.questions import headline, question_sentences
 from yoyak.reporting.run_rows import QUOTED
 from yoyak.reporting.samples import equal_steps
@@ -302,6 +304,26 @@ def test_a_difference_whose_interval_holds_0_counts_as_neither():
     rows = [{"difference": 5.0, "ci_low": -0.1, "ci_high": 9.0}]
     found = judge([*rows, {"difference": -5.0, "ci_low": None, "ci_high": None}])
     assert (found.up, found.down, found.total) == (0, 0, 2)
+
+
+def test_few_shot_is_one_row_more_and_a_sentence_that_claims_nothing(tmp_path):
+    study = report_study(models=("tiny_llama",), formats=("chat",), resamples=100, few_shot=2)
+    study, results = build_report_results(tmp_path, study, rows=8)
+    (results / "plots").mkdir()
+    write_plots(study, results, results / "plots")
+    page = Page(render_report(study, results))
+    main = next(one for one in page.all("table") if "main" in one["attributes"]["class"])
+    names = ["zero-shot", "few-shot", "fine-tuned", "fine-tuned, 5 templates"]
+    cells = [cell["text"] for cell in page.all("td") if main in cell["inside"]]
+    assert [text for text in cells if text in names] == names
+    told = [line["text"] for line in page.all("li") if line["text"].startswith("Few-shot")]
+    assert len(told) == 1 and "with 2 training examples in the prompt" in told[0]
+    assert "fine-tuning lies above 0 in 2 of 2, below in 0" in told[0]
+    assert "none of the questions: intervals are not adjusted, nothing is tested" in told[0]
+    card = model_card(study, results, Run("tiny_llama", "chat", "fine_tuned", 42))
+    assert "| few-shot, same base and format |" in card
+    questions = (results / "tables" / "questions.csv").read_text(encoding="utf-8")
+    assert "few_shot" not in questions.replace("fine_tuned-zero_shot", "")
 
 
 def test_hostile_text_is_text(page, html):

@@ -1,4 +1,4 @@
-"""Summarise a study's dev and test dialogues with one model, zero-shot or with an adapter.
+"""Summarise a study's dev and test dialogues with one model as it comes, or with an adapter.
 
 Examples:
   python workflow/scripts/generate.py --study embedded --experiment tiny_llama --format chat \\
@@ -7,6 +7,7 @@ Examples:
       --adapter results/embedded/runs/tiny_llama/default/chat/fine_tuned/seed42/final_model \\
       --output-dir results/embedded/runs/tiny_llama/default/chat/fine_tuned/seed42/predictions
 
+--few-shot 2 puts two dialogues of train.csv with their summaries into every prompt.
 Of an adapter the run.json beside it says model, format, condition and seed.
 
 Writes dev.jsonl, test.jsonl where there is a test split, and run.json, all of them at the end:
@@ -16,9 +17,14 @@ killed at any moment, it leaves nothing, and the same command runs it again.
 import argparse
 from pathlib import Path
 
-from yoyak.config.arguments import add_study_arguments, open_study, script_parser
+from yoyak.config.arguments import (
+    add_few_shot_argument,
+    add_study_arguments,
+    open_study,
+    script_parser,
+)
 from yoyak.config.model_config import ModelConfig
-from yoyak.config.study import CONDITIONS, Run, Study
+from yoyak.config.study import CONDITIONS, FEW_SHOT, ZERO_SHOT, Run, Study
 from yoyak.config.trained import FORMATS, check_base, training_record
 from yoyak.errors import UserError, run_script
 from yoyak.generation.predictions import generate_splits
@@ -45,6 +51,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--condition", choices=CONDITIONS.values(), help="of an adapter without its run.json"
     )
     parser.add_argument("--seed", type=int, help="of an adapter without its run.json")
+    add_few_shot_argument(parser)
     parser.add_argument("--data", type=Path, help="default: results/{study}/data")
     parser.add_argument("--output-dir", type=Path, required=True, help="the predictions folder")
     return parser.parse_args(arguments)
@@ -62,11 +69,12 @@ def main() -> None:
         raise UserError(f"{files['dev']}: no such file; run prepare_data.py first")
     files = {split: file for split, file in files.items() if file.is_file()}
     checkpoint = resolve_checkpoint(config.model)
-    inputs = [*files.values(), *checkpoint.weight_files()]
+    train = data / "train.csv"
+    inputs = [*files.values(), *checkpoint.weight_files(), *([train] if args.few_shot else [])]
     inputs += [args.adapter] if args.adapter is not None else []
     with claim_device(config.execution.device) as device:
         lines, record = generate_splits(
-            config, run.format, study.language, args.adapter, files, device
+            config, run.format, study.language, args.adapter, files, device, args.few_shot, train
         )
         with atomic_directory(args.output_dir) as folder:
             for split, text in lines.items():
@@ -104,9 +112,12 @@ def run_and_config(args: argparse.Namespace, study: Study) -> tuple[Run, ModelCo
     config = study.model(found["model"])
     check_base(args.adapter, record, config)
     if args.adapter is None:
+        condition = FEW_SHOT if args.few_shot else ZERO_SHOT
         if args.condition or args.seed is not None:
             raise UserError("--condition and --seed belong to an --adapter; name it, too")
-        return Run(found["model"], found["format"] or config.dataset.format_type), config
+        return Run(found["model"], found["format"] or config.dataset.format_type, condition), config
+    if args.few_shot:
+        raise UserError("--few-shot is for the model as it comes; leave --adapter or it away")
     for key in ("format", "condition"):
         if found[key] is None:
             raise UserError(

@@ -14,7 +14,7 @@ from yoyak.config.study import Study, load_study
 from yoyak.config.study_settings import StudySettings
 from yoyak.errors import UserError
 
-GRID = ("models", "formats", "augmentations", "seeds")
+GRID = ("models", "formats", "augmentations", "few_shot", "seeds")
 CHECKPOINT = ("model.checkpoint", "model.revision", "model.chat_template")
 BASE_WEIGHTS = ("lora.use_lora", "lora.use_qlora", "lora.double_quant")
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from yoyak.config.study import ZERO_SHOT, Study
+from yoyak.config.study import TRAINED, Study
 from yoyak.reporting.cited import CitedTables, Sentence
 from yoyak.reporting.levels import (
     against_floors,
@@ -78,7 +78,7 @@ def details(study: Study, cited: CitedTables) -> list[Sentence]:
         )
         own = of_group(cited, tokenizer, group)
         sentences.append([*own, *_gain_of_group(cited, rows)])
-    sentences += question_sentences(study, cited)
+    sentences += [*_few_shot(study, cited), *question_sentences(study, cited)]
     for row in hardly_trained(cited.rows("diagnostics")):
         same = cited.cell("diagnostics", row, "unchanged_rate")
         fall = cited.cell("diagnostics", row, "loss_fall", signed=True)
@@ -108,7 +108,7 @@ def arms(study: Study, cited: CitedTables) -> list[tuple[str, Row]]:
     rows = [("rouge", row) for row in cited.rows("rouge", tokenizer=tokenizer)]
     if len(study.seeds) == 1:
         return rows
-    rows = [pair for pair in rows if pair[1]["condition"] == ZERO_SHOT]
+    rows = [pair for pair in rows if pair[1]["condition"] not in TRAINED]
     rows += [("seeds", row) for row in cited.rows("seeds", tokenizer=tokenizer)]
     models, formats = list(study.models), study.formats
     return sorted(rows, key=lambda p: (models.index(p[1]["model"]), formats.index(p[1]["format"])))
@@ -119,6 +119,31 @@ def _best(study: Study, cited: CitedTables) -> Sentence:
     mean, low, high = (cited.cell(table, row, key) for key in ("rouge_mean", "ci_low", "ci_high"))
     interval = [] if low is None else [" (95 % interval ", low, " to ", high, ")"]
     return [f"Highest mean: {_name(study, row)}, ", mean, *interval, "."]
+
+
+def _few_shot(study: Study, cited: CitedTables) -> list[Sentence]:
+    """Whether fine-tuning beats examples in the prompt; none where the study has no such runs."""
+    if not study.settings.few_shot:
+        return []
+    tokenizer = study.settings.metric.primary
+    tuned, prompted = (
+        judge(cited.rows("differences", comparison=name, tokenizer=tokenizer))
+        for name in ("fine_tuned-few_shot", "few_shot-zero_shot")
+    )
+    low, high, least, most = (
+        cited.cell("differences", row, "difference", signed=True)
+        for found in (tuned, prompted)
+        for row in (found.lowest, found.highest)
+    )
+    return [
+        [
+            f"Few-shot, with {study.settings.few_shot} training examples in the prompt: against it "
+            f"fine-tuning lies above 0 in {tuned.up} of {tuned.total}, below in {tuned.down}, by ",
+            *(low, " to ", high, " points; few-shot differs from zero-shot by ", least, " to "),
+            *(most, ". This is none of the questions: intervals are not adjusted, nothing is "),
+            "tested.",
+        ]
+    ]
 
 
 def _name(study: Study, row: Row) -> str:

@@ -11,7 +11,7 @@ import jinja2
 import yaml
 from markupsafe import Markup, escape
 
-from yoyak.config.study import ZERO_SHOT, Run, Study
+from yoyak.config.study import FEW_SHOT, TRAINED, ZERO_SHOT, Run, Study
 from yoyak.data.dialogues import read_dialogues
 from yoyak.errors import PROJECT_ROOT
 from yoyak.reporting import tables
@@ -133,10 +133,11 @@ def _main_rows(study: Study, cited: CitedTables, primary: str, content: str | No
     rows = []
     for table, row in arms(study, cited):
         run = {key: row[key] for key in ("model", "format", "condition")}
+        kind = FEW_SHOT if row["condition"] == FEW_SHOT else "fine_tuned"
         found = cited.rows(
-            "differences", comparison="fine_tuned-zero_shot", tokenizer=primary, **run
+            "differences", comparison=f"{kind}-{ZERO_SHOT}", tokenizer=primary, **run
         )
-        anchor = _anchor(**run, seed=study.seeds[0]) if row["condition"] != ZERO_SHOT else None
+        anchor = _anchor(**run, seed=study.seeds[0]) if row["condition"] in TRAINED else None
         rows.append(
             {
                 "table": table,
@@ -204,6 +205,7 @@ def _trainings(
     sections = []
     for run in study.trainings():
         start = run.zero_shot
+        untrained = [start, run.few_shot] if study.settings.few_shot else [start]
         of_run = cited.rows("diagnostics", **run.record())
         of_start = cited.rows("diagnostics", **start.record())
         place = results / run.folder
@@ -227,9 +229,10 @@ def _trainings(
                 "records": [(step, _record(place / path)) for step, path in STEPS]
                 + [
                     (
-                        "generate, zero-shot",
-                        _record(results / start.folder / "predictions/run.json"),
+                        f"generate, {CONDITION_NAMES[each.condition]}",
+                        _record(results / each.folder / "predictions/run.json"),
                     )
+                    for each in untrained
                 ],
             }
         )

@@ -1,6 +1,6 @@
 """Sentences about the level that trainings reach: against floors, and towards people."""
 
-from yoyak.config.study import ZERO_SHOT, Study
+from yoyak.config.study import TRAINED, Study
 from yoyak.reporting.cited import CitedTables, Sentence, percent
 from yoyak.reporting.results import (
     FALSE,
@@ -102,7 +102,7 @@ def of_group(cited: CitedTables, tokenizer: str, group: str) -> Sentence:
 def trained(cited: CitedTables, tokenizer: str, group: str = "all") -> list[Row]:
     """Rows of levels.csv of the trainings; over all seeds, where they have several."""
     rows = cited.rows("levels", tokenizer=tokenizer, group=group)
-    rows = [row for row in rows if row["condition"] != ZERO_SHOT]
+    rows = [row for row in rows if row["condition"] in TRAINED]
     return [row for row in rows if row.get("seed") is None] or rows
 
 

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from yoyak.config.study import ZERO_SHOT, Study
+from yoyak.config.study import FEW_SHOT, TRAINED, ZERO_SHOT, Study
 from yoyak.errors import UserError
 from yoyak.reporting import tables
 
 CONDITION_NAMES = {
     ZERO_SHOT: "zero-shot",
+    FEW_SHOT: "few-shot",
     "fine_tuned": "fine-tuned",
     "fine_tuned_templates": "fine-tuned, 5 templates",
     "people": "people",
@@ -28,6 +29,8 @@ COMPARISON_NAMES = {
     "fine_tuned-zero_shot": "fine-tuned − zero-shot",
     "fine_tuned_templates-fine_tuned": "5 templates − one instruction",
     "chat-instruction": "chat − instruction",
+    "fine_tuned-few_shot": "fine-tuned − few-shot",
+    "few_shot-zero_shot": "few-shot − zero-shot",
 }
 FLOOR, FIRST_TURNS = "floor_", "floor_first_turn_"
 HUMAN = "human_agreement"
@@ -80,7 +83,7 @@ def one(table: pd.DataFrame, **values: object) -> Row:
 
 def arm(study: Study, results: Path, tokenizer: str, **run: str) -> Row:
     """rouge_mean with its interval of one model, format and condition; over all its seeds."""
-    if len(study.seeds) > 1 and run["condition"] != ZERO_SHOT:
+    if len(study.seeds) > 1 and run["condition"] in TRAINED:
         return one(read_table(results, "seeds"), tokenizer=tokenizer, **run)
     return one(read_table(results, "rouge"), tokenizer=tokenizer, **run)
 
@@ -108,7 +111,7 @@ def hardly_trained(diagnostics: list[Row]) -> list[Row]:
     return [
         row
         for row in diagnostics
-        if row["condition"] != ZERO_SHOT
+        if row["condition"] in TRAINED
         and (
             (row["loss_fall"] is not None and row["loss_fall"] < LOSS_FALL)
             or (row["unchanged_rate"] is not None and row["unchanged_rate"] >= UNCHANGED)

@@ -39,6 +39,7 @@ BLOCK_LINES = 1.4  # of a block, beside its bars
 
 _SHORT = {
     "zero_shot": "zero-shot",
+    "few_shot": "few-shot",
     "fine_tuned": "fine-tuned",
     "fine_tuned_templates": "templates",
 }

@@ -1,7 +1,7 @@
 """What a report lacks after `--keep-going`, and how to get one without it."""
 
 from yoyak.config.loading import settings_file
-from yoyak.config.study import Run, Study
+from yoyak.config.study import FEW_SHOT, Run, Study
 from yoyak.errors import display
 
 AXES = {"models": "model", "formats": "format", "augmentations": "augmentation", "seeds": "seed"}
@@ -20,6 +20,8 @@ def advice(study: Study, missing: list[Run]) -> list[str]:
     listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if names[NAMED:] else "")
     file = display(settings_file("study", study.source))
     lines = [f"missing for the report, {len(missing)} of {len(study.runs())} runs: {listed}"]
+    if all(run.condition == FEW_SHOT for run in missing):
+        return [*lines, f"a report without them: set few_shot: 0 in {file}; run the same command"]
     axis, values, kept = _cheapest(study, missing)
     if not kept:
         return [*lines, "no report without them: repair the cause and run the same command again"]
@@ -33,7 +35,9 @@ def advice(study: Study, missing: list[Run]) -> list[str]:
 
 def _cheapest(study: Study, missing: list[Run]) -> tuple[str, list, int]:
     """(axis, its values to take out, trainings that stay) with the most that stay."""
-    lost = [run for run in study.trainings() if run in missing or run.zero_shot in missing]
+    lost = [
+        run for run in study.trainings() if {run, run.zero_shot, run.few_shot}.intersection(missing)
+    ]
     best: tuple[str, list, int] = ("", [], 0)
     for axis, name in AXES.items():
         values = list(dict.fromkeys(getattr(run, name) for run in lost))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from yoyak.config.study import Run
+from yoyak.config.study import FEW_SHOT, Run
 from yoyak.config.study_settings import Metric
 from yoyak.scoring.rouge import MEASURES
 from yoyak.scoring.scores import tidy
@@ -21,6 +21,7 @@ QUESTIONS = (  # in the order in which they are tested
     "fine_tuned_templates-fine_tuned",
     "chat-instruction",
 )
+BESIDE = ("fine_tuned-few_shot", "few_shot-zero_shot")  # no question: never tested
 
 
 class Comparison(NamedTuple):
@@ -48,6 +49,8 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
             for run in runs
             if run.format == "chat"
         ),
+        *((BESIDE[0], run, run.few_shot) for run in runs if run.trained),
+        *((BESIDE[1], run, run.zero_shot) for run in runs if run.condition == FEW_SHOT),
     ]
     known = set(runs)
     return [Comparison(*pair) for pair in pairs if pair[2] in known]
