@@ -6,7 +6,7 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check --no-input
 SNAKEMAKE = .venv/bin/python -m snakemake
 ARGS ?=
 
-.PHONY: help run test test-all lint settings audit clean-env
+.PHONY: help run test test-all lint settings picture audit clean-env
 
 help:
 	@echo "make run       install what is pinned in envs/, run the default study, write its report.html"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-all  the long tests too"
 	@echo "make lint      snakemake --lint, snakefmt, ruff, mypy"
 	@echo "make settings  write workflow/schemas/ and the tables of config/README.md after a changed key"
+	@echo "make picture   draw the library's packages in CONTRIBUTING.md after a changed import"
 	@echo "make audit     known security holes in the pinned packages, where their list can be had"
 	@echo "make run ARGS='--config study=NAME'   any other argument of snakemake goes into ARGS"
 
@@ -21,7 +22,7 @@ run: .venv/installed
 	$(SNAKEMAKE) --cores all --resources gpu=1 $(ARGS)
 
 test: .venv/installed-dev
-	.venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
 
 test-all: .venv/installed-dev
 	.venv/bin/python -m pytest $(ARGS)
@@ -35,6 +36,9 @@ lint: .venv/installed-dev
 
 settings: .venv/installed
 	PYTHONPATH=workflow/scripts .venv/bin/python -m yoyak.config
+
+picture: .venv/bin/python
+	.venv/bin/python docs/make_house.py
 
 # pip-audit lives apart: it is no part of what is pinned, and must not be judged by its own age.
 audit: .venv/bin/python

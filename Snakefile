@@ -10,40 +10,15 @@ from snakemake.utils import min_version
 min_version("9.19")
 
 
-include: "workflow/rules/common.smk"
-include: "workflow/rules/terminal.smk"
-
-
-configfile: str(PROJECT / "config" / "config.yaml")
-
-
-STUDY, SETTINGS_HASH = open_study(config)
-name_what_there_is(STUDY)
-
-
-envvars:
-    SETTINGS_HASH,
-
-
 report: "workflow/report/workflow.rst"
 
 
-pathvars:
-    results=f"results/{STUDY.name}",
-    logs=f"logs/{STUDY.name}",
-
-
-wildcard_constraints:
-    model=one_of(STUDY.models),
-    format=one_of(STUDY.formats),
-    augmentation=one_of(STUDY.augmentations),
-    condition=one_of(STUDY.trained_conditions),
-    variant="default",
-    seed=one_of(STUDY.seeds),
-
-
-include: "workflow/rules/inputs.smk"
-include: "workflow/rules/labels.smk"
+include: "workflow/rules/common.smk"  # places, names, parameters of rules
+include: "workflow/rules/terminal.smk"  # what Snakemake says
+include: "workflow/rules/study.smk"  # which study; its paths and wildcards
+include: "workflow/rules/inputs.smk"  # files of several rules
+include: "workflow/rules/labels.smk"  # for snakemake --report
+include: "workflow/rules/resources.smk"  # GPUs, memory and time
 
 
 rule all:
@@ -55,11 +30,10 @@ rule all:
     localrule: True
 
 
-include: "workflow/rules/resources.smk"
-include: "workflow/rules/data.smk"
-include: "workflow/rules/train.smk"
-include: "workflow/rules/evaluate.smk"
-include: "workflow/rules/report.smk"
+include: "workflow/rules/data.smk"  # prepare_data, build_dataset
+include: "workflow/rules/train.smk"  # train
+include: "workflow/rules/evaluate.smk"  # generate, floors, score, submission
+include: "workflow/rules/report.smk"  # compare, plot, report, model_card
 
 
 onstart:
@@ -68,8 +42,8 @@ onstart:
 
 onsuccess:
     discard_checkpoints()
-    say_done()
+    report_done()
 
 
 onerror:
-    say_what_is_missing()
+    report_missing()

@@ -2,7 +2,7 @@
 
 Two minutes on one core; nothing is downloaded. From the repository's root:
 
-  PYTHONPATH=workflow/scripts:tests python docs/make_architectures.py
+  PYTHONPATH=workflow/scripts:tests/support python docs/make_architectures.py
 
 tests/unit/test_architectures.py compares the same numbers with the table.
 """

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "workflow" / "scripts")]
 
 from yoyak.run.devices import claim_devices  # noqa: E402
-from yoyak.run.ranks import Seat, run_together  # noqa: E402
+from yoyak.run.ranks import RankContext, run_ranks  # noqa: E402
 
 BATCH, WARM = 64, 2
 SIZES = {  # hidden, intermediate, layers, heads, KV heads, head_dim, vocabulary
@@ -61,8 +61,8 @@ def main() -> None:
         for shape in args.shapes:
             job = Job(shape, args.steps, Path(name))
             started = time.monotonic()
-            run_together(measure, job, list(devices[:1]))
-            run_together(measure, job, devices)
+            run_ranks(measure, job, list(devices[:1]))
+            run_ranks(measure, job, devices)
             results[shape] = compare(job) | {"wall_seconds": time.monotonic() - started}
             print(shape, json.dumps(results[shape]), flush=True)
     print_table(results)
@@ -70,45 +70,48 @@ def main() -> None:
         args.output.write_text(json.dumps(results, indent=1), encoding="utf-8")
 
 
-def measure(job: Job, seat: Seat) -> None:
+def measure(job: Job, context: RankContext) -> None:
     """All runs of one number of devices, in one of its processes."""
     import torch
 
     from yoyak.training.arguments import quiet_libraries
-    from yoyak.training.parallel import joined
+    from yoyak.training.parallel import process_group
 
-    torch.set_num_threads(8 if seat.device.startswith("cuda") else 1)
-    with joined(seat) as ranks, quiet_libraries():
+    torch.set_num_threads(8 if context.device.startswith("cuda") else 1)
+    with process_group(context) as ranks, quiet_libraries():
         began = time.monotonic()
-        found = {"device": name_of(seat.device), "versions": versions()}
-        for run in ("same", "again") if seat.count == 1 else ("same",):
-            trainer, start = train(job, seat, ranks, SAME_BUDGET, dropout=0.0, steps=3)
+        found = {"device": name_of(context.device), "versions": versions()}
+        for run in ("same", "again") if context.count == 1 else ("same",):
+            trainer, start = train(job, context, ranks, SAME_BUDGET, dropout=0.0, steps=3)
             if ranks.first:
                 learned = {name: part.detach().cpu() for name, part in factors(trainer.model)}
                 change = {name: part - start[name] for name, part in learned.items()}
-                torch.save((trainer.first, change), job.folder / f"{job.shape}-{seat.count}-{run}")
+                torch.save(
+                    (trainer.first, change), job.folder / f"{job.shape}-{context.count}-{run}"
+                )
                 found[f"losses_{run}"] = losses(trainer)
             release(trainer)
             del trainer
-        reset_peak(seat.device)
-        trainer, _ = train(job, seat, ranks, SPEED_BUDGET[job.shape], 0.05, job.steps)
+        reset_peak(context.device)
+        trainer, _ = train(job, context, ranks, SPEED_BUDGET[job.shape], 0.05, job.steps)
         seconds = trainer.ends[-1] - trainer.ends[WARM - 1]
         found |= {
             "tokens_per_second": sum(trainer.counts[WARM:]) / seconds,
             "step_seconds": seconds / (job.steps - WARM),
             "tokens_a_step": sum(trainer.counts[WARM:]) / (job.steps - WARM),
-            "peak_gb": ranks.largest(peak_gb(seat.device)),
+            "peak_gb": ranks.largest(peak_gb(context.device)),
             "seconds_after_imports": time.monotonic() - began,
         }
         assert all(map(math.isfinite, losses(trainer))), losses(trainer)
         if ranks.first:
-            file = job.folder / f"{job.shape}-{seat.count}.json"
+            file = job.folder / f"{job.shape}-{context.count}.json"
             file.write_text(json.dumps(found), encoding="utf-8")
 
 
-def train(job: Job, seat: Seat, ranks, budget: int, dropout: float, steps: int):
+def train(job: Job, context: RankContext, ranks, budget: int, dropout: float, steps: int):
     """A finished trainer, and the LoRA factors that it started from, on the CPU."""
     import torch
+    from shapes import rows
     from transformers import TrainerCallback
 
     from yoyak.config.loading import load_config
@@ -135,15 +138,15 @@ def train(job: Job, seat: Seat, ranks, budget: int, dropout: float, steps: int):
 
     class Clock(TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs):
-            if seat.device.startswith("cuda"):
+            if context.device.startswith("cuda"):
                 torch.cuda.synchronize()
             trainer.ends = (*trainer.ends, time.perf_counter())
 
-    cuda = seat.device.startswith("cuda")
-    model = build(job.shape, seat.device, dropout)
+    cuda = context.device.startswith("cuda")
+    model = build(job.shape, context.device, dropout)
     start = {name: part.detach().cpu().clone() for name, part in factors(model)}
     plan = Plan(
-        device=seat.device, devices=seat.count, threads=torch.get_num_threads(),
+        device=context.device, devices=context.count, threads=torch.get_num_threads(),
         compute_dtype="bfloat16" if cuda else "float32", base_weights="dequantized",
         token_budget=budget, gradient_checkpointing=False, compile=True,
         optim="adamw_torch_fused" if cuda else "adamw_torch", predicted_bytes=0, available_bytes=0,
@@ -202,23 +205,6 @@ def build(shape: str, device: str, dropout: float):
 def factors(model) -> list:
     """(name, parameter) of every LoRA factor, in one order."""
     return sorted((name, part) for name, part in model.named_parameters() if part.requires_grad)
-
-
-def rows(count: int, vocabulary: int) -> list[dict]:
-    """Examples with the lengths of the real data: about 340 tokens in the mean, up to 1,224."""
-    import numpy as np
-    import torch
-
-    generator = np.random.default_rng(0)
-    made = []
-    for number in range(count):
-        length = int(np.clip(generator.lognormal(math.log(285), 0.53), 60, 1224))
-        length = 1224 if number % BATCH == 5 else length
-        ids = torch.from_numpy(generator.integers(10, vocabulary - 10, length))
-        labels = ids.clone()
-        labels[: length - int(np.clip(generator.normal(60, 20), 10, 50))] = -100
-        made.append({"input_ids": ids, "labels": labels})
-    return made
 
 
 def compare(job: Job) -> dict:

@@ -51,7 +51,7 @@ DATA = {
     ),
     "quote that never ends": told(row('x,"가,b,c\n'), CSV, "line 32", cure='close it with "'),
     "name twice": told(
-        row(f"train0,{TALK},b,c\n"), CSV, "line 32", "'train0' stands on line 2",
+        row(f"train0,{TALK},b,c\n"), CSV, "line 32", "'train0' is already on line 2",
         cure="Correct or remove",
     ),
     "seven bad rows": told(

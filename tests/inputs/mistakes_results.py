@@ -52,7 +52,7 @@ RESULTS = {
     "prediction that is a number": predictions(
         lines(lambda text: text.replace('"stop"', "1", 1)), "line 1: finish", cure="must be str"
     ),
-    "predictions of nothing": predictions(lines(lambda _: ""), "holds no prediction", cure=AGAIN),
+    "predictions of nothing": predictions(lines(lambda _: ""), "no predictions", cure=AGAIN),
     "predictions that are no text": predictions(
         lines(lambda _: b"\xff"), PREDICTED, cure="not UTF-8 at byte 0"
     ),
@@ -72,7 +72,7 @@ RESULTS = {
     "scores that are not there": Mistake(
         study(), ("compare.py", "--study", "mine", "--results", "results/mine", "--output-dir",
                   "results/mine/tables"),
-        ("results/mine/data/dev.csv", "no such file"), "put it there",
+        ("results/mine/data/dev.csv", "no such file"), "run prepare_data.py",
     ),
     "tables that are not there": Mistake(
         study(), ("plot.py", "--study", "mine", "--results", "results/mine", "--output-dir",

@@ -45,7 +45,7 @@ SETTINGS = {
         key("trainning: {epochs: 1}"), MINE, "'trainning'", cure="did you mean 'training'"
     ),
     "key twice": settings(
-        key("lora: {r: 4}\nlora: {r: 8}\n"), MINE, "line 4", "'lora' stands twice", cure="twice"
+        key("lora: {r: 4}\nlora: {r: 8}\n"), MINE, "line 4", "'lora'", cure="duplicate key"
     ),
     "tab": settings(key("lora:\n\tr: 4\n"), MINE, "line 4", cure="indent with spaces, not tabs"),
     "alias": settings(

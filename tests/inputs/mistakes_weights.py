@@ -78,24 +78,24 @@ CHECKPOINTS = {
     "pickle under another name": weights(
         file("model.safetensors", pickle.dumps({"a": print})),
         "model.safetensors is damaged or is not safetensors",
-        cure="fetch it again",
+        cure="download it again",
     ),
     "pickles behind an index": weights(
-        index_of_pickles, "pytorch_model.bin is missing", cure="fetch it again"
+        index_of_pickles, "pytorch_model.bin is missing", cure="download it again"
     ),
     "index out of the folder": weights(
         shards("model-1.safetensors", weight_map={"a": "../../etc/x.safetensors"}),
         *("model.safetensors.index.json",),
-        cure="fetch it again",
+        cure="download it again",
     ),
     "weights cut short": weights(
         lambda place: place.cut("checkpoint/model.safetensors", 5000),
         *("model.safetensors is damaged",),
-        cure="fetch it again",
+        cure="download it again",
     ),
     "header that is no JSON": weights(
         lambda place: place.safetensors("checkpoint/model.safetensors", b"{]"), "is damaged",
-        cure="fetch it again",
+        cure="download it again",
     ),
     "tensor larger than the file": weights(
         lambda place: place.safetensors(
@@ -103,6 +103,6 @@ CHECKPOINTS = {
             {"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}},
         ),
         *("is damaged",),
-        cure="fetch it again",
+        cure="download it again",
     ),
 }  # fmt: skip

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from yoyak.data.cleaning import clean_text
 from yoyak.data.data_card import describe_split
-from yoyak.data.dialogues import read_dialogues, to_csv
+from yoyak.data.dialogues import load_split, read_dialogues, to_csv
 from yoyak.data.near_duplicates import near_duplicates
 from yoyak.data.splits import drop_leaks, hold_out
 
@@ -72,6 +72,7 @@ def use(rows, labelled, folder) -> None:
     assert describe_split(rows)["rows"] == len(rows)
     written = folder / "again.csv"
     written.write_text(to_csv(rows, labelled=labelled), encoding="utf-8", newline="")
+    assert load_split(written, labelled=labelled) == rows
     assert read_dialogues(written, labelled=labelled) == rows
     drop_leaks(rows, {"dev": rows[:1]})
     near_duplicates(rows, {"dev": rows[:1]})

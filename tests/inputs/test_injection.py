@@ -7,15 +7,13 @@ import copy
 import csv
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from forked_scripts import LIGHT, ScriptServer
-from places import HEADER, TALK, resolved
-from workflow_project import ROOT, SMALL, environment
+from places import TALK, resolved
+from workflow_project import ROOT, SMALL
 
 from yoyak.config.loading import load_config
 from yoyak.config.study import load_study
@@ -279,10 +277,9 @@ def test_settings_of_the_command_line(project, key):
     assert done.returncode != 0 and "error: " in done.stdout
 
 
-@pytest.mark.parametrize("name", PAYLOADS)
-def test_arguments_of_scripts(server, name):
+@pytest.mark.parametrize("text", [ALL, PLAIN, PAYLOADS["option"], PAYLOADS["parents"]])
+def test_arguments_of_scripts(server, text):
     """Names are looked up among the files that exist, and no argument is ever a command."""
-    text = PAYLOADS[name]
     for command in (
         ("prepare_data.py", f"--study={text}"),
         ("build_dataset.py", f"--experiment={text}", "--format", "chat", "--study", "small"),
@@ -295,80 +292,3 @@ def test_arguments_of_scripts(server, name):
         done = server.run(*command)
         assert done.returncode == 2, done.stderr
         assert "Traceback" not in done.stderr
-
-
-# ---- what a reader opens: CSV in a spreadsheet, HTML in a browser ----
-
-FORMULAS = [
-    "=HYPERLINK(A1)",
-    "+1+1",
-    "-2+3",
-    "@SUM(A1)",
-    "=cmd|' /C calc'!A0",
-    "\t=1+1",
-    "<script>x",
-]
-
-
-def formula_rows(project) -> list[str]:
-    names = [f"{formula} {number}".strip() for number, formula in enumerate(FORMULAS)]
-    text = "".join(
-        json.dumps({"fname": name, "dialogue": f"{name}\n{TALK}", "summary": name, "group": name})
-        + "\n"
-        for name in names
-    )
-    project.path("formulas").mkdir(exist_ok=True)
-    project.path("formulas/dev.jsonl").write_text(text, encoding="utf-8")
-    return names
-
-
-def test_formulas_stay_text_in_every_csv(project, server):
-    """fname, group and prediction of strangers in scores, tables and submissions."""
-    from yoyak.data.dialogues import read_dialogues, to_csv
-
-    formula_rows(project)
-    rows = read_dialogues(project.path("formulas/dev.jsonl"))
-    folder = project.path("formulas")
-    for split in ("train", "dev", "test"):
-        (folder / f"{split}.csv").write_text(to_csv(rows), encoding="utf-8")
-        lines = (
-            {"fname": row.fname, "prediction": row.summary, "prompt_tokens": 1, "new_tokens": 1,
-             "finish": "stop", "dialogue_shortened": False}
-            for row in rows
-        )  # fmt: skip
-        (folder / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    cell = {"model": "tiny_llama", "format": "chat", "condition": "zero_shot", "seed": None}
-    (folder / "run.json").write_text(json.dumps({"run": cell}))
-    done = server.run(
-        *("score.py", "--study", "small", "--data", "formulas", "--predictions", "formulas"),
-        *("--output-dir", "results/formulas"),
-    )
-    assert done.returncode == 0, done.stderr
-    done = server.run(
-        *("submission.py", "--predictions", "formulas", "--data", "formulas"),
-        *("--output", "results/formulas/submission.csv"),
-    )
-    assert done.returncode == 0, done.stderr
-    files = sorted(project.path("results/formulas").glob("*.csv"))
-    assert len(files) == 3
-    for file in files:
-        with open(file, encoding="utf-8", newline="") as opened:
-            cells = [cell for row in csv.reader(opened) for cell in row]
-        bad = [cell for cell in cells if cell[:1] in "=+-@\t\r" and cell and not is_number(cell)]
-        assert not bad, f"{file.name}: {bad}"
-
-
-def is_number(text: str) -> bool:
-    return re.fullmatch(r"-?[0-9.]+(e-?[0-9]+)?", text) is not None
-
-
-def test_the_environment_is_as_a_user_has_it():
-    """The runs above use a shell: a payload that is not quoted does leave a canary."""
-    done = subprocess.run(
-        [sys.executable, "-c", "import os; os.system('echo x; echo $(echo ran)')"],
-        capture_output=True,
-        text=True,
-        env=environment(),
-    )
-    assert "ran" in done.stdout
-    assert HEADER

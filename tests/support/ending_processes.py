@@ -9,10 +9,10 @@ from pathlib import Path
 from yoyak.errors import UserError
 
 
-def end(job: tuple[str, Path], seat) -> None:
+def end(job: tuple[str, Path], context) -> None:
     """End as the job says; process 1 is the one at fault, process 0 waits for ever."""
     how, folder = job
-    (folder / f"pid{seat.rank}").write_text(str(os.getpid()))
+    (folder / f"pid{context.rank}").write_text(str(os.getpid()))
     if how == "well":
         return
     if how == "holding":
@@ -20,8 +20,8 @@ def end(job: tuple[str, Path], seat) -> None:
             os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")
         ]
         sys.exit(0 if str(folder / "gpu.lock") in held else 3)
-    while seat.rank == 0 or not (folder / "pid0").exists():
-        if seat.asked_to_leave():
+    while context.rank == 0 or not (folder / "pid0").exists():
+        if context.stop_signal():
             sys.exit(75)
         time.sleep(0.01)
     if how == "error":
@@ -34,6 +34,6 @@ def end(job: tuple[str, Path], seat) -> None:
         sys.exit(75)
     if how == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
-    while not seat.asked_to_leave():
+    while not context.stop_signal():
         time.sleep(0.01)
     sys.exit(75)

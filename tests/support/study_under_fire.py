@@ -14,7 +14,7 @@ import victims
 from moments import Moment
 from outputs import Reference
 from victims import Job
-from workflow_project import Project, environment
+from workflow_project import Project
 
 LIMIT = 600  # seconds for anything that ends by itself
 HUNG = 60  # seconds after which a Snakemake without a job, told to end, is taken to hang
@@ -88,7 +88,7 @@ class StudyUnderFire:
             process = self.process = self.process or self._start()
             self.job, self.started = None, time.monotonic()
             if moment.rule == "snakemake":
-                self._sleep(moment.share * 3, lambda process=process: process.poll() is None)
+                _sleep(moment.share * 3, lambda process=process: process.poll() is None)
             while process.poll() is None:
                 self.job = self._job_of(moment.rule)
                 if self.job is not None:
@@ -121,13 +121,9 @@ class StudyUnderFire:
         else:
             os.killpg(process.pid, moment.signal)
         record = {
-            "study": self.name,
-            "rule": moment.rule,
-            "phase": phase,
-            "victim": victim,
-            "signal": moment.signal.name,
-            "seconds": round(time.monotonic() - self.started, 2),
-        }
+            "study": self.name, "rule": moment.rule, "phase": phase, "victim": victim,
+            "signal": moment.signal.name, "seconds": round(time.monotonic() - self.started, 2),
+        }  # fmt: skip
         self.tally.kills.append(record)
         self._look(record)
         self._wait_for_its_end(process)
@@ -150,12 +146,12 @@ class StudyUnderFire:
 
     def _wait_in(self, job: Job, moment: Moment) -> None:
         if moment.trigger == "time":
-            self._sleep(moment.share * 1.05 * self.reference.seconds[job.rule], job.alive)
+            _sleep(moment.share * 1.05 * self.reference.seconds[job.rule], job.alive)
             return
         condition = {
-            "writing": lambda: self._asides(job),
+            "writing": lambda: self._temporary_folders(job),
             "written": lambda: any(self.project.path(path).exists() for path in self._made_by(job)),
-            "checkpoint": lambda: list(self._work(job).glob("*/aside-*")),
+            "checkpoint": lambda: list(self._work(job).glob("*/staging-*")),
             "resumable": lambda: self._steps(self._work(job)) > 0,
         }[moment.trigger]
         while job.alive() and not condition():
@@ -167,12 +163,12 @@ class StudyUnderFire:
             return "starting" if not victims.jobs(self.folder) else "beside a job"
         if not job.alive():
             return "after the job"
-        if self._asides(job):
+        if self._temporary_folders(job):
             return "writing"
         if any(self.project.path(path).exists() for path in self._made_by(job)):
             return "written"
         work = self._work(job)
-        if list(work.glob("*/aside-*")):
+        if list(work.glob("*/staging-*")):
             return "checkpoint"
         if self._steps(work):
             return "resumable"
@@ -183,7 +179,7 @@ class StudyUnderFire:
     def _made_by(self, job: Job) -> list[str]:
         return [path for path in self.reference.of_rule(job.rule) if path.startswith(job.output)]
 
-    def _asides(self, job: Job) -> list[Path]:
+    def _temporary_folders(self, job: Job) -> list[Path]:
         """Hidden files and folders in which the job writes what it will move into place."""
         found = []
         for parent in {self.project.path(path).parent for path in self._made_by(job)}:
@@ -203,8 +199,7 @@ class StudyUnderFire:
     def _incomplete(self) -> set[str]:
         """Outputs that Snakemake itself holds for unfinished."""
         marks = (self.folder / ".snakemake" / "incomplete").rglob("*")
-        names = [mark.name for mark in marks if mark.is_file()]
-        return {base64.urlsafe_b64decode(name).decode() for name in names}
+        return {base64.urlsafe_b64decode(m.name).decode() for m in marks if m.is_file()}
 
     # ---- after a kill ----
 
@@ -257,21 +252,14 @@ class StudyUnderFire:
         if locks.is_dir() and any(locks.iterdir()):
             self.project.run("--unlock")
         with open(self.log, "w") as log:
-            return subprocess.Popen(
-                self.project.command(),
-                cwd=self.folder,
-                env=environment(),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            return self.project.start(stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
 
     def _may_start_again(self) -> bool:
         """After a restart that failed by itself: whether it said to wait for another process."""
         said = self.log.read_text(errors="replace")
         if "is still working on this task" in said:
             self.tally.refused += 1
-            self._sleep(LIMIT, lambda: bool(victims.jobs(self.folder)))
+            _sleep(LIMIT, lambda: bool(victims.jobs(self.folder)))
             return True
         self.tally.failures.append(f"{self.name}: a restart failed by itself:\n{said[-4000:]}")
         return False
@@ -288,8 +276,7 @@ class StudyUnderFire:
         missing = sorted(set(self.reference.rules) - present)
         self.tally.lost += [f"{self.name}: {path} is missing at the end" for path in missing]
         self.tally.partial += self.reference.faults(self.project, present)
-        planned = self.project.planned()
-        if planned:
+        if planned := self.project.planned():
             self.tally.failures.append(f"{self.name}: a finished study still plans {planned}")
         self._check_progress()
         hidden = [
@@ -306,8 +293,8 @@ class StudyUnderFire:
             if since < before:
                 self.tally.lost.append(f"{self.name}: {path} began at {since}, {before} were saved")
 
-    @staticmethod
-    def _sleep(seconds: float, while_true) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and while_true():
-            time.sleep(0.01)
+
+def _sleep(seconds: float, while_true) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and while_true():
+        time.sleep(0.01)

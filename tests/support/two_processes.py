@@ -10,7 +10,7 @@ from yoyak.config.model_config import TrainingSettings
 from yoyak.run.plan import Plan
 from yoyak.training.arguments import quiet_libraries, training_arguments
 from yoyak.training.packed_trainer import PackedTrainer
-from yoyak.training.parallel import Ranks, joined
+from yoyak.training.parallel import Ranks, process_group
 
 PLAN = Plan(
     device="cpu", threads=1, compute_dtype="float32", base_weights="nf4", token_budget=2048,
@@ -72,14 +72,14 @@ def history(trainer, key: str) -> list[dict]:
     return [row for row in trainer.state.log_history if key in row]
 
 
-def measure_together(job: tuple[Path, Path], seat) -> None:
+def measure_together(job: tuple[Path, Path], context) -> None:
     """What each process found, to a file of its own; and first dropout masks."""
     folder, out = job
     torch.set_num_threads(1)
-    with joined(seat) as ranks:
-        found = measure(folder, out / f"work{seat.rank}", ranks)
+    with process_group(context) as ranks:
+        found = measure(folder, out / f"work{context.rank}", ranks)
         trainer = make_trainer(folder, out, PLAN, (20, 30), ranks, dropout=0.2)
         found["draw"] = torch.rand(4)
-        assert trainer.ranks.largest(float(seat.rank)) == seat.count - 1
-        assert trainer.ranks.from_first(lambda: f"said by {seat.rank}") == "said by 0"
-        torch.save(found, out / f"found{seat.rank}")
+        assert trainer.ranks.largest(float(context.rank)) == context.count - 1
+        assert trainer.ranks.from_first(lambda: f"said by {context.rank}") == "said by 0"
+        torch.save(found, out / f"found{context.rank}")

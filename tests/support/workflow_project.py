@@ -58,7 +58,8 @@ class Project:
 
     def copy(self, folder: Path) -> "Project":
         """Another project with the same files, times included, so that nothing reruns there."""
-        shutil.copytree(self.folder, folder, symlinks=True)
+        half_written = shutil.ignore_patterns("*.pyc.*")  # by a script that is being imported
+        shutil.copytree(self.folder, folder, symlinks=True, ignore=half_written)
         return Project(folder)
 
     def path(self, relative: str) -> Path:
@@ -83,6 +84,12 @@ class Project:
         run = [] if {"-n", "--cores"} & set(arguments) else ["--cores", "2", "--resources", "gpu=1"]
         return [sys.executable, "-m", "snakemake", *arguments, *run, *config]
 
+    def start(self, *arguments: str, **options) -> subprocess.Popen:
+        """Snakemake at work, its output thrown away where the options say nothing else."""
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        options = {**silent, "cwd": self.folder, "env": environment(), **options}
+        return subprocess.Popen(self.command(*arguments), **options)
+
     def snakemake(self, *arguments: str, timeout: int = 900) -> subprocess.CompletedProcess:
         """Run snakemake to its end; stdout and stderr come together in `stdout`."""
         return subprocess.run(
@@ -99,6 +106,11 @@ class Project:
         done = self.snakemake(*arguments)
         assert done.returncode == 0, done.stdout[-6000:]
         return done.stdout
+
+    def forget(self, *patterns: str) -> None:
+        """Remove results, so that Snakemake makes them again."""
+        for path in [path for pattern in patterns for path in self.results.glob(pattern)]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def planned(self, *arguments: str) -> dict[str, int]:
         """Jobs that a dry run plans, by name; `all` left out."""

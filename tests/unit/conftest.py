@@ -1,4 +1,6 @@
-"""One scored study for all tests that only read it: building it takes some seconds."""
+"""What several files need: a scored study, checkpoints of tiny models, a machine with GPUs."""
+
+import os
 
 import pytest
 from fixture_results import build_results, fixture_study
@@ -14,3 +16,55 @@ def scored_study():
 def scored_results(tmp_path_factory, scored_study):
     """Results folder of `scored_study`, made by the scripts' own functions: read only."""
     return build_results(tmp_path_factory.mktemp("study") / scored_study.name, scored_study)
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    """Checkpoints with tied embeddings, and with untied ones in two shards."""
+    from tiny_models import write_checkpoint
+
+    place = tmp_path_factory.mktemp("checkpoints")
+    return {
+        "tied": write_checkpoint(place / "tied", "llama"),
+        "untied": write_checkpoint(
+            place / "untied", "llama", shard="300KB", tie_word_embeddings=False
+        ),
+    }
+
+
+@pytest.fixture(scope="session", params=["tied", "untied"])
+def folder(request, folders):
+    return folders[request.param]
+
+
+@pytest.fixture(scope="session")
+def plain_folder(folders):
+    return folders["tied"]
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """Returns a function that says which GPUs there are; locks and devices are the test's own."""
+    import fake_nvml
+
+    from yoyak.errors import PROJECT_ROOT
+    from yoyak.run import devices
+
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "dev").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr(devices, "DEVICES", tmp_path / "dev")
+    monkeypatch.setattr(devices, "pynvml", fake_nvml)
+    for name in ("CUDA_VISIBLE_DEVICES", "SLURM_STEP_GPUS", "SLURM_JOB_GPUS"):
+        monkeypatch.delenv(name, raising=False)
+
+    def shows(found: object) -> None:
+        variables = fake_nvml.show(tmp_path, found)
+        scripts = str(PROJECT_ROOT / "workflow" / "scripts")
+        variables["PYTHONPATH"] += os.pathsep + scripts
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    shows(None)
+    return shows

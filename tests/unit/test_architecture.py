@@ -233,7 +233,7 @@ def test_what_is_no_decoder_is_refused_from_its_config(write, words, tmp_path):
     folder = write(tmp_path)
     with pytest.raises(UserError) as caught:
         LoRALoader(tiny_config(folder)).decoder  # noqa: B018
-    assert "is no causal language model" in str(caught.value) and words in str(caught.value)
+    assert "is not a causal language model" in str(caught.value) and words in str(caught.value)
 
 
 # ---- shapes ----

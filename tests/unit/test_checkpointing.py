@@ -7,7 +7,7 @@ import pytest
 
 from yoyak.training.checkpointing import (
     MANIFEST,
-    newest_whole_checkpoint,
+    newest_checkpoint,
     read_facts,
     remove_old,
     seal,
@@ -15,13 +15,13 @@ from yoyak.training.checkpointing import (
 
 
 def write(work, step, best=None):
-    aside = work / f"aside-{step}"
-    (aside / "deep").mkdir(parents=True)
-    (aside / "adapter.safetensors").write_bytes(bytes([step]) * 1000)
-    (aside / "deep" / "rng.pth").write_text(str(step))
+    staging = work / f"staging-{step}"
+    (staging / "deep").mkdir(parents=True)
+    (staging / "adapter.safetensors").write_bytes(bytes([step]) * 1000)
+    (staging / "deep" / "rng.pth").write_text(str(step))
     state = {"best_global_step": best, "global_step": step}
-    (aside / "trainer_state.json").write_text(json.dumps(state))
-    seal(aside, work / f"checkpoint-{step}", {"seconds": 1.5, "plan": {"threads": step}})
+    (staging / "trainer_state.json").write_text(json.dumps(state))
+    seal(staging, work / f"checkpoint-{step}", {"seconds": 1.5, "plan": {"threads": step}})
 
 
 def names(work) -> list[str]:
@@ -44,10 +44,10 @@ def relabel(file):
 
 
 def test_the_newest_is_found_with_its_facts(tmp_path):
-    assert newest_whole_checkpoint(tmp_path) is None
+    assert newest_checkpoint(tmp_path) is None
     for step in (5, 10, 100):
         write(tmp_path, step)
-    newest = newest_whole_checkpoint(tmp_path)
+    newest = newest_checkpoint(tmp_path)
     assert newest.name == "checkpoint-100"
     assert read_facts(newest) == {"seconds": 1.5, "plan": {"threads": 100}}
 
@@ -55,7 +55,7 @@ def test_the_newest_is_found_with_its_facts(tmp_path):
 def test_a_checkpoint_may_be_written_again(tmp_path):
     write(tmp_path, 5)
     write(tmp_path, 5, best=5)
-    assert newest_whole_checkpoint(tmp_path).name == "checkpoint-5"
+    assert newest_checkpoint(tmp_path).name == "checkpoint-5"
     assert names(tmp_path) == ["checkpoint-5"]
 
 
@@ -84,9 +84,9 @@ def test_a_damaged_one_gives_way_to_the_one_before(tmp_path, caplog, damage, fil
     else:
         damage(target)
     with caplog.at_level(logging.WARNING):
-        found = newest_whole_checkpoint(tmp_path)
+        found = newest_checkpoint(tmp_path)
     assert found.name == "checkpoint-20"
-    assert "checkpoint-30 is not whole" in caplog.text and "the one before" in caplog.text
+    assert "checkpoint-30 is incomplete" in caplog.text and "the one before" in caplog.text
     assert names(tmp_path) == ["checkpoint-20"]
 
 
@@ -94,16 +94,16 @@ def test_all_damaged_means_a_fresh_start(tmp_path):
     for step in (1, 2, 3):
         write(tmp_path, step)
         cut(tmp_path / f"checkpoint-{step}" / "adapter.safetensors")
-    assert newest_whole_checkpoint(tmp_path) is None
+    assert newest_checkpoint(tmp_path) is None
     assert names(tmp_path) == []
 
 
 def test_leftovers_go(tmp_path):
     write(tmp_path, 3)
-    (tmp_path / "aside-4" / "deep").mkdir(parents=True)
-    (tmp_path / "aside-4" / "deep" / "half").write_text("x")
+    (tmp_path / "staging-4" / "deep").mkdir(parents=True)
+    (tmp_path / "staging-4" / "deep" / "half").write_text("x")
     (tmp_path / "checkpoint-4").mkdir()  # renamed, as an older version would have left it
-    assert newest_whole_checkpoint(tmp_path).name == "checkpoint-3"
+    assert newest_checkpoint(tmp_path).name == "checkpoint-3"
     assert names(tmp_path) == ["checkpoint-3"]
 
 
@@ -114,7 +114,7 @@ def test_a_damaged_best_one_is_never_loaded_at_the_end(tmp_path, caplog):
     write(tmp_path, 30, best=20)
     flip(tmp_path / "checkpoint-20" / "adapter.safetensors")
     with caplog.at_level(logging.WARNING):
-        assert newest_whole_checkpoint(tmp_path).name == "checkpoint-10"
+        assert newest_checkpoint(tmp_path).name == "checkpoint-10"
     assert "its best one, checkpoint-20" in caplog.text
 
 
@@ -127,7 +127,7 @@ def test_the_disk_is_bounded_and_the_one_before_is_kept(tmp_path):
         assert len(names(tmp_path)) <= 4
         if step > 1:
             flip(tmp_path / f"checkpoint-{step}" / "adapter.safetensors")
-            before = newest_whole_checkpoint(tmp_path)
+            before = newest_checkpoint(tmp_path)
             assert before.name == f"checkpoint-{step - 1}"
             write(tmp_path, step, best)
     remove_old(tmp_path, newest=1)  # as when the training is done

@@ -1,25 +1,15 @@
 """Where checkpoints come from: each way to be broken, with a real broken artefact, in one line."""
 
-import errno
 import json
-import logging
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import textwrap
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
 from tiny_models import tiny_config, write_checkpoint
 
 from yoyak.config.model_config import ModelSettings
-from yoyak.errors import PROJECT_ROOT, UserError, disk_fault
-from yoyak.models import checkpoints
-from yoyak.models.checkpoints import hub_error, resolve_checkpoint
+from yoyak.errors import PROJECT_ROOT, UserError
+from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.models.gguf import _reads_words
 from yoyak.models.lora_loader import LoRALoader
 
@@ -73,16 +63,6 @@ def test_the_chat_template_is_part_of_the_checkpoint(broken):
     (broken / "chat_template.jinja").write_text("{{ messages }}")
     after = resolve_checkpoint(model_section(broken)).weight_files()
     assert {file.name for file in after} - {file.name for file in before} == {"chat_template.jinja"}
-
-
-def test_a_hub_id_without_a_revision_is_warned_about_once(caplog):
-    checkpoints._warn_unpinned.cache_clear()
-    with caplog.at_level(logging.WARNING):
-        found = [resolve_checkpoint(model_section("nobody/nothing")) for _ in range(3)]
-        resolve_checkpoint(model_section("nobody/pinned", revision="abc123"))
-    assert found[0].name == "nobody/nothing" and not found[0].local
-    assert found[0].weight_files() == [] and found[0].commit() is None
-    assert len(caplog.records) == 1 and "pin a commit" in caplog.text
 
 
 def test_a_package_folder_is_found(original, tmp_path, monkeypatch):
@@ -145,7 +125,7 @@ def test_quantised_weights_are_refused(broken):
 def test_pickles_are_refused(broken):
     for file in broken.glob("model*"):
         file.unlink()
-    refused(broken, "no *.safetensors weights", "fetch it again")
+    refused(broken, "no *.safetensors weights", "download it again")
     torch.save({"x": torch.ones(1)}, broken / "pytorch_model.bin")
     refused(broken, "pickled ones can run code", "convert them first")
     torch.save({"x": torch.ones(1)}, broken / "model.safetensors")
@@ -166,7 +146,7 @@ def test_a_missing_index(broken):
 def test_a_cut_shard(broken, keep):
     shard = broken / "model-00002-of-00003.safetensors"
     shard.write_bytes(shard.read_bytes()[:keep])
-    refused(broken, "model-00002-of-00003.safetensors is damaged", "fetch it again")
+    refused(broken, "model-00002-of-00003.safetensors is damaged", "download it again")
 
 
 @pytest.mark.parametrize("text", ["{", "{}", "[]", '{"weight_map": 5}'])
@@ -249,122 +229,6 @@ def test_a_broken_tokenizer(broken, text):
     with pytest.raises(UserError) as caught:
         LoRALoader(tiny_config(broken)).load_tokenizer()
     one_line(caught.value, "model.checkpoint")
-
-
-# ---- the Hub: a child process each, since its settings are read at import ----
-
-LOOK_UP = """
-    import sys
-    from yoyak.models.checkpoints import fetch, resolve_checkpoint
-    from yoyak.config.model_config import ModelSettings
-    from yoyak.errors import UserError
-    for name in sys.argv[1:]:
-        model = ModelSettings(checkpoint=name, revision="v9")
-        try:
-            print(fetch(resolve_checkpoint(model), model, weights=False).name)
-        except UserError as error:
-            print(error)
-"""
-
-
-def look_up(*names, **environment) -> list[str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(LOOK_UP), *names],
-        env={**kept, "PYTHONPATH": str(PROJECT_ROOT / "workflow" / "scripts"), **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    lines = done.stdout.splitlines()
-    assert len(lines) == len(names), done.stderr
-    return lines
-
-
-def test_offline_without_the_cache(tmp_path):
-    for line in look_up("nobody/nothing", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path)):
-        one_line(line, "'nobody/nothing': the Hub cannot be reached", "local folder")
-
-
-class Hub(BaseHTTPRequestHandler):
-    """Answers as the Hub does for repositories that cannot be had."""
-
-    ANSWERS = {
-        "gated": (403, "GatedRepo", "it is gated: accept its licence"),
-        "private": (401, "RepoNotFound", "no such repository, or it is private"),
-        "typo": (404, "RepoNotFound", "no such repository, or it is private"),
-        "moved": (404, "RevisionNotFound", "it has no revision 'v9'"),
-    }
-
-    def do_GET(self):
-        name = self.path.split("/")[4]  # /api/models/owner/name/revision/v9
-        code, reason, _ = self.ANSWERS[name]
-        self.send_response(code)
-        self.send_header("X-Error-Code", reason)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *arguments):
-        pass
-
-
-def test_the_hubs_refusals_in_words(tmp_path):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    names = [f"owner/{name}" for name in Hub.ANSWERS]
-    try:
-        lines = look_up(
-            *names, HF_ENDPOINT=f"http://127.0.0.1:{server.server_port}", HF_HOME=str(tmp_path)
-        )
-    finally:
-        server.shutdown()
-        server.server_close()
-    for line, (name, (_, _, words)) in zip(lines, Hub.ANSWERS.items(), strict=True):
-        one_line(line, f"'owner/{name}': {words}")
-
-
-def test_no_network_and_a_hub_that_hangs(tmp_path):
-    with socket.socket() as hanging:
-        hanging.bind(("127.0.0.1", 0))
-        port = hanging.getsockname()[1]
-        for listening in (False, True):  # refused, then accepted and never answered
-            if listening:
-                hanging.listen()
-            lines = look_up(
-                "owner/name",
-                HF_ENDPOINT=f"http://127.0.0.1:{port}",
-                HF_HOME=str(tmp_path),
-                HF_HUB_ETAG_TIMEOUT="1",
-                HF_HUB_DOWNLOAD_TIMEOUT="1",
-            )
-            one_line(lines[0], "'owner/name': the Hub cannot be reached")
-
-
-def test_the_cache_serves_when_the_hub_is_away(tmp_path):
-    cached = tmp_path / "hub" / "models--owner--name"
-    (cached / "refs").mkdir(parents=True)
-    (cached / "refs" / "v9").write_text("c0ffee")
-    (cached / "snapshots" / "c0ffee").mkdir(parents=True)
-    (cached / "snapshots" / "c0ffee" / "config.json").write_text("{}")
-    lines = look_up("owner/name", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
-    assert lines == [str(cached / "snapshots" / "c0ffee")]
-
-
-def test_a_full_disk_is_no_fault_of_the_checkpoint(monkeypatch):
-    def full(*arguments, **options):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", full)
-    monkeypatch.setattr(checkpoints, "_hub_answers", lambda *asked: True)
-    model = model_section("owner/name")
-    with pytest.raises(OSError) as caught:
-        checkpoints.fetch(resolve_checkpoint(model), model)
-    assert "free some space" in disk_fault(caught.value)
-
-
-def test_an_unknown_error_is_quoted_in_one_line():
-    said = hub_error(model_section("a/b"), ValueError("odd {braces}\nand lines"))
-    one_line(said, "cannot be loaded (ValueError: odd {braces} and lines)")
 
 
 # ---- a tokenizer made from GGUF ----

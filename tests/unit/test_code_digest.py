@@ -205,7 +205,7 @@ def test_comments_arguments_and_settings_concern_no_step(tmp_path):
         ("yoyak/data/data_card.py", None),
         ("yoyak/training/loss.py", None),
         ("train_llm.py", "parse_arguments"),
-        ("train_llm.py", "build_examples"),
+        ("yoyak/training/examples.py", "build_examples"),
         ("yoyak/config/loading.py", "load_config"),
         ("yoyak/run/code_digest.py", "step_digest"),
     ]

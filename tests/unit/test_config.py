@@ -1,4 +1,7 @@
-"""Model files: what a settings file may say, and the one line that says what it may not."""
+"""Model files: what a settings file may say, and the one line that says what it may not.
+
+Every key at its edges: tests/inputs/test_edges.py.
+"""
 
 import textwrap
 
@@ -46,9 +49,6 @@ def mine(lines: str) -> str:
     return f"_base_: ../base/causal_lm.yaml\n{textwrap.dedent(lines)}"
 
 
-# ---- what must hold ----
-
-
 @pytest.mark.parametrize("name", MODEL_FILES)
 def test_every_model_file_is_valid(name):
     assert load_config(name).model.checkpoint
@@ -87,18 +87,6 @@ def test_debug_is_one_epoch_of_batch_two_without_tracking():
     assert (training.epochs, training.batch_size) == (1, 2)
     assert training.gradient_accumulation_steps == 1
     assert config.tracking.wandb is False
-
-
-def test_explicit_execution_values_are_accepted(models):
-    models(
-        mine("""\
-        model: {checkpoint: a/b}
-        training: {optim: paged_adamw_32bit, gradient_checkpointing: true}
-        """)
-    )
-    training = load_config("mine").training
-    assert training.optim == "paged_adamw_32bit"
-    assert training.gradient_checkpointing is True
 
 
 def test_a_model_file_may_build_on_another(models):
@@ -191,18 +179,6 @@ def test_unknown_key_at_every_level(models, section):
 
 
 @pytest.mark.parametrize(
-    "key", [f"{name}.{key}" for name, part in SECTIONS.items() for key in part]
-)
-@pytest.mark.parametrize("value", ["[1, {a: 2}]", "{a: 1}", "1e15", "-7", '"no such \\n word"'])
-def test_every_key_refuses_nonsense_in_one_line(models, key, value):
-    section, name = key.split(".")
-    if key == "model.checkpoint" and value.startswith('"'):
-        value = "''"  # any other text may be a checkpoint here: resolve_checkpoint judges it
-    models(f"_base_: valid.yaml\n{section}: {{{name}: {value}}}")
-    assert refused(key, "found", "config/models/mine.yaml").isprintable()
-
-
-@pytest.mark.parametrize(
     "lines, words",
     [
         ("training: {epochs: true}", ("training.epochs: found true", "a number")),
@@ -236,8 +212,8 @@ def test_a_fault_says_found_and_allowed(models, lines, words):
         (b"just text", ("holds a str",)),
         (b"model: {checkpoint: \xb0\xa1}", ("not UTF-8", "byte 20")),
         (b"a: 1\n\tb: 2\n", ("line 2", "tab")),
-        (b"a: 1\nb: 2\na: 3\n", ("line 3", "'a' stands twice")),
-        (b"x: {y: 1, y: 2}\n", ("'y' stands twice",)),
+        (b"a: 1\nb: 2\na: 3\n", ("line 3", "duplicate key 'a'")),
+        (b"x: {y: 1, y: 2}\n", ("duplicate key 'y'",)),
         (b"a: &n [1]\nb: *n\n", ("line 2", "aliases")),
         (b"a: " + b"9" * 5000, ("not valid YAML",)),
         (b"a: " + b"[" * 20000, ("not valid YAML: maximum recursion depth",)),
@@ -269,9 +245,9 @@ def test_a_date_is_a_text(tmp_path):
 def test_a_circle_is_shown(models):
     models("_base_: second.yaml", name="mine")
     models("_base_: mine.yaml", name="second")
-    refused("in a circle", "mine.yaml → ", "second.yaml")
+    refused("circular", "mine.yaml → ", "second.yaml")
     models("_base_: mine.yaml", name="mine")
-    refused("in a circle")
+    refused("circular")
 
 
 @pytest.mark.parametrize(
@@ -280,8 +256,8 @@ def test_a_circle_is_shown(models):
         ("../../outside.yaml", ("outside config/",)),
         ("/etc/hostname", ("outside config/",)),
         ("../../config/models/../../outside.yaml", ("outside config/",)),
-        ("nothing.yaml", ("is no file",)),
-        ("../models", ("is no file",)),
+        ("nothing.yaml", ("is not a file",)),
+        ("../models", ("is not a file",)),
         ("[a.yaml, b.yaml]", ("path of one YAML file",)),
         ("7", ("path of one YAML file",)),
         ('"' + "x" * 5000 + '"', ("_base_",)),

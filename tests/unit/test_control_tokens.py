@@ -8,10 +8,10 @@ from row_datasets import dataset_of
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.control_tokens import (
+    break_control_tokens,
     control_token_pattern,
     control_tokens,
     decode_summaries,
-    defuse,
 )
 from yoyak.data.dialogues import Dialogue
 
@@ -44,7 +44,10 @@ def test_named_tokens_are_control_tokens_whatever_their_form():
     tokenizer = made_tokenizer(bos="BEGIN", eos="#끝#", pad=" END", special=("#Person1#", "#다음#"))
     tokenizer.named_end_ids = [tokenizer.convert_tokens_to_ids("#다음#")]
     assert control_tokens(tokenizer) == {"BEGIN", "#끝#", " END", "#다음#"}
-    assert defuse("#Person1# #끝# END", control_token_pattern(tokenizer)) == "#Person1# # 끝# END"
+    assert (
+        break_control_tokens("#Person1# #끝# END", control_token_pattern(tokenizer))
+        == "#Person1# # 끝# END"
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,4 +1,7 @@
-"""Reading splits: column mapping, references, labels, and errors that name every bad row."""
+"""Reading splits: column mapping, references, labels, clusters, folders of `datasets`.
+
+Files with something wrong in them: tests/inputs/test_dirty_files.py.
+"""
 
 import importlib.util
 import json
@@ -7,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from yoyak.data.dialogues import Dialogue, read_dialogues, to_csv
+from yoyak.data.dialogues import Dialogue, load_split, read_dialogues, to_csv
 from yoyak.errors import UserError
 
 TURNS = "#Person1#: 안녕하세요.\n#Person2#: 네, 안녕하세요."
@@ -155,7 +158,7 @@ def test_writing_and_reading_again_changes_nothing(tmp_path):
         Dialogue("=b", "=1+1\n@x", ("둘",), "", ""),
     ]
     path = write(tmp_path / "out.csv", to_csv(rows))
-    assert read_dialogues(path) == rows
+    assert load_split(path) == read_dialogues(path) == rows
     assert path.read_text(encoding="utf-8").splitlines()[0] == (
         "fname,dialogue,summary,summary2,topic,group"
     )
@@ -167,46 +170,25 @@ def test_an_unlabelled_split_is_written_without_summary_column():
     )
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "cannot be read"),
+        ("fname,dialogue,topic\na,b,c\n", "column missing: summary"),
+        ('fname,dialogue,summary\na,"b,c\n', "cannot be read"),
+    ],
+)
+def test_a_damaged_prepared_file_is_prepared_again(tmp_path, content, words):
+    path = write(tmp_path / "dev.csv", content)
+    with pytest.raises(UserError, match=f"dev.csv: {words}.*; run prepare_data.py again"):
+        load_split(path)
+
+
 def test_cleaning_is_counted(tmp_path):
     path = csv_file(tmp_path, [r'a,"#Person1#: 네\n#Person2#: 예<br>#Person1#: 응 ",요약,x'])
     counts = Counter()
     assert len(read_dialogues(path, counts=counts)[0].turns) == 3
     assert counts == {"literal_newline": 1, "br_tag": 1, "line_edge_blanks": 1}
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        (["a,,요약,x"], "line 2: .*'a'.* empty dialogue"),
-        (['a," \n ",요약,x'], "line 2: .*'a'.* empty dialogue"),
-        (["a,안녕,,x"], "line 2: .*'a'.* empty summary"),
-        ([",안녕,요약,x"], "line 2: empty fname"),
-        (["a,안녕,요약,x", "a,잘 가,요약,x"], "line 3: fname 'a' stands on line 2 already"),
-        (["a,안녕,요약"], "line 2: 3 cells where the header has 4"),
-        (["a,안녕,요약,x,y"], "line 2: 5 cells where the header has 4"),
-        (["a,안\0녕,요약,x"], "line 2: NUL character in dialogue"),
-        (['a,"안녕,요약,x', "b,안녕,요약,x"], "line 2: a quoted cell .* never ends"),
-    ],
-)
-def test_a_bad_row_is_named(tmp_path, rows, message):
-    with pytest.raises(UserError, match=message) as error:
-        read_dialogues(csv_file(tmp_path, rows))
-    assert "\n" not in str(error.value) and "train.csv" in str(error.value)
-
-
-def test_a_record_over_several_lines_is_named_by_its_first(tmp_path):
-    rows = ['a,"하나\n둘\n셋",요약,x', "b,,요약,x"]
-    with pytest.raises(UserError, match="line 5: .*'b'.* empty dialogue"):
-        read_dialogues(csv_file(tmp_path, rows))
-
-
-def test_a_thousand_bad_rows_are_all_named_in_one_line(tmp_path):
-    rows = [f"r{number},{'' if number % 3 else '안녕'},요약,x" for number in range(1500)]
-    with pytest.raises(UserError) as error:
-        read_dialogues(csv_file(tmp_path, rows))
-    message = str(error.value)
-    assert "1,000 bad rows" in message and "all bad lines: 3-4, 6-7, 9-10" in message
-    assert len(message) < 3000 and "\n" not in message
 
 
 def test_every_missing_column_is_named_with_what_is_there(tmp_path):
@@ -223,46 +205,6 @@ def test_a_topic_column_that_was_asked_for_must_exist(tmp_path):
     with pytest.raises(UserError, match="column missing: thema"):
         read_dialogues(path, {"topic": "thema"})
     assert read_dialogues(path, {"topic": None})[0].topic == ""
-
-
-def test_bytes_that_are_not_utf8_are_located(tmp_path):
-    path = tmp_path / "train.csv"
-    path.write_bytes(b"fname,dialogue,summary\na," + "안녕하세요,인사\n".encode("cp949"))
-    with pytest.raises(UserError, match=r"not UTF-8 at byte 25 \(line 2.*iconv -f cp949"):
-        read_dialogues(path)
-
-
-def test_a_file_of_another_kind_is_refused(tmp_path):
-    path = write(tmp_path / "train.xlsx", "x")
-    with pytest.raises(UserError, match="'.xlsx' are not read; save it as .csv"):
-        read_dialogues(path)
-    with pytest.raises(UserError, match="no such file"):
-        read_dialogues(tmp_path / "none.csv")
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("{", "not JSON"),
-        ("[1]", "row 1: a JSON object is needed, found 1"),
-        ("3", "a JSON object is needed, found 3"),
-        ('{"fname": "a", "fname": "b", "dialogue": "x", "summary": "y"}', "'fname' stands twice"),
-        ('{"fname": "a", "dialogue": 3, "summary": "y"}', "dialogue must be text, found 3"),
-        ('{"fname": true, "dialogue": "x", "summary": "y"}', "fname must be text, found True"),
-        ('{"fname": "a", "dialogue": "\\ud800", "summary": "y"}', "half a surrogate pair"),
-        ('{"fname": "a", "dialogue": ' + "[" * 100000, "not JSON"),
-        ('{"fname": ' + "9" * 5000 + ', "dialogue": "x", "summary": "y"}', "not JSON"),
-    ],
-)
-def test_bad_json_lines(tmp_path, line, message):
-    with pytest.raises(UserError, match=message):
-        read_dialogues(write(tmp_path / "train.jsonl", line))
-
-
-def test_u2028_inside_a_json_string_does_not_end_the_line(tmp_path):
-    row = {"fname": "a", "dialogue": "하나\u2028둘", "summary": "요약"}
-    path = write(tmp_path / "d.jsonl", json.dumps(row, ensure_ascii=False))
-    assert read_dialogues(path)[0].dialogue == "하나\n둘"
 
 
 def test_a_datasets_folder(tmp_path):
@@ -302,4 +244,4 @@ def test_a_cluster_goes_with_its_dialogue_where_there_is_one(tmp_path):
     clean = tmp_path / "clean.csv"
     clean.write_text(to_csv([named, plain]), encoding="utf-8")
     clean.write_text(clean.read_text(encoding="utf-8").replace("\na,b,c,d,,\n", "\ne,b,c,d,,\n"))
-    assert [row.cluster for row in read_dialogues(clean)] == ["병원 접수", ""]
+    assert [row.cluster for row in load_split(clean)] == ["병원 접수", ""]

@@ -12,7 +12,7 @@ import real_tokenizers
 from yoyak.config.loading import load_config
 from yoyak.config.study import Study
 from yoyak.config.study_settings import StudySettings
-from yoyak.data.dialogues import read_dialogues
+from yoyak.data.dialogues import load_split
 from yoyak.data.llm_dataset import LLMSummarizationDataset
 from yoyak.data.prepare import prepare_data
 from yoyak.errors import UserError
@@ -85,10 +85,10 @@ def test_what_prepare_data_writes(study, tmp_path):
     card = prepare_data(study, output)
     names = ["data_card.json", "dev.csv", "run.json", "selection.csv", "test.csv", "train.csv"]
     assert sorted(path.name for path in output.iterdir()) == names
-    splits = {name: read_dialogues(output / f"{name}.csv") for name in ("train", "selection")}
+    splits = {name: load_split(output / f"{name}.csv") for name in ("train", "selection")}
     assert {name: len(rows) for name, rows in splits.items()} == {"train": 107, "selection": 12}
     assert "train_7" not in {row.fname for rows in splits.values() for row in rows}
-    assert read_dialogues(output / "dev.csv")[0].summaries == ("하나", "둘", "셋")
+    assert load_split(output / "dev.csv")[0].summaries == ("하나", "둘", "셋")
     assert (output / "test.csv").read_text(encoding="utf-8").startswith("fname,dialogue,topic")
     assert json.loads((output / "data_card.json").read_text(encoding="utf-8")) == card
     assert card["leaks"]["dropped_from_train"] == {"dev": 1, "test": 0}
@@ -130,7 +130,7 @@ def test_a_train_split_that_is_the_dev_split_is_refused(study, tmp_path):
 def test_a_bad_row_writes_nothing(study, tmp_path):
     with open(tmp_path / "dev.csv", "a", encoding="utf-8") as file:
         file.write("dev_0,가,나,다,라,마\n")
-    with pytest.raises(UserError, match="dev.csv: 1 bad row: line 22: fname 'dev_0' stands on"):
+    with pytest.raises(UserError, match="dev.csv: 1 bad row: line 22: fname 'dev_0' is already on"):
         prepare_data(study, tmp_path / "out" / "data")
     assert not (tmp_path / "out").exists()
 

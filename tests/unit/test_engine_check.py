@@ -14,7 +14,7 @@ from yoyak.models import attention
 from yoyak.run.plan import Plan
 from yoyak.training import loss
 from yoyak.training.check import check_engine, make_reference, pick_examples
-from yoyak.training.engine import choose_engine, put_in_place
+from yoyak.training.engine import apply_plan, choose_engine
 
 PLAN = Plan(
     device="cpu", threads=1, compute_dtype="float32", base_weights="dequantized",
@@ -56,7 +56,7 @@ def plan_of(engine) -> Plan:
 def check(model, **changes):
     plan = replace(PLAN, **changes)
     reference = make_reference(model, ROWS, plan)
-    put_in_place(model, plan)
+    apply_plan(model, plan)
     return check_engine(model, reference, plan)
 
 

@@ -10,7 +10,7 @@ from tiny_models import changed
 from yoyak.config.loading import load_config
 from yoyak.config.model_config import ExecutionSettings
 from yoyak.errors import UserError
-from yoyak.models.shapes import read_shape, shape_at_hand
+from yoyak.models.shapes import local_shape, read_shape
 from yoyak.run.estimate import (
     BASE_MB,
     DOUBT,
@@ -24,7 +24,7 @@ from yoyak.run.estimate import (
     training_request,
     training_warnings,
 )
-from yoyak.run.gpus import GPUS, described_gpu, gpu_named
+from yoyak.run.gpus import GPUS, described_gpu
 from yoyak.run.memory import ModelShape, expected_seconds, operations, predict_bytes
 from yoyak.run.plan import GIB, next_smaller, plan_training
 
@@ -55,9 +55,9 @@ def test_a_free_h200_runs_fused_without_recomputing():
 
 @pytest.mark.parametrize("free", (139, 79, 47, 23, 15, 11, 7.5))
 @pytest.mark.parametrize("shape", (LLAMA_3B, LLAMA_8B, QWEN_4B))
-def test_a_plan_fits_and_less_memory_never_means_more(free, shape):
+def test_a_plan_fits_the_memory_that_is_free(free, shape):
     if shape is LLAMA_8B and free < 11:
-        pytest.skip("8B does not fit there")
+        return  # it does not fit there
     found = plan(free, shape)
     assert found.predicted_bytes < free * GIB
     assert found.token_budget >= 1224
@@ -197,7 +197,7 @@ def test_one_estimate_serves_plan_and_cluster():
     """The mission's memory: 3B within 8 GB, 4B within 10, 8B within 16."""
     for name, card in (("llama_3.2_3b", 8), ("qwen3_4b", 10), ("llama_3_8b", 16)):
         config = load_config(name)
-        shape = shape_at_hand(config.model)
+        shape = local_shape(config.model)
         found = estimate_training(config, shape, GPUS["RTX A6000"], **DATA)
         assert found.smallest_bytes < card * 0.94 * GIB
         assert found.smallest_bytes <= found.plan.predicted_bytes + 2 * GIB
@@ -253,38 +253,6 @@ def test_the_largest_measurement_counts(tmp_path):
     assert measured_request(tmp_path, "m-*-none-*.tsv") == Request(30_000, 13_500)
     assert measured_request(tmp_path, "other-*.tsv") is None
     assert measured_request(tmp_path / "nowhere", "*.tsv") is None
-
-
-# ---- GPUs ----
-
-
-@pytest.mark.parametrize(
-    "said, meant",
-    [
-        *(("h200", "H200"), ("4090", "RTX 4090"), ("NVIDIA GeForce RTX 3090", "RTX 3090")),
-        *(("NVIDIA A100-SXM4-80GB", "A100 80GB"), ("Tesla T4", "T4"), ("a10", "A10")),
-        *(("rtx3060", "RTX 3060 12GB"), ("NVIDIA L40S", "L40S"), ("A6000", "RTX A6000")),
-    ],
-)
-def test_a_gpu_is_known_by_its_names(said, meant):
-    assert gpu_named(said) is GPUS[meant]
-
-
-def test_another_name_lists_what_could_be_meant():
-    with pytest.raises(UserError, match="could be A100 40GB, A100 80GB; describe"):
-        gpu_named("A100")
-    with pytest.raises(UserError, match="'H300': not known; known are RTX 3060.*H200"):
-        gpu_named("H300")
-    with pytest.raises(UserError, match="not known"):
-        gpu_named("")
-
-
-def test_gpus_from_8_to_141_gb_say_where_their_figures_are_from():
-    sizes = [gpu.free_bytes / GIB for gpu in GPUS.values()]
-    assert 7 < min(sizes) < 8 and 130 < max(sizes) < 141
-    assert "measured" in GPUS["H200"].words() and "data sheet" in GPUS["L4"].words()
-    assert not GPUS["T4"].bf16 and GPUS["A10"].bf16
-    assert "assumed" in described_gpu(8, None).words() and "given" in described_gpu(8, 90).words()
 
 
 # ---- warnings ----

@@ -111,7 +111,7 @@ def test_memory_that_runs_out_in_the_forward_leaves_a_smaller_plan(
         fail_in_the_forward(broken, OUT_OF_MEMORY[1], at_call=4)
         code, said = leave(capsys)
     assert code == EXIT_CODE and "Traceback" not in said
-    assert "it goes on from the last checkpoint with a smaller plan" in caplog.text
+    assert "it resumes from the last checkpoint with a smaller plan" in caplog.text
     assert not (training / "out" / "final_model").exists()
     (smaller_plan,) = training.rglob(".work/*/smaller_plan.json")
     assert (smaller_plan.parent / "checkpoint-3").is_dir()
@@ -145,7 +145,7 @@ def test_real_memory_limit_on_the_cpu(training, undisturbed):
     said.append(limited.communicate(timeout=120)[1])
     said = "".join(said)
     (line,) = (line for line in said.splitlines() if line.startswith("error:"))
-    assert limited.returncode == 2 and "memory ran out" in line
+    assert limited.returncode == 2 and "out of memory" in line
     assert "Traceback" not in said.partition(line)[0]  # at its end torch itself may lack memory
     assert not (training / "out" / "final_model").exists()
     subprocess.run(command, check=True, capture_output=True)

@@ -8,6 +8,7 @@ import time
 from graphlib import TopologicalSorter
 
 import pytest
+from make_house import PAGE, imports, picture
 
 from yoyak.errors import PROJECT_ROOT
 
@@ -33,20 +34,6 @@ LIGHT_SCRIPTS = ("prepare_data", "floors", "score", "compare", "plot", "report",
 SECONDS = 1.5
 
 
-def imports(file) -> set[str]:
-    """Dotted names that a file imports from yoyak, `from yoyak.x import y` as yoyak.x."""
-    found = set()
-    for node in ast.walk(ast.parse(file.read_bytes())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file.name}: write the whole name"
-            found.add(node.module)
-            if node.module and node.module.count(".") <= 1:  # may name modules
-                found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in found if name.split(".")[0] == "yoyak"}
-
-
 def package_of(file) -> str:
     parts = file.relative_to(LIBRARY).parts
     return parts[0] if len(parts) > 1 else ""
@@ -66,6 +53,10 @@ def test_imports_only_go_down(file):
 def test_every_package_has_a_floor():
     folders = {path.name for path in LIBRARY.iterdir() if path.is_dir()} - {"__pycache__"}
     assert folders == set(BELOW)
+
+
+def test_the_picture_in_contributing_is_made_from_the_imports():
+    assert picture() in PAGE.read_text(encoding="utf-8"), "make picture"
 
 
 def test_no_circular_imports():

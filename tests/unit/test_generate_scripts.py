@@ -241,7 +241,7 @@ def test_errors_in_words(arguments, message, tmp_path, monkeypatch):
 def test_bad_text_files(tmp_path):
     (tmp_path / "empty.txt").write_text(" \n")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
-    with pytest.raises(UserError, match="holds no dialogue"):
+    with pytest.raises(UserError, match="contains no dialogues"):
         summarize.read_input(str(tmp_path / "empty.txt"))
     with pytest.raises(UserError, match="not UTF-8 at byte 3"):
         summarize.read_input(str(tmp_path / "latin.txt"))
@@ -262,7 +262,7 @@ def test_merge_refuses_a_foreign_folder(place, tmp_path, monkeypatch):
     command = ["merge_adapter.py", "--adapter", str(place[0] / "final_model")]
     (tmp_path / "mine").mkdir()
     monkeypatch.setattr("sys.argv", [*command, "--output-dir", str(tmp_path / "mine")])
-    with pytest.raises(UserError, match="is no model folder"):
+    with pytest.raises(UserError, match="is not a model folder"):
         merge_adapter.main()
 
 

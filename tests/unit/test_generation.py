@@ -1,17 +1,22 @@
 """The generation engine against `model.generate`, one prompt at a time, token for token (fp32)."""
 
 import random
-from dataclasses import replace
 
 import pytest
 import torch
-from transformers import (
-    GenerationConfig,
-    LlamaConfig,
-    LlamaForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
+from generations import (
+    GREEDY,
+    MAX_NEW,
+    MAX_PROMPT,
+    STOPS,
+    VOCABULARY,
+    WINDOW,
+    check,
+    one_at_a_time,
+    random_model,
+    random_prompts,
 )
+from transformers import GenerationConfig
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.errors import UserError
@@ -21,14 +26,15 @@ from yoyak.generation.engines import (
     DecodingSettings,
     GenerationPlan,
     Generator,
-    choose_generator,
     generate,
     plan_generation,
 )
 from yoyak.generation.forward import FusedForward, PlainForward
 
-VOCABULARY, MAX_PROMPT, MAX_NEW = 256, 96, 24
-STOPS = {64, 138, 167, 202}
+
+@pytest.fixture(scope="module", params=["llama", "qwen3"])
+def model(request):
+    return random_model(request.param)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,68 +46,9 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def tiny_model(family: str, **settings):
-    """Random weights, spread wide enough that greedy decoding does not fall into one loop."""
-    torch.manual_seed(7)
-    shape = dict(
-        vocab_size=VOCABULARY,
-        hidden_size=48,
-        intermediate_size=96,
-        num_hidden_layers=3,
-        num_attention_heads=6,
-        num_key_value_heads=2,
-        head_dim=16,
-        max_position_embeddings=256,
-        initializer_range=0.3,
-        tie_word_embeddings=False,
-        **settings,
-    )
-    if family == "llama":
-        return LlamaForCausalLM(LlamaConfig(**shape)).eval()
-    return Qwen3ForCausalLM(Qwen3Config(**shape)).eval()
-
-
-@pytest.fixture(scope="module", params=["llama", "qwen3"])
-def model(request):
-    return tiny_model(request.param)
-
-
 @pytest.fixture(scope="module")
 def prompts():
-    draw = random.Random(3)
-    lengths = [1, 2, MAX_PROMPT, *(draw.randint(1, MAX_PROMPT) for _ in range(11))]
-    return [[draw.randrange(VOCABULARY) for _ in range(length)] for length in lengths]
-
-
-def one_at_a_time(model, prompts, max_new_tokens=MAX_NEW, stops=STOPS) -> list[list[int]]:
-    """What transformers' own `generate` gives, the stop token included."""
-    config = GenerationConfig(
-        max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=sorted(stops), pad_token_id=0
-    )
-    outputs = []
-    for prompt in prompts:
-        tokens = torch.tensor([prompt])
-        with torch.no_grad():
-            output = model.generate(
-                input_ids=tokens,
-                attention_mask=torch.ones_like(tokens),
-                generation_config=config,
-            )
-        outputs.append(output[0, len(prompt) :].tolist())
-    return outputs
-
-
-def check(results, expected, max_new_tokens=MAX_NEW, stops=STOPS):
-    for result, tokens in zip(results, expected, strict=True):
-        stopped = tokens[-1] in stops
-        assert result.tokens == (tokens[:-1] if stopped else tokens)
-        assert result.finish == ("stop" if stopped else "length")
-        assert result.new_tokens == len(tokens)
-        assert stopped or len(tokens) == max_new_tokens
-
-
-GREEDY = DecodingSettings(max_new_tokens=MAX_NEW)
-WINDOW = {"use_sliding_window": True, "sliding_window": 9, "max_window_layers": 1}
+    return random_prompts()
 
 
 @pytest.fixture(scope="module")
@@ -256,9 +203,9 @@ def test_errors_in_words(model):
 
 def test_windows_of_some_layers_equal_generate(prompts):
     """A window that prompts and summaries outgrow, in the fused layers and in the model's own."""
-    sliding = tiny_model("qwen3", **WINDOW)
+    sliding = random_model("qwen3", **WINDOW)
     expected = one_at_a_time(sliding, prompts)
-    assert expected != one_at_a_time(tiny_model("qwen3"), prompts)
+    assert expected != one_at_a_time(random_model("qwen3"), prompts)
     plan = GenerationPlan(slots=5, capacity=MAX_PROMPT + MAX_NEW, prefill_tokens=128)
     generator = Generator(sliding, STOPS, GREEDY, plan)
     assert isinstance(generator.forward, FusedForward)
@@ -285,26 +232,3 @@ def test_plan_follows_the_rows_and_the_request(model):
     plan = plan_generation(model, [10] * 500, GREEDY)
     assert plan.capacity == 10 + MAX_NEW and not plan.graphs
     assert [plan.bucket(n) for n in (1, 3, 17, 500)] == [1, 4, 32, plan.slots]
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("slots", [1, 5, 14])
-def test_gpu_equals_one_at_a_time(model, prompts, expected, slots):
-    """Captured graphs, the decode kernel and reading one step late, in fp32."""
-    model.cuda()
-    try:
-        plan = plan_generation(model, [MAX_PROMPT], GREEDY, batch=slots)
-        generator = Generator(model, STOPS, GREEDY, replace(plan, slots=slots))
-        check(generator.run(prompts), expected)
-        check(generator.run(prompts[::-1]), expected[::-1])
-        assert generator.graphs
-    finally:
-        model.cpu()
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_gpu_windows_equal_one_at_a_time(prompts):
-    sliding = tiny_model("qwen3", **WINDOW).cuda()
-    expected = one_at_a_time(tiny_model("qwen3", **WINDOW), prompts)
-    generator, _ = choose_generator(sliding, prompts, STOPS, GREEDY, engine="packed")
-    check(generator.run(prompts), expected)

@@ -185,7 +185,7 @@ def test_nothing_is_generated_where_no_engine_is_right(monkeypatch):
         choose_generator(make(*KINDS["softcap"][:2]), PROMPTS, STOPS, GREEDY)
     broken = make("llama", {})
     broken.lm_head.weight.data[7] = torch.nan
-    with pytest.raises(UserError, match="no finite logits .*fetch them again"):
+    with pytest.raises(UserError, match="no finite logits .*download them again"):
         choose_generator(broken, PROMPTS, STOPS, GREEDY)
     short = make("gpt2", {"n_positions": 50, "max_position_embeddings": 50})
     with pytest.raises(UserError, match="knows 50 positions.* takes 59: make tokenizer.encoder"):
@@ -288,7 +288,7 @@ def test_out_of_memory_halves_the_rows(capsys):
 
     found, last = run_halving(breaking_off(4), PROMPTS, lambda index, _: seen.append(index))
     assert found == expected
-    assert last.slots == 2 and "going on with 2 rows at once" in capsys.readouterr().err
+    assert last.slots == 2 and "continuing with 2 rows at once" in capsys.readouterr().err
     assert sorted(seen) == list(range(len(PROMPTS)))  # none twice: a bar counts them
     with pytest.raises(OutOfMemory):
         run_halving(breaking_off(1), PROMPTS)

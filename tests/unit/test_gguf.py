@@ -164,8 +164,6 @@ def test_without_the_package_it_says_what_to_install(file_and_values, monkeypatc
 
 
 def test_shape_is_read_from_the_plain_folder(file_and_values):
-    from yoyak.training.session import checkpoint_shape
-
-    shape = checkpoint_shape(LoRALoader(tiny_config(file_and_values[0])))
+    shape = LoRALoader(tiny_config(file_and_values[0])).decoder.shape
     assert (shape.layers, shape.hidden, shape.tied) == (2, 64, True)
     assert lora_loader.plain_checkpoint is plain_checkpoint

@@ -87,7 +87,7 @@ def test_what_is_no_examples_file_is_refused(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"input_ids": torch.zeros(3)}, path)
-    with pytest.raises(UserError, match="holds no tokenised examples"):
+    with pytest.raises(UserError, match="contains no tokenised examples"):
         LLMSummarizationDataset.load(path)
 
 

@@ -15,12 +15,12 @@ from yoyak.data.llm_dataset import LLMSummarizationDataset
 from yoyak.errors import UserError
 from yoyak.models.lora_loader import LoRALoader, load_lora_model_and_tokenizer
 from yoyak.models.saving import save_trained
-from yoyak.training.checkpointing import newest_whole_checkpoint, read_facts
+from yoyak.training.checkpointing import newest_checkpoint, read_facts
 from yoyak.training.interruption import Interrupted
 from yoyak.training.llm_trainer import create_llm_trainer
 from yoyak.training.outputs import merge_by_step, summary, write_outputs
 from yoyak.training.plans import steps_between_evaluations
-from yoyak.training.tracking import Unfailing
+from yoyak.training.tracking import NonFatalCallback
 
 LENGTHS = (23, 7, 61, 12, 38, 5, 19, 44, 30, 9, 27, 15, 33)
 
@@ -105,12 +105,12 @@ def undisturbed(checkpoint, tmp_path_factory):
 
 
 def test_a_tracker_that_fails_is_dropped(checkpoint, tmp_path, undisturbed, monkeypatch, caplog):
-    failing = Unfailing(FailAfter(3))
+    failing = NonFatalCallback(FailAfter(3))
     monkeypatch.setattr("yoyak.training.llm_trainer.wandb_tracker", lambda: failing)
     made = trainer(checkpoint, tmp_path / "work", minutes=1000, wandb=True)
     made.fit()
     assert finish(made, tmp_path / "final") == undisturbed[1]
-    assert caplog.text.count("tracking.wandb fails (Fault); the training goes on without it") == 1
+    assert caplog.text.count("tracking.wandb fails (Fault); the training continues without it") == 1
 
 
 @pytest.mark.parametrize("step", [1, 3, 4, 6, 8])  # mid-epoch, an epoch's end, the very end
@@ -241,7 +241,7 @@ def test_checkpoints_are_bounded_and_keep_the_plan(checkpoint, tmp_path):
     kept = {path.name for path in (tmp_path / "work").glob("checkpoint-*")}
     assert {"checkpoint-8", "checkpoint-7"} <= kept  # the newest, and one to fall back on
     assert len(kept) <= 4  # and the best one of each
-    newest = newest_whole_checkpoint(tmp_path / "work")
+    newest = newest_checkpoint(tmp_path / "work")
     assert read_facts(newest)["plan"] == made.plan.record()
     assert not list((tmp_path / "work").rglob("training_args.bin"))  # no pickles of our own
 

@@ -65,7 +65,7 @@ def test_train_llm_leaves_with_75_and_goes_on_with_the_smaller_plan(tmp_path, mo
     with pytest.raises(SystemExit) as left:
         train_llm.main()
     assert left.value.code == 75
-    assert "memory ran out" in caplog.text and "smaller plan" in caplog.text
+    assert "out of memory" in caplog.text and "smaller plan" in caplog.text
     train_llm.main()
     assert [found.token_budget for found in plans] == [900, 300]
     assert (tmp_path / "out" / "final_model" / "adapter_config.json").is_file()

@@ -6,7 +6,7 @@ from tiny_models import write_checkpoint
 from two_processes import CASES, measure, measure_together
 
 from yoyak.data.packing import pack_batch
-from yoyak.run.ranks import run_together
+from yoyak.run.ranks import run_ranks
 from yoyak.training.parallel import Ranks
 
 TOLERANCE = 1e-5
@@ -17,7 +17,7 @@ def found(tmp_path_factory):
     """(one process, the first of two, the second of two)."""
     folder = write_checkpoint(tmp_path_factory.mktemp("model"), "llama")
     out = tmp_path_factory.mktemp("found")
-    run_together(measure_together, (folder, out), ["cpu", "cpu"])
+    run_ranks(measure_together, (folder, out), ["cpu", "cpu"])
     both = [torch.load(out / f"found{rank}", weights_only=True) for rank in (0, 1)]
     return measure(folder, out / "work", Ranks()), *both
 

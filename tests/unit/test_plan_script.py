@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from plan import count_tokens, in_words, main, plan_run, power
+from plan import count_tokens, main, plan_run, power
 from tiny_models import changed, write_checkpoint
 
 from yoyak.config.loading import load_config
@@ -17,6 +17,7 @@ from yoyak.models import shapes
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.reporting.tables import write_table
 from yoyak.run.gpus import described_gpu
+from yoyak.run.plan_table import in_words
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def test_every_shipped_model_has_a_known_shape():
     sizes = {"3B": 3.2e9, "4B": 4.0e9, "8B": 8.0e9}
     for file in sorted((PROJECT_ROOT / "config/models").glob("*.yaml")):
         model = load_config(file.stem).model
-        shape = shapes.shape_at_hand(model)
+        shape = shapes.local_shape(model)
         assert shape is not None and shape.positions, file.name
         if model.size in sizes:
             assert shape.parameters == pytest.approx(sizes[model.size], rel=0.02)

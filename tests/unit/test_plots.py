@@ -124,7 +124,7 @@ def test_data_without_groups_has_no_plot_and_no_tables_of_groups(tmp_path, monke
     (results / "plots").mkdir()
     write_plots(study, results, results / "plots")
     assert not (results / "plots" / "groups.svg").exists()
-    assert "Groups of dialogues apart" not in render_report(study, results)
+    assert "By group of dialogues" not in render_report(study, results)
 
 
 def test_a_missing_table_is_named(tmp_path):

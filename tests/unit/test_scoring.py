@@ -106,11 +106,11 @@ def lose_key(rows):
     [
         (drop_one, "1 dialogues have none \\(dev_0\\)"),
         (add_one, "1 are of other dialogues \\(stranger\\)"),
-        (repeat_one, "line 25: fname 'dev_0' stands on line 1 already"),
+        (repeat_one, "line 25: fname 'dev_0' is already on line 1"),
         (spoil_finish, "line 1: finish must be stop or length, found 'bored'"),
         (spoil_type, "line 1: prediction must be str"),
         (lose_key, "line 1: key 'new_tokens' is missing"),
-        (lambda rows: [], "holds no prediction"),
+        (lambda rows: [], "contains no predictions"),
     ],
 )
 def test_predictions_that_do_not_match_are_refused(copied, spoil, words):

@@ -139,10 +139,10 @@ def test_a_job_that_was_killed_is_not_explained_by_its_last_words(log, tmp_path)
 @pytest.mark.parametrize(
     ("missing", "words"),
     [
-        ([Run("tiny_llama", "chat", "fine_tuned", 42)], "out of `"),
-        ([Run("tiny_qwen3", "chat")], "take"),
+        ([Run("tiny_llama", "chat", "fine_tuned", 42)], "from `"),
+        ([Run("tiny_qwen3", "chat")], "remove"),
         ([Run("tiny_qwen3", "chat", "few_shot")], "set few_shot: 0 in config/studies/embedded"),
-        (None, "no report without them"),
+        (None, "no report is possible"),
     ],
 )
 def test_what_to_take_out_keeps_the_most(missing, words):
@@ -158,6 +158,6 @@ def test_one_seed_of_three_costs_a_third(monkeypatch):
     study = replace(study, settings=study.settings.model_copy(update={"seeds": [1, 2, 3]}))
     lines = advice(study, [run for run in study.trainings() if run.seed == 2][:1])
     kept, total = len(study.trainings()) // 3 * 2, len(study.trainings())
-    assert "take 2 out of `seeds` in config/studies/embedded.yaml" in lines[1]
+    assert "remove 2 from `seeds` in config/studies/embedded.yaml" in lines[1]
     assert f"keeps {kept} of {total} trainings" in lines[1]
     assert advice(study, []) == []

@@ -53,20 +53,20 @@ def test_a_loss_that_is_no_number_stops_with_step_examples_and_cure(folder, tmp_
 
 def test_a_gradient_norm_that_is_no_number_stops_too():
     with pytest.raises(NonFiniteLoss, match=r"norm became inf at step 3 .*lower training"):
-        OverflowWatch("bfloat16").look({"loss": 1.0, "grad_norm": float("inf")}, 3, [1])
+        OverflowWatch("bfloat16").check({"loss": 1.0, "grad_norm": float("inf")}, 3, [1])
 
 
 def test_skipped_steps_are_counted_and_ten_in_a_row_stop():
     """What a float16 scaler does on a GPU: the step is left out and its norm is infinite."""
     watch, overflow = OverflowWatch("float16", skipped=2), {"loss": 1.0, "grad_norm": float("inf")}
     for step in range(9):
-        watch.look(overflow, step, [0])
-    watch.look({"loss": 1.0, "grad_norm": 0.5}, 9, [0])
+        watch.check(overflow, step, [0])
+    watch.check({"loss": 1.0, "grad_norm": 0.5}, 9, [0])
     for step in range(10, 19):
-        watch.look(overflow, step, [0])
+        watch.check(overflow, step, [0])
     assert watch.skipped == 20
     with pytest.raises(NonFiniteLoss, match="10 times in a row.*model.dtype: bf16"):
-        watch.look(overflow, 19, [0])
+        watch.check(overflow, 19, [0])
 
 
 def test_any_plan_learns_the_same(folder, tmp_path):

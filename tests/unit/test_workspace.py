@@ -267,33 +267,6 @@ def test_abandoned_fingerprints_are_bounded(tmp_path):
         assert (folder / "checkpoint").is_dir()
 
 
-def test_nothing_is_world_writable(tmp_path):
-    before = os.umask(0)
-    try:
-        with work_folder(tmp_path / "results", "aaaa"):
-            pass
-        with atomic_directory(tmp_path / "results" / "data"):
-            pass
-        atomic_write_text(tmp_path / "results" / "run.json", "{}")
-    finally:
-        os.umask(before)
-    results = tmp_path / "results"
-    open_ones = [path for path in results.rglob("*") if stat.S_IMODE(path.stat().st_mode) & 0o022]
-    assert open_ones == []
-
-
-def test_a_private_umask_stays_private(tmp_path):
-    before = os.umask(0o077)
-    try:
-        with atomic_directory(tmp_path / "data"):
-            pass
-        atomic_write_text(tmp_path / "run.json", "{}")
-    finally:
-        os.umask(before)
-    modes = [stat.S_IMODE(path.stat().st_mode) & 0o077 for path in tmp_path.iterdir()]
-    assert modes == [0, 0]
-
-
 def test_json_is_readable_and_byte_stable(tmp_path):
     atomic_write_json(tmp_path / "a.json", {"b": 1, "a": "요약"})
     atomic_write_json(tmp_path / "b.json", {"a": "요약", "b": 1})
@@ -310,3 +283,18 @@ def test_a_changed_file_has_another_hash(tmp_path):
     os.utime(file, ns=(1, 1))
     assert hash_file(file) != before
     assert workspace.hash_text("one") == before
+
+
+@pytest.mark.parametrize("umask, refused", [(0, 0o022), (0o077, 0o077)])
+def test_nothing_is_world_writable(tmp_path, umask, refused):
+    results, before = tmp_path / "results", os.umask(umask)
+    try:
+        with work_folder(results, "aaaa"):
+            pass
+        with atomic_directory(results / "data"):
+            pass
+        atomic_write_text(results / "run.json", "{}")
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in results.rglob("*")}
+    assert len(modes) > 3 and [name for name in modes if modes[name] & refused] == []

@@ -1,6 +1,5 @@
 """Two Snakemakes at once, a Snakemake that is killed beside its trainer: whole runs of a study."""
 
-import shutil
 import subprocess
 import sys
 
@@ -9,26 +8,10 @@ from outputs import Reference
 from workflow_project import environment, wait_for
 
 
-def forget(project, *paths: str) -> None:
-    for path in paths:
-        place = project.results / path
-        shutil.rmtree(place) if place.is_dir() else place.unlink()
-
-
-def start(project, *arguments: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        project.command(*arguments),
-        cwd=project.folder,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-
 def test_a_second_snakemake_is_kept_out_and_the_first_goes_on(finished, tmp_path):
     project = finished.copy(tmp_path / "study")
-    forget(project, "tables", "plots", "report.html")
-    first = start(project)
+    project.forget("tables", "plots", "report.html")
+    first = project.start()
     locks = project.path(".snakemake/locks")
     wait_for(lambda: locks.is_dir() and any(locks.iterdir()), 120, "the first one's lock")
     second = project.snakemake()
@@ -44,10 +27,10 @@ def test_an_orphan_that_ends_alone_is_not_trained_again(finished, tmp_path):
     """Snakemake is killed, its trainer goes on to the end; the rerun takes over what it trained."""
     project = finished.copy(tmp_path / "study")
     cell = "runs/tiny_llama/default/chat/fine_tuned/seed42"
-    forget(project, cell)
+    project.forget(cell)
     target = f"results/small-debug/{cell}/run.json"
     work = project.results / cell / ".work"
-    first = start(project, target)
+    first = project.start(target)
     wait_for(lambda: list(work.glob("*/checkpoint-*")), 300, "a checkpoint")
     first.kill()
     first.wait()

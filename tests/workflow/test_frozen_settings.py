@@ -10,13 +10,8 @@ from yoyak.config.run_settings import keep_settings
 
 MODEL = "config/models/tiny_llama.yaml"
 RATE = "learning_rate: 8.0e-3"
-FIRST = "logs/small-debug/train/tiny_llama/default/chat/{}/seed42.log"
+BUILT = "logs/small-debug/build_dataset/tiny_llama/chat/none.log"
 TABLE = "results/small-debug/tables/rouge.csv"
-
-
-def started(project) -> list:
-    conditions = ("fine_tuned", "fine_tuned_templates")
-    return [name for name in conditions if project.path(FIRST.format(name)).exists()]
 
 
 def rates(project) -> set[float]:
@@ -26,18 +21,18 @@ def rates(project) -> set[float]:
     }
 
 
-def test_an_edit_between_two_jobs_ends_in_the_planned_settings(bare, tmp_path):
+def test_an_edit_between_two_jobs_ends_in_the_planned_settings(finished, tmp_path):
     """And once the file is put back there is nothing to do; a lasting edit plans both trainings."""
-    project = bare.copy(tmp_path / "study")
+    project = finished.copy(tmp_path / "study")
+    project.forget("examples/tiny_llama/chat/none", "runs/*/*/*/fine_tuned", "tables")
+    project.path(BUILT).unlink()
     before = project.path(MODEL).read_text()
-    run = subprocess.Popen(
-        project.command(TABLE), cwd=project.folder, env=environment(), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    wait_for(lambda: started(project) or run.poll() is not None, 300, "the first training")
-    project.replace(MODEL, RATE, "learning_rate: 0.77")
+    run = project.start(TABLE, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    wait_for(lambda: project.path(BUILT).exists() or run.poll() is not None, 300, "the first job")
+    project.replace(MODEL, RATE, "learning_rate: 0.77")  # and the training is still to come
     shown = run.communicate(timeout=600)[0]
     assert run.returncode == 0, shown[-3000:]
+    assert (project.results / "runs/tiny_llama/default/chat/fine_tuned/seed42/run.json").is_file()
     assert len(rates(project)) == 1 and 0.77 not in rates(project)
     assert project.planned(TABLE)["train"] == 2
     project.path(MODEL).write_text(before)

@@ -4,14 +4,13 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from workflow_project import environment, wait_for
+from workflow_project import wait_for
 
 CELL = "runs/tiny_llama/default/chat/fine_tuned_templates/seed42"
+LOG = "logs/small-debug/train/tiny_llama/default/chat/fine_tuned_templates/seed42.log"
 SAME = ("tables/*.csv", "runs/**/final_model/*", "runs/**/*.jsonl", "zero_shot/**/*.jsonl")
 SAME += ("runs/**/scores/*.csv", "zero_shot/**/scores/*.csv", "submission/*.csv")
 TIMED = "resources.csv"  # wall times differ from run to run
@@ -44,27 +43,11 @@ def holder(project) -> int:
     return int((project.results / CELL / ".work" / "lock").read_text())
 
 
-def forget(project, *patterns: str) -> None:
-    """Remove results, so that Snakemake makes them again."""
-    import shutil
-
-    for pattern in patterns:
-        for path in project.results.glob(pattern):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
 @contextlib.contextmanager
 def paused_orphan(project, *targets: str):
     """Process id of a trainer stopped at a checkpoint, its Snakemake killed; ended on leaving."""
-    forget(project, f"{CELL}/*")
-    snakemake = subprocess.Popen(
-        project.command(*targets),
-        cwd=project.folder,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    project.forget(f"{CELL}/*")
+    snakemake = project.start(*targets, start_new_session=True)
     wait_for(checkpoint_of(project), 300, "a checkpoint")
     pid = holder(project)
     os.kill(pid, signal.SIGSTOP)
@@ -78,42 +61,12 @@ def paused_orphan(project, *targets: str):
             os.kill(pid, signal.SIGKILL)
 
 
-def test_trainer_killed_in_mid_epoch_resumes_to_the_same_bytes(finished, tmp_path):
+def test_snakemake_and_trainer_killed_then_the_documented_commands(finished, tmp_path):
+    """Killed -9 in mid-epoch, unlocked and run again, the study equals the undisturbed one."""
     project = finished.copy(tmp_path / "study")
-    forget(project, f"{CELL}/*")
-    results = "results/small-debug"
-    arguments = f"--study small --debug --experiment tiny_llama --format chat --seed 42 \
-        --augmentation templates --examples {results}/examples/tiny_llama/chat/templates \
-        --output-dir {results}/{CELL}".split()
-    command = [sys.executable, "workflow/scripts/train_llm.py", *arguments]
-    # As many threads as Snakemake gave the undisturbed one: others add in another order.
-    options = {"cwd": project.folder, "env": {**environment(), "OMP_NUM_THREADS": "2"}}
-
-    trainer = subprocess.Popen(command, stderr=subprocess.DEVNULL, **options)
-    wait_for(checkpoint_of(project), 300, "a checkpoint")
-    trainer.kill()
-    assert trainer.wait() == -signal.SIGKILL
-    assert not (project.results / CELL / "final_model").exists()
-
-    again = subprocess.run(command, capture_output=True, text=True, check=True, **options)
-    assert "resuming from step" in again.stderr
-    for name in ("adapter_model.safetensors", "adapter_config.json", "tokenizer.json"):
-        found = (project.results / CELL / "final_model" / name).read_bytes()
-        assert found == (finished.results / CELL / "final_model" / name).read_bytes()
-
-
-def test_snakemake_and_trainer_killed_then_the_documented_commands(finished, bare, tmp_path):
-    """A second run from scratch, killed -9, unlocked and run again, equals the undisturbed one."""
-    project = bare.copy(tmp_path / "study")
-    log = open(tmp_path / "first.log", "w")  # noqa: SIM115 - outlives this line
-    first = subprocess.Popen(
-        project.command(),
-        cwd=project.folder,
-        env=environment(),
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    project.forget(f"{CELL}/*", "tables", "plots", "report.html", "submission")
+    project.path(LOG).unlink()
+    first = project.start(start_new_session=True)
     wait_for(checkpoint_of(project), 600, "a checkpoint")
     first.kill()
     os.kill(holder(project), signal.SIGKILL)
@@ -125,10 +78,7 @@ def test_snakemake_and_trainer_killed_then_the_documented_commands(finished, bar
     assert "--unlock" in locked.stdout
     project.run("--unlock")
     project.run()
-    training_log = project.path(
-        "logs/small-debug/train/tiny_llama/default/chat/fine_tuned_templates/seed42.log"
-    )
-    assert "resuming from step" in training_log.read_text(encoding="utf-8")
+    assert "resuming from step" in project.path(LOG).read_text(encoding="utf-8")
     same(finished.results, project.results)
     assert project.planned() == {}
 

@@ -1,7 +1,6 @@
 """Ten random kills over a debug study; for more, `tests/workflow/kill_study.py --kills 200`."""
 
 import random
-import shutil
 import signal
 
 import pytest
@@ -30,19 +29,13 @@ LAST = (
 )
 
 
-def forget(project, *paths: str) -> None:
-    for path in paths:
-        place = project.results / path
-        shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
-
-
 def test_ten_kills_lose_nothing_and_tell_no_secret(finished, reference, tmp_path, monkeypatch):
     """Nothing lost, nothing partial, and no token of the environment in any file or log."""
     for name in SECRETS:
         monkeypatch.setenv(name, f"secret-of-{name}")
     project = finished.copy(tmp_path / "study")
-    forget(
-        project, "data", "zero_shot", "runs/tiny_llama/default/chat/fine_tuned", "submission", *LAST
+    project.forget(
+        "data", "zero_shot", "runs/tiny_llama/default/chat/fine_tuned", "submission", *LAST
     )
     rng, tally = random.Random(3), Tally()
     study = StudyUnderFire(project, reference, tally, "half")
@@ -50,7 +43,7 @@ def test_ten_kills_lose_nothing_and_tell_no_secret(finished, reference, tmp_path
     study.run(sorted(moments, key=lambda moment: list(WEIGHTS).index(moment.rule)))
     for _ in range(3):
         if len(tally.kills) < 10:  # a job may have run before its moment came
-            forget(project, *LAST)
+            project.forget(*LAST)
             study.complete = set()
             study.run([draw_moment(rule, rng) for rule in ("snakemake", "compare", "plot")])
     print(summary(tally, 0))

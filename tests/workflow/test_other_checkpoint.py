@@ -31,7 +31,9 @@ def write_sharded(project) -> None:
 def test_untied_sharded_checkpoint_is_trained_and_scored(bare, tmp_path):
     project = bare.copy(tmp_path / "요약 study")
     write_sharded(project)
-    text = "_base_: tiny_llama.yaml\nmodel: {checkpoint: models/sharded}\n"
+    text = (
+        "_base_: tiny_llama.yaml\nmodel: {checkpoint: models/sharded}\ntraining: {max_steps: 2}\n"
+    )
     project.path("config/models/sharded.yaml").write_text(text)
     project.write_study("small", {**SMALL, "models": ["sharded"], "augmentations": ["none"]})
 

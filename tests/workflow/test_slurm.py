@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,9 +79,11 @@ def same(one: Path, other: Path) -> None:
     assert different == []
 
 
-def test_a_study_on_a_cluster_equals_the_local_one(bare, finished, tmp_path):
+def test_a_study_on_a_cluster_equals_the_local_one(finished, tmp_path):
     """Two trainings at once on two GPUs; one is cancelled by TERM, one by KILL; both go on."""
-    project = bare.copy(tmp_path / "요약 cluster")
+    project = finished.copy(tmp_path / "요약 cluster")
+    project.forget("runs", "tables", "examples/tiny_llama/chat/none", "benchmarks")
+    shutil.rmtree(project.path("logs"))
     log = tmp_path / "snakemake.log"
     with local_slurm(tmp_path / "slurm") as cluster, open(log, "w") as output:
         run = subprocess.Popen(

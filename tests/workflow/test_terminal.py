@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 import pytest
-from workflow_project import SMALL, environment
+from workflow_project import SMALL
 
 JOBS = 20
 STARTED = re.compile(r"^\d\d:\d\d:\d\d +\d+/\d+  (.+)$", flags=re.M)
@@ -74,17 +74,14 @@ def test_keep_going_ends_with_how_to_get_a_report(finished, tmp_path):
     assert done.returncode == 1
     assert cause.startswith(f"error: results/small-debug/{TEMPLATES}: cannot be read")
     assert missing.startswith("missing for the report, 1 of 3 runs: tiny_llama-chat-fine_tuned_")
-    assert "take templates out of `augmentations` in config/studies/small.yaml" in cure
+    assert "remove templates from `augmentations` in config/studies/small.yaml" in cure
     project.write_study("small", {**SMALL, "augmentations": ["none"]})
     assert project.planned() == {"compare": 1, "plot": 1, "report": 1, "model_card": 1}
 
 
 def test_ctrl_c_says_how_to_go_on(bare, tmp_path):
     project = bare.copy(tmp_path / "study")
-    snakemake = subprocess.Popen(
-        project.command(),
-        cwd=project.folder,
-        env=environment(),
+    snakemake = project.start(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -97,7 +94,7 @@ def test_ctrl_c_says_how_to_go_on(bare, tmp_path):
         if STARTED.match(lines[-1]) and len(STARTED.findall("\n".join(lines))) == 1:
             os.killpg(snakemake.pid, signal.SIGINT)  # as a terminal does
     assert snakemake.wait() == 1, lines
-    assert lines[-1] == "interrupted; the same command goes on"
+    assert lines[-1] == "interrupted; the same command resumes it"
     assert not any("rror" in line for line in lines)
 
 
@@ -108,4 +105,4 @@ def test_done_only_where_a_report_is_up_to_date(finished, tmp_path):
     assert "Nothing to be done" in again and again.splitlines()[-1].startswith(report)
     assert "Nothing to be done" in part and "Done:" not in part
     cut = project.run("-R", "plot", "--until", "plot")
-    assert cut.splitlines()[-1] == "Done with what was asked for; the report was no part of it."
+    assert cut.splitlines()[-1] == "Done with what was requested; the report was not part of it."

@@ -2,16 +2,14 @@
 
 import json
 
-import pytest
-
 RUN = "runs/tiny_llama/default/chat/fine_tuned/seed42/run.json"
 
 
-@pytest.mark.parametrize(("cores", "gpus", "threads"), [("1", "1", 1), ("6", "2", 3)])
-def test_the_cores_of_a_training(finished, tmp_path, cores, gpus, threads):
+def test_the_cores_of_a_training(finished, tmp_path):
     project = finished.copy(tmp_path / "study")
-    project.run(
-        f"results/small-debug/{RUN}", "-R", "train", "--cores", cores, "--resources", f"gpu={gpus}"
-    )
+    project.replace("config/base/causal_lm.yaml", "max_steps: null", "max_steps: 2")
+    project.run(f"results/small-debug/{RUN}", "--cores", "6", "--resources", "gpu=2")
     record = json.loads((project.results / RUN).read_text(encoding="utf-8"))
-    assert record["execution"]["threads"] == threads
+    assert record["execution"]["threads"] == 3
+    records = finished.results.glob("runs/**/seed42/run.json")  # of a run on 2 cores and 1 GPU
+    assert {json.loads(file.read_text())["execution"]["threads"] for file in records} == {2}

@@ -147,7 +147,7 @@ def test_a_training_goes_on_with_another_number_of_devices(project):
         ("0", 0, "execution.devices: found 0, must be at least 1"),
         ("-1", 0, "execution.devices: found -1, must be at least 1"),
         ("two", 0, "argument --devices: invalid int value: 'two'"),
-        ("3", 2, "execution.devices: 3 GPUs are asked for and this job sees 2"),
+        ("3", 2, "execution.devices: 3 GPUs were requested, but this job sees 2"),
     ],
 )
 def test_bad_numbers_are_refused_in_a_line(project, tmp_path, devices, gpus, words):

@@ -1,11 +1,11 @@
-# The study, and what the parameters of a rule are.
+# What the rules share: paths, names, and functions for their params.
 
 import os
 import re
 import sys
 from pathlib import Path
 
-# Of a module the main Snakefile is somebody else's: our place is that of this very file.
+# In a module the main Snakefile is another project's, so locate ours by this file.
 PROJECT = Path(str(workflow.current_basedir.get_path_or_uri(secret_free=True))).parent.parent
 if not (PROJECT / "workflow" / "scripts").is_dir():
     sys.exit(f"error: {PROJECT}: brings no scripts; clone Yoyak and name the clone's Snakefile")
@@ -16,22 +16,21 @@ if re.search("[{}]", str(PROJECT)):
 sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 
 from yoyak.config.frozen import freeze
-from yoyak.config.run_settings import keep_settings, study_of_run
 from yoyak.config.study import Run
-from yoyak.errors import UserError, speak_utf8
+from yoyak.errors import UserError, use_utf8_output
 from yoyak.models.weights_identity import weights_identity
 from yoyak.run.code_digest import step_digest
 
 sys.path.remove(str(PROJECT / "workflow" / "scripts"))
 
 IN_MODULE = not workflow.modifier.is_main_snakefile()
-# Of one training: below runs/, logs/train/, benchmarks/train/, …
+# Folder of one training, below runs/, logs/train/, benchmarks/train/, …
 TRAINING = "{model}/{variant}/{format}/{condition}/seed{seed}"
 TRAINED = f"<results>/runs/{TRAINING}"
 TABLES = "questions rouge levels groups differences group_differences context diagnostics resources"
 TABLES = TABLES.split()
 
-speak_utf8()
+use_utf8_output()
 
 # `python` in a shell command is the Python that runs Snakemake, even where no environment is
 # active; under `--sdm conda` the job's own environment still goes before it.
@@ -44,31 +43,8 @@ PREFIX = "set -euo pipefail; trap : TERM USR1; "
 shell.prefix(PREFIX)
 
 
-def open_study(config):
-    """The chosen study; a mistake in the settings ends in one line, before any job."""
-    given = workflow.config_settings
-    if IN_MODULE:
-        layers = [("the module's config", config)]
-    else:
-        from snakemake.common.configfile import load_configfile
-
-        files = [PROJECT / "config" / "config.yaml", *given.configfiles]
-        layers = [(shown(file), load_configfile(file)) for file in files if file.is_file()]
-        layers.append(("--config", given.config))
-    try:
-        study = study_of_run(layers, IN_MODULE)
-        return study, keep_settings(study)
-    except UserError as error:
-        sys.exit(f"error: {error}")
-
-
-def one_of(values):
-    """Regular expression that matches exactly these values."""
-    return "|".join(re.escape(str(value)) for value in values)
-
-
 def shown(path):
-    """A path as a person types it; of a module absolute, since a prefix changes relative ones."""
+    """A path as one would type it; absolute in a module, since a prefix changes relative paths."""
     path, here = Path(path), Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) and not IN_MODULE else path)
 
@@ -84,7 +60,7 @@ def run_of(wildcards):
 
 
 def first_seeds_first(wildcards):
-    """A seed's trainings and summaries go before the next seed's: one seed is a whole study."""
+    """Priority: all jobs of one seed before the next seed's, since one seed is a complete study."""
     return len(STUDY.seeds) - STUDY.seeds.index(int(wildcards.seed))
 
 
@@ -92,7 +68,7 @@ def run_named(name):
     return next(run for run in STUDY.runs() if run.name == name)
 
 
-# --- Parameters: a change of one of them, and of nothing else, replans
+# --- Parameters: a step reruns when one of these changes
 
 
 def script(name):
@@ -108,12 +84,12 @@ def digest(step):
 
 
 def settings(step):
-    """All settings that a step depends on, as text that its script is given."""
+    """All settings that a step depends on, as text for its script."""
     return lambda wildcards: freeze(STUDY, step, wildcards.get("model"))
 
 
 def weights(wildcards):
-    """What a model's weights are: their SHA-256, or the pinned revision of a Hub checkpoint."""
+    """Identity of a model's weights: their SHA-256, or the pinned revision of a Hub checkpoint."""
     return weights_identity(STUDY.model(wildcards.model).model)
 
 

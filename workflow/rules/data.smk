@@ -1,4 +1,5 @@
-# Raw dialogues to cleaned splits, and those to tokenised examples.
+# Raw dialogues to cleaned splits, and these to tokenised examples (prompts are built and truncated
+# here, see yoyak/data/encoding.py).
 
 
 rule prepare_data:

@@ -1,4 +1,4 @@
-# Summaries of every model before and after training, by the same script and decoding, and scores.
+# Predictions of every model before and after training, floors, and scores.
 
 
 rule generate_zero_shot:

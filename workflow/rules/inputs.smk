@@ -7,10 +7,10 @@ from yoyak.models.checkpoints import resolve_checkpoint
 
 
 def raw_files(wildcards):
-    """The study's raw data as far as it is there; `local`, since a module's prefix is not theirs.
+    """The study's raw files that exist; `local`, since a module's prefix does not apply to them.
 
-    A missing file is no missing input: the plan can be seen without data, and prepare_data.py
-    says what to put where. In a module it is one, which the other workflow's rules may make.
+    A missing file is not an input: a dry run works without data, and prepare_data.py says what to
+    put where. In a module it is an input, which the other workflow's rules may make.
     """
     data, found = STUDY.settings.data, []
     for split in ("train", "dev", "test"):
@@ -38,7 +38,7 @@ def data_files(*names):
 
 
 def examples(*files):
-    """These files of what a training learns from."""
+    """These files of a training's examples."""
     return lambda wildcards: [f"<results>/{run_of(wildcards).examples}/{file}" for file in files]
 
 
@@ -62,7 +62,7 @@ def in_all_examples(*files):
 
 
 def predictions(run):
-    """Prediction files of a run: the scored split, and the unlabelled one where there is one."""
+    """Prediction files of a run: the scored split, and the unlabelled one if there is one."""
     splits = ["dev", "test"] if STUDY.settings.data.test else ["dev"]
     return [f"{run}/predictions/{split}.jsonl" for split in splits]
 

@@ -1,4 +1,4 @@
-# All scores to tables, tables to plots, and everything to one HTML page.
+# Scores to tables, tables to plots, and everything to one HTML page.
 
 
 rule compare:

@@ -1,11 +1,11 @@
 # GPUs, memory and time of each job. On one machine only `gpu` counts, and only under
 # `--resources gpu=N`; a cluster's profile (profiles/slurm) hands the others on to its scheduler.
-# A function here is asked once for each job and attempt: it must be cheap, and must not fail.
+# A function here is called for each job and attempt: it must be cheap and must not fail.
 
 import functools
 
 from yoyak.data.counts import count_tokens
-from yoyak.models.shapes import shape_at_hand
+from yoyak.models.shapes import local_shape
 from yoyak.run.devices import count_gpus
 from yoyak.run.estimate import (
     BASE_MB,
@@ -32,7 +32,7 @@ def gpus_of_training(wildcards):
 
 
 def threads_of_gpus(devices):
-    """Of a job on so many GPUs: its share of the cores when all GPUs are busy; 4 a GPU on a cluster."""
+    """Threads of a job on this many GPUs: its share of the cores; on a cluster 4 per GPU."""
     if not workflow.local_exec:
         return 4 * devices
     limit = getattr(workflow.global_resources.get("gpu"), "value", None) or 1
@@ -53,7 +53,7 @@ def measured(rule, like):
 
 
 def training(wildcards):
-    """As such a training was measured in this study, else as estimated."""
+    """As measured for similar trainings of this study, else as estimated."""
     known = measured("train", f"{wildcards.model}/*/*/{wildcards.condition}/seed*.tsv")
     return known or estimated(run_of(wildcards))
 
@@ -64,12 +64,12 @@ def estimated(run):
     try:
         counts = count_tokens(STUDY, run, config)
     except (UserError, KeyError, OSError, TypeError, ValueError):
-        counts = None  # its job says in full what is wrong with the data
-    return training_request(config, shape_at_hand(config.model), counts)
+        counts = None  # its job reports in full what is wrong with the data
+    return training_request(config, local_shape(config.model), counts)
 
 
 def generation(wildcards):
-    shape = shape_at_hand(STUDY.model(wildcards.model).model)
+    shape = local_shape(STUDY.model(wildcards.model).model)
     known = measured("generate", f"**/{wildcards.model}/**/*.tsv")
     return known or Request(host_megabytes(shape), GENERATION)
 
@@ -100,7 +100,7 @@ def check_gpu_limit():
     try:
         here = count_gpus() if wanting else 0
     except UserError:
-        return  # the job that needs the GPU says it in full
+        return  # the job that needs the GPU reports it
     limit = workflow.global_resources.get("gpu")
     limit = getattr(limit, "value", limit)
     if limit is None and here and workflow.cores > 1:
@@ -123,9 +123,9 @@ def check_gpu_limit():
 
 
 def discard_checkpoints():
-    """After a run that ended well: of trainings whose outputs Snakemake knows to be there.
+    """After a successful run: remove the checkpoints of trainings whose outputs are complete.
 
-    Until then they are kept: Snakemake killed as a job ends takes its outputs away and asks again.
+    Until then they are kept: a Snakemake killed as a job ends deletes the outputs and reruns.
     """
     for run in STUDY.trainings() if workflow.is_main_process else ():
         if (STUDY.results / run.folder / "run.json").is_file():

@@ -1,4 +1,4 @@
-# What Snakemake says while it runs a study.
+# Snakemake's terminal output during a study.
 
 from snakemake.logging import logger
 
@@ -7,9 +7,9 @@ from yoyak.run.terminal import Terminal
 
 
 def quiet_terminal():
-    """Our handler before Snakemake's own; None where all that Snakemake says is wanted.
+    """Our handler in place of Snakemake's; None where Snakemake's full output is wanted.
 
-    That is in a module, in a job of a cluster, under -n and --verbose, and beside a logger plugin.
+    That is: in a module, in a cluster's job, with -n, --verbose or a logger plugin.
     """
     settings, ours = workflow.output_settings, None
     if IN_MODULE or not workflow.is_main_process:
@@ -31,14 +31,14 @@ TERMINAL = quiet_terminal()
 
 
 def report_jobs():
-    """The job that writes the report, where the run is to make it; none of a part of the study."""
+    """The job that writes the report, if the run makes it; none if only a part was requested."""
     dag = workflow.dag
     part = dag.untilrules or dag.untilfiles or dag.omitrules or dag.omitfiles or dag.batch
     return [] if part else [job for job in dag.jobs if job.rule.name == "report"]
 
 
-def say_done(otherwise="Done with what was asked for; the report was no part of it."):
-    """At the end of a run without failures: name the report, if it is up to date now."""
+def report_done(otherwise="Done with what was requested; the report was not part of it."):
+    """At the end of a run without failures: name the report if it is up to date."""
     jobs, file = report_jobs(), STUDY.results / "report.html"
     if jobs and all(map(workflow.dag.noneedrun_finished, jobs)) and file.is_file():
         print(f"Done: {file} opens in any browser, without a network.", flush=True)
@@ -47,13 +47,13 @@ def say_done(otherwise="Done with what was asked for; the report was no part of 
 
 
 if TERMINAL is not None:
-    # A script's words go to its log; of the shell comes nothing but "Killed" and a page of command.
+    # Scripts write to their logs; the shell itself would only add "Killed" and the command.
     shell.prefix(f"{PREFIX}exec 2>/dev/null; ")
-    TERMINAL.idle = lambda: say_done(otherwise=None)
+    TERMINAL.idle = lambda: report_done(otherwise=None)
 
 
-def name_what_there_is(study):
-    """For a target that no rule makes."""
+def note_known_targets(study):
+    """Remember the study's models, formats and so on, for a target that no rule makes."""
     if TERMINAL is not None:
         TERMINAL.known = (
             f"study '{study.name}' has models {', '.join(study.models)}; formats "
@@ -62,8 +62,8 @@ def name_what_there_is(study):
         )
 
 
-def say_what_is_missing():
-    """At the end of a failed `--keep-going`: what the report lacks, and how to get one without."""
+def report_missing():
+    """At the end of a failed `--keep-going`: what is missing, and how to get a report without it."""
     if not (workflow.execution_settings.keep_going and report_jobs()):
         return
     unscored = {

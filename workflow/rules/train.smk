@@ -1,4 +1,5 @@
-# One training for each model, format, augmentation and seed.
+# One training for each model, format, augmentation and seed. The loop is in
+# yoyak/training/packed_trainer.py, the loss in loss.py.
 
 
 rule train:

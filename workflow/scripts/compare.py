@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Bring all runs' scores together: tables of ROUGE, floors, differences, diagnostics and cost.
+"""Compare all runs: tables of ROUGE, floors, differences, diagnostics and cost.
 
 Reads  {results}/data/dev.csv, floors/, every run's scores/ and run.json
 Writes {output-dir}/*.csv and *.md (seeds.* only where a training has several seeds, quoted.* only
@@ -17,16 +17,15 @@ from pathlib import Path
 import pandas as pd
 
 from yoyak.config.arguments import add_study_arguments, open_study, script_parser
-from yoyak.config.study import Run, Study
-from yoyak.config.study_settings import Metric
-from yoyak.data.dialogues import Dialogue, read_dialogues
-from yoyak.errors import UserError, display, run_script
+from yoyak.config.study import Study
+from yoyak.data.dialogues import Dialogue, load_split
+from yoyak.errors import display, run_script
 from yoyak.reporting.alike import refuse_mixtures
 from yoyak.reporting.notes import table_notes
 from yoyak.reporting.run_rows import (
     QUOTED,
+    context_diagnostics,
     loss_fall,
-    read_json,
     resource_rows,
     rouge_rows,
     training_cost,
@@ -36,11 +35,10 @@ from yoyak.reporting.tables import RUN, write_table
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
 from yoyak.scoring.comparison import FLIPS, difference_rows, question_rows, seed_rows
-from yoyak.scoring.diagnostics import unchanged_rate
-from yoyak.scoring.floors import Scores, context_rows, read_levels
+from yoyak.scoring.floors import Scores, context_rows
 from yoyak.scoring.levels import level_rows
-from yoyak.scoring.predictions import read_predictions
-from yoyak.scoring.scores import read_peers, read_scores
+from yoyak.scoring.scored_runs import read_floors, read_runs, scores_of, share_unchanged
+from yoyak.scoring.scores import read_peers
 
 READ = ("scores/dialogues.csv", "scores/summary.json", "predictions/dev.jsonl")
 
@@ -64,7 +62,7 @@ def compare(study: Study, results: Path, output: Path) -> None:
     started = time.perf_counter()
     metric = study.settings.metric
     dev = results / "data" / "dev.csv"
-    dialogues = read_dialogues(dev)
+    dialogues = load_split(dev)
     runs = study.runs()
     refuse_mixtures(study, results)
     summaries, scores = read_runs(runs, results, dialogues, metric)
@@ -91,55 +89,6 @@ def compare(study: Study, results: Path, output: Path) -> None:
     print(f"{display(output)}: {len(runs)} runs, {len(dialogues)} dialogues, {len(tables)} tables")
 
 
-def read_runs(
-    runs: list[Run], results: Path, dialogues: list[Dialogue], metric: Metric
-) -> tuple[list[dict], dict]:
-    """Every run's summary and scores; UserError unless all were scored in the same way."""
-    fnames = [dialogue.fname for dialogue in dialogues]
-    summaries, scores = [], {}
-    for run in runs:
-        folder = scores_of(run, results)
-        summary, of_tokenizers = read_scores(folder, fnames)
-        if summary.get("run") != run.record():
-            raise UserError(
-                f"{display(folder)}: holds the scores of {summary.get('run')}; score again"
-            )
-        expected = (metric.tokenizers, metric.resamples, metric.seed)
-        found = summary["interval"]
-        if (list(of_tokenizers), found["resamples"], found["seed"]) != expected:
-            raise UserError(f"{display(folder)}: scored with other metric settings; score again")
-        if summaries and signatures(summary) != signatures(summaries[0]):
-            raise UserError(
-                f"{display(folder)}: scored with other tools than "
-                f"{display(scores_of(runs[0], results))} "
-                "(the signatures in summary.json differ); score both again"
-            )
-        summaries.append(summary)
-        scores[run] = of_tokenizers
-    return summaries, scores
-
-
-def read_floors(results: Path, dialogues: list[Dialogue], summary: dict) -> Scores:
-    """Floors and human agreement; UserError unless they were scored as the runs were."""
-    folder, of_runs = results / "floors", signatures(summary)
-    fnames = [dialogue.fname for dialogue in dialogues]
-    levels = read_levels(folder, fnames, list(of_runs))
-    if read_json(folder / "run.json", "run floors.py (again)").get("signatures") != of_runs:
-        raise UserError(
-            f"{display(folder)}: scored with other tools than the runs (the signatures in "
-            "run.json and in the runs' summary.json differ); score all again"
-        )
-    return levels
-
-
-def scores_of(run: Run, results: Path) -> Path:
-    return results / run.folder / "scores"
-
-
-def signatures(summary: dict) -> dict[str, str]:
-    return {name: scores["signature"] for name, scores in summary["tokenizers"].items()}
-
-
 def build_tables(
     study: Study,
     results: Path,
@@ -157,14 +106,17 @@ def build_tables(
         rows, of_groups = rouge_rows(run, summary)
         tables["rouge"] += rows
         tables["groups"] += of_groups
-        done = effect(run, results) if run.trained else {}
-        tables["diagnostics"].append({**run.record(), **summary["diagnostics"], **done})
+        figures = {**run.record(), **summary["diagnostics"]}
+        if run.trained:  # whether the training did anything
+            figures["unchanged_rate"] = share_unchanged(run, results)
+            figures["loss_fall"] = loss_fall(run, results)
+        tables["diagnostics"].append(figures)
         expected = study.model(run.model).resources.expected_gpu_memory_gb
         tables["resources"] += resource_rows(run, results, expected)
     for name, by_group in (("differences", False), ("group_differences", True)):
         tables[name] = difference_rows(scores, groups, metric, clusters, by_group=by_group)
     tables["questions"] = question_rows(scores, metric, clusters)
-    tables["diagnostics"] += figures_of_others(results)
+    tables["diagnostics"] += context_diagnostics(results)
     costs = pd.DataFrame([{**run.record(), **training_cost(run, results)} for run in study.runs()])
     for name in ("rouge", "groups"):
         if tables[name]:  # data without groups has no rows of groups
@@ -181,29 +133,6 @@ def build_tables(
     if len(study.seeds) > 1:
         tables["seeds"] = seed_rows(scores, metric, clusters)
     return tables
-
-
-def figures_of_others(results: Path) -> list[dict]:
-    """Diagnostics of people, floors and falsehoods: a row each."""
-    found = read_json(results / "floors" / "run.json", "run floors.py (again)").get("diagnostics")
-    rows = []
-    for name, figures in (found or {}).items():
-        condition, _, kind = name.partition("_")
-        label = {"model": condition, "format": kind.replace("_", " ") or "first reference"}
-        rows.append({**label, "condition": condition, **figures})
-    return rows
-
-
-def effect(run: Run, results: Path) -> dict:
-    """Whether a training did anything: predictions that stayed as they were, fall of the loss."""
-    after, before = (
-        read_predictions(results / each.folder / "predictions" / "dev.jsonl")
-        for each in (run, run.zero_shot)
-    )
-    return {
-        "unchanged_rate": unchanged_rate(after, before),
-        "loss_fall": loss_fall(run, results),
-    }
 
 
 if __name__ == "__main__":

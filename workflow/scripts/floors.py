@@ -1,5 +1,6 @@
 #!/usr/bin/env python
-"""Score what needs no understanding, and people's own summaries: the floors of a study.
+"""Score a study's floors (texts that need no understanding), human agreement and falsified
+references.
 
 Reads  {data}/train.csv and {data}/dev.csv
 Writes {output-dir}/texts.jsonl, dialogues.csv and run.json
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from yoyak.config.arguments import add_study_arguments, open_study, script_parser
 from yoyak.config.study_settings import Metric
-from yoyak.data.dialogues import Dialogue, read_dialogues
+from yoyak.data.dialogues import Dialogue, load_split
 from yoyak.errors import display, run_script
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
@@ -26,7 +27,7 @@ from yoyak.scoring.rouge import Rouge
 from yoyak.scoring.scores import tidy
 from yoyak.scoring.tokenizers import make_tokenizer
 
-# Beside people's in tables/diagnostics.csv. First turns have no words of their own to diagnose.
+# Shown in tables/diagnostics.csv beside human summaries. First turns only copy the dialogue.
 DIAGNOSED = (
     *("floor_constant", "floor_nearest"),
     *("falsified_speakers", "falsified_numbers", "falsified_negated", "falsified_all"),
@@ -51,8 +52,8 @@ def score_floors(metric: Metric, language: str, data: Path, output: Path) -> Non
     """Score the floors of the dialogues in a folder with a study's metric settings."""
     started = time.perf_counter()
     train, dev = data / "train.csv", data / "dev.csv"
-    dialogues = read_dialogues(dev)
-    training = read_dialogues(train)
+    dialogues = load_split(dev)
+    training = load_split(train)
     texts = floor_texts(training, dialogues, metric, language)
     scores = score_levels(dialogues, texts, metric)
     references = [dialogue.summaries for dialogue in dialogues]
@@ -68,7 +69,7 @@ def score_floors(metric: Metric, language: str, data: Path, output: Path) -> Non
                 name: Rouge(name, metric.references).signature(references)
                 for name in metric.tokenizers
             },
-            diagnostics=figures_of_others(training, dialogues, texts, metric, language),
+            diagnostics=context_diagnostics(training, dialogues, texts, metric, language),
             wall_seconds=round(time.perf_counter() - started, 2),
         )
     print(f"{display(output)}: {len(dialogues)} dialogues")
@@ -77,10 +78,10 @@ def score_floors(metric: Metric, language: str, data: Path, output: Path) -> Non
         print(f"  {name:24} {metric.primary} mean {mean:6.2f}")
 
 
-def figures_of_others(
+def context_diagnostics(
     training: list[Dialogue], dialogues: list[Dialogue], texts: Texts, metric: Metric, language: str
 ) -> dict[str, dict]:
-    """Diagnostics of people's summaries, floors and falsehoods, by name, beside those of models."""
+    """Diagnostics of human summaries, floors and falsified references, by name."""
     tokenize = make_tokenizer(metric.primary).tokenize
     reader = Reader(language, tokenize, [dialogue.summary for dialogue in training])
     found = {"people": diagnose_people(dialogues, reader)}

@@ -8,10 +8,10 @@ Examples:
       --output-dir results/embedded/runs/tiny_llama/default/chat/fine_tuned/seed42/predictions
 
 --few-shot 2 puts two dialogues of train.csv with their summaries into every prompt.
-Of an adapter the run.json beside it says model, format, condition and seed.
+For an adapter, the run.json beside it gives model, format, condition and seed.
 
-Writes dev.jsonl, test.jsonl where there is a test split, and run.json, all of them at the end:
-killed at any moment, it leaves nothing, and the same command runs it again.
+Writes dev.jsonl, test.jsonl if there is a test split, and run.json, all at the end: if killed, it
+leaves nothing, and the same command starts again.
 """
 
 import argparse
@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def run_and_config(args: argparse.Namespace, study: Study) -> tuple[Run, ModelConfig]:
-    """What summarises, as an adapter's own record has it; and the model's config.
+    """The run (from an adapter's record if there is one) and the model's config.
 
     Raises UserError where the command contradicts the record, or says too little.
     """

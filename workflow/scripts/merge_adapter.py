@@ -15,7 +15,7 @@ summarise with it here: summarize.py --checkpoint FOLDER.
 import argparse
 from pathlib import Path
 
-from yoyak.config.arguments import add_model_arguments, find_config
+from yoyak.config.arguments import add_model_arguments, find_config, script_parser
 from yoyak.config.model_config import ModelConfig
 from yoyak.errors import UserError, run_script
 from yoyak.run.devices import claim_device
@@ -24,9 +24,7 @@ from yoyak.run.workspace import atomic_directory
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     add_model_arguments(parser)
     parser.add_argument("--format", choices=["instruction", "chat"], help="whose stop tokens")
     parser.add_argument("--output-dir", type=Path, required=True, help="the new model folder")
@@ -44,7 +42,7 @@ def main() -> None:
             "weights, else --no-use_qlora; merging into the wrong base changes the summaries"
         )
     if args.output_dir.exists() and not (args.output_dir / "config.json").is_file():
-        raise UserError(f"{args.output_dir}: exists and is no model folder; name a new one")
+        raise UserError(f"{args.output_dir}: exists and is not a model folder; name a new one")
     with claim_device(config.execution.device) as device:
         merge(config, args.format or prompt_format, args.adapter, device, args.output_dir)
     print(f"wrote {args.output_dir}")
@@ -53,7 +51,7 @@ def main() -> None:
 def merge(
     config: ModelConfig, prompt_format: str, adapter: Path, device: str, output: Path
 ) -> None:
-    """Write the merged model, its tokenizer and where it came from."""
+    """Write the merged model, its tokenizer and its provenance."""
     from transformers import GenerationConfig
 
     from yoyak.data.prompts import stop_token_ids

@@ -1,4 +1,4 @@
-"""Print how every training of a study would run, in what memory and time, before anything runs.
+"""Print the plan, memory and time of every training of a study before anything runs.
 
 Examples:
   python workflow/scripts/plan.py --study korean_dialogsum
@@ -7,7 +7,7 @@ Examples:
   python workflow/scripts/plan.py --study korean_dialogsum --gpu_memory 23.5 --rate 140
 
 Without --device and --gpu_memory it plans for this machine's GPU (its free memory, its measured
-rate) or CPU. --device is an empty GPU by name, by figures of tests/benchmarks/README.md or NVIDIA's
+rate) or CPU. --device plans for an idle GPU by name, from tests/benchmarks/README.md or NVIDIA's
 data sheets. No weights are loaded, and no network is needed for the models of config/models/; the
 Hub is asked once for the config.json of another. Tokens are counted in examples that are already
 built, else estimated from the data.
@@ -17,6 +17,7 @@ import argparse
 import textwrap
 from collections import Counter
 
+from yoyak.config.arguments import script_parser
 from yoyak.config.loading import given, overridden
 from yoyak.config.study import Run, Study, load_study
 from yoyak.data.counts import absent_splits, count_rows, count_tokens
@@ -27,24 +28,18 @@ from yoyak.run.estimate import START_SECONDS, Estimate, estimate_training
 from yoyak.run.gpus import GPUS, Device, described_gpu, gpu_named, this_device
 from yoyak.run.memory import GIB
 from yoyak.run.plan import GPU_RESERVE
+from yoyak.run.plan_table import plan_row, print_table, total_time
 from yoyak.scoring.seeds import FEWEST, planned
 
 # Standard deviations assumed until the study has results, in points of the mean of ROUGE-1, -2, -L:
 # of a question's paired differences over dialogues, and of its mean over seeds. docs/validity.md
 # (Power) says what they were measured on.
 SD_DIALOGUES, SD_SEEDS = 9.0, 0.6
-COLUMNS = (
-    *("training", "steps", "tokens", "device", "base", "micro-batch", "recompute", "fused"),
-    *("dtype", "takes here", "smallest that works", "time"),
-)
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=textwrap.fill(f"GPUs that --device knows: {', '.join(GPUS)}."),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = script_parser(__doc__)
+    parser.epilog = textwrap.fill(f"GPUs that --device knows: {', '.join(GPUS)}.")
     parser.add_argument("--study", default="embedded", help="a file of config/studies/")
     parser.add_argument("--debug", action="store_true", help="the study's debug variant")
     parser.add_argument("--device", metavar="NAME", help='an empty GPU by name: "RTX 4090", A10')
@@ -78,7 +73,7 @@ def main() -> None:
     else:
         device = this_device(args.rate)
     seconds: dict[int, float] = {}  # of each seed
-    rows, notes = [], {}  # notes: each once, however many trainings it is about
+    rows, notes = [], {}  # notes: each printed once, however many trainings it concerns
     for run in study.trainings():
         name = run.folder.removeprefix("runs/")
         try:
@@ -87,15 +82,15 @@ def main() -> None:
             rows.append([name, "cannot be planned: see below"])
             notes[str(error)] = None
             continue
-        rows.append(row(name, found))
+        rows.append(plan_row(name, found))
         seconds[run.seed] = seconds.get(run.seed, 0.0) + found.seconds
         notes |= dict.fromkeys(f"warning: {run.model}: {text}" for text in found.warnings)
     if not seconds:
         raise UserError(f"no training of study '{study.name}' can be planned: {'; '.join(notes)}")
-    print_columns([list(COLUMNS), *rows])
+    print_table(rows)
     print(
         f"\nPlanned for {device.words()}.\n"
-        f"{cost(study, seconds)}, estimated from the models' shapes, with "
+        f"{total_time(study, seconds)}, estimated from the models' shapes, with "
         f"{START_SECONDS} s each to start (assumed); on top come {generations(study)}.\n"
         f"Memory is what must be free on a GPU, {GPU_RESERVE / GIB:.0f} GiB for CUDA included.\n"
         "Planned for the packed engine where execution.engine allows it: a model that it is not "
@@ -117,31 +112,19 @@ def plan_run(study: Study, run: Run, device: Device) -> Estimate:
     )
 
 
-def cost(study: Study, seconds: dict[int, float]) -> str:
-    """Time of all trainings and, where there are several seeds, of the first one's."""
-    text = f"All trainings: about {in_words(sum(seconds.values()))}"
-    if len(study.seeds) == 1:
-        return text
-    first = study.seeds[0]
-    return (
-        f"Trainings of seed {first}, which go first: about {in_words(seconds.get(first, 0.0))} "
-        f"(--config 'seeds=[{first}]' stops there).\n{text}"
-    )
-
-
 def generations(study: Study) -> str:
-    """How many prediction sets are generated, and of what."""
+    """How many prediction sets are generated, by condition."""
     counts = Counter("trained" if run.trained else run.condition for run in study.runs())
     kinds = ", ".join(f"{n} {CONDITION_NAMES.get(name, name)}" for name, n in counts.items())
     return f"{counts.total()} generations ({kinds}), of {count_rows(study, 'dev'):,} dialogues each"
 
 
 def power(study: Study) -> str:
-    """The smallest differences that the study can tell, with one seed, its own, or the fewest."""
+    """The smallest differences that the study can detect, with one seed, its own, or the fewest."""
     n = count_rows(study, "dev")
     sd_dialogues, sd_seeds, source = deviations(study)
     lines = [
-        f"Differences that {n:,} dialogues tell at 80 % power, in points of the mean of ROUGE-1, "
+        f"Differences that {n:,} dialogues detect at 80 % power, in points of the mean of ROUGE-1, "
         f"-2 and -L (standard deviations {sd_dialogues:.1f} of dialogues, {sd_seeds:.1f} of seeds: "
         f"{source}):"
     ]
@@ -154,7 +137,7 @@ def power(study: Study) -> str:
 
 
 def deviations(study: Study) -> tuple[float, float, str]:
-    """Of dialogues, of seeds, and where they come from: the study's results once it has any."""
+    """Standard deviations over dialogues and seeds, from the study's results if it has any."""
     if not (study.results / "tables" / "questions.csv").is_file():
         return SD_DIALOGUES, SD_SEEDS, "assumed, docs/validity.md"
     rows = where(read_table(study.results, "questions"), seed=None)
@@ -162,41 +145,6 @@ def deviations(study: Study) -> tuple[float, float, str]:
     known = of_seeds == of_seeds  # no number with one seed
     source = "the largest of this study's questions" if known else "this study's; seeds: assumed"
     return rows["sd_dialogues"].max(), of_seeds if known else SD_SEEDS, source
-
-
-def row(name: str, found: Estimate) -> list[str]:
-    plan = found.plan
-    cuda = plan.device != "cpu"
-    return [
-        name,
-        f"{found.steps:,}",
-        f"{found.tokens / 1e6:.1f} M",
-        plan.device if plan.devices == 1 else f"{plan.devices} × {plan.device.split(':')[0]}",
-        plan.base_weights,
-        f"{plan.token_budget:,}",
-        "yes" if plan.gradient_checkpointing else "no",
-        "yes" if plan.compile else "no",
-        plan.compute_dtype,
-        f"{(plan.predicted_bytes + GPU_RESERVE) / GIB:.1f} GiB" if cuda else "no GPU",
-        f"{found.smallest_bytes / GIB:.1f} GiB",
-        in_words(found.seconds),
-    ]
-
-
-def in_words(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def print_columns(rows: list[list[str]]) -> None:
-    """Aligned columns; a row of two cells is a remark and does not widen its column."""
-    whole = [row for row in rows if len(row) == len(COLUMNS)]
-    widths = [max(len(row[i]) for row in whole) for i in range(len(COLUMNS))]
-    widths[0] = max(len(row[0]) for row in rows)
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        print("  ".join(cells).rstrip())
 
 
 if __name__ == "__main__":

@@ -16,19 +16,17 @@ import argparse
 import os
 import sys
 
-from yoyak.config.arguments import add_few_shot_argument
+from yoyak.config.arguments import add_few_shot_argument, script_parser
 from yoyak.config.loading import load_config
 from yoyak.config.study import Study, load_study
-from yoyak.data.dialogues import Dialogue, read_dialogues
+from yoyak.data.dialogues import Dialogue, load_split, read_dialogues
 from yoyak.data.own_data import check_own_data, own_study
 from yoyak.data.splits import raw_file
 from yoyak.errors import UserError, run_script
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--experiment", required=True, help="a file of config/models/")
     parser.add_argument(
         "--format", choices=["instruction", "chat"], help="default: the model file's format_type"
@@ -62,7 +60,7 @@ def main() -> None:
         if args.few_shot:
             examples = choose_examples(train_rows(study), args.few_shot, *shown)
         print(preview(row, *shown, examples), flush=True)
-    except BrokenPipeError:  # the reader, `head` or a pager, has seen enough
+    except BrokenPipeError:  # the reader (`head`, a pager) has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -70,7 +68,7 @@ def train_rows(study: Study) -> list[Dialogue]:
     """The prepared train split, which examples are drawn from; without it the raw one."""
     prepared = study.results / "data" / "train.csv"
     if prepared.is_file():
-        return read_dialogues(prepared)
+        return load_split(prepared)
     settings = study.settings.data
     print(f"{prepared} is not there: examples of {settings.train}, which may be other ones")
     return read_dialogues(raw_file(study.source, settings, "train"), settings.columns.model_dump())

@@ -1,6 +1,6 @@
 """Write a study's report: one HTML file with answer, tables, plots, samples and provenance.
 
-answer.rst beside it has question and answer alone, for the first page of `snakemake --report`.
+answer.rst beside it has only question and answer, for the first page of `snakemake --report`.
 
 Example:
   python workflow/scripts/report.py --study embedded \\

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from yoyak.config.arguments import add_study_arguments, open_study, script_parser
 from yoyak.config.study_settings import Metric
-from yoyak.data.dialogues import read_dialogues
+from yoyak.data.dialogues import load_split
 from yoyak.errors import run_script
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
@@ -45,8 +45,8 @@ def score(metric: Metric, language: str, predictions: Path, data: Path, output: 
     train = data / "train.csv"
     predicted, dev, record = predictions / "dev.jsonl", data / "dev.csv", predictions / "run.json"
     run = read_run(record)
-    dialogues = read_dialogues(dev)
-    summaries = [dialogue.summary for dialogue in read_dialogues(train)]
+    dialogues = load_split(dev)
+    summaries = [dialogue.summary for dialogue in load_split(train)]
     fnames = [dialogue.fname for dialogue in dialogues]
     rows = match_predictions(read_predictions(predicted), fnames, predicted, dev)
     scores = score_run(rows, dialogues, metric, run, language, summaries)

@@ -12,16 +12,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from yoyak.data.dialogues import read_dialogues
+from yoyak.config.arguments import script_parser
+from yoyak.data.dialogues import load_split
 from yoyak.errors import display, run_script
 from yoyak.run.workspace import atomic_write_text
 from yoyak.scoring.predictions import Prediction, match_predictions, read_predictions
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--predictions", type=Path, required=True, help="folder of test.jsonl")
     parser.add_argument("--data", type=Path, help="folder of test.csv, to check against")
     parser.add_argument("--output", type=Path, required=True, help="the CSV to write")
@@ -39,14 +38,14 @@ def write_submission(folder: Path, data: Path | None, output: Path) -> None:
     predictions = read_predictions(path)
     if data is not None:
         test = data / "test.csv"
-        fnames = [dialogue.fname for dialogue in read_dialogues(test, labelled=False)]
+        fnames = [dialogue.fname for dialogue in load_split(test, labelled=False)]
         predictions = match_predictions(predictions, fnames, path, test)
     atomic_write_text(output, submission_csv(predictions))
     print(f"{display(output)}: {len(predictions)} summaries")
 
 
 def submission_csv(predictions: list[Prediction]) -> str:
-    """CSV text, one line a summary: line breaks inside a prediction become blanks."""
+    """CSV text, one line per summary; line breaks inside a prediction become blanks."""
     rows = [(_harmless(row.fname), _harmless(row.prediction)) for row in predictions]
     table = pd.DataFrame(rows, columns=["fname", "summary"])
     return table.to_csv(index=False, lineterminator="\n")

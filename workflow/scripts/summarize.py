@@ -13,12 +13,12 @@ With --adapter alone, model, prompt format and settings are those of its trainin
 """
 
 import argparse
-import csv
-import io
 import sys
 from pathlib import Path
 
-from yoyak.config.arguments import add_model_arguments, find_config
+import pandas as pd
+
+from yoyak.config.arguments import add_model_arguments, find_config, script_parser
 from yoyak.config.loading import given, overridden
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import Study, load_study
@@ -33,9 +33,7 @@ DECODING = ("max_new_tokens", "num_beams", "do_sample", "temperature", "top_p", 
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument(
         "input",
         nargs="?",
@@ -81,7 +79,7 @@ def main() -> None:
 
 
 def read_input(source: str, study: Study | None = None) -> tuple[list[Dialogue], bool]:
-    """The dialogues, by the column names of a study, and whether they are one plain text.
+    """The dialogues, read by a study's column names, and whether the input is one plain text.
 
     Raises UserError for a missing, empty or non-UTF-8 file, and for bad rows of a table.
     """
@@ -96,7 +94,7 @@ def read_input(source: str, study: Study | None = None) -> tuple[list[Dialogue],
     except UnicodeDecodeError as error:
         raise UserError(f"{source}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
     if not text:
-        raise UserError(f"{'stdin' if source == '-' else source}: holds no dialogue")
+        raise UserError(f"{'stdin' if source == '-' else source}: contains no dialogues")
     return [Dialogue(source, text)], True
 
 
@@ -108,7 +106,7 @@ def summarize(
     prompt_format: str,
     language: str,
 ) -> list[str]:
-    """One summary a dialogue, just as generate.py would write it."""
+    """One summary per dialogue, exactly as generate.py would write it."""
     from yoyak.data.encoding import build_prompts
     from yoyak.generation.loading import load_model, plan_loading
     from yoyak.generation.summaries import write_summaries
@@ -122,11 +120,8 @@ def summarize(
 
 
 def as_csv(rows: list[Dialogue], summaries: list[str]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["fname", "summary"])
-    writer.writerows(zip((row.fname for row in rows), summaries, strict=True))
-    return text.getvalue()
+    table = pd.DataFrame({"fname": [row.fname for row in rows], "summary": summaries})
+    return table.to_csv(index=False, lineterminator="\n")
 
 
 if __name__ == "__main__":

@@ -7,14 +7,13 @@ Examples:
   python workflow/scripts/train_llm.py --experiment llama_3.2_3b --study korean_dialogsum \\
       --format chat --seed 7 --devices 2
 
-Without --study it learns data/raw/train.csv and evaluates on data/raw/dev.csv, after each epoch,
-to keep the best (the embedded models: the embedded dialogues), and writes
-results/manual/{experiment.name}/final_model/; what flags change stands in the folder's name.
-Killed at any moment, the same command goes on from the newest whole checkpoint.
+Without --study it trains on data/raw/train.csv and evaluates on data/raw/dev.csv after each epoch
+to keep the best checkpoint (the embedded models: the embedded dialogues), and writes
+results/manual/{experiment.name}/final_model/; flags are appended to the folder's name. If it is
+killed, the same command resumes from the newest complete checkpoint.
 """
 
 import argparse
-import logging
 from pathlib import Path
 
 from yoyak.config.arguments import add_study_arguments, open_study, script_parser
@@ -23,23 +22,20 @@ from yoyak.config.loading import chosen_adapters, given, load_config, overridden
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import CONDITIONS, Run, Study
 from yoyak.data.own_data import check_own_data, example_record, own_study
-from yoyak.data.prepare import prepare_data
-from yoyak.data.splits import raw_file
+from yoyak.data.splits import raw_digests
 from yoyak.errors import UserError, run_script
 from yoyak.run.logs import start_log, write_log
 from yoyak.run.manual import (
     DEFAULT_SEED,
     MANUAL,
+    deciding_settings,
     refuse_to_replace,
     result_folder,
-    what_decides,
 )
-from yoyak.run.workspace import discard, hash_file, hash_text
-from yoyak.training.examples import build_dataset
+from yoyak.run.workspace import discard
+from yoyak.training.examples import build_examples
 from yoyak.training.tracking import check_wandb
 from yoyak.training.train_run import train_run
-
-log = logging.getLogger("train_llm")
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -106,9 +102,9 @@ def main() -> None:
         data = raw_digests(study)
         if not args.overwrite:
             cure = "name another --output-dir, or replace it with --overwrite"
-            refuse_to_replace(output, what_decides(config, run.record(), data), cure)
+            refuse_to_replace(output, deciding_settings(config, run.record(), data), cure)
     log_file = None
-    if args.settings:  # Snakemake keeps what it says, where its own `log:` has it
+    if args.settings:  # under Snakemake: no file, its `log:` directive keeps stderr
         write_log(None)
     else:
         log_file = start_log("train", f"train_llm_{args.experiment}")
@@ -116,42 +112,17 @@ def main() -> None:
         check_wandb(project=study.name, run=run.folder.removeprefix("runs/").replace("/", "-"))
     examples = args.examples or build_examples(study, config, run, output)
     train_run(config, run, examples, output, log_file, data)
-    if by_hand:  # of a study Snakemake discards it once it knows that the outputs are there
+    if by_hand:  # in a study, Snakemake discards it after the outputs are complete
         discard(output)
 
 
-def raw_digests(study: Study) -> dict[str, str]:
-    """SHA-256 of the raw files that are trained on and evaluated on, by the names they go by."""
-    settings = study.settings.data
-    files = {}
-    for split in ("train", "dev"):
-        path = raw_file(study.source, settings, split)
-        inside = sorted(file for file in path.rglob("*") if file.is_file())
-        digest = hash_text(" ".join(map(hash_file, inside))) if inside else hash_file(path)
-        files[getattr(settings, split)] = digest
-    return files
-
-
 def effective_config(study: Study, args: argparse.Namespace) -> ModelConfig:
-    """The model's config as the study has it (or, by hand, any model's), flags laid over it."""
+    """The model's config from the study (by hand, any model's), with flags merged over it."""
     known = args.experiment in study.models
     config = study.models[args.experiment] if known else load_config(args.experiment, args.debug)
     config = chosen_adapters(config, args.use_lora, args.use_qlora, "the command line")
     flags = given({"execution": {"devices": args.devices}})
     return overridden(config, flags, "the command line") if flags else config
-
-
-def build_examples(study: Study, config: ModelConfig, run: Run, output: Path) -> Path:
-    """By hand: prepare the data and tokenise it as the workflow's own two steps do."""
-    data, examples = output / "data", output / "examples"
-    card = prepare_data(study, data)
-    for split, file in card["files"].items():
-        log.info("%s: %s, %s rows", split, file["path"], f"{file['rows']:,}")
-    for split, dropped in card["leaks"]["dropped_from_train"].items():
-        if dropped:
-            log.info("%s rows of train stand in %s too and are not trained on", dropped, split)
-    build_dataset(study, config, run.format, run.augmentation, data, examples)
-    return examples
 
 
 if __name__ == "__main__":

@@ -23,27 +23,13 @@ from pathlib import Path
 
 import torch
 from pretraining_text import documents
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
-from tokenizers import trainers as tokenizer_trainers
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
+from tiny_tokenizers import KINDS, train_tokenizer
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 HERE = Path(__file__).resolve().parent
 SEED = 20261124
-VOCABULARY = 3072
-TOKENIZER_DOCUMENTS = 40_000
 HELD_OUT_DOCUMENTS = 2_000
 MAX_TOKENS = 640
-# Speaker tags and masks stay in one piece, digits come one by one, words with their leading space.
-SPLIT = (
-    r" ?#[A-Za-z]+\d*#|[^\r\n\p{L}\p{N}]?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|"
-    r"[\r\n]+|\s+(?!\S)|\s+"
-)
 # 4 layers of width 128, 4 query heads and 2 key/value heads of 32: every matrix is a whole number
 # of the 64-value blocks of NF4.
 SHAPE = {
@@ -58,93 +44,11 @@ SHAPE = {
     "tie_word_embeddings": True,
 }
 
-LLAMA_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}"
-    "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n'"
-    " + message['content'] | trim + '<|eot_id|>' }}{% endfor %}"
-    "{% if add_generation_prompt %}"
-    "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"
-)
-QWEN_TEMPLATE = (
-    "{% for message in messages %}"
-    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
-)
 
-KINDS = {
-    "tiny_llama": {
-        "special": [
-            "<|begin_of_text|>",
-            "<|end_of_text|>",
-            "<|start_header_id|>",
-            "<|end_header_id|>",
-            "<|eot_id|>",
-            "<|finetune_right_pad_id|>",
-        ],
-        "bos_token": "<|begin_of_text|>",
-        "eos_token": "<|eot_id|>",
-        "pad_token": "<|finetune_right_pad_id|>",
-        "template": LLAMA_TEMPLATE,
-        "config": LlamaConfig,
-        "model": LlamaForCausalLM,
-        "end_of_text": "<|end_of_text|>",
-    },
-    "tiny_qwen3": {
-        "special": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
-        "bos_token": None,
-        "eos_token": "<|im_end|>",
-        "pad_token": "<|endoftext|>",
-        "template": QWEN_TEMPLATE,
-        "config": Qwen3Config,
-        "model": Qwen3ForCausalLM,
-        "end_of_text": "<|endoftext|>",
-    },
+CLASSES = {
+    "tiny_llama": (LlamaConfig, LlamaForCausalLM),
+    "tiny_qwen3": (Qwen3Config, Qwen3ForCausalLM),
 }
-
-
-def as_text(document: str | list[dict]) -> str:
-    if isinstance(document, str):
-        return document
-    return "\n\n".join(f"{m['role']}\n{m['content']}" for m in document)
-
-
-def train_tokenizer(kind: dict, vocabulary: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE on TOKENIZER_DOCUMENTS pretraining documents; special tokens come first."""
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    bpe.decoder = decoders.ByteLevel()
-    trainer = tokenizer_trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        show_progress=False,
-        special_tokens=[AddedToken(token, special=True) for token in kind["special"]],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )
-    texts = itertools.islice(documents("tokenizer"), TOKENIZER_DOCUMENTS)
-    bpe.train_from_iterator((as_text(document) for document in texts), trainer)
-    if kind["bos_token"]:
-        bos = kind["bos_token"]
-        bpe.post_processor = processors.TemplateProcessing(
-            single=f"{bos} $A",
-            pair=f"{bos} $A {bos} $B",
-            special_tokens=[(bos, bpe.token_to_id(bos))],
-        )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        bos_token=kind["bos_token"],
-        eos_token=kind["eos_token"],
-        pad_token=kind["pad_token"],
-        model_max_length=SHAPE["max_position_embeddings"],
-        clean_up_tokenization_spaces=False,
-        padding_side="left",
-        truncation_side="left",
-    )
-    tokenizer.chat_template = kind["template"]
-    return tokenizer
 
 
 def encode(document: str | list[dict], tokenizer, end_of_text: str) -> list[int]:
@@ -269,14 +173,15 @@ def main() -> None:
     kind = KINDS[arguments.model]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(SEED)
-    tokenizer = train_tokenizer(kind, VOCABULARY)
+    tokenizer = train_tokenizer(kind, SHAPE["max_position_embeddings"])
     pad, end = tokenizer.pad_token_id, kind["end_of_text"]
     held_out = make_rows("held out", HELD_OUT_DOCUMENTS, tokenizer, end, 1)
     rows = make_rows("train", arguments.documents, tokenizer, end, arguments.workers)
     known = {tuple(row) for row in rows}
     held_out = [row for row in held_out if tuple(row) not in known]
     print(f"{len(rows)} documents, {sum(map(len, rows))} tokens, {len(held_out)} held out")
-    config = kind["config"](
+    config_class, model_class = CLASSES[arguments.model]
+    config = config_class(
         vocab_size=len(tokenizer),
         pad_token_id=pad,
         bos_token_id=tokenizer.bos_token_id,
@@ -284,7 +189,7 @@ def main() -> None:
         dtype="float32",
         **SHAPE,
     )
-    model = kind["model"](config).to(device)
+    model = model_class(config).to(device)
     spoken = spoken_only(held_out, tokenizer)
     before = [perplexity(model, part, pad, device) for part in (held_out, spoken)]
     seconds = train(

@@ -1,11 +1,11 @@
-"""Yoyak's library: a house of rooms; an import goes down.
+"""Yoyak's library, in layers: imports only go down (CONTRIBUTING.md has the picture).
 
 Top: reporting; training, generation, scoring. Middle: data, kernels → models. Ground: run → config,
 and errors. One step sideways: LLMTrainer asks generation and scoring for ROUGE, when it is asked
 for it. The library knows nothing of Snakemake.
 
-The names below are handed out from their modules when they are asked for, so that importing the
-package, or a module of it, loads no torch.
+The names below are imported lazily, so that importing the package or one of its modules does not
+load torch.
 """
 
 from importlib import import_module

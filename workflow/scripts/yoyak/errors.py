@@ -1,4 +1,4 @@
-"""Errors in words: mistakes of a user, faults of the machine, and the exit codes of both."""
+"""User errors and machine faults as one-line messages, with their exit codes."""
 
 import codecs
 import errno
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parents[3]
-AGAIN = 75  # EX_TEMPFAIL of sysexits.h: run the same command again and it goes on
+AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the same command, run again, resumes
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 # Of torch's allocators on the GPU and the CPU, of cuBLAS and of CUDA itself.
@@ -18,9 +18,10 @@ DEVICE = ("CUDA error", "CUDA driver error", "CUDNN_STATUS", "CUBLAS_STATUS", "N
 
 
 class UserError(Exception):
-    """A mistake in a config, in data or in a model; its text is one line that names the cure.
+    """A mistake in a config, in data or in a model. The message is one line that names the cure.
 
-    One line whatever it quotes: names, cells and other programs' words may hold anything.
+    It stays one line whatever it quotes: names, cells and other programs' messages may contain
+    anything.
     """
 
     def __init__(self, text: object) -> None:
@@ -34,7 +35,7 @@ def one_line(text: object) -> str:
 
 
 def display(path: Path | str) -> str:
-    """A path as a person would type it from the project's root."""
+    """A path as one would type it from the project's root."""
     path = Path(path)
     return str(path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path)
 
@@ -42,11 +43,11 @@ def display(path: Path | str) -> str:
 def run_script(main: Callable[[], None]) -> None:
     """Run `main` and turn a `UserError` into one line on stderr and exit code 2.
 
-    So is a disk that is full or must not be written, or memory that ran out; a GPU that fails ends
-    with 75, Ctrl-C with 130. Anything else is a fault of Yoyak's own and keeps its traceback.
+    A full or read-only disk and running out of memory are reported likewise; a failing GPU exits
+    with 75, Ctrl-C with 130. Anything else is a bug of Yoyak and keeps its traceback.
     """
-    speak_utf8()
-    _start_in_utf8()
+    use_utf8_output()
+    _restart_in_utf8()
     if "OMP_NUM_THREADS" in os.environ:  # of the job; the tokenizers library counts its own
         os.environ.setdefault("RAYON_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
     try:
@@ -54,7 +55,7 @@ def run_script(main: Callable[[], None]) -> None:
     except UserError as error:
         _leave(str(error), 2)
     except KeyboardInterrupt:
-        _leave("interrupted; the same command goes on from what was saved", 130)
+        _leave("interrupted; the same command resumes from what was saved", 130)
     except Exception as error:
         fault = machine_fault(error)
         if fault is None:
@@ -62,8 +63,8 @@ def run_script(main: Callable[[], None]) -> None:
         _leave(*fault)
 
 
-def speak_utf8() -> None:
-    """Write UTF-8, and let children do so, whatever the locale says: Korean needs it."""
+def use_utf8_output() -> None:
+    """Write UTF-8 here and in child processes whatever the locale, since summaries are Korean."""
     os.environ.pop("PYTHONIOENCODING", None)
     os.environ["PYTHONUTF8"] = "1"
     for stream in (sys.stdout, sys.stderr):
@@ -71,10 +72,10 @@ def speak_utf8() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
-def _start_in_utf8() -> None:
-    """Start this script again where files and their names are not in UTF-8.
+def _restart_in_utf8() -> None:
+    """Restart this script in UTF-8 mode if files or file names use another encoding.
 
-    Libraries open files too, and how names are written is settled when Python starts.
+    Libraries open files, too, and the encoding of file names is fixed when Python starts.
     """
     encodings = {sys.getfilesystemencoding(), locale.getpreferredencoding(False)}
     ours = sys.orig_argv[-len(sys.argv) :] == sys.argv  # not a test's Python, or a notebook's
@@ -88,9 +89,9 @@ def _leave(text: str, code: int) -> None:
 
 
 def machine_fault(error: BaseException) -> tuple[str, int] | None:
-    """One line that says what to do, and the exit code; None for anything else."""
+    """(one line that says what to do, exit code) for a machine fault; None for anything else."""
     if is_out_of_memory(error):
-        return "the memory ran out; free some, or use a smaller model or batch, and try again", 2
+        return "out of memory; free some, or use a smaller model or batch, and try again", 2
     said = device_fault(error)
     if said is not None:
         return said, AGAIN
@@ -99,25 +100,25 @@ def machine_fault(error: BaseException) -> tuple[str, int] | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, of the device or of the process; torch has many ways to say so."""
+    """Whether the device or the process ran out of memory; torch reports that in many ways."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and any(part in str(error) for part in OUT_OF_MEMORY)
 
 
 def device_fault(error: BaseException) -> str | None:
-    """What to do about a GPU that fails or is gone: nothing in this process can use it again."""
+    """What to do about a GPU that failed or disappeared; this process cannot use it again."""
     text = str(error)
     if not isinstance(error, RuntimeError) or not any(part in text for part in DEVICE):
         return None
     return (
-        f"the GPU failed ({text.strip().splitlines()[0]}); look at nvidia-smi, then run the same "
-        "command again: it goes on from what was saved"
+        f"the GPU failed ({text.strip().splitlines()[0]}); check nvidia-smi, then run the same "
+        "command again: it resumes from what was saved"
     )
 
 
 def disk_fault(error: BaseException) -> str | None:
-    """What to do about a disk; safetensors and torch hide the number of the error in their text."""
+    """What to do about a full or read-only disk; safetensors and torch hide errno in text."""
     number, text = getattr(error, "errno", None), str(error)
     named = getattr(error, "filename", None)
     file = f"{named}: " if named else ""

@@ -21,7 +21,8 @@ def script_parser(description: str | None) -> argparse.ArgumentParser:
 def add_study_arguments(
     parser: argparse.ArgumentParser, default: str | None = "embedded", otherwise: str = "embedded"
 ) -> None:
-    """--study, --debug and --settings; `otherwise` says in --help what goes without --study."""
+    """Add --study, --debug and --settings; `otherwise`: what --help says is used without
+    --study."""
     parser.add_argument(
         "--study", default=default, help=f"a file of config/studies/; default: {otherwise}"
     )
@@ -50,7 +51,7 @@ def open_study(args: argparse.Namespace) -> Study:
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """The ways to name a model for summaries or a merge."""
+    """Add the options that name a model for summaries or a merge."""
     model = parser.add_argument_group("model (one of the three, or --adapter with one)")
     model.add_argument("--experiment", help="a file of config/models/, without .yaml")
     model.add_argument("--checkpoint", help="Hub id, model folder or .gguf file")
@@ -63,7 +64,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def find_config(args: argparse.Namespace) -> tuple[ModelConfig, str]:
-    """The effective model config that the arguments name, and the prompt format to go with it.
+    """The effective model config that the arguments name, and its prompt format.
 
     Raises UserError when they name none, or two.
     """

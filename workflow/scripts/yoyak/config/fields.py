@@ -1,4 +1,4 @@
-"""Kinds of values that several settings share."""
+"""Types of values that several settings share."""
 
 import re
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from pydantic_core.core_schema import no_info_after_validator_function
 
 @dataclass(frozen=True)
 class Form:
-    """Of a text: the pattern that it must match as a whole, and the same in words for errors."""
+    """The pattern that a text must fully match, and its description for errors."""
 
     pattern: str
     words: str
@@ -81,7 +81,7 @@ UNIQUE = (
 
 
 def name_fault(name: str) -> str | None:
-    """Why a model or a study cannot have this name, which becomes a folder's; None where it can."""
+    """Why this cannot name a model or study (names become folders); None if it can."""
     odd = re.search(r"[^\w.\-]", name)
     if not name or not re.match(r"\w", name):
         return "a name starts with a letter or a digit"

@@ -1,7 +1,7 @@
-"""The settings that a step depends on, as text that a job is given when the plan is made.
+"""The settings that a step depends on, frozen as text that each job is given when it is planned.
 
-A job reads these and nothing else of config/, so that a file edited while a study runs changes no
-job of that run; and equal text means equal results, so that Snakemake replans by it.
+A job reads these and nothing else from config/, so editing a file while a study runs changes no job
+of that run. Equal text means equal results, so Snakemake reruns a step when its text changes.
 """
 
 import json
@@ -19,11 +19,11 @@ CHECKPOINT = ("model.checkpoint", "model.revision", "model.chat_template")
 BASE_WEIGHTS = ("lora.use_lora", "lora.use_qlora", "lora.double_quant")
 
 Part = TypeVar("Part", bound=Section)
-# Constants of their own: what these two steps run is in their digests, other steps' keys are not.
+# Separate constants, so that the code digests of these two steps do not include other steps' keys.
 EXAMPLE_KEYS = (*CHECKPOINT, "tokenizer", "dataset")
 TRAINING_KEYS = ("model", "lora", "training")
 
-# Of each step: keys of the study that it reads, and keys of its model or models.
+# For each step: the study's keys that it reads, and its models' keys.
 STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "prepare_data": (("language", "data"), ()),
     "build_dataset": (("language",), EXAMPLE_KEYS),
@@ -49,7 +49,7 @@ RUN_ON_DEVICES = ("train", "generate")  # their execution keys are read when the
 
 
 def freeze(study: Study, step: str, model: str | None = None) -> str:
-    """Canonical text of all that `step` depends on; of one model, where the step has just one."""
+    """Canonical text of all settings that `step` depends on; `model`: the step's only model."""
     of_study, of_model = STEPS[step]
     content = {
         "study": study.source,
@@ -64,9 +64,9 @@ def freeze(study: Study, step: str, model: str | None = None) -> str:
 
 
 def thaw(text: str) -> Study:
-    """The study that `freeze` made the text of: it has what its step depends on, and no more.
+    """The study from `freeze`'s text: it has only what its step depends on.
 
-    Raises UserError where the text is none of these.
+    Raises UserError if the text was not made by `freeze`.
     """
     try:
         content = json.loads(text)
@@ -78,7 +78,7 @@ def thaw(text: str) -> Study:
         step = content["step"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(
-            "--settings: not what Snakemake hands over; name the study with --study instead"
+            "--settings: not what Snakemake passes; name the study with --study instead"
         ) from None
     if step in RUN_ON_DEVICES:
         _add_execution(study)
@@ -86,7 +86,7 @@ def thaw(text: str) -> Study:
 
 
 def chosen(settings: Section, keys: tuple[str, ...]) -> dict:
-    """These keys and whole sections of some settings, without those that decide no result."""
+    """These keys and sections of some settings, except keys that decide no result."""
     content = settings.model_dump()
     found: dict = {}
     for key in keys:
@@ -101,7 +101,7 @@ def chosen(settings: Section, keys: tuple[str, ...]) -> dict:
 
 
 def add_sections(config: ModelConfig, content: dict) -> None:
-    """Lay whole sections that an earlier step recorded into a config that lacks them."""
+    """Add sections that an earlier step recorded to a config that lacks them."""
     for name in content.keys() & ModelConfig.model_fields.keys() - config.__dict__.keys():
         section: Any = ModelConfig.model_fields[name].annotation
         config.__dict__[name] = _part(section, content[name])
@@ -113,7 +113,7 @@ def training_science(config: ModelConfig) -> dict:
 
 
 def _part(kind: type[Part], content: dict) -> Part:
-    """Settings that have these keys alone: a step that reads another one is told so by Python."""
+    """Settings with these keys only: reading any other key raises AttributeError."""
     part: Any = kind.model_construct()
     part.__dict__.clear()
     for key, value in content.items():
@@ -124,7 +124,7 @@ def _part(kind: type[Part], content: dict) -> Part:
 
 
 def _add_execution(study: Study) -> None:
-    """How it is run, as the files in config/ say it now."""
+    """Add the execution settings, as the files in config/ say now."""
     now = load_study(study.source, debug=study.debug)
     for name, config in study.models.items():
         current = now.model(name)

@@ -25,10 +25,10 @@ DEBUG_VALUES = {
 
 
 def load_config(experiment: str, debug: bool = False) -> ModelConfig:
-    """The effective config of config/models/{experiment}.yaml, its bases merged in.
+    """The effective config of config/models/{experiment}.yaml, merged with its bases.
 
     Args:
-        experiment: name of the model file, without its ending.
+        experiment: name of the model file, without .yaml.
         debug: for a quick check: 1 epoch, batch 2, no tracking.
 
     Raises:
@@ -42,10 +42,9 @@ def load_config(experiment: str, debug: bool = False) -> ModelConfig:
 
 
 def settings_file(kind: str, name: str) -> Path:
-    """A file of config/models or config/studies of the working directory, else of the project.
+    """A file in config/models or config/studies, in the working directory or else in the project.
 
-    Raises UserError for a name that cannot be one, and, listing those that exist, where no file
-    has it.
+    Raises UserError for an invalid name, and for a missing file (listing those that exist).
     """
     fault = name_fault(name)
     if fault:
@@ -68,7 +67,7 @@ def settings_file(kind: str, name: str) -> Path:
 def read_config(content: dict, source: Path | str) -> ModelConfig:
     """The config that a merged mapping holds.
 
-    source: what an error names as the place of the fault.
+    source: the place that an error message names.
     """
     config = ModelConfig.checked(content, source)
     if config.lora.use_qlora and not config.lora.use_lora:
@@ -80,7 +79,7 @@ def read_config(content: dict, source: Path | str) -> ModelConfig:
 
 
 def overridden(config: ModelConfig, overrides: dict, source: Path | str) -> ModelConfig:
-    """A copy with `overrides`, a mapping like a model file's, laid over it and checked."""
+    """A checked copy with `overrides` (a mapping like a model file's) merged over it."""
     return read_config(deep_merge(config.model_dump(), overrides), source)
 
 
@@ -90,7 +89,7 @@ def chosen_adapters(
     use_qlora: bool | None = None,
     source: str = "the arguments",
 ) -> ModelConfig:
-    """The config with what was said beside it; without adapters no 4-bit weights either.
+    """The config with these choices applied; without adapters there are no 4-bit weights either.
 
     use_lora, use_qlora: None leaves it to the config. source: as `read_config` has it.
     """
@@ -101,7 +100,7 @@ def chosen_adapters(
 
 
 def given(flags: dict) -> dict:
-    """The flags of a command that were given: the others, which are None, leave it to the file."""
+    """Only the flags that were given; None leaves the choice to the file."""
     sections = {
         section: {key: value for key, value in values.items() if value is not None}
         for section, values in flags.items()
@@ -110,7 +109,7 @@ def given(flags: dict) -> dict:
 
 
 def deep_merge(base: dict, over: dict) -> dict:
-    """`over` laid over `base`, mapping by mapping; neither is changed."""
+    """`over` merged over `base`, mapping by mapping; neither is changed."""
     merged = copy.deepcopy(base)
     for key, value in over.items():
         if isinstance(value, dict) and isinstance(merged.get(key), dict):
@@ -123,7 +122,7 @@ def deep_merge(base: dict, over: dict) -> dict:
 def _merge_bases(path: Path, seen: tuple[Path, ...]) -> dict:
     if path in seen:
         circle = " → ".join(display(file) for file in (*seen[seen.index(path) :], path))
-        raise UserError(f"{display(path)}: `_base_` goes in a circle: {circle}")
+        raise UserError(f"{display(path)}: circular `_base_`: {circle}")
     content = load_yaml(path)
     base = content.pop("_base_", None)
     if base is None:
@@ -140,5 +139,5 @@ def _merge_bases(path: Path, seen: tuple[Path, ...]) -> dict:
     if not any(places[0].is_relative_to(root.resolve()) for root in (here, CONFIG)):
         raise UserError(f"{display(path)}: `_base_: {shown}` lies outside config/")
     if base_path is None:
-        raise UserError(f"{display(path)}: `_base_: {shown}` is no file")
+        raise UserError(f"{display(path)}: `_base_: {shown}` is not a file")
     return deep_merge(_merge_bases(base_path, (*seen, path)), content)

@@ -1,7 +1,7 @@
-"""What a model file may say: one typed object, section by section.
+"""The settings of a model file, typed, section by section.
 
-The fields below are the place of every key's meaning, limits and default: the table in
-config/README.md and workflow/schemas/ are written from them (`python -m yoyak.config`).
+The fields below define every key's meaning, limits and default; the table in config/README.md and
+workflow/schemas/ are generated from them (`python -m yoyak.config`).
 """
 
 from typing import Annotated, ClassVar, Literal
@@ -22,7 +22,8 @@ from yoyak.config.fields import (
 )
 from yoyak.config.section import Section
 
-# Sections and keys that say how it is run or what it is called: a change of them replans nothing.
+# Sections and keys that only say how a step is run or what it is called; changing them reruns
+# nothing.
 NO_SCIENCE = (
     *("execution", "tracking", "experiment", "model.type", "model.size", "dataset.format_type"),
     *("training.gradient_checkpointing", "training.optim"),
@@ -30,7 +31,7 @@ NO_SCIENCE = (
 
 
 class ModelSettings(Section):
-    """Which weights, and in which numbers."""
+    """Which weights, and in which number format."""
 
     type: Literal["causal_lm"] = Field("causal_lm", description="`causal_lm`: no other is trained")
     checkpoint: PathText = Field(
@@ -43,7 +44,7 @@ class ModelSettings(Section):
         description="commit of a Hub checkpoint; pin it, so that a rerun next year loads the same "
         "weights; `null` is the newest",
     )
-    size: Label | None = Field(None, description="a label for people, such as `3B`")
+    size: Label | None = Field(None, description="a label for readers, such as `3B`")
     dtype: Literal["bf16", "fp16", "fp32"] = Field(
         "bf16", description="number format of the computation: `bf16`, `fp16`, `fp32`"
     )
@@ -60,7 +61,7 @@ class ModelSettings(Section):
 
 
 class LoraSettings(Section):
-    """The adapters, and the weights that they stand beside."""
+    """The adapters and the frozen base weights."""
 
     use_lora: bool = Field(True, description="train adapters; `false` trains all weights")
     use_qlora: bool = Field(
@@ -104,7 +105,7 @@ class TokenizerSettings(Section):
 
 
 class DatasetSettings(Section):
-    """What becomes of a dialogue."""
+    """How a dialogue becomes a prompt."""
 
     format_type: Literal["instruction", "chat"] = Field(
         "chat",
@@ -118,15 +119,15 @@ class DatasetSettings(Section):
 
 
 class TrainingSettings(Section):
-    """What is learned; but for the last two, which say how."""
+    """What is learned; the last two only say how it is computed."""
 
     epochs: Number = Field(3, gt=0, le=1000, description="passes over the training examples")
     max_steps: Whole | None = Field(
         None,
         ge=1,
         le=10_000_000,
-        description="optimiser steps; set, it replaces `epochs`, so that arms can be compared at "
-        "equal compute",
+        description="optimiser steps; set, it replaces `epochs`, so that trainings can be "
+        "compared at equal compute",
     )
     batch_size: Whole = Field(
         8,
@@ -184,7 +185,7 @@ class GenerationSettings(Section):
 
 
 class ExecutionSettings(Section):
-    """How it is run; a change retrains nothing."""
+    """How steps are run; a change retrains nothing."""
 
     engine: Literal["auto", "packed", "plain"] = Field(
         "auto",
@@ -234,7 +235,7 @@ class ExecutionSettings(Section):
 
 
 class TrackingSettings(Section):
-    """Who is told of a training."""
+    """Experiment trackers."""
 
     wandb: bool = Field(
         False,
@@ -256,7 +257,7 @@ class ExperimentSettings(Section):
 
 
 class ResourceSettings(Section):
-    """What the measured resources are shown beside."""
+    """Expected resources, shown beside the measured ones."""
 
     expected_gpu_memory_gb: Number | None = Field(
         None,

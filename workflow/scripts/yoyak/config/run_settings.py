@@ -9,18 +9,18 @@ from yoyak.config.study import Study, load_study
 from yoyak.config.study_settings import RunSettings
 from yoyak.errors import UserError
 
-TOLD_APART = ("study", "debug")  # of a mistyped key; many workflows have a key `seed`
-MISTYPED = 2  # letters by which a key may differ from ours to be taken for it
-WORDS = {"true": True, "false": False}  # what YAML reads as such, `--config` hands on as text
+TOLD_APART = ("study", "debug")  # not a mistyped key of ours: many workflows have a key `seed`
+MISTYPED = 2  # edit distance up to which a key counts as a mistyped one of ours
+WORDS = {"true": True, "false": False}  # `--config` passes these YAML values on as text
 
 
 def study_of_run(layers: Iterable[tuple[str, Mapping]], in_module: bool = False) -> Study:
-    """The study that these settings choose, the later ones before the earlier.
+    """The study that these settings choose; later layers override earlier ones.
 
     Args:
-        layers: where they come from, as an error is to name it, and what they say.
-        in_module: the other workflow's keys stand among ours: they are left alone, unless one is
-            within two letters of ours.
+        layers: (source for error messages, settings).
+        in_module: the other workflow's keys are among ours; they are ignored unless they look like
+            a mistyped key of ours.
 
     Raises UserError for a mistake in them, in the study or in one of its models.
     """
@@ -34,7 +34,7 @@ def study_of_run(layers: Iterable[tuple[str, Mapping]], in_module: bool = False)
 
 
 def settings_hash(study: Study) -> str:
-    """One hash of all settings that decide a result of the study."""
+    """One hash of all settings that decide the study's results."""
     texts = []
     for step, (_, of_model) in STEPS.items():
         texts += [freeze(study, step, model) for model in (study.models if of_model else [None])]
@@ -42,10 +42,11 @@ def settings_hash(study: Study) -> str:
 
 
 def keep_settings(study: Study) -> str:
-    """Note the settings for every Snakemake that this one starts; the name of the variable.
+    """Record the settings hash in the environment of every Snakemake that this one starts; returns
+    the variable's name.
 
-    On a cluster each job reads the settings again. UserError where they differ by then from those
-    that the run was planned with.
+    On a cluster each job reads the settings again; UserError if they have changed since the run was
+    planned.
     """
     name = "YOYAK_SETTINGS_" + hashlib.sha256(study.name.encode()).hexdigest()[:8]
     now = settings_hash(study)

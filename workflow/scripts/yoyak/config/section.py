@@ -1,4 +1,4 @@
-"""A section of settings: a strict pydantic model whose first fault is told in one line."""
+"""A section of settings: a strict pydantic model that reports its first error in one line."""
 
 import difflib
 import json
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from yoyak.config.fields import plain
 from yoyak.errors import UserError, display, one_line
 
-# What pydantic says, by the type of its error and then by its words, as we say it.
+# Our wording of pydantic's messages: by error type, then by phrase.
 SENTENCES = {
     "bool_type": "must be true or false",
     "dict_type": "must be a mapping of keys to values",
@@ -33,29 +33,29 @@ WORDS = {
 
 
 class Section(BaseModel):
-    """Settings that know every key and take nothing for what it is not: "8" is no number."""
+    """Strict settings: unknown keys are errors, and so are wrong types ("8" is not a number)."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-    renamed: ClassVar[dict[str, str]] = {}  # keys of earlier versions: what they are called now
+    renamed: ClassVar[dict[str, str]] = {}  # renamed keys: old name → new name
 
     @classmethod
     def checked(cls, content: dict, source: Path | str) -> Self:
         """The settings that `content` holds.
 
-        Raises UserError with `source`, key, what was found and what is allowed: the first fault
-        only, and a mistyped key first: the others may only follow from it.
+        Raises UserError with `source`, key, what was found and what is allowed. Only the first
+        error is reported, a mistyped key before all others, since they may follow from it.
         """
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            faults = error.errors(include_url=False)
-        unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"]
-        words = cls._unknown(unknown[0]["loc"]) if unknown else _first(faults, content)
+            problems = error.errors(include_url=False)
+        unknown = [fault for fault in problems if fault["type"] == "extra_forbidden"]
+        words = cls._unknown(unknown[0]["loc"]) if unknown else _first(problems, content)
         raise UserError(f"{display(source)}: {words}")
 
     @classmethod
     def _unknown(cls, path: tuple) -> str:
-        """What to say about a key that is none, and what its section knows instead."""
+        """Message for an unknown key, with the keys that its section has."""
         section: Any = cls
         for step in path[:-1]:
             section = section.model_fields[step].annotation
@@ -73,27 +73,27 @@ def did_you_mean(name: str, known: list[str]) -> str:
 
 
 def canonical(content: object) -> str:
-    """JSON with sorted keys and 32.0 as 32: equal settings give equal text, however written."""
+    """JSON with sorted keys and 32.0 as 32: equal settings give equal text."""
     content = _plain_numbers(content)
     return json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
-def _first(faults: Sequence[Any], content: object) -> str:
-    """The first of pydantic's errors as: key, what was found, what is allowed.
+def _first(problems: Sequence[Any], content: object) -> str:
+    """Message for the first of pydantic's errors: key, what was found, what is allowed.
 
-    Of a value with several types it has an error for each.
+    A value with several allowed types has one error per type.
     """
-    key, found = _place(faults[0]["loc"], content)
-    if faults[0]["type"] == "missing":
-        return f"key '{'.'.join(map(str, faults[0]['loc']))}' is missing"
-    sentences = [_sentence(fault) for fault in faults if _place(fault["loc"], content)[0] == key]
+    key, found = _place(problems[0]["loc"], content)
+    if problems[0]["type"] == "missing":
+        return f"key '{'.'.join(map(str, problems[0]['loc']))}' is missing"
+    sentences = [_sentence(fault) for fault in problems if _place(fault["loc"], content)[0] == key]
     allowed = " or ".join(dict.fromkeys(sentences)).replace(" or must be ", " or ")
     shown = one_line(json.dumps(found, ensure_ascii=False, default=str))[:80]
     return f"{key}: found {shown}, {allowed}"
 
 
 def _place(location: tuple, found: Any) -> tuple[str, Any]:
-    """The dotted key and its value; beyond the settings' own keys pydantic names its types."""
+    """The dotted key and its value; pydantic's location may end in names of its types."""
     path = []
     for step in location:
         known = range(len(found)) if isinstance(found, list) else found

@@ -24,7 +24,7 @@ TRAINED = tuple(CONDITIONS.values())
 
 @dataclass(frozen=True)
 class Run:
-    """One row of the tables: a model that summarises as it comes, or after one training.
+    """One row of the tables: a model zero-shot, or after one training.
 
     Its paths, labels, record and table keys all come from here.
     """
@@ -41,7 +41,7 @@ class Run:
 
     @property
     def augmentation(self) -> str:
-        """What the study file and the scripts' flag call the training's examples."""
+        """The augmentation of the training's examples, as study file and --augmentation name it."""
         return next(name for name, condition in CONDITIONS.items() if condition == self.condition)
 
     @property
@@ -58,7 +58,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """For a file that leaves its folder, such as a submission."""
+        """Name for a file outside its folder, such as a submission."""
         seed = f"-seed{self.seed}" if self.trained else ""
         return f"{self.model}-{self.format}-{self.condition}{seed}"
 

@@ -1,4 +1,4 @@
-"""The schemas and the tables of keys in config/README.md, both written from the typed settings."""
+"""Write the JSON schemas and the tables of keys in config/README.md from the typed settings."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def schema_text(section: type[Section], title: str) -> str:
 
 
 def _renamed(part: Any) -> Any:
-    """Some limits of a number that may also be null, or a word, have pydantic's own names."""
+    """Rename limits: pydantic has names of its own where a number may also be null or a word."""
     if isinstance(part, list):
         return [_renamed(each) for each in part]
     if not isinstance(part, dict):
@@ -61,7 +61,7 @@ def leaves(section: type[Section], prefix: str = "") -> dict[str, FieldInfo]:
 
 
 def readme_text(text: str) -> str:
-    """config/README.md with its tables of keys as the settings have them now."""
+    """config/README.md with its tables of keys updated."""
     for _, section, _, heading in SETTINGS:
         before, after = text.split(f"{heading}\n", 1)
         table = key_table(section).replace("\\", r"\\")  # a template of `re`
@@ -70,7 +70,7 @@ def readme_text(text: str) -> str:
 
 
 def write_all() -> None:
-    """Bring workflow/schemas/ and config/README.md into step with the settings."""
+    """Update workflow/schemas/ and config/README.md."""
     for name, section, title, _ in SETTINGS:
         file = SCHEMAS / f"{name}.schema.json"
         file.write_text(schema_text(section, title), encoding="utf-8")

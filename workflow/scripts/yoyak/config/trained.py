@@ -1,4 +1,4 @@
-"""What the run.json beside an adapter says of its training."""
+"""Read the run.json beside an adapter: how it was trained."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ FORMATS = {"instruction", "chat"}
 
 
 def training_record(adapter: Path | None) -> dict:
-    """run.json of the training that an adapter came from; empty where there is none."""
+    """run.json of the training that an adapter came from; empty if there is none."""
     if adapter is None:
         return {}
     file = adapter.absolute().parent / "run.json"
@@ -35,7 +35,7 @@ def training_record(adapter: Path | None) -> dict:
 
 
 def check_base(adapter: Path | None, record: dict, config: ModelConfig) -> None:
-    """Raise UserError where an adapter was trained on other base weights than the config's."""
+    """Raise UserError if an adapter was trained on other base weights than the config's."""
     for key in (*CHECKPOINT, *BASE_WEIGHTS):
         section, name = key.split(".")
         trained = record.get("settings", {}).get(section, {})
@@ -49,16 +49,12 @@ def check_base(adapter: Path | None, record: dict, config: ModelConfig) -> None:
 
 
 def trained_with(adapter: Path) -> tuple[ModelConfig, str]:
-    """Settings and prompt format of the training that an adapter came from."""
-    file = adapter.absolute().parent / "run.json"
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        config, prompt_format = record["settings"], record["run"]["format"]
-        if not isinstance(config, dict) or prompt_format not in ("instruction", "chat"):
-            raise ValueError("not the record of a training")
-        return read_config(config, file), prompt_format  # it may be older than a key
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    """Settings and prompt format with which an adapter was trained."""
+    record = training_record(adapter)
+    if not record:
         raise UserError(
             f"{adapter}: no run.json of its training beside it; name the model it was trained "
             "from with --experiment or --checkpoint"
-        ) from None
+        )
+    file = adapter.absolute().parent / "run.json"
+    return read_config(record["settings"], file), record["run"]["format"]  # it may lack newer keys

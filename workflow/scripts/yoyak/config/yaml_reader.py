@@ -1,4 +1,4 @@
-"""Settings files: plain YAML by PyYAML, and one line where it is none."""
+"""Settings files: plain YAML, read by PyYAML; a syntax error becomes a one-line UserError."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from yoyak.errors import UserError, display, one_line
 
 
 class SettingsLoader(yaml.SafeLoader):
-    """Plain YAML, no key twice. Keys are texts, `2e-5` is a number, a date and `1:30` are none."""
+    """Plain YAML without duplicate keys; `2e-5` is a number, dates and `1:30` are strings."""
 
     yaml_implicit_resolvers = {
         first: [pair for pair in pairs if not pair[0].endswith((":int", ":float", ":timestamp"))]
@@ -30,7 +30,7 @@ class SettingsLoader(yaml.SafeLoader):
     def construct_mapping(self, node, deep=False):
         seen = set()
         for key, _ in node.value:
-            twice = f"key '{key.value}' stands twice" if str(key.value) in seen else None
+            twice = f"duplicate key '{key.value}'" if str(key.value) in seen else None
             problem = twice if key.tag.endswith(":str") else "a key must be a text, in quotes"
             if problem:
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
@@ -45,7 +45,7 @@ SettingsLoader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0
 
 
 def load_yaml(path: Path) -> dict:
-    """Read one YAML mapping; UserError with file and line where it is none."""
+    """Read a YAML mapping; UserError with file and line if it is not one."""
     shown = display(path)
     try:
         content = yaml.load(path.read_text(encoding="utf-8-sig"), SettingsLoader)

@@ -1,7 +1,8 @@
-"""Chat prompts from a tokenizer's own chat template, rendered with marks for dialogue and answer.
+"""Chat prompts from a tokenizer's own chat template, rendered with placeholders for dialogue and
+answer.
 
-The tail of a frame is all that stands between the dialogue and the answer, in generation and in
-training alike, since a training text is the generation prompt and then the answer. It is what
+The tail of a frame is everything between dialogue and answer, in generation and in training alike,
+since a training text is the generation prompt followed by the answer. It is what
 `add_generation_prompt` gives, which may say more than a finished conversation does (Qwen3's empty
 think block). Where a finished conversation goes on beyond it before the answer begins, or where the
 template ignores `add_generation_prompt`, it is what the finished conversation writes there. Blanks
@@ -9,8 +10,8 @@ at its end are then left off: tokenizers put them into the answer's first token.
 
 A template that refuses or drops a system message gets its sentence at the head of the user's.
 
-Templates are programs of strangers: transformers renders them in Jinja's sandbox, and whatever one
-raises is one line here.
+Templates are untrusted programs: transformers renders them in Jinja's sandbox, and any error
+becomes one line here.
 """
 
 import re
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from yoyak.errors import UserError, display, one_line
 
-# Some templates write today's date into the system message; a fixed one keeps runs reproducible.
+# Some templates write today's date into the system message; a fixed date keeps runs reproducible.
 FIXED_DATE = "26 Jul 2024"
 FIXED_CLOCK = "{% macro strftime_now(format) %}" + FIXED_DATE + "{% endmacro %}\n"
 VARIABLES = {
@@ -34,7 +35,7 @@ OWN_MESSAGE, USER_MESSAGE = "system message", "user message"
 
 @dataclass(frozen=True)
 class TemplateTexts:
-    """What a chat template writes around dialogue and answer, which are marks.
+    """The text that a chat template writes around placeholders for dialogue and answer.
 
     place: where the template stands; system: the message that carries the system sentence;
     prompts: the generation prompt of each (request, system sentence); unprompted and answered: the
@@ -120,7 +121,7 @@ def _rendered(tokenizer, place: str, requests: list[tuple[str, str]], system: st
 
 
 def render(tokenizer, messages: list[dict], add_generation_prompt: bool) -> str | UserError:
-    """A conversation as the tokenizer's chat template writes it, or why it does not."""
+    """A conversation as the tokenizer's chat template renders it, or why it cannot."""
     try:
         template = tokenizer.get_chat_template()
         clock = FIXED_CLOCK if "strftime_now" in template else ""
@@ -141,7 +142,7 @@ def render(tokenizer, messages: list[dict], add_generation_prompt: bool) -> str 
 
 
 def earlier_turns(
-    tokenizer, request: str, sentence: str, system: str, pairs: Sequence[tuple[str, str]]
+    tokenizer, request: str, sentence: str, system: str, pairs: Sequence[Sequence[str]]
 ) -> str:
     """The text before a dialogue that follows solved ones: (dialogue, answer), a turn each.
 
@@ -167,7 +168,7 @@ def earlier_turns(
 
 
 def template_place(tokenizer) -> str:
-    """The file that a tokenizer's chat template stands in, or the tokenizer's name."""
+    """The file of a tokenizer's chat template, or the tokenizer's name."""
     name = str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__)
     for file in ("chat_template.jinja", "tokenizer_config.json"):
         try:

@@ -1,4 +1,4 @@
-"""Control tokens: what steers a model, kept out of the texts it reads and the summaries it writes.
+"""Control tokens, which steer a model: kept out of dialogues and summaries.
 
 "Special token" says only that a token is never split. Model makers mark their turn ends so, and
 users their speaker tags and masks (#Person1#, [이름], <NAME>), which are words of the data: they
@@ -25,7 +25,7 @@ _STEERS = re.compile(
 
 
 def control_tokens(tokenizer) -> frozenset[str]:
-    """The control tokens of a tokenizer, as they are written.
+    """The control tokens of a tokenizer, as text.
 
     They are the named ones (BOS, EOS, padding and so on), the end tokens that the checkpoint names,
     and bracketed tokens (`<…>`, `[…]`) that hold a bar or a word such as `unused` or `tool_call`,
@@ -51,14 +51,14 @@ def control_tokens_in(text: str, tokenizer) -> list[str]:
 def control_token_pattern(tokenizer) -> re.Pattern | None:
     """Matches the written form of control tokens such as <|eot_id|>; None if there are none.
 
-    In a dialogue they are text that somebody typed, not a command to the model.
+    In a dialogue they are text that somebody typed, not commands to the model.
     """
     # A token that begins with a blank, or is a single sign, would be found again in what comes out.
     return _any_of(token for token in control_tokens(tokenizer) if re.match(r"\S\S", token))
 
 
-def defuse(text: str, control_tokens: re.Pattern | None) -> str:
-    """Write control tokens inside a text apart (`<|eot_id|>` → `< |eot_id|>`): plain words then."""
+def break_control_tokens(text: str, control_tokens: re.Pattern | None) -> str:
+    """Break control tokens in a text into plain text (`<|eot_id|>` → `< |eot_id|>`)."""
     if control_tokens is None:
         return text
     while control_tokens.search(text):

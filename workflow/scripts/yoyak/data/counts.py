@@ -1,15 +1,16 @@
-"""How many rows and tokens a study has, before or after its data and examples are made."""
+"""Count a study's rows and tokens, exactly if its examples exist, else estimated from the data."""
 
-import json
 from pathlib import Path
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import Run, Study
+from yoyak.data.dialogues import load_split
 from yoyak.data.prompts import AUGMENTATIONS
 from yoyak.data.reading import read_records
 from yoyak.data.rows import wanted_columns
 from yoyak.data.splits import raw_file
 from yoyak.errors import UserError
+from yoyak.run.workspace import read_json
 
 USUAL_TOKENS = 330  # an example of the Korean DialogSum data, prompt and answer
 USUAL_ROWS = {"train": 12_457, "dev": 499, "test": 499}  # of that data
@@ -21,7 +22,7 @@ def count_tokens(study: Study, run: Run, config: ModelConfig) -> tuple[int, int,
     longest = limits.encoder_max_len + limits.decoder_max_len
     built = study.results / run.examples / "statistics.json"
     if built.is_file():
-        counts = json.loads(built.read_text(encoding="utf-8"))["train"]
+        counts = read_json(built, "run build_dataset.py again")["train"]
         return counts["examples"], counts["tokens"], counts["example_tokens"]["max"]
     examples = count_dialogues(study) * AUGMENTATIONS[run.augmentation]
     return examples, examples * min(USUAL_TOKENS, longest), longest
@@ -40,7 +41,7 @@ def count_rows(study: Study, split: str) -> int:
     """Rows of a split: prepared, else raw, else as many as the Korean DialogSum data have."""
     prepared: Path = study.results / "data" / f"{split}.csv"
     if prepared.is_file():
-        return len(read_records(prepared, wanted_columns(None))[0])
+        return len(load_split(prepared, labelled=False))
     if _absent(study, split):
         count = USUAL_ROWS[split]
     else:
@@ -51,7 +52,7 @@ def count_rows(study: Study, split: str) -> int:
 
 
 def absent_splits(study: Study) -> dict[str, int]:
-    """Files of the study's data that are not there, and how many rows are assumed of each."""
+    """Missing files of the study's data, with the number of rows assumed for each."""
     return {
         getattr(study.settings.data, split): USUAL_ROWS[split]
         for split in USUAL_ROWS
@@ -60,7 +61,7 @@ def absent_splits(study: Study) -> dict[str, int]:
 
 
 def _absent(study: Study, split: str) -> bool:
-    """Whether a split is there neither prepared nor raw."""
+    """Whether a split exists neither prepared nor raw."""
     if (study.results / "data" / f"{split}.csv").is_file():
         return False
     try:

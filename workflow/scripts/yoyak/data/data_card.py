@@ -1,4 +1,4 @@
-"""Statistics of prepared splits, as data_card.json shows them."""
+"""Statistics of prepared splits, for data_card.json."""
 
 import math
 from collections import Counter
@@ -54,7 +54,7 @@ def distribution(values: Sequence[int]) -> dict:
 
 
 def describe_cleaning(counts: dict[str, Counter]) -> dict:
-    """Each rule, what it does, and how many texts of each split it changed (0 included)."""
+    """Each rule, what it does, and how many texts of each split it changed (including 0)."""
     return {
         name: {
             "rule": meaning,

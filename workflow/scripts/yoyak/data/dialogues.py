@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from yoyak.data.cleaning import clean_text
 from yoyak.data.reading import read_records
 from yoyak.data.rows import OPTIONAL_COLUMNS, BadRows, Record, quote, wanted_columns
@@ -25,7 +27,7 @@ _MAX_NAME = 200  # characters of an fname: it becomes a key of submissions and r
 
 @dataclass(frozen=True)
 class Dialogue:
-    """One dialogue: turns separated by newlines, and no, one or several reference summaries."""
+    """One dialogue: turns separated by newlines, and any number of reference summaries."""
 
     fname: str
     dialogue: str
@@ -36,14 +38,14 @@ class Dialogue:
 
     @property
     def summary(self) -> str:
-        """The first reference, which is the one to train on; UserError if there is none."""
+        """The first reference, used for training; UserError if there is none."""
         if not self.summaries:
             raise UserError(f"dialogue '{self.fname}' has no summary to train on")
         return self.summaries[0]
 
     @property
     def alike(self) -> str:
-        """What makes dialogues alike: the cluster, else the topic; "" is its own cluster."""
+        """Key that similar dialogues share: the cluster, else the topic; "" if unknown."""
         return self.cluster or self.topic
 
     @property
@@ -100,7 +102,7 @@ def read_dialogues(
             earlier = first_seen[dialogue.fname]
             bad.add(
                 record.number,
-                f"fname {quote(dialogue.fname)} stands on {bad.unit} {earlier} already",
+                f"fname {quote(dialogue.fname)} is already on {bad.unit} {earlier}",
             )
             continue
         first_seen[dialogue.fname] = record.number
@@ -126,6 +128,37 @@ def to_csv(dialogues: Iterable[Dialogue], labelled: bool = True) -> str:
         values = [getattr(row, label) for label in labels]
         writer.writerow([row.fname, row.dialogue, *row.summaries, *padding, *values])
     return text.getvalue()
+
+
+def load_split(path: Path, labelled: bool = True) -> list[Dialogue]:
+    """A prepared split as prepare_data.py wrote it: already cleaned and checked, so only read.
+
+    Raises UserError if it cannot be read or lacks a column (`labelled`: a summary, too).
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise UserError(f"{display(path)}: no such file; run prepare_data.py first") from None
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        raise UserError(
+            f"{display(path)}: cannot be read ({error}); run prepare_data.py again"
+        ) from None
+    missing = {"fname", "dialogue", *(["summary"] if labelled else [])} - set(table.columns)
+    if missing:
+        raise UserError(
+            f"{display(path)}: column missing: {', '.join(sorted(missing))}; run prepare_data.py "
+            "again"
+        )
+    references = [name for name in table.columns if name.startswith("summary")]
+    return [
+        Dialogue(
+            fname=row["fname"],
+            dialogue=row["dialogue"],
+            summaries=tuple(row[name] for name in references if row[name]),
+            **{label: row.get(label, "") for label in OPTIONAL_COLUMNS},
+        )
+        for row in table.to_dict("records")
+    ]
 
 
 def reference_column(index: int) -> str:
@@ -189,7 +222,7 @@ def _dialogue_cell(value: object, counts: Counter | None) -> str:
 
 
 def _turn(turn: dict, place: str) -> str:
-    """`speaker: words`, or nothing where nothing was said."""
+    """`speaker: words`, or an empty string for an empty turn."""
     said = turn.get("speaker", turn.get("participantID")), turn.get("utterance")
     speaker, words = (" ".join(_text_cell(cell, place, None).split()) for cell in said)
     if not speaker or "utterance" not in turn:
@@ -204,7 +237,7 @@ def _name_cell(value: object) -> str:
         raise ValueError("empty fname")
     if "\n" in name or len(name) > _MAX_NAME:
         raise ValueError(
-            f"fname {quote(name)} is no name: one line of at most {_MAX_NAME} characters"
+            f"fname {quote(name)} is not a name: one line of at most {_MAX_NAME} characters"
         )
     return name
 
@@ -220,7 +253,7 @@ def _references(cells: dict, columns: list[str], counts: Counter | None) -> tupl
 
 
 def _text_cell(value: object, what: str, counts: Counter | None) -> str:
-    """A cell as clean text; of a number its digits: 2021 is "2021", and so is 2021.0."""
+    """A cell as cleaned text; a number becomes its digits: 2021 and 2021.0 both give "2021"."""
     if value is None:
         return ""
     if isinstance(value, float) and math.isfinite(value):

@@ -1,9 +1,10 @@
-"""Texts to token ids, the dialogue shortened where a prompt would be too long.
+"""Texts to token ids; a prompt that is too long is truncated here (`_Truncator`), for training and
+generation.
 
-Only the dialogue ever gives way: frame, answer and stop token stay whole. Turns are dropped whole,
-from the end that `dataset.truncate_dialogue` names. Where whole turns alone would leave more than
-half of the room unused, the next turn is kept in part, cut at a word where one is near and never
-inside a character.
+Only the dialogue is truncated, never frame, answer or stop token. Whole turns are dropped, from the
+end that `dataset.truncate_dialogue` names. If whole turns alone would leave more than half of the
+room unused, part of the next turn is kept, cut at a word boundary if one is near and never inside a
+character.
 """
 
 import unicodedata
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from yoyak.config.model_config import ModelConfig
-from yoyak.data.control_tokens import control_token_pattern, defuse
+from yoyak.data.control_tokens import break_control_tokens, control_token_pattern
 from yoyak.data.dialogues import SPEAKER_TAG
 from yoyak.data.few_shot import few_shot_frame
 from yoyak.data.framing import HeadSwap, encode_framed, encode_texts
@@ -20,13 +21,13 @@ from yoyak.errors import UserError
 
 SMALLEST_ROOM = 16  # tokens that must be left for the dialogue
 _CHARACTERS_PER_TOKEN = 64  # no real text has longer tokens on average
-_WORD_SEARCH = 20  # characters in which a cut looks for a word's edge
+_WORD_SEARCH = 20  # characters searched for a word boundary
 _ROWS_AT_ONCE = 1024  # bounds the memory that the tokenizer needs for its intermediate objects
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """Token ids of one generation prompt and whether its dialogue was shortened."""
+    """Token ids of one generation prompt, and whether its dialogue was truncated."""
 
     input_ids: list[int]
     shortened: bool
@@ -40,7 +41,7 @@ def build_prompts(
     language: str,
     examples: Sequence = (),
 ) -> tuple[list[list[int]], list[bool]]:
-    """Generation prompts of `Dialogue` rows: token ids (BOS included once) and what was shortened.
+    """Generation prompts of `Dialogue` rows: token ids (with one BOS), and which were truncated.
 
     Args:
         config: effective model config; encoder_max_len and truncate_dialogue are read.
@@ -60,26 +61,29 @@ def encode_prompts(
 ) -> list[list[Prompt]]:
     """For each frame, one prompt per dialogue text of at most `limit` tokens.
 
-    side: the end at which a dialogue that is too long loses turns, "start" or "end".
+    side: the end at which a dialogue that is too long is truncated, "start" or "end".
 
     Raises UserError when a frame leaves less than 16 tokens for the dialogue.
     """
     control_tokens = control_token_pattern(tokenizer)
-    fitters = [_Fitter(tokenizer, frame, limit, side) for frame in frames]
+    truncators = [_Truncator(tokenizer, frame, limit, side) for frame in frames]
     swaps = [HeadSwap(tokenizer, frames[0], frame) for frame in frames[1:]]
     prompts: list[list[Prompt]] = [[] for _ in frames]
     for start in range(0, len(dialogues), _ROWS_AT_ONCE):
-        texts = [defuse(text, control_tokens) for text in dialogues[start : start + _ROWS_AT_ONCE]]
+        texts = [
+            break_control_tokens(text, control_tokens)
+            for text in dialogues[start : start + _ROWS_AT_ONCE]
+        ]
         bounded = [_bounded(text, limit, side) for text in texts]
         first = encode_framed(tokenizer, frames[0], bounded)
         variants = [first, *(swap.apply(bounded, first) for swap in swaps)]
-        for number, (fitter, encoded) in enumerate(zip(fitters, variants, strict=True)):
-            prompts[number] += fitter.fit(texts, bounded, encoded)
+        for number, (truncator, encoded) in enumerate(zip(truncators, variants, strict=True)):
+            prompts[number] += truncator.fit(texts, bounded, encoded)
     return prompts
 
 
 def encode_answers(summaries: Sequence[str], tokenizer, prompt_format: str) -> list[list[int]]:
-    """Token ids of each summary and the stop token; never cut.
+    """Token ids of each summary and the stop token; never truncated.
 
     Raises UserError for a summary without text: such a row would carry no loss.
     """
@@ -88,7 +92,7 @@ def encode_answers(summaries: Sequence[str], tokenizer, prompt_format: str) -> l
     answers = []
     for start in range(0, len(summaries), _ROWS_AT_ONCE):
         texts = [
-            defuse(text.strip(), control_tokens)
+            break_control_tokens(text.strip(), control_tokens)
             for text in summaries[start : start + _ROWS_AT_ONCE]
         ]
         for number, ids in enumerate(encode_texts(tokenizer, texts), start=start):
@@ -98,8 +102,9 @@ def encode_answers(summaries: Sequence[str], tokenizer, prompt_format: str) -> l
     return answers
 
 
-class _Fitter:
-    """Fits dialogues into one frame: at most `limit` tokens, turns dropped at `side`."""
+class _Truncator:
+    """Truncates dialogues so that each prompt in a frame has at most `limit` tokens; drops turns at
+    `side`."""
 
     def __init__(self, tokenizer, frame: PromptFrame, limit: int, side: str) -> None:
         self.tokenizer, self.frame, self.limit, self.side = tokenizer, frame, limit, side
@@ -120,13 +125,13 @@ class _Fitter:
             for ids, text, whole in zip(encoded, bounded, dialogues, strict=True)
         ]
         long = [index for index, ids in enumerate(encoded) if len(ids) > self.limit]
-        short = self._shorten([bounded[index] for index in long])
+        short = self._truncate([bounded[index] for index in long])
         for index, ids in zip(long, short, strict=True):
             prompts[index] = Prompt(ids, shortened=True)
         return prompts
 
-    def _shorten(self, dialogues: list[str]) -> list[list[int]]:
-        """Token ids of prompts whose dialogues are too long whole."""
+    def _truncate(self, dialogues: list[str]) -> list[list[int]]:
+        """Token ids of truncated prompts for dialogues that are too long."""
         turns = [text.split("\n") for text in dialogues]
         lengths = iter(
             map(len, encode_texts(self.tokenizer, [turn + "\n" for row in turns for turn in row]))
@@ -143,13 +148,13 @@ class _Fitter:
             for index, ids in zip(whole, self._encode(texts), strict=True):
                 if len(ids) <= self.limit:
                     result[index] = ids
-                else:  # the sum of the turns' tokens was an estimate
+                else:  # the sum of the turns' tokens was only an estimate
                     kept[index] -= 1
                     open_rows.append(index)
         return [result[index] for index in range(len(turns))]
 
     def _whole_turns(self, lengths: list[int]) -> int:
-        """How many turns fit whole; 0 if they would leave more than half of the room unused."""
+        """How many whole turns fit; 0 if they would leave more than half of the room unused."""
         used = count = 0
         for length in reversed(lengths) if self.side == "start" else lengths:
             if used + length > self.room:
@@ -161,7 +166,7 @@ class _Fitter:
         return turns[-count:] if self.side == "start" else turns[:count]
 
     def _cut(self, turns: list[str]) -> list[int]:
-        """Keep as many whole turns as fit and as much of the next turn as fits beside them."""
+        """Keep as many whole turns as fit, and as much of the next turn as fits beside them."""
         count = _largest(
             len(turns) - 1,
             lambda number: number == 0 or self._fits("\n".join(self._part(turns, number))),
@@ -192,7 +197,7 @@ class _Fitter:
         return self._encode([text_with(max(size, 1))])[0]
 
     def _at_an_edge(self, body: str, size: int) -> int:
-        """A slightly smaller size at which the cut falls between words or at least characters."""
+        """A slightly smaller size that cuts between words, or at least between characters."""
         if size in (0, len(body)):
             return size
         for smaller in range(size, max(size - _WORD_SEARCH, 0), -1):
@@ -217,7 +222,7 @@ class _Fitter:
 
 
 def _bounded(dialogue: str, limit: int, side: str) -> str:
-    """At most 64 characters for each token of the limit: bounds the work on a huge cell."""
+    """The text cut to 64 characters per token of the limit, to bound the work on a huge cell."""
     most = limit * _CHARACTERS_PER_TOKEN
     if len(dialogue) <= most:
         return dialogue
@@ -225,7 +230,7 @@ def _bounded(dialogue: str, limit: int, side: str) -> str:
 
 
 def _largest(most: int, accepted: Callable[[int], bool]) -> int:
-    """The largest number up to `most` that is accepted, by bisection; 0 is taken for granted."""
+    """The largest number up to `most` that is accepted, by bisection; 0 always is."""
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.chat_frames import earlier_turns
-from yoyak.data.control_tokens import control_token_pattern, defuse
+from yoyak.data.control_tokens import break_control_tokens, control_token_pattern
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.framing import encode_framed, encode_texts
 from yoyak.data.prompts import INPUT, SYSTEM, PromptFrame, prompt_frames, supervised_stop_id
@@ -78,7 +78,7 @@ def few_shot_frame(
         return frame
     control_tokens = control_token_pattern(tokenizer)
     pairs = [
-        (defuse(row.dialogue, control_tokens), defuse(row.summary.strip(), control_tokens))
+        tuple(break_control_tokens(text, control_tokens) for text in (row.dialogue, row.summary))
         for row in examples
     ]
     if prompt_format == "chat":

@@ -1,4 +1,4 @@
-"""Token ids of framed dialogues; a dialogue under another frame costs no second pass."""
+"""Token ids of framed dialogues, tokenised only once for several frames."""
 
 from yoyak.data.prompts import PromptFrame
 
@@ -6,7 +6,7 @@ _PROBE = 16  # characters of a dialogue that decide whether its frame's head end
 
 
 def encode_texts(tokenizer, texts: list[str]) -> list[list[int]]:
-    """Token ids of each text, exactly as written: nothing added, nothing cut."""
+    """Token ids of each text exactly as written: no special tokens, no truncation."""
     if not texts:
         return []
     return tokenizer(
@@ -28,7 +28,7 @@ def encode_framed(tokenizer, frame: PromptFrame, dialogues: list[str]) -> list[l
 
 
 class HeadSwap:
-    """Turns prompts in one frame into prompts in another by exchanging the head's tokens.
+    """Converts prompts from one frame to another by exchanging the head's tokens.
 
     Five templates would cost five passes over every dialogue. Where the tokenizer's pre-tokenizer
     cuts the text right between head and dialogue, for both heads, no merge crosses that point

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from yoyak.data.rows import BadRows, NameTwice, Record, flat, quote
+from yoyak.data.rows import BadRows, DuplicateName, Record, flat, quote
 from yoyak.errors import UserError, display
 
 TOO_MUCH = "not JSON that can be read (too deep, or a number too long)"
@@ -39,15 +39,15 @@ def read_json(path: Path, text: str, names: dict) -> tuple[list[Record], list[st
             continue
         try:
             records.append(Record(number, flat(value)))
-        except NameTwice as error:
-            bad.add(number, f"key {quote(str(error))} stands twice")
+        except DuplicateName as error:
+            bad.add(number, f"duplicate key {quote(str(error))}")
     if not records and not bad.found:
-        raise UserError(f"{display(path)}: holds no rows; at least one is needed")
+        raise UserError(f"{display(path)}: contains no rows; at least one is needed")
     return records, list(dict.fromkeys(name for row in records for name in row.cells)), bad
 
 
 def _is_lines(text: str) -> bool:
-    """Whether a text is JSON lines, sound or broken, rather than one document."""
+    """Whether a text is JSON lines (valid or broken) rather than one document."""
     first = re.split(r"[\r\n]", text, maxsplit=1)[0]
     if len(first) == len(text):
         return False
@@ -63,8 +63,8 @@ def _parsed(text: str, line: int, bad: BadRows) -> list:
     """The value that stands in a text alone in a list; nothing where it is no JSON, with reason."""
     try:
         return [json.loads(text, object_pairs_hook=_no_key_twice)]
-    except NameTwice as error:
-        bad.add(line, f"key {quote(str(error))} stands twice")
+    except DuplicateName as error:
+        bad.add(line, f"duplicate key {quote(str(error))}")
     except json.JSONDecodeError as error:
         bad.add(line + error.lineno - 1, f"not JSON ({error.msg} at character {error.colno})")
     except (ValueError, RecursionError):
@@ -73,12 +73,12 @@ def _parsed(text: str, line: int, bad: BadRows) -> list:
 
 
 def _document_rows(text: str, names: dict, bad: BadRows) -> list:
-    """The rows of a document, whose numbers then count rows; or itself, where it is one."""
+    """The rows of a document, numbered by row; or the document itself if it is a row."""
     for document in _parsed(text, 1, bad):
         try:
             rows = _rows_inside(document, names, bad.path)
-        except NameTwice as error:
-            bad.add(1, f"key {quote(str(error))} stands twice")
+        except DuplicateName as error:
+            bad.add(1, f"duplicate key {quote(str(error))}")
             break
         if rows is None:
             return [document]
@@ -88,7 +88,7 @@ def _document_rows(text: str, names: dict, bad: BadRows) -> list:
 
 
 def _rows_inside(document: object, names: dict, path: Path) -> list | None:
-    """The list of rows that a document is, or that stands in it; None where it holds none."""
+    """The list of rows that the document is or contains; None if there is none."""
     if not isinstance(document, dict):
         return document if isinstance(document, list) else None
     cells = flat(document)
@@ -113,5 +113,5 @@ def _no_key_twice(pairs: list[tuple]) -> dict:
     content = dict(pairs)
     if len(content) != len(pairs):
         names = [name for name, _ in pairs]
-        raise NameTwice(next(name for name in names if names.count(name) > 1))
+        raise DuplicateName(next(name for name in names if names.count(name) > 1))
     return content

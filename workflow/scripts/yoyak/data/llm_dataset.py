@@ -1,4 +1,4 @@
-"""Tokenised examples: prompt, summary and stop token, the loss on summary and stop token only."""
+"""Tokenised examples: prompt, summary and stop token; only summary and stop token carry a loss."""
 
 import hashlib
 import math
@@ -39,9 +39,11 @@ class LLMSummarizationDataset(Dataset):
         summaries: the dialogues' own, as they were given.
 
     Args:
-        dialogues, summaries: texts, as many of one as of the other; turns are lines.
-        encoder_max_len: tokens of the longest prompt; only the dialogue in it is shortened.
-        decoder_max_len: tokens of the longest generated summary; longer ones are counted and kept.
+        dialogues, summaries: equally many texts; one turn per line.
+        encoder_max_len: most tokens of a prompt; a longer one is truncated, always in its dialogue
+            (data/encoding.py).
+        decoder_max_len: most tokens of a generated summary; longer references are counted but not
+            truncated.
         format_type: "instruction" or "chat". language: of the request, "ko" or "en".
         truncate_dialogue: the end at which a long dialogue loses turns, "start" or "end".
 
@@ -127,7 +129,7 @@ class LLMSummarizationDataset(Dataset):
         return {"input_ids": input_ids, "labels": labels}
 
     def prompts(self) -> list[list[int]]:
-        """Token ids of each dialogue's prompt for generation: of several requests, the first."""
+        """Token ids of each dialogue's generation prompt: that of the first request."""
         first = torch.nonzero(self.dialogue_index.diff(prepend=torch.tensor([-1]))).flatten()
         return [
             self.input_ids[self.offsets[place] :][: self.prompt_lengths[place]].tolist()
@@ -145,7 +147,7 @@ class LLMSummarizationDataset(Dataset):
         return int(self.lengths.sum() - self.prompt_lengths.sum())
 
     def digest(self) -> str:
-        """SHA-256 of all tokens and what of them carries a loss, hexadecimal."""
+        """SHA-256 of all tokens and of which ones carry a loss, hexadecimal."""
         parts = (getattr(self, name).contiguous().numpy().tobytes() for name in _TENSORS)
         return hashlib.sha256(b"".join(parts)).hexdigest()
 
@@ -175,7 +177,7 @@ class LLMSummarizationDataset(Dataset):
             ) from None
         found = {name: tensor.dtype for name, tensor in tensors.items()}
         if found != _TENSORS or not _consistent(tensors):
-            raise UserError(f"{shown}: holds no tokenised examples; build the examples again")
+            raise UserError(f"{shown}: contains no tokenised examples; build the examples again")
         dataset = LLMSummarizationDataset.__new__(LLMSummarizationDataset)
         for name, tensor in tensors.items():
             setattr(dataset, name, tensor)
@@ -184,7 +186,7 @@ class LLMSummarizationDataset(Dataset):
 
 
 class InstructionAugmentedDataset(LLMSummarizationDataset):
-    """Five examples per dialogue, one for each request; a dialogue's five stand side by side."""
+    """Five examples per dialogue, one for each request; a dialogue's five are consecutive."""
 
     augmentation = "templates"
 
@@ -214,7 +216,7 @@ def create_llm_dataset(
 
 
 def _texts(column: Sequence[str], name: str) -> list[str]:
-    """A column's texts; UserError naming the first row that holds none."""
+    """A column's texts; UserError naming the first row without one."""
     if isinstance(column, str):
         raise UserError(f"{name}: one text, where a list of texts is wanted")
     texts = list(column)
@@ -235,7 +237,7 @@ def _count(lengths, prompt_lengths, shortened, decoder_max_len: int) -> dict:
         "prompt_tokens": _percentiles(prompt_lengths),
         "answer_tokens": _percentiles(answers),
         "prompts_shortened": int(shortened.sum()),
-        # Kept whole all the same; a generated summary can never be as long.
+        # Still trained on in full, though no generated summary can be as long.
         "answers_over_decoder_max_len": int((answers > decoder_max_len).sum()),
     }
 

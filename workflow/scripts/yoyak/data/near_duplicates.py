@@ -1,4 +1,5 @@
-"""Dialogues of train that nearly stand in another split too: they share half of their word triples.
+"""Near-duplicates between train and the other splits: dialogues that share half of their word
+triples.
 
 Exact, and quick whatever the texts share. Triples that few dialogues hold are counted by a sparse
 product; those that many hold (greetings, the phrases of a call centre) by a dense one, whose cost

@@ -1,6 +1,5 @@
-"""A command by hand without a study: a model file with its own data, as a study of one model."""
+"""A training by hand without a study: a model file with its own data, as a study of one model."""
 
-import json
 from pathlib import Path
 
 from yoyak.config.model_config import ModelConfig
@@ -8,16 +7,18 @@ from yoyak.config.study import Study
 from yoyak.config.study_settings import PRIMARY, StudySettings
 from yoyak.data.splits import find_raw
 from yoyak.errors import PROJECT_ROOT, UserError
+from yoyak.run.workspace import read_json
 
 RAW, EMBEDDED = "data/raw", "workflow/resources/dialogues"
+BUILD = "build the examples again (build_dataset.py)"
 EMBEDDED_MODELS = PROJECT_ROOT / "workflow" / "resources" / "models"
 
 
 def own_study(experiment: str, config: ModelConfig, debug: bool = False) -> Study:
     """The model file with data/raw/{train,dev}.csv, an embedded model with the embedded dialogues.
 
-    It learns all of train.csv and chooses its best checkpoint on dev.csv. Nothing is read yet.
-    config: that of the model file `experiment`, with the values of debug where that is asked for.
+    It trains on all of train.csv and chooses its best checkpoint on dev.csv. Nothing is read yet.
+    config: that of the model file `experiment`, with debug values if requested.
     """
     folder = EMBEDDED if _is_embedded(config) else RAW
     settings = {
@@ -49,15 +50,15 @@ def check_own_data(study: Study) -> None:
 
 def example_record(examples: Path) -> dict:
     """run.json of tokenised examples; UserError when it is missing."""
-    return _read(examples / "run.json")
+    return read_json(examples / "run.json", BUILD)
 
 
-def said_of_data(examples: Path) -> str:
-    """What is trained on and what the best checkpoint is chosen on: files and dialogues.
+def describe_data(examples: Path) -> str:
+    """One line: the files and numbers of dialogues for training and for choosing the checkpoint.
 
     Raises UserError when the examples lack their record or statistics.
     """
-    counts, data = _read(examples / "statistics.json"), example_record(examples)["data"]
+    counts, data = read_json(examples / "statistics.json", BUILD), example_record(examples)["data"]
     chosen_on = (
         data["dev"] if data["selection"] == "dev" else f"a slice held out of {data['train']}"
     )
@@ -67,12 +68,6 @@ def said_of_data(examples: Path) -> str:
         f"examples; the best checkpoint is chosen on {chosen_on}: {selection['dialogues']:,} "
         "dialogues"
     )
-
-
-def _read(file: Path) -> dict:
-    if not file.is_file():
-        raise UserError(f"{file}: no such file; build the examples again (build_dataset.py)")
-    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def _is_embedded(config: ModelConfig) -> bool:

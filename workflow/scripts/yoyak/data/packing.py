@@ -42,7 +42,8 @@ class Pack:
 
 
 def plan_packs(lengths: list[int], token_budget: int, multiple: int = 1) -> list[list[int]]:
-    """Distribute examples over as few packs of at most `token_budget` tokens as seems possible.
+    """Distribute examples over as few packs of at most `token_budget` tokens as possible
+    (heuristic).
 
     The packs come out about equally full: the fullest one sets the peak memory. An example longer
     than the budget gets a pack of its own. Every example appears exactly once.
@@ -122,12 +123,12 @@ def pack_batch(
         build_pack(
             [examples[member] for member in members], [indices[member] for member in members]
         )
-        for members in share_out(packs, sizes, ranks)[rank]
+        for members in assign_packs(packs, sizes, ranks)[rank]
     ]
 
 
-def share_out(packs: list[list[int]], sizes: list[int], ranks: int) -> list[list[list[int]]]:
-    """The packs of each rank: the largest first, to whoever has the fewest tokens."""
+def assign_packs(packs: list[list[int]], sizes: list[int], ranks: int) -> list[list[list[int]]]:
+    """The packs of each rank: the largest first, each to the rank with the fewest tokens."""
     if ranks == 1:
         return [packs]
     shares: list[list[list[int]]] = [[] for _ in range(ranks)]
@@ -140,5 +141,5 @@ def share_out(packs: list[list[int]], sizes: list[int], ranks: int) -> list[list
 
 
 def count_supervised(example: dict) -> int:
-    """Tokens of an example that carry a loss once packed: its first one never does."""
+    """Supervised tokens of a packed example; its first token never carries a loss."""
     return int((example["labels"][1:] != IGNORED).sum())

@@ -1,19 +1,19 @@
-"""Padded micro-batches: rows of like length side by side, filled up on the right."""
+"""Padded micro-batches: rows of similar length, padded on the right."""
 
 from dataclasses import dataclass
 
 import torch
 
-from yoyak.data.packing import IGNORED, share_out
+from yoyak.data.packing import IGNORED, assign_packs
 
 
 @dataclass
 class PaddedBatch:
     """Several examples, one a row.
 
-    input_ids, attention_mask: (rows, longest) int64; padding stands on the right, where a causal
-    model never looks back at it. columns: (n,) int64, places where some row's next token carries
-    a loss. targets: (rows, n) int64, that token, IGNORED where a row has none.
+    input_ids, attention_mask: (rows, longest) int64; padding is on the right, where a causal model
+        never attends to it. columns: (n,) int64, positions where some row's next token carries a
+        loss. targets: (rows, n) int64, that token, IGNORED where a row has none.
     examples: their indices in the dataset.
     """
 
@@ -60,7 +60,7 @@ def pad_batch(
     Args:
         indices: the examples' numbers in their dataset.
         rank, ranks: of several processes that share the batch, each gets its own micro-batches.
-        one_row: for models whose rows change beside others.
+        one_row: for models whose rows change with the other rows of a batch.
     """
     lengths = [len(example["input_ids"]) for example in examples]
     groups = plan_rows(lengths, token_budget, one_row)
@@ -69,12 +69,12 @@ def pad_batch(
         build_padded(
             [examples[member] for member in members], [indices[member] for member in members]
         )
-        for members in share_out(groups, sizes, ranks)[rank]
+        for members in assign_packs(groups, sizes, ranks)[rank]
     ]
 
 
 def plan_rows(lengths: list[int], token_budget: int, one_row: bool = False) -> list[list[int]]:
-    """Rows of like length together, longest first; a row over the budget stands alone."""
+    """Batches of rows of similar length, longest first; a row over the budget is alone."""
     groups: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
         full = (

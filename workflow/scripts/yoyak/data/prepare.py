@@ -1,4 +1,4 @@
-"""A study's raw splits cleaned, checked and kept apart, once: what later steps read."""
+"""Clean and check a study's raw splits and keep them disjoint, once for all later steps."""
 
 import time
 from collections import Counter
@@ -72,7 +72,7 @@ def prepare_data(study: Study, output: Path) -> dict:
 def arrange(
     raw: dict[str, list[Dialogue]], settings: Data, limits: dict[str, int] | None
 ) -> tuple[dict[str, list[Dialogue]], dict]:
-    """The splits as they are used, and what the leak check found."""
+    """The final splits, and what the leak check found."""
     others = {name: rows for name, rows in raw.items() if name != "train"}
     train, dropped = drop_leaks(raw["train"], others)
     if not train:

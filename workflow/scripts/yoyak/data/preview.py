@@ -1,4 +1,4 @@
-"""What a model sees, written out for a person: token by token, the supervised part marked."""
+"""Show what a model sees: token by token, with the supervised part marked."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -59,7 +59,7 @@ def preview(
 def show_example(
     dataset: LLMSummarizationDataset, index: int, rows: Sequence[Dialogue], tokenizer
 ) -> dict:
-    """One example as JSON: its fname, prompt and supervised answer as text, token counts."""
+    """One example for JSON: fname, prompt and supervised answer as text, token counts."""
     item = dataset[index]
     length = int(dataset.prompt_lengths[index])
     ids = item["input_ids"].tolist()

@@ -1,4 +1,5 @@
-"""What the model is shown: instruction and chat prompts, in Korean and English.
+"""Prompt formats: instruction and chat prompts, in Korean and English. A prompt that is too long is
+truncated in encoding.py.
 
 A prompt is a frame around the dialogue. Instruction frames are plain text; chat frames come from
 the tokenizer's own chat template (chat_frames.py). Training text is the generation prompt's tokens,
@@ -25,7 +26,7 @@ SYSTEM = {
     "ko": "당신은 대화를 요약하는 전문가입니다.",
     "en": "You are an expert at summarizing dialogues.",
 }
-# The first request of a format is the one that is always used to generate. The other four are for
+# A format's first request is always used for generation. The other four are for
 # the augmentation and are the same in both formats.
 REQUESTS: dict[str, dict[str, Any]] = {
     "ko": {
@@ -56,7 +57,7 @@ INPUT = "### Input:\n"
 
 @dataclass(frozen=True)
 class PromptFrame:
-    """The text around a dialogue, and token ids (a BOS) before it; `request` is the instruction.
+    """The text around a dialogue, and token ids before it (a BOS); `request` is the instruction.
 
     system: the message that carries the system sentence in chat format; "" without such a sentence.
     """
@@ -74,7 +75,7 @@ class PromptFrame:
 def prompt_frames(
     tokenizer, prompt_format: str, language: str, augmentation: str = "none"
 ) -> list[PromptFrame]:
-    """The frame to generate with, followed by four more under augmentation "templates".
+    """The frame for generation, followed by four more for augmentation "templates".
 
     Raises:
         UserError: unknown format, language or augmentation; in chat format, a tokenizer without
@@ -97,14 +98,14 @@ def prompt_frames(
 
 
 def request_sentences(prompt_format: str, language: str) -> list[str]:
-    """The five requests of a format, the one for generation first."""
+    """The five requests of a format; the first is used for generation."""
     texts = REQUESTS[language]
     end = "." if prompt_format == "instruction" else ":"
     return [texts[prompt_format], *(text + end for text in texts["augmentation"])]
 
 
 def supervised_stop_id(tokenizer, prompt_format: str) -> int:
-    """The token that ends every answer and is learned.
+    """The stop token that the model learns to write after every answer.
 
     In chat it is the first control token that the template writes after an answer, and the end of
     text where it writes none (SOLAR, GLM 4) or in instruction format.
@@ -124,7 +125,7 @@ def supervised_stop_id(tokenizer, prompt_format: str) -> int:
 
 
 def stop_token_ids(tokenizer, prompt_format: str) -> list[int]:
-    """Every token at which generation stops, the supervised one first.
+    """All tokens that end generation, the supervised one first.
 
     They are the tokenizer's end token, what its chat template writes after an answer, and what the
     checkpoint's generation_config.json and config.json name (`named_end_ids`, which LoRALoader
@@ -135,7 +136,7 @@ def stop_token_ids(tokenizer, prompt_format: str) -> list[int]:
     if tokenizer.chat_template is not None:
         try:
             stops += _template_ends(tokenizer)
-        except UserError as error:  # nothing that the instruction format needs
+        except UserError as error:  # the instruction format does not need a chat template
             _warn_unused_template(str(error))
     stops += getattr(tokenizer, "named_end_ids", [])
     return list(dict.fromkeys(_known_ids(stops)))
@@ -158,7 +159,7 @@ def _template(tokenizer) -> TemplateTexts:
 def _template_ends(tokenizer) -> list[int]:
     """The control tokens that the chat template writes after an assistant's answer.
 
-    Some templates always write the header of the next answer too: those tokens are no ends.
+    Some templates also write the header of the next answer: those tokens are not stop tokens.
     """
     before, after = _template(tokenizer).around_answer()
     header = set(control_tokens_in(before, tokenizer))
@@ -194,16 +195,18 @@ def _instruction_bos(tokenizer) -> tuple[int, ...]:
 
 @functools.cache
 def _note_moved_sentence(place: str) -> None:
-    log.info("%s: its chat template takes no system message; its sentence opens the user's", place)
+    log.info(
+        "%s: its chat template has no system message; its text goes into the user's message", place
+    )
 
 
 @functools.cache
 def _warn_unused_template(why: str) -> None:
-    """Once a process, however often the template is looked at."""
-    log.warning("the chat template is left out of account: %s", why)
+    """Warn once per process, however often the template is read."""
+    log.warning("the chat template is ignored: %s", why)
 
 
 def check_choice(what: str, found: str, allowed: tuple[str, ...]) -> None:
-    """Raise UserError for a value that is none of those allowed."""
+    """Raise UserError for a value that is not allowed."""
     if found not in allowed:
         raise UserError(f"{what}: found '{found}', allowed are {', '.join(allowed)}")

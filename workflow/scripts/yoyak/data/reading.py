@@ -1,6 +1,6 @@
 """Raw files to rows: CSV, JSON, or a folder saved by the `datasets` package.
 
-Nothing is guessed or skipped: a file that cannot be read whole is refused in one line that names
+Nothing is guessed or skipped. A file that cannot be read completely raises a one-line error with
 the file, the line and the cure.
 """
 
@@ -14,7 +14,7 @@ from yoyak.data.json_rows import read_json
 from yoyak.data.rows import (
     OPTIONAL_COLUMNS,
     BadRows,
-    NameTwice,
+    DuplicateName,
     Record,
     column_name,
     flat,
@@ -49,7 +49,7 @@ def read_records(path: Path, names: dict) -> tuple[list[Record], list[str], BadR
     if not path.exists():
         raise UserError(f"{shown}: no such file; put it there, or correct the path")
     if not path.is_file():  # a pipe or a device would be read for ever
-        raise UserError(f"{shown}: is no regular file; save it as a .csv or .jsonl file")
+        raise UserError(f"{shown}: is not a regular file; save it as a .csv or .jsonl file")
     kind = path.suffix.lower()
     if kind in CSV_FILES:
         return _read_csv(path, _read_text(path), names)
@@ -121,7 +121,7 @@ def _read_csv(path: Path, text: str, names: dict) -> tuple[list[Record], list[st
 
 
 def _separator(text: str, names: dict) -> str:
-    """The separator by which the header holds most of the wanted columns, else most columns."""
+    """The separator that gives the header most of the wanted columns, else most columns."""
     wanted = {names["fname"], names["dialogue"], *(names[key] for key in OPTIONAL_COLUMNS)}
     wanted |= set(names["summaries"] or ["summary"])
 
@@ -140,7 +140,7 @@ def _checked_header(path: Path, cells: list[str]) -> list[str]:
     names = [column_name(name) for name in cells]
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
-        raise UserError(f"{display(path)}: column {quote(twice[0])} stands twice in the header")
+        raise UserError(f"{display(path)}: duplicate column {quote(twice[0])} in the header")
     return names
 
 
@@ -176,7 +176,7 @@ def _read_datasets_folder(path: Path) -> tuple[list[Record], list[str], BadRows]
         raise UserError(f"{shown}: `datasets` cannot read it: {quote(str(error), 120)}") from None
     try:
         records = [Record(number, flat(row)) for number, row in enumerate(rows, start=1)]
-    except NameTwice as error:
-        raise UserError(f"{shown}: column {quote(str(error))} stands twice") from None
+    except DuplicateName as error:
+        raise UserError(f"{shown}: duplicate column {quote(str(error))}") from None
     columns = dict.fromkeys(name for record in records for name in record.cells)
     return records, list(columns or map(column_name, rows.column_names)), BadRows(path, "row")

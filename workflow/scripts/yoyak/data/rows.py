@@ -1,4 +1,4 @@
-"""Rows of a raw file: their cells by column name, and what is wrong with them."""
+"""Rows of a raw file as cells by column name, and a collector for bad rows."""
 
 import functools
 import reprlib
@@ -25,9 +25,9 @@ class Record:
 
 
 class BadRows:
-    """Collects what is wrong with a file's rows, so that one error names them all.
+    """Collects the bad rows of a file, so that one error names them all.
 
-    unit: what the rows' numbers count: "line", or "row" where a file has no lines.
+    unit: what row numbers count: "line", or "row" if the file has no lines.
     """
 
     def __init__(self, path: Path, unit: str = "line") -> None:
@@ -52,8 +52,8 @@ class BadRows:
         raise UserError(f"{display(self.path)}: {count}: {told}. Correct or remove them")
 
 
-class NameTwice(Exception):
-    """A key or column that stands twice; its text is the name."""
+class DuplicateName(Exception):
+    """A duplicate key or column; the text is its name."""
 
 
 @functools.lru_cache(maxsize=1000)
@@ -76,7 +76,7 @@ def wanted_columns(columns: dict | None) -> dict:
 def flat(row: dict) -> dict:
     """A row's cells by column name; those of an object inside it by dotted names (`body.summary`).
 
-    Raises NameTwice where two cells have one name.
+    Raises DuplicateName where two cells have one name.
     """
     cells: dict = {}
     rest = [(column_name(key), value) for key, value in reversed(row.items())]
@@ -86,7 +86,7 @@ def flat(row: dict) -> dict:
             inside = [(f"{name}.{column_name(key)}", cell) for key, cell in value.items()]
             rest += reversed(inside)
         elif name in cells:
-            raise NameTwice(name)
+            raise DuplicateName(name)
         else:
             cells[name] = value
     return cells

@@ -1,4 +1,4 @@
-"""Which dialogue goes into which split: leaks out of train, a slice held out, debug's few rows."""
+"""Assign dialogues to splits: drop leaks from train, hold out a slice, sample rows for debug."""
 
 import contextlib
 import random
@@ -7,13 +7,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from yoyak.config.study import Study
 from yoyak.config.study_settings import Data
 from yoyak.data.dialogues import Dialogue
 from yoyak.errors import PROJECT_ROOT, UserError
+from yoyak.run.workspace import hash_file, hash_text
 
 
 def raw_file(study: str, settings: Data, split: str) -> Path:
-    """Where a split's raw file lies: relative to the working directory, else to the project.
+    """Path of a split's raw file, relative to the working directory or else to the project.
 
     Raises UserError that says what to put where.
     """
@@ -32,7 +34,7 @@ def raw_file(study: str, settings: Data, split: str) -> Path:
 
 
 def find_raw(named: str) -> Path | None:
-    """The file or folder of this name below the working directory, else below the project."""
+    """The file or folder of this name in the working directory, else in the project."""
     # Files that were made on a Mac may have decomposed Hangul in their names.
     forms = dict.fromkeys((named, *(unicodedata.normalize(form, named) for form in ("NFC", "NFD"))))
     for path in (root / form for form in forms for root in (Path(), PROJECT_ROOT)):
@@ -42,10 +44,22 @@ def find_raw(named: str) -> Path | None:
     return None
 
 
+def raw_digests(study: Study) -> dict[str, str]:
+    """SHA-256 of the raw training and evaluation files, by name."""
+    settings = study.settings.data
+    files = {}
+    for split in ("train", "dev"):
+        path = raw_file(study.source, settings, split)
+        inside = sorted(file for file in path.rglob("*") if file.is_file())
+        digest = hash_text(" ".join(map(hash_file, inside))) if inside else hash_file(path)
+        files[getattr(settings, split)] = digest
+    return files
+
+
 def drop_leaks(
     train: Sequence[Dialogue], others: Mapping[str, Sequence[Dialogue]]
 ) -> tuple[list[Dialogue], dict[str, int]]:
-    """Drop the train dialogues that also stand in another split, whatever their blanks, case and
+    """Drop the train dialogues that also appear in another split, ignoring blanks, case and
     punctuation.
 
     Returns the kept rows and, for each other split, how many train rows were dropped because of it.
@@ -63,9 +77,9 @@ def drop_leaks(
 def hold_out(
     train: Sequence[Dialogue], fraction: float, seed: int
 ) -> tuple[list[Dialogue], list[Dialogue]]:
-    """Split train into what is learned and a seeded slice that selects the best checkpoint.
+    """Split train into training rows and a seeded slice for choosing the best checkpoint.
 
-    Equal dialogues stay on one side, so the slice never holds what was learned. File order is kept.
+    Equal dialogues stay on one side, so no dialogue of the slice is trained on. Keeps file order.
     """
     groups = defaultdict(list)
     for position, row in enumerate(train):
@@ -88,7 +102,7 @@ def hold_out(
 
 
 def few_rows(rows: Sequence[Dialogue], limit: int, seed: int) -> list[Dialogue]:
-    """A seeded sample of at most `limit` rows in file order: debug sees all kinds of rows."""
+    """A seeded sample of at most `limit` rows, in file order, for debug."""
     if len(rows) <= limit:
         return list(rows)
     return [rows[index] for index in sorted(random.Random(seed).sample(range(len(rows)), limit))]
@@ -100,9 +114,9 @@ def repeated(rows: Sequence[Dialogue]) -> int:
 
 
 def identity(row: Dialogue) -> str:
-    """What two rows share when they hold the same dialogue: its letters, digits and pictures.
+    """Key that equal dialogues share: letters, digits and emoji only.
 
-    Blanks, case and punctuation do not count, unless there is nothing else.
+    Blanks, case and punctuation are ignored, unless there is nothing else.
     """
     text = unicodedata.normalize("NFC", row.dialogue).casefold()
     return text.translate(_NO_PUNCTUATION) or "".join(text.split())

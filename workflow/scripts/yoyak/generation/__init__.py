@@ -1,1 +1,1 @@
-"""Summaries: the fast engine where it equals the model, and transformers' generate for all else."""
+"""Summaries: the fast engine where it equals the model, else transformers' `generate`."""

@@ -1,10 +1,9 @@
-"""Is an engine right on this very model? Asked before it generates anything.
+"""Check an engine on this very model before it generates anything.
 
 The reference is transformers' own forward: eager attention, one row at a time, no cache, no
-padding. A few real prompts go through it and through the engine, together, and then a few tokens
-more, so that prefill and decoding are both seen. *Values*: the logits are equal within the rounding
-of the number format. *Leaks*: a row's logits stay as they are, bit by bit, when all its neighbours
-are others.
+padding. A few real prompts and then a few more tokens go through it and through the engine, so that
+both prefill and decoding are compared. *Values*: the logits are equal within the rounding
+of the number format. *Leaks*: a row's logits stay the same, bit by bit, when all other rows change.
 """
 
 from collections.abc import Callable
@@ -16,11 +15,11 @@ from yoyak.errors import UserError, device_fault, is_out_of_memory, one_line
 from yoyak.models.reference import (
     LOGITS_TOLERANCE,
     causal_lm,
+    evaluation_mode,
     has_experts,
-    idle_windows,
     reference_logits,
     spread,
-    undisturbed,
+    unreached_windows,
 )
 
 STEPS = 3  # tokens decoded after each prompt
@@ -29,7 +28,7 @@ LONGEST = 8192  # tokens of a row; eager attention needs memory with its square
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of one engine: `fault` in words, or None; `difference` where logits came out."""
+    """Result for one engine: `fault` in words, or None; `difference` if there were logits."""
 
     engine: object
     difference: float | None
@@ -37,7 +36,7 @@ class Finding:
 
 
 class Reference:
-    """A few prompts and what the model's own forward says after them.
+    """A few prompts and the logits of the model's own forward after them.
 
     Args:
         prompts: all prompts of the task: the longest, the shortest and two others are taken. The
@@ -62,32 +61,32 @@ class Reference:
             length = max(min(wanted, most), self.steps + 1)
             self.rows.append((prompt * (length // len(prompt) + 1))[:length])
         try:
-            with undisturbed(self.model):
+            with evaluation_mode(self.model):
                 self.logits = [self._after(row) for row in self.rows]
         except Exception as error:
-            if isinstance(error, UserError) or _beyond_cure(error):
+            if isinstance(error, UserError) or _unrecoverable(error):
                 raise
             raise UserError(f"the model's own forward fails: {_in_words(error)}") from error
 
     def examine(self, build: Callable) -> Finding:
-        """Compare the engine that `build` makes; what it raises is a fault, in words.
+        """Compare the engine that `build` makes; an exception becomes a fault in words.
 
-        Only what no other engine would cure is raised: UserError, memory, a broken device.
+        Raises only what no other engine would avoid: UserError, out of memory, a broken device.
         """
         engine = difference = None
-        with undisturbed(self.model), torch.no_grad():
+        with evaluation_mode(self.model), torch.no_grad():
             try:
                 engine = build()
                 difference, fault = self._compare(engine) if self.rows else (0.0, None)
             except Exception as error:
-                if isinstance(error, UserError) or _beyond_cure(error):
+                if isinstance(error, UserError) or _unrecoverable(error):
                     raise
                 fault = _in_words(error)
         return Finding(engine, difference, fault)
 
     def repeats(self) -> bool:
-        """Whether the own forward says the same again, bit by bit."""
-        with undisturbed(self.model):
+        """Whether the model's own forward gives the same result twice, bit by bit."""
+        with evaluation_mode(self.model):
             return all(
                 torch.equal(self._after(r), was)
                 for r, was in zip(self.rows, self.logits, strict=True)
@@ -121,7 +120,7 @@ class Reference:
         places = torch.arange(len(row) - last, len(row), device=tokens.device)
         logits = reference_logits(self.model, tokens, places)
         if not logits.isfinite().all():
-            cure = "its weights are damaged: fetch them again"
+            cure = "its weights are damaged: download them again"
             if self.dtype == torch.float16:
                 cure = "set model.dtype: bf16"
             raise UserError(
@@ -149,15 +148,15 @@ class Reference:
         return difference, None
 
     def _not_shown(self) -> list[str]:
-        """What these rows could not tell, and why it does not matter."""
-        notes = idle_windows(self.model, self.reach)
+        """What these rows cannot show, and why it does not matter."""
+        notes = unreached_windows(self.model, self.reach)
         if self.most < self.reach:
             notes.append(f"rows of up to {self.reach} tokens: compared up to {self.most}")
         return notes
 
 
-def _beyond_cure(error: Exception) -> bool:
-    """Whether no other engine would do better: the memory or the device is at fault."""
+def _unrecoverable(error: Exception) -> bool:
+    """Whether no other engine would help: out of memory or a broken device."""
     return is_out_of_memory(error) or device_fault(error) is not None
 
 
@@ -166,7 +165,7 @@ def _in_words(error: Exception) -> str:
 
 
 def _chosen(prompts: list[list[int]]) -> list[list[int]]:
-    """The longest, the shortest and two between; a single one twice."""
+    """The longest, the shortest and two in between; a single one twice."""
     order = sorted(prompts, key=lambda prompt: (-len(prompt), prompt))
     places = dict.fromkeys((0, len(order) - 1, len(order) // 3, 2 * len(order) // 3))
     chosen = [order[place] for place in places if order]

@@ -10,7 +10,7 @@ from yoyak.config.model_config import ModelConfig
 
 @dataclass(frozen=True)
 class DecodingSettings:
-    """Everything that decides a summary besides weights and prompt; stored with the predictions.
+    """Everything besides weights and prompt that decides a summary; stored with the predictions.
 
     Greedy unless `do_sample` or `num_beams` says otherwise. There is no repetition penalty and no
     minimum length.

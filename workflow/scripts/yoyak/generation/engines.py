@@ -1,10 +1,10 @@
-"""Generation's front door: which engine continues the prompts, and that it is right.
+"""Entry point of generation: choose an engine, check it, and run it.
 
-Two engines have one face, `run(prompts, on_row)` and `logits(rows, steps)`: the slots
-(slot_generation.py), fast, with attention and often layers of their own; and transformers'
-`generate` (plain_generation.py), for beams and for whatever model the slots do not serve. Before
-anything is generated the engine is compared with the model's own forward (check.py); where it
-differs the next one is tried, and where none is right, one error says so.
+Two engines share an interface, `run(prompts, on_row)` and `logits(rows, steps)`: the slots
+(slot_engine.py), fast, with their own attention and often their own layers; and transformers'
+`generate` (plain_engine.py), for beams and for models that the slots do not support. Before
+anything is generated the engine is compared with the model's own forward (check.py); if it differs
+the next one is tried, and if none is correct, one error says so.
 """
 
 import sys
@@ -29,8 +29,8 @@ from yoyak.generation.plan import (
 from yoyak.generation.slot_engine import Generator
 from yoyak.models.reference import causal_lm
 
-# What is tried, from the fastest to the reference itself. The default attention of some classes
-# leaves out what their eager one does; padding changes the rows of some; and what some cache
+# Engines to try, from the fastest to the reference itself. The default attention of some classes
+# omits what their eager one does; padding changes the rows of some; and what some cache
 # depends on what follows.
 TRIES: dict[str, dict] = {
     "slots": {},
@@ -59,7 +59,7 @@ def generate(
         prompts: token ids, special tokens included.
         stop_token_ids: all tokens that end a summary.
         batch: `execution.generation_batch`; engine: `execution.engine`.
-        plan: engine, batch and memory, taken as they are; None: checked, and from the free memory.
+        plan: engine, batch and memory, used as given; None: chosen by check and free memory.
         on_row: called with (index, result) as soon as a row is finished.
 
     Raises:
@@ -78,10 +78,10 @@ def generate(
 def run_halving(
     generator, prompts: list[list[int]], on_row: OnRow | None = None
 ) -> tuple[list[Generated], GenerationPlan]:
-    """The generator's results, and the plan that it ended with.
+    """Results, and the plan that was used in the end.
 
-    Where memory runs out, the unfinished rows are taken up again with half as many at once; not
-    even one row: OutOfMemory.
+    After running out of memory, the unfinished rows are restarted with half as many at once; raises
+    OutOfMemory if not even one fits.
     """
     done: dict[int, Generated] = {}
 
@@ -105,7 +105,7 @@ def run_halving(
         model, stops, decoding = generator.model, generator.stop_token_ids, generator.decoding
         slots = generator.plan.slots // 2
         plan = replace(generator.plan, slots=slots, refill=max(1, slots // 8))
-        print(f"out of memory: going on with {slots} rows at once", file=sys.stderr)
+        print(f"out of memory: continuing with {slots} rows at once", file=sys.stderr)
         torch.cuda.empty_cache()
         generator = make_generator(model, stops, decoding, plan)
     return [done[index] for index in range(len(prompts))], generator.plan
@@ -126,7 +126,7 @@ def choose_generator(
     batch: int | str = "auto",
     engine: str = "auto",
 ):
-    """The fastest engine that is right on this model, and what run.json says of the check.
+    """The fastest engine that is correct for this model, and the check's record for run.json.
 
     Args:
         prompts: all that the engine must serve.
@@ -136,7 +136,7 @@ def choose_generator(
         (engine with its plan, record)
 
     Raises:
-        UserError: no engine is right, or not the one that was asked for.
+        UserError: no engine is correct, or not the requested one.
     """
     refuse_empty(prompts)
     reach = max(map(len, prompts), default=0) + decoding.max_new_tokens - 1
@@ -168,7 +168,7 @@ def _choose(model, prompts, stop_token_ids, decoding, batch, engine, most, first
 
         found = reference.examine(build)
         if found.fault is None:
-            record = {"engine": kind, "why": _why(name, engine, decoding, refused)}
+            record = {"engine": kind, "why": _why(engine, decoding, refused)}
             record |= reference.record(found.difference)
             return found.engine, record | {"seconds": round(time.perf_counter() - started, 2)}
         refused.append(f"{name}: {found.fault}")
@@ -186,7 +186,7 @@ def _choose(model, prompts, stop_token_ids, decoding, batch, engine, most, first
 
 
 def _candidates(model, engine: str, decoding: DecodingSettings) -> list[str]:
-    """Names of TRIES that come into question."""
+    """Names of TRIES that may be tried."""
     slots, padded, eager, *alone = TRIES
     if engine == "packed":
         if decoding.num_beams > 1:
@@ -200,7 +200,7 @@ def _candidates(model, engine: str, decoding: DecodingSettings) -> list[str]:
     return [*names, padded, *([] if already else [eager]), *alone]
 
 
-def _why(name: str, engine: str, decoding: DecodingSettings, refused: list[str]) -> str:
+def _why(engine: str, decoding: DecodingSettings, refused: list[str]) -> str:
     """Why this engine and no faster one."""
     reasons = ["generation.num_beams"] if decoding.num_beams > 1 else []
     reasons += ["execution.engine: plain"] if engine == "plain" else []
@@ -208,7 +208,7 @@ def _why(name: str, engine: str, decoding: DecodingSettings, refused: list[str])
 
 
 def report_choice(plan: GenerationPlan, record: dict) -> None:
-    """The plan and the check's record on stderr, a line each."""
+    """Print the plan and the check's record to stderr, one line each."""
     print(plan.describe(), file=sys.stderr)
     parts = [f"check: {record['engine']} ({record['why']})"]
     if record["rows"]:

@@ -60,7 +60,7 @@ class PlainForward:
 
 
 class FusedForward:
-    """Same face as PlainForward."""
+    """Same interface as PlainForward."""
 
     def __init__(self, model):
         self.model, self.decoder = model, model.model

@@ -1,7 +1,5 @@
-"""A model ready to generate: which weights fit the device, and on how many threads."""
+"""Load a model for generation: which weights fit the device, and how many threads to use."""
 
-import resource
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,10 +7,10 @@ import torch
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.models.lora_loader import LoRALoader
-from yoyak.models.quiet import hush_libraries
+from yoyak.models.quiet import silence_libraries
 from yoyak.run.plan import GPU_RESERVE, available_threads
 
-# Weights from which a product is worth several threads. Below, waiting for each other costs more,
+# Number of weights from which several threads pay. Below it, synchronisation costs more,
 # and two jobs side by side slow each other down tenfold.
 SHARED_FROM = 20_000_000
 LEAST_ROOM = 2 * 1024**3  # bytes beside the weights for a few rows' cache and one prefill
@@ -20,7 +18,7 @@ LEAST_ROOM = 2 * 1024**3  # bytes beside the weights for a few rows' cache and o
 
 @dataclass(frozen=True)
 class LoadingPlan:
-    """Execution of loading: recorded, and reused when a killed generation goes on."""
+    """How a model is loaded; recorded in run.json."""
 
     device: str
     threads: int
@@ -32,7 +30,7 @@ class LoadingPlan:
 
 
 def plan_loading(config: ModelConfig, device: str) -> LoadingPlan:
-    """Choose number type and base weights for `device` ("cpu" or "cuda:0").
+    """Choose dtype and base weights for `device` ("cpu" or "cuda:0").
 
     The base is dequantised once where it fits beside a few rows, otherwise it stays NF4.
     """
@@ -65,7 +63,7 @@ def plan_loading(config: ModelConfig, device: str) -> LoadingPlan:
 def load_model(config: ModelConfig, plan: LoadingPlan, adapter: Path | None = None):
     """(model, tokenizer), the adapter merged unless the base stays NF4; sets torch's threads."""
     torch.set_num_threads(plan.threads)
-    hush_libraries()
+    silence_libraries()
     loader = LoRALoader(
         config,
         device=plan.device,
@@ -73,11 +71,3 @@ def load_model(config: ModelConfig, plan: LoadingPlan, adapter: Path | None = No
         compute_dtype=plan.compute_dtype,
     )
     return loader.load_for_generation(adapter)
-
-
-def peak_memory_gb() -> float:
-    """Highest memory so far in 10⁹ bytes: of the GPU where one is used, else of the process."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        return torch.cuda.max_memory_allocated() / 1e9
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

@@ -1,4 +1,4 @@
-"""Generation through transformers' `generate`: right for every causal LM, at its own speed.
+"""Generation with transformers' `generate`: correct for every causal LM, but slower.
 
 For beams, which fork and die and so would need copies of slots at every step, and for whatever
 model the slots do not serve: its own layers, cache, head and attention run untouched, over
@@ -20,11 +20,11 @@ from yoyak.generation.plan import (
     refuse_empty,
     too_many_rows,
 )
-from yoyak.models.reference import attention_of, causal_lm, forget_longer_rows
+from yoyak.models.reference import attention_of, causal_lm, reset_dynamic_rope
 
 
 class PlainGenerator:
-    """Same face as `Generator`. With one row at a time nothing is padded."""
+    """Same interface as `Generator`. With one row at a time nothing is padded."""
 
     def __init__(self, model, stop_token_ids, decoding: DecodingSettings, plan: GenerationPlan):
         self.model = causal_lm(model)
@@ -106,7 +106,7 @@ class PlainGenerator:
         chooser = [] if choose is None else [_Chooser(choose, width)]
         settings = {"do_sample": False, "pad_token_id": padding, **settings}
         settings["use_cache"] = self.plan.cache
-        forget_longer_rows(self.model)
+        reset_dynamic_rope(self.model)
         implementation = self.plan.attention or self.model.config._attn_implementation
         with attention_of(self.model, implementation), _no_settings_of_its_own(self.model):
             return self.model.generate(

@@ -1,4 +1,4 @@
-"""How many rows are decoded at once: from the free memory, printed and recorded."""
+"""Plan a generation: how many rows are decoded at once, from the free memory."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,7 +23,7 @@ GRAPH_SIZES = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384
 
 @dataclass(frozen=True)
 class GenerationPlan:
-    """Execution, not science: in fp32 every plan gives the same tokens.
+    """How a generation is run; in fp32 every plan gives the same tokens.
 
     Attributes:
         slots: rows decoded at once.

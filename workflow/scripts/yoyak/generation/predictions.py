@@ -1,4 +1,4 @@
-"""Summaries of a study's splits as lines of its predictions files, and what the record says."""
+"""Generate the predictions of a study's splits as lines of JSON, with their record."""
 
 import json
 import time
@@ -18,7 +18,7 @@ def generate_splits(
     few_shot: int = 0,
     train: Path | None = None,
 ) -> tuple[dict[str, str], dict]:
-    """Text of each split's predictions file, and what run.json has to say of the generation.
+    """Text of each split's predictions file, and the generation's entries for run.json.
 
     Args:
         files: CSV of each split, as prepare_data.py writes it.
@@ -27,23 +27,24 @@ def generate_splits(
     Raises UserError, before the model is loaded, where the examples leave too little room.
     """
     from yoyak.data.control_tokens import decode_summaries
-    from yoyak.data.dialogues import read_dialogues
+    from yoyak.data.dialogues import load_split
     from yoyak.data.encoding import build_prompts
     from yoyak.data.few_shot import choose_examples, few_shot_record
     from yoyak.data.prompts import stop_token_ids
     from yoyak.generation.decoding import DecodingSettings
     from yoyak.generation.engines import choose_generator, report_choice, run_halving
-    from yoyak.generation.loading import load_model, peak_memory_gb, plan_loading
+    from yoyak.generation.loading import load_model, plan_loading
     from yoyak.generation.progress import RowProgress
     from yoyak.models.lora_loader import LoRALoader
+    from yoyak.run.devices import peak_memory_gb
 
     started = time.perf_counter()
-    rows = {split: read_dialogues(file, labelled=False) for split, file in files.items()}
+    rows = {split: load_split(file, labelled=False) for split, file in files.items()}
     examples = []
     if few_shot and train is not None:
         tokenizer = LoRALoader(config).load_tokenizer()
         examples = choose_examples(
-            read_dialogues(train), few_shot, tokenizer, config, prompt_format, language
+            load_split(train), few_shot, tokenizer, config, prompt_format, language
         )
     loading = plan_loading(config, device)
     model, tokenizer = load_model(config, loading, adapter)

@@ -1,4 +1,4 @@
-"""Progress of a generation: a bar for a person who is watching, lines in a log."""
+"""Progress of a generation: a bar on a terminal, lines in a log."""
 
 import sys
 import time
@@ -22,7 +22,7 @@ class RowProgress:
         )
 
     def row(self) -> None:
-        """One more row is there."""
+        """Count one finished row."""
         self.done += 1
         if self.bar is not None:
             self.bar.update()

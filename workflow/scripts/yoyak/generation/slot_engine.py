@@ -7,7 +7,7 @@ slot. The active rows are always the first slots, so a step is a plain slice. On
 a captured CUDA graph and the host reads the tokens one step behind, so the card never waits.
 
 Greedy decoding and sampling of architectures whose layers look at other tokens through attention
-alone; generation.py decides, by a check, whether a model is one.
+alone; engines.py checks whether a model is one of them.
 """
 
 from collections import deque
@@ -33,7 +33,7 @@ from yoyak.models.reference import attention_of, causal_lm
 
 @dataclass(eq=False)
 class _Row:
-    """A prompt on its way: eq=False, rows are told apart by identity."""
+    """A prompt in progress; rows are compared by identity (eq=False)."""
 
     index: int
     prompt: list[int]
@@ -265,7 +265,7 @@ class Generator:
         return host, event
 
     def _collect(self, rows: list[_Row], chosen: torch.Tensor, event, finish) -> None:
-        """Give each row its token; rows that ended meanwhile drop what they decoded too much."""
+        """Give each row its token; rows that have ended drop surplus tokens."""
         if event is not None:
             event.synchronize()
         for row, token in zip(rows, chosen.tolist(), strict=True):
@@ -280,7 +280,7 @@ class Generator:
                 finish(row)
 
     def _leave(self, rows: list[_Row]) -> None:
-        """Take finished rows out; the last rows move into their slots, which so stay dense."""
+        """Remove finished rows; the last rows move into their slots, so that slots stay dense."""
         before = len(rows)
         for slot in reversed(range(before)):
             if not rows[slot].finish:

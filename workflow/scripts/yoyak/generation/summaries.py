@@ -1,4 +1,4 @@
-"""Summaries by a model that is in memory."""
+"""Generate summaries with a loaded model."""
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.control_tokens import decode_summaries
@@ -10,12 +10,12 @@ from yoyak.generation.engines import generate
 def write_summaries(
     model, tokenizer, prompts: list[list[int]], config: ModelConfig, prompt_format: str
 ) -> list[str]:
-    """One summary a prompt, in their order.
+    """One summary per prompt, in order.
 
     Args:
         config: effective model config; `generation` and `execution` are read.
 
-    Raises UserError when no engine is right on this model.
+    Raises UserError when no engine is correct for this model.
     """
     results = generate(
         model,

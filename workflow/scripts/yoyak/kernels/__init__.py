@@ -1,1 +1,1 @@
-"""The fused decoder layers behind one door."""
+"""Fused decoder layers for LoRA training; `decoder_layers` is the entry point."""

@@ -1,6 +1,6 @@
 """Fused decoder layers for LoRA training: one autograd step a layer, few passes over memory.
 
-See fused_product.py for what is fused. A layer keeps just the tensors that its own backward pass
+See products.py for what is fused. A layer keeps just the tensors that its own backward pass
 reads, or, recomputing, its input alone. PEFT's modules keep their parameters, so that saving,
 loading and merging stay PEFT's.
 """
@@ -74,7 +74,7 @@ def _fault(layer) -> str | None:
 
 
 def _unequal(layer) -> str | None:
-    """Adapters that stand side by side in one product must be of one kind."""
+    """Why the adapters of one product differ (they must share rank, alpha and dropout), or None."""
     attention, mlp = layer.self_attn, layer.mlp
     for group in ((attention.q_proj, attention.k_proj, attention.v_proj), mlp.children()):
         adapted = [part for part in group if hasattr(part, "lora_A")]
@@ -98,7 +98,7 @@ def _projections(layer) -> list:
 
 @dataclass
 class Rows:
-    """What a layer needs to know of a pack: rotary tables (tokens, head_dim) and boundaries."""
+    """What a layer needs of a pack: rotary tables (tokens, head_dim) and boundaries."""
 
     cos: torch.Tensor
     sin: torch.Tensor

@@ -1,4 +1,4 @@
-"""The fused decoder layer's kernels in plain torch: for the CPU, and to test kernels.py against."""
+"""The fused decoder layer's kernels in plain torch: for the CPU, and as a reference in tests."""
 
 import torch
 from torch.nn.functional import silu
@@ -57,7 +57,7 @@ def swiglu_backward_(grad, both):
 
 
 def kept(tokens: int, width: int, p: float, seed: int, adapter: int, device) -> torch.Tensor:
-    """(tokens, width) bool: what an adapter's dropout leaves, hashed as in adapter_kernels.py."""
+    """(tokens, width) bool: what an adapter's dropout leaves, hashed as in triton_adapters.py."""
     left = _mix(torch.arange(tokens, device=device) ^ seed)
     right = _mix(torch.arange(width, device=device) + 0x9E3779B1)
     h = _multiply(left[:, None] ^ right[None, :], 0x9E3779B1)

@@ -1,4 +1,4 @@
-"""Triton kernels of the fused decoder layer; plain_kernels.py has the same functions in torch.
+"""Triton kernels of the fused decoder layer; plain_layers.py has the same functions in torch.
 
 All tensors are rows of tokens, (tokens, columns), with contiguous columns and any row stride, so
 that a result can be written straight into the wider buffer that the next product reads.

@@ -1,4 +1,4 @@
-"""Which decoder a checkpoint holds, and which of its projections get adapters: no weights read."""
+"""The decoder that a checkpoint holds, and its projections that get adapters; reads no weights."""
 
 import copy
 import logging
@@ -61,7 +61,7 @@ class Decoder:
 
     @cached_property
     def shape(self) -> ModelShape:
-        """What memory and time depend on: from the config, no smaller than the modules are."""
+        """The shape that memory and time depend on: the config's, at least the modules' size."""
         shape = ModelShape.from_config(self.config)
         weights = sum(weight.numel() for weight in self.empty.parameters())
         if weights < 1.02 * shape.parameters:  # the norms are not counted there
@@ -76,7 +76,7 @@ def find_decoder(checkpoint: Checkpoint, model: ModelSettings) -> Decoder:
         model: the config's section of that name.
 
     Raises:
-        UserError: the config cannot be had, or holds no causal language model.
+        UserError: the config is not available, or is not of a causal language model.
     """
     try:
         config = AutoConfig.from_pretrained(
@@ -91,24 +91,24 @@ def find_decoder(checkpoint: Checkpoint, model: ModelSettings) -> Decoder:
     kind = config.model_type
     if config.is_encoder_decoder:
         raise UserError(
-            f"{where}: it is no causal language model but an encoder-decoder ({kind}): choose a "
+            f"{where}: it is not a causal language model but an encoder-decoder ({kind}): choose a "
             "decoder-only one"
         )
     text = _text_config(config)
     if _looks_ahead(text):
         raise UserError(
-            f"{where}: it is no causal language model but an encoder ({kind}): choose one that "
+            f"{where}: it is not a causal language model but an encoder ({kind}): choose one that "
             "generates text"
         )
     known = type(text) in MODEL_FOR_CAUSAL_LM_MAPPING
     if text is not config and not known:
         raise UserError(
-            f"{where}: it is no causal language model: transformers has no class for the text "
+            f"{where}: it is not a causal language model: transformers has no class for the text "
             f"model alone of a {kind}; choose a text-only checkpoint"
         )
     if not known:
         raise UserError(
-            f"{where}: it is no causal language model ({kind}): choose one that generates text"
+            f"{where}: it is not a causal language model ({kind}): choose one that generates text"
         )
     if text is config:
         return Decoder(config)
@@ -136,7 +136,7 @@ def _looks_ahead(config: PretrainedConfig) -> bool:
 
 
 def find_targets(model: PreTrainedModel) -> list[str]:
-    """What `lora.target_modules: auto` means for a model: names for LoraConfig, sorted.
+    """Resolve `lora.target_modules: auto` for a model: sorted names for LoraConfig.
 
     The seven names of a Llama where the model has all of them, otherwise every linear module of
     the decoder layers but those that choose experts or that the layer bypasses. Raises UserError
@@ -206,7 +206,7 @@ def bypassed(model: torch.nn.Module) -> list[str]:
 
 
 def _without_experts(model: torch.nn.Module, targets: set[str]) -> set[str]:
-    """Less the names that PEFT takes for routed experts, which are 3-D parameters.
+    """Remove the names that PEFT takes for routed experts, which are 3-D parameters.
 
     It does so in mixtures that once held a module for each expert, also where a shared expert has
     projections of those names; adapters of a parameter know no dropout.

@@ -1,4 +1,4 @@
-"""Causal attention over packed sequences: no padding, and no look across a boundary.
+"""Causal attention over packed sequences, without padding or attention across boundaries.
 
 Registered with transformers under `PACKED`. A mask is never built for that name; where the
 sequences begin comes from `cu_seq_lens_q`, which the caller must pass: without it the function
@@ -85,7 +85,7 @@ def refuse_others(keywords: dict) -> None:
 
 
 def flash_fits(query: torch.Tensor) -> bool:
-    """FlashAttention wants 16-bit numbers, heads of at most 256 and an Ampere card or newer."""
+    """FlashAttention needs 16-bit numbers, heads of at most 256 and an Ampere GPU or newer."""
     is_16_bit = query.dtype in (torch.float16, torch.bfloat16)
     fits = is_16_bit and query.shape[-1] <= 256 and query.shape[-1] % 8 == 0
     return fits and torch.cuda.get_device_capability(query.device) >= (8, 0)
@@ -115,7 +115,7 @@ def flash_forward(query, key, value, scaling, cu_seq_lens, max_length, window=No
 
     window: positions that a token sees, its own included; None: all before it.
 
-    Returns: (output (tokens, heads, dim), what `flash_backward` wants back).
+    Returns: (output (tokens, heads, dim), what `flash_backward` needs).
     """
     output, lse, rng, unused, _ = torch.ops.aten._flash_attention_forward(
         query, key, value, cu_seq_lens, cu_seq_lens, max_length, max_length,

@@ -1,4 +1,4 @@
-"""Where a checkpoint's bytes come from: the Hub, a folder, a GGUF file, a Python package."""
+"""Find and check a checkpoint: on the Hub, in a folder, in a GGUF file or in a Python package."""
 
 import contextlib
 import functools
@@ -24,7 +24,7 @@ INPUTS = ("*.safetensors", *SMALL_FILES)  # what transformers reads; other files
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A place that `from_pretrained` understands.
+    """Arguments for `from_pretrained`.
 
     name: local folder or Hub id; kwargs: `revision` or `gguf_file`; local: whether it is a folder.
     """
@@ -42,9 +42,10 @@ class Checkpoint:
         return sorted(file for pattern in INPUTS for file in Path(self.name).glob(pattern))
 
     def commit(self) -> str | None:
-        """Commit of a Hub checkpoint as it lies in the cache; None for a local one.
+        """Commit of a Hub checkpoint in the cache; None for a local one.
 
-        Say it beside a result: without a pinned `model.revision` it is the only name of the bytes.
+        Recorded with every result: without a pinned `model.revision` nothing else identifies the
+        weights.
         """
         if self.local:
             return None
@@ -86,7 +87,7 @@ def resolve_checkpoint(model: ModelSettings) -> Checkpoint:
 
 @functools.cache
 def _warn_unpinned(name: str) -> None:
-    """Once a process, however often the checkpoint is looked up."""
+    """Warn once per process, however often the checkpoint is looked up."""
     log.warning(
         "model.checkpoint %s has no model.revision: pin a commit, so that a rerun next year loads "
         "the same weights",
@@ -95,13 +96,13 @@ def _warn_unpinned(name: str) -> None:
 
 
 def fetch(checkpoint: Checkpoint, model: ModelSettings, weights: bool = True) -> Checkpoint:
-    """The checkpoint as a local folder, downloaded into the Hub's cache as far as it is not there.
+    """The checkpoint as a local folder, downloaded into the Hub's cache if necessary.
 
-    Without `weights` only what config and tokenizer need. With the Hub away a checkpoint in the
-    cache is used as it lies there.
+    Without `weights`, only the files that config and tokenizer need. If the Hub is unreachable, a
+    checkpoint in the cache is used.
 
-    Raises UserError: gated, private, no such repository or revision, neither Hub nor cache, or what
-    is there is not whole.
+    Raises UserError: gated, private, no such repository or revision, neither Hub nor cache, or
+    incomplete files.
     """
     if checkpoint.local:
         return checkpoint
@@ -118,7 +119,7 @@ def fetch(checkpoint: Checkpoint, model: ModelSettings, weights: bool = True) ->
         )
     except Exception as error:
         if disk_fault(error):
-            raise  # no fault of the checkpoint: run_script says what to do
+            raise  # not the checkpoint's fault: run_script says what to do
         raise hub_error(model, error) from error
     where = f"model.checkpoint '{checkpoint.name}'"
     if not (Path(folder) / "config.json").is_file():
@@ -131,7 +132,7 @@ def fetch(checkpoint: Checkpoint, model: ModelSettings, weights: bool = True) ->
 
 @functools.cache
 def _hub_answers(name: str, revision: str | None) -> bool:
-    """Whether the Hub answers, be it with a refusal; snapshot_download itself has no time-out."""
+    """Whether the Hub answers, even with a refusal; snapshot_download itself has no time-out."""
     from huggingface_hub import HfApi, constants, errors
 
     try:
@@ -145,7 +146,7 @@ def _hub_answers(name: str, revision: str | None) -> bool:
 
 
 def hub_error(model: ModelSettings, error: Exception) -> UserError:
-    """Say in words why a checkpoint or its tokenizer could not be had or read."""
+    """Explain in one line why a checkpoint or its tokenizer cannot be downloaded or read."""
     text = one_line(error)
     kinds = {kind.__name__ for part in _chain(error) for kind in type(part).__mro__}
     said = " ".join([*kinds, text]).lower()
@@ -156,7 +157,7 @@ def hub_error(model: ModelSettings, error: Exception) -> UserError:
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
-    """The error and what caused it: libraries wrap each other's."""
+    """The error and its causes: libraries wrap each other's errors."""
     found = []
     while error is not None and error not in found:
         found.append(error)
@@ -164,7 +165,8 @@ def _chain(error: BaseException | None) -> list[BaseException]:
     return found
 
 
-# Names of exceptions or phrases of their texts, in lower case, and what to say of the first found.
+# Exception names or phrases of their messages, in lower case, and the explanation of the first
+# match.
 _CURES = {
     "gatedrepoerror": "it is gated: accept its licence on its page and run `hf auth login` (or set "
     "HF_TOKEN)",
@@ -173,14 +175,14 @@ _CURES = {
     "HF_TOKEN",
     "localentrynotfounderror|transporterror|connectionerror|hfhubhttperror": "the Hub cannot be "
     "reached and the cache lacks it: connect once to download it and run the same command again "
-    "(what broke off goes on), or set model.checkpoint to a local folder",
+    "(the download resumes), or set model.checkpoint to a local folder",
     "trust_remote_code|custom code": "it asks to run Python code of its own, which is refused: "
     "choose a checkpoint whose architecture transformers knows",
     "does not recognize this architecture|unrecognized model|model_type": "transformers does not "
     "know its architecture ({text}): choose a causal language model",
-    "unrecognized configuration class": "it is no causal language model: choose one that generates "
-    "text",
-    "memoryerror|can't allocate memory": "the memory ran out while it was loaded: free some of the "
+    "unrecognized configuration class": "it is not a causal language model: choose one that "
+    "generates text",
+    "memoryerror|can't allocate memory": "out of memory while loading it: free some of the "
     "device's, or use a smaller model",
 }
 
@@ -206,25 +208,25 @@ def _local(path: Path, text: str) -> Checkpoint:
         _check_gguf(path, where)
         return Checkpoint(name=str(path.parent), kwargs={"gguf_file": path.name}, local=True)
     if not (path / "config.json").is_file():
-        raise UserError(f"{where}: the folder has no config.json; {_what_else(path)}")
+        raise UserError(f"{where}: the folder has no config.json; {_folder_hint(path)}")
     _check_config(path / "config.json", where)
     check_weights(path, where)
     return Checkpoint(name=str(path), kwargs={}, local=True)
 
 
 def _check_gguf(file: Path, where: str) -> None:
-    """Refuse what is no GGUF file at all; the package gguf reads the rest when it is converted."""
+    """Refuse what is not a GGUF file; the package gguf checks the rest on conversion."""
     if file.suffix != ".gguf":
         raise UserError(f"{where}: is a file; name its folder, or a .gguf file")
     with open(file, "rb") as opened:
         if opened.read(4) != b"GGUF":
-            raise UserError(f"{where}: is not a GGUF file (it does not begin so); fetch it again")
+            raise UserError(f"{where}: is not a GGUF file; download it again")
 
 
 def check_weights(folder: Path, where: str) -> None:
-    """Refuse a folder whose weights are not whole safetensors files. Only headers are read.
+    """Refuse a folder whose weights are not complete safetensors files. Only headers are read.
 
-    where: what an error begins with.
+    where: how an error message begins.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -232,7 +234,7 @@ def check_weights(folder: Path, where: str) -> None:
     if not files:
         raise UserError(
             f"{where}: has no *.safetensors weights; pickled ones can run code when read and are "
-            "refused: convert them first (save_pretrained writes safetensors), or fetch it again"
+            "refused: convert them first (save_pretrained writes safetensors), or download it again"
         )
     for name, file in files.items():
         try:
@@ -241,29 +243,33 @@ def check_weights(folder: Path, where: str) -> None:
         except (SafetensorError, OSError, UnicodeError) as error:
             said = one_line(error)[:120]
             raise UserError(
-                f"{where}: {name} is damaged or is not safetensors ({said}); fetch it again"
+                f"{where}: {name} is damaged or is not safetensors ({said}); download it again"
             ) from None
     index = folder / "model.safetensors.index.json"
     if "model.safetensors" in files:
         return
     if not index.is_file():
-        raise UserError(f"{where}: has neither model.safetensors nor {index.name}; fetch it again")
+        raise UserError(
+            f"{where}: has neither model.safetensors nor {index.name}; download it again"
+        )
     try:
         shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         if not shards:
             raise ValueError("it names no file")
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        raise UserError(f"{where}: {index.name} is not a readable index; fetch it again") from None
+        raise UserError(
+            f"{where}: {index.name} is not a readable index; download it again"
+        ) from None
     missing = sorted(one_line(shard)[:80] for shard in shards - set(files))
     if missing:
         raise UserError(
             f"{where}: {missing[0]} is missing, which {index.name} names ({len(missing)} of "
-            f"{len(shards)} files); fetch it again"
+            f"{len(shards)} files); download it again"
         )
 
 
-def _what_else(path: Path) -> str:
-    """A guess at what a folder without config.json is, as the cure."""
+def _folder_hint(path: Path) -> str:
+    """A hint for the user: what a folder without config.json may be."""
     if (path / "adapter_config.json").is_file():
         return "it holds an adapter; name the base model here"
     gguf = sorted(path.glob("*.gguf"))
@@ -275,7 +281,7 @@ def _check_config(file: Path, where: str) -> None:
         config = json.loads(file.read_text(encoding="utf-8"))
         method = (config.get("quantization_config") or {}).get("quant_method")
     except (OSError, ValueError, AttributeError, RecursionError):
-        raise UserError(f"{where}: config.json is not readable JSON; fetch it again") from None
+        raise UserError(f"{where}: config.json is not readable JSON; download it again") from None
     refuse_quantised(method, where)
 
 

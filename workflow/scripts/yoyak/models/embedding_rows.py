@@ -1,4 +1,4 @@
-"""Embedding rows for tokens that a checkpoint has none for: added here, or by somebody before.
+"""Embedding rows for tokens that the checkpoint lacks, whether added here or earlier.
 
 A tokenizer that is longer than the embedding is what `add_tokens` without `resize_token_embeddings`
 leaves behind. The rows are made here and trained with the adapters. Rows beyond the tokenizer's
@@ -9,12 +9,12 @@ import re
 
 import torch
 
-# Names under which a tokenizer tells its tokens for pictures and sound: no text holds them.
+# Names of a tokenizer's image and audio tokens, which no text contains.
 _OTHER_SENSES = re.compile("image|video|vision|audio|[be]o[iva]_")
 
 
-def make_room(model, tokenizer) -> dict[int, str]:
-    """Give each token a row, about the mean of all rows, the same ones in every run.
+def add_missing_rows(model, tokenizer) -> dict[int, str]:
+    """Add the missing rows, close to the mean of all rows and the same in every run.
 
     So a zero-shot generation, which never trains them, gives the same result twice.
 
@@ -75,16 +75,16 @@ def trained_tokens(model, tokenizer) -> list[str]:
     return tokenizer.convert_ids_to_tokens(sorted(ids))
 
 
-def said(rowless: dict[int, str]) -> str:
-    """Which tokens had no row, in a line's length."""
+def rowless_text(rowless: dict[int, str]) -> str:
+    """One line that names the tokens without a row."""
     few = ", ".join(list(rowless.values())[:8]) + (", …" if len(rowless) > 8 else "")
     return f"{len(rowless)} tokens have no row in the checkpoint's embedding ({few})"
 
 
 def _tokens_beyond(tokenizer, rows: int) -> dict[int, str]:
-    """Tokens that a text can hold and whose ids lie beyond so many rows.
+    """Tokens that a text can contain and whose ids lie beyond this many rows.
 
-    Gemma 3 names a token for pictures for which its small text models have no row: it needs none.
+    Gemma 3 names an image token for which its small text models have no row: it needs none.
     """
     names = tokenizer.special_tokens_map.items()
     unheard = {str(token) for name, token in names if _OTHER_SENSES.match(name)}

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def named_end_ids(checkpoint: Checkpoint, tokenizer) -> list[int]:
-    """Token ids at which a summary ends by the word of a local checkpoint; no weights are read.
+    """Ids of the end tokens that a local checkpoint names; no weights are read.
 
     A single id that transformers copied out of a model class (LlamaConfig has 2 unless told
     otherwise) may be any word of this vocabulary: it counts only if it is a token of its own kind,
@@ -46,7 +46,7 @@ def _read(file: Path) -> dict:
     except (OSError, ValueError, RecursionError):
         settings = None
     if not isinstance(settings, dict):
-        raise UserError(f"{display(file)}: is not a readable JSON object; fetch it again")
+        raise UserError(f"{display(file)}: is not a readable JSON object; download it again")
     return settings
 
 
@@ -56,7 +56,7 @@ def _ids(value, where: str) -> list[int]:
         return numbers
     raise UserError(
         f"{where}: eos_token_id: found {one_line(repr(value))[:80]}, allowed are a token id or a "
-        "list of them; correct it or fetch the file again"
+        "list of them; correct it or download the file again"
     )
 
 

@@ -1,8 +1,6 @@
-"""GGUF checkpoints: dequantised once into a plain folder of the user's cache."""
+"""GGUF checkpoints: dequantised once into an ordinary checkpoint folder in the user's cache."""
 
 import fcntl
-import functools
-import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -10,24 +8,24 @@ from pathlib import Path
 from yoyak.config.model_config import ModelSettings
 from yoyak.errors import UserError, one_line
 from yoyak.models.checkpoints import Checkpoint, hub_error
+from yoyak.run.workspace import hash_file
 
 LARGEST_HALF = 65504.0  # the largest float16
 WORDS = 200  # tokens that a converted tokenizer is tried on
 
 
 def plain_checkpoint(checkpoint: Checkpoint, model: ModelSettings) -> Checkpoint:
-    """The checkpoint itself, or for a GGUF file the plain folder made of it.
+    """The checkpoint itself, or for a GGUF file the folder converted from it.
 
-    The folder lies below XDG_CACHE_HOME (or ~/.cache), is named by the file's hash and is made
-    once, however many jobs ask at a time. It takes 2 bytes a weight.
+    The folder lies below XDG_CACHE_HOME (or ~/.cache), is named after the file's hash and is made
+    only once, even if several jobs ask for it at once. It takes 2 bytes per weight.
 
     Raises UserError: the package gguf is missing, or the file cannot be read.
     """
     if "gguf_file" not in checkpoint.kwargs:
         return checkpoint
     file = Path(checkpoint.name) / checkpoint.kwargs["gguf_file"]
-    status = file.stat()
-    digest = _digest(file, status.st_size, status.st_mtime_ns)
+    digest = hash_file(file)
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yoyak" / "gguf"
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder = home / f"{file.stem[:80]}-{digest[:16]}"
@@ -38,14 +36,9 @@ def plain_checkpoint(checkpoint: Checkpoint, model: ModelSettings) -> Checkpoint
     return Checkpoint(name=str(folder), kwargs={}, local=True)
 
 
-@functools.cache
-def _digest(file: Path, size: int, changed: int) -> str:
-    with open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
 def _convert(checkpoint: Checkpoint, model: ModelSettings, folder: Path) -> None:
-    """Write the dequantised weights, config and tokenizer aside and move them to `folder`."""
+    """Write dequantised weights, config and tokenizer to a temporary folder, then rename it to
+    `folder`."""
     import torch
     import transformers
 
@@ -84,7 +77,7 @@ def _convert(checkpoint: Checkpoint, model: ModelSettings, folder: Path) -> None
     if info["missing_keys"]:
         raise UserError(
             f"model.checkpoint '{model.checkpoint}': the GGUF file lacks the weights "
-            f"{sorted(info['missing_keys'])[0]}; fetch it again"
+            f"{sorted(info['missing_keys'])[0]}; download it again"
         )
     if hasattr(weights.config, "quantization_config"):
         del weights.config.quantization_config
@@ -106,14 +99,14 @@ def _check(file: Path, model: ModelSettings) -> None:
         said = one_line(f"{type(error).__name__}: {error}")[:120]
         raise UserError(
             f"model.checkpoint '{model.checkpoint}': the GGUF file is cut short or damaged "
-            f"({said}); fetch it again"
+            f"({said}); download it again"
         ) from None
 
 
 def _reads_words(tokenizer) -> bool:
-    """Whether most of the commonest long tokens are read as one token each.
+    """Whether the tokenizer reads most common long tokens as one token each.
 
-    A tokenizer whose merges were lost on the way spells everything, without an error.
+    A tokenizer that lost its merges splits words into letters, without an error.
     """
     known = sorted((number, token) for token, number in tokenizer.get_vocab().items())
     words = [(number, token) for number, token in known if len(token) > 3 and token.isalpha()]

@@ -1,4 +1,4 @@
-"""LoRALoader: tokenizer and causal language model, in 4 bits with LoRA adapters or without."""
+"""LoRALoader: load a tokenizer and a causal language model, optionally in 4 bits, with LoRA."""
 
 import copy
 import logging
@@ -15,7 +15,7 @@ from yoyak.errors import UserError, one_line
 from yoyak.models.architecture import Decoder, check_targets, find_decoder, find_targets
 from yoyak.models.chat_tokens import add_chat_tokens, set_padding
 from yoyak.models.checkpoints import Checkpoint, fetch, hub_error, resolve_checkpoint
-from yoyak.models.embedding_rows import keep_head_bias, make_room, said, trained_rows
+from yoyak.models.embedding_rows import add_missing_rows, keep_head_bias, rowless_text, trained_rows
 from yoyak.models.end_tokens import named_end_ids
 from yoyak.models.gguf import plain_checkpoint
 from yoyak.models.nf4 import (
@@ -38,7 +38,7 @@ class LoRALoader:
 
     Args:
         config: effective model config; the sections `model` and `lora` are read.
-        logger: takes what is said while loading; None: this module's.
+        logger: for messages while loading; None: this module's.
         device: where the weights go.
         base_weights: "nf4" keeps the 4-bit weights and dequantises in every product;
             "dequantized" does it once at load. Both compute with the same NF4-rounded values.
@@ -79,12 +79,12 @@ class LoRALoader:
     def decoder(self) -> Decoder:
         """The causal language model that the checkpoint holds, from its config alone.
 
-        Raises UserError when it holds none or the config cannot be had.
+        Raises UserError if it holds none or its config is not available.
         """
         return find_decoder(self.checkpoint, self.model_config)
 
     def target_modules(self) -> list[str] | str:
-        """The projections that get adapters, `auto` resolved; UserError for one that is not there.
+        """The projections that get adapters, `auto` resolved; UserError for a missing one.
 
         No weights are loaded.
         """
@@ -134,11 +134,11 @@ class LoRALoader:
         self.config = chosen_adapters(self.config, use_lora, use_qlora)
         tokenizer = self.load_tokenizer()
         if self.lora_config.use_lora:
-            self.target_modules()  # a wrong name is told before any weights are loaded
+            self.target_modules()  # reports a wrong name before any weights are loaded
         model = self._load_base(tokenizer)
         model.config.use_cache = False
         if self.rowless:
-            self.log.info("%s: they are trained and saved with the model", said(self.rowless))
+            self.log.info("%s: trained and saved with the model", rowless_text(self.rowless))
         torch.manual_seed(seed)  # the adapters, whatever was drawn while loading
         if self.lora_config.use_lora:
             model = self._apply_lora(model)
@@ -159,7 +159,7 @@ class LoRALoader:
             tokenizer = self.load_tokenizer()
             model = self._load_base(tokenizer).eval()
             if self.rowless:
-                self.log.warning("%s: untrained, they mean nothing yet", said(self.rowless))
+                self.log.warning("%s: untrained, they mean nothing yet", rowless_text(self.rowless))
             return model, tokenizer
         adapter = Path(adapter)
         if not (adapter / "adapter_config.json").is_file():
@@ -230,8 +230,8 @@ class LoRALoader:
         return model
 
     def _add_chat_tokens(self, model, tokenizer) -> None:
-        """Rows in the model for the chat tokens that its tokenizer got, and any other without."""
-        self.rowless = make_room(model, tokenizer)
+        """Add embedding rows for new chat tokens and any other token without one."""
+        self.rowless = add_missing_rows(model, tokenizer)
         self.new_token_ids = sorted({*self.new_token_ids, *self.rowless})
 
     def _apply_lora(self, model):
@@ -254,7 +254,7 @@ class LoRALoader:
         except ValueError as error:  # a module that PEFT has no adapter for, or not with dropout
             raise UserError(f"lora.target_modules: {one_line(error)[:200]}; write auto") from error
         keep_head_bias(adapted)
-        # As the config says it, not as a path of this machine.
+        # As written in the config, not as a path of this machine.
         adapted.peft_config["default"].base_model_name_or_path = self.model_config.checkpoint
         return adapted
 
@@ -276,9 +276,9 @@ def load_lora_model_and_tokenizer(
         config: effective model config. use_lora, use_qlora: win over it; None leaves it to it.
         device: "cpu" or "cuda:N"; None: `execution.device`, and for auto the emptiest GPU that
             this process sees, else the CPU.
-        seed: of the adapters. logger: takes what is said while loading.
+        seed: of the adapters. logger: for messages while loading.
 
-    Raises UserError when the checkpoint cannot be had or does not fit.
+    Raises UserError if the checkpoint is not available or does not fit.
     """
     refuse_to_share(config.execution)
     config = chosen_adapters(config, use_lora, use_qlora)

@@ -1,4 +1,4 @@
-"""Base weights in 4 bits (NF4) by bitsandbytes, and what must be undone or prevented with them."""
+"""4-bit base weights (NF4) by bitsandbytes, with workarounds."""
 
 import gc
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from yoyak.models.architecture import bypassed
 
 @dataclass(frozen=True)
 class LoadedAs:
-    """How a model was loaded: what the plan of its training has to keep to."""
+    """How a model was loaded; the plan of its training must match."""
 
     lora: LoraSettings
     base_weights: str
@@ -51,14 +51,14 @@ def _not_quantised(model) -> list[str] | None:
 
 
 def check_shapes(model, where: str) -> None:
-    """UserError for 4-bit weights of another shape than the config says: nobody else compares."""
+    """UserError for 4-bit weights whose shape is not the config's: no library checks that."""
     for name, module in model.named_modules():
         state = getattr(getattr(module, "weight", None), "quant_state", None)
         if state is not None and tuple(state.shape) != (module.out_features, module.in_features):
             raise UserError(
                 f"{where}: cannot be loaded: its weights {name} have the shape "
                 f"{tuple(state.shape)}, its config.json says "
-                f"{(module.out_features, module.in_features)}; fetch both again"
+                f"{(module.out_features, module.in_features)}; download both again"
             )
 
 

@@ -1,15 +1,15 @@
-"""The libraries' chatter, kept out of logs in which every line should mean something."""
+"""Keep the libraries' progress bars and notes out of the logs."""
 
 import warnings
 
 import transformers
 
-from yoyak.run.logs import hush_imports
+from yoyak.run.logs import silence_imports
 
 
-def hush_libraries() -> None:
-    """Leave out bars, notes and what a library asks of its own authors; errors are said."""
+def silence_libraries() -> None:
+    """Silence progress bars, notes and deprecation warnings; errors are still shown."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-    hush_imports()
+    silence_imports()

@@ -1,4 +1,4 @@
-"""Transformers' own forward, one row at a time: what every faster path is checked against."""
+"""Transformers' own forward, one row at a time: the reference for every faster path."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ import torch
 
 EAGER = "eager"
 OWN_ATTENTION = "its class has an attention of its own, which cannot be exchanged"
-# How far a sound engine may be off, of a row's mean loss (as a share of it, or of 1) and of its
+# Tolerances: how far a correct engine may be off in a row's mean loss (relative, or of 1) and its
 # logits (`spread`). Five times the largest difference of fifty starts without a fault, but for
 # losses in float32; measured by tests/benchmarks/engine_check.py, see docs/architectures.md.
 LOSS_TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 4e-2, torch.float16: 5e-3}
@@ -22,7 +22,7 @@ def causal_lm(model):
 
 @contextlib.contextmanager
 def attention_of(model, name: str) -> Iterator[None]:
-    """Run the block with another attention implementation; the model's own one comes back.
+    """Run the block with another attention implementation, then restore the model's own.
 
     Raises ValueError where the class takes none but its own and eager.
     """
@@ -42,7 +42,7 @@ def takes_attention(model) -> bool:
 
 
 def set_attention(model, name: str) -> None:
-    """Exchange the attention; of a class that does not take it, only for what it knows itself."""
+    """Set the attention implementation; some classes only know their own ones."""
     if takes_attention(model):
         causal_lm(model).set_attn_implementation(name)
     else:  # it reads the name at every forward
@@ -50,8 +50,8 @@ def set_attention(model, name: str) -> None:
 
 
 @contextlib.contextmanager
-def undisturbed(model) -> Iterator[None]:
-    """Run the block in evaluation mode; training mode and random state are then as they were."""
+def evaluation_mode(model) -> Iterator[None]:
+    """Run the block in evaluation mode, then restore training mode and random state."""
     modes = {module: module.training for module in model.modules()}
     device = next(model.parameters()).device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -63,8 +63,8 @@ def undisturbed(model) -> Iterator[None]:
                 module.training = training
 
 
-def forget_longer_rows(model) -> None:
-    """Dynamic RoPE keeps the frequencies of the longest row that it has seen, until a short one."""
+def reset_dynamic_rope(model) -> None:
+    """Reset dynamic RoPE, which keeps the frequencies of the longest row so far."""
     kinds = {str(getattr(part, "rope_type", "")) for part in model.modules()}
     if any("dynamic" in kind for kind in kinds):
         device = model.get_input_embeddings().weight.device
@@ -82,7 +82,7 @@ def reference_logits(model, input_ids: torch.Tensor, positions: torch.Tensor) ->
         (n, vocabulary) float32. The head with all that the model does to its logits is its own.
     """
     with attention_of(model, EAGER):
-        forget_longer_rows(model)
+        reset_dynamic_rope(model)
         output = causal_lm(model)(
             input_ids=input_ids[None], use_cache=False, logits_to_keep=positions
         )
@@ -97,13 +97,13 @@ def kept_logits(logits: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
 
 
 def has_experts(model) -> bool:
-    """Whether it mixes experts: their products change shape, and rounding, with the routing."""
+    """Whether it is a mixture of experts: its shapes, and rounding, depend on the routing."""
     names = [name for name, _ in model.named_parameters()]
     return any("expert" in name or "moe" in name for name in names)
 
 
-def idle_windows(model, longest: int) -> list[str]:
-    """What no row of so many tokens can show, in words: a window that it does not reach."""
+def unreached_windows(model, longest: int) -> list[str]:
+    """Sliding windows longer than every row, in words: no row can show their effect."""
     config = causal_lm(model).config.get_text_config()
     sizes = {name: getattr(config, name, None) for name in WINDOWS}
     return [

@@ -1,4 +1,4 @@
-"""What a training leaves behind: an adapter or a whole model with its tokenizer, saved and read."""
+"""Save and load what a training produces: an adapter or a full model, with its tokenizer."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ LOADED_HOW = ("is_local", "local_files_only")
 
 
 def adapted_modules(model) -> list[str] | None:
-    """The projections that have adapters, as PEFT names them; None without adapters."""
+    """The projections that have adapters, by PEFT's names; None without adapters."""
     if not hasattr(model, "peft_config"):
         return None
     return sorted(model.peft_config["default"].target_modules)

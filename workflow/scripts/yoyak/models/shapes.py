@@ -1,4 +1,4 @@
-"""A model's shape without its weights: of the shipped models without a network."""
+"""A model's shape, without its weights; for the shipped models without a network."""
 
 import json
 from pathlib import Path
@@ -38,9 +38,9 @@ SHIPPED: dict[str, dict] = {
 
 
 def shape_of(model: ModelSettings) -> ModelShape:
-    """Shape of a checkpoint; of one that is neither shipped nor here the Hub is asked once.
+    """Shape of a checkpoint; asks the Hub once if it is neither shipped nor local.
 
-    Raises UserError where the checkpoint cannot be had or holds no causal language model.
+    Raises UserError if the checkpoint is not available or not a causal language model.
     """
     if model.checkpoint in SHIPPED:
         return _shape(SHIPPED[model.checkpoint])
@@ -53,8 +53,8 @@ def shape_of(model: ModelSettings) -> ModelShape:
     return find_decoder(fetch(found, model, weights=False), model).shape
 
 
-def shape_at_hand(model: ModelSettings) -> ModelShape | None:
-    """The same without network, transformers or errors; None where that is not enough."""
+def local_shape(model: ModelSettings) -> ModelShape | None:
+    """`shape_of` without network, transformers or errors; None if that is not enough."""
     if model.checkpoint in SHIPPED:
         return _shape(SHIPPED[model.checkpoint])
     try:
@@ -66,7 +66,7 @@ def shape_at_hand(model: ModelSettings) -> ModelShape | None:
 
 
 def read_shape(config_json: Path) -> ModelShape | None:
-    """From a checkpoint's config.json; None where it cannot be had or says too little."""
+    """From a checkpoint's config.json; None if it is not available or lacks values."""
     try:
         return _shape(json.loads(config_json.read_text(encoding="utf-8")))
     except (AttributeError, OSError, TypeError, UserError, ValueError):

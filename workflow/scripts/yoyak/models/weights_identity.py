@@ -1,4 +1,4 @@
-"""What a checkpoint's weights are, whatever the times and places of their files."""
+"""Identify a checkpoint's weights by content, not by file times or paths."""
 
 from yoyak.config.model_config import ModelSettings
 from yoyak.errors import UserError
@@ -10,7 +10,7 @@ UNPINNED = "unpinned"
 
 
 def weights_identity(model: ModelSettings, *, tokenizer_only: bool = False) -> str:
-    """Equal only for equal weights: Snakemake replans by it, not by the files' times.
+    """Equal only for equal weights: Snakemake reruns by it, not by file times.
 
     Of a local checkpoint the SHA-256 of the files that are read (`tokenizer_only`: of all but the
     weights); of one on the Hub its pinned revision, or the word "unpinned".

@@ -1,4 +1,4 @@
-"""Whether the runs of a study may stand in one table: those of a model under the same settings."""
+"""Check that runs are comparable: all runs of a model must have the same settings."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,14 +7,14 @@ from yoyak.config.frozen import STEPS as DEPENDS
 from yoyak.config.model_config import NO_SCIENCE
 from yoyak.config.study import Study
 from yoyak.errors import UserError, display
-from yoyak.reporting.run_rows import read_json
+from yoyak.run.workspace import read_json
 
 CURE = "run this step first"
 RECORDS = {"train": "run.json", "generate": "predictions/run.json"}
 
 
 def refuse_mixtures(study: Study, results: Path) -> None:
-    """Raise UserError that names two runs of one model, and what tells their settings apart.
+    """Raise UserError naming two runs of one model whose settings differ, and the difference.
 
     That includes the commit of a Hub checkpoint: without a pinned revision it can move between two
     runs.
@@ -41,7 +41,7 @@ def _compare(files: list[Path], step: str) -> None:
 
 
 def _decisive(record: dict, step: str) -> Iterator[tuple[str, object]]:
-    """Every setting that decides the result, and the checkpoint's commit."""
+    """All settings that decide the result, and the checkpoint's commit."""
     yield "checkpoint_commit", record.get("checkpoint_commit")
     settings = record.get("settings")
     for section, content in settings.items() if isinstance(settings, dict) else ():

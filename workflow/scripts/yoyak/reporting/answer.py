@@ -1,25 +1,25 @@
-"""The study's question, and its answer in sentences made from the tables' numbers."""
+"""The study's question, and its answer in sentences built from the tables."""
 
 from dataclasses import dataclass
 
 from yoyak.config.study import TRAINED, Study
-from yoyak.reporting.cited import CitedTables, Sentence
 from yoyak.reporting.levels import (
     against_floors,
     content_alone,
+    falsified_references,
+    human_agreement_gap,
     of_group,
-    towards_people,
-    unseen_falsehood,
 )
 from yoyak.reporting.questions import headline, question_sentences
-from yoyak.reporting.results import CONDITION_NAMES, Row, hardly_trained
+from yoyak.reporting.results import CONDITION_NAMES, Row, undertrained
+from yoyak.reporting.study_tables import Sentence, StudyTables
 
 LANGUAGES = {"ko": "Korean", "en": "English"}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How many intervals lie above 0 and below it, of how many; and the range of differences."""
+    """How many intervals lie above and below 0, and the range of differences."""
 
     up: int
     down: int
@@ -29,7 +29,7 @@ class Verdict:
 
 
 def question(study: Study) -> str:
-    """The study's description if it is a question, else one made of method, models, language."""
+    """The study's description if it is a question, else one built from method, models, language."""
     description = study.settings.description.strip()
     if description.endswith("?"):
         return description
@@ -42,7 +42,7 @@ def question(study: Study) -> str:
 
 
 def method(study: Study) -> str:
-    """QLoRA, LoRA or full: what the models' files say."""
+    """QLoRA, LoRA or full, from the model files."""
     kinds = {
         "QLoRA" if lora.use_qlora else "LoRA" if lora.use_lora else "full"
         for lora in (config.lora for config in study.models.values())
@@ -50,38 +50,38 @@ def method(study: Study) -> str:
     return " or ".join(sorted(kinds, reverse=True))
 
 
-def answer(study: Study, cited: CitedTables) -> Sentence:
-    """Two sentences: the level that trainings reach against their strongest floor, then the gain.
+def answer(study: Study, study_tables: StudyTables) -> Sentence:
+    """Two sentences: the level against the strongest floor, then the gain over zero-shot.
 
-    It never says of a model that was hardly trained that fine-tuning did not change it.
+    For a model that was hardly trained it never says that fine-tuning changed nothing.
     """
-    level = against_floors(cited, study.settings.metric.primary)
-    return [*level, " ", *headline(study, cited)]
+    level = against_floors(study_tables, study.settings.metric.primary)
+    return [*level, " ", *headline(study, study_tables)]
 
 
-def details(study: Study, cited: CitedTables) -> list[Sentence]:
-    """Content, people, the best run, groups, formats and augmentations: a sentence each."""
+def details(study: Study, study_tables: StudyTables) -> list[Sentence]:
+    """Sentences on content, human agreement, the best run, groups, formats and augmentations."""
     tokenizer = study.settings.metric.primary
     sentences = [
-        *content_alone(study, cited),
-        *towards_people(study, cited),
-        *unseen_falsehood(study, cited),
-        _best(study, cited),
+        *content_alone(study, study_tables),
+        *human_agreement_gap(study, study_tables),
+        *falsified_references(study, study_tables),
+        _best(study, study_tables),
     ]
-    groups = dict.fromkeys(row["group"] for row in cited.rows("group_differences"))
+    groups = dict.fromkeys(row["group"] for row in study_tables.rows("group_differences"))
     for group in groups:
-        rows = cited.rows(
+        rows = study_tables.rows(
             "group_differences",
             comparison="fine_tuned-zero_shot",
             tokenizer=tokenizer,
             group=group,
         )
-        own = of_group(cited, tokenizer, group)
-        sentences.append([*own, *_gain_of_group(cited, rows)])
-    sentences += [*_few_shot(study, cited), *question_sentences(study, cited)]
-    for row in hardly_trained(cited.rows("diagnostics")):
-        same = cited.cell("diagnostics", row, "unchanged_rate")
-        fall = cited.cell("diagnostics", row, "loss_fall", signed=True)
+        own = of_group(study_tables, tokenizer, group)
+        sentences.append([*own, *_gain_of_group(study_tables, rows)])
+    sentences += [*_few_shot(study, study_tables), *question_sentences(study, study_tables)]
+    for row in undertrained(study_tables.rows("diagnostics")):
+        same = study_tables.cell("diagnostics", row, "unchanged_rate")
+        fall = study_tables.cell("diagnostics", row, "loss_fall", signed=True)
         text: Sentence = [f"Hardly trained: {_name(study, row)}."]
         if same is not None:
             text += [" Share of its predictions that are the zero-shot ones: ", same, "."]
@@ -102,36 +102,38 @@ def judge(rows: list[Row]) -> Verdict:
     )
 
 
-def arms(study: Study, cited: CitedTables) -> list[tuple[str, Row]]:
+def score_rows(study: Study, study_tables: StudyTables) -> list[tuple[str, Row]]:
     """Rows of the first table, each with its table's name: means over the study's seeds."""
     tokenizer = study.settings.metric.primary
-    rows = [("rouge", row) for row in cited.rows("rouge", tokenizer=tokenizer)]
+    rows = [("rouge", row) for row in study_tables.rows("rouge", tokenizer=tokenizer)]
     if len(study.seeds) == 1:
         return rows
     rows = [pair for pair in rows if pair[1]["condition"] not in TRAINED]
-    rows += [("seeds", row) for row in cited.rows("seeds", tokenizer=tokenizer)]
+    rows += [("seeds", row) for row in study_tables.rows("seeds", tokenizer=tokenizer)]
     models, formats = list(study.models), study.formats
     return sorted(rows, key=lambda p: (models.index(p[1]["model"]), formats.index(p[1]["format"])))
 
 
-def _best(study: Study, cited: CitedTables) -> Sentence:
-    table, row = max(arms(study, cited), key=lambda pair: pair[1]["rouge_mean"])
-    mean, low, high = (cited.cell(table, row, key) for key in ("rouge_mean", "ci_low", "ci_high"))
+def _best(study: Study, study_tables: StudyTables) -> Sentence:
+    table, row = max(score_rows(study, study_tables), key=lambda pair: pair[1]["rouge_mean"])
+    mean, low, high = (
+        study_tables.cell(table, row, key) for key in ("rouge_mean", "ci_low", "ci_high")
+    )
     interval = [] if low is None else [" (95 % interval ", low, " to ", high, ")"]
     return [f"Highest mean: {_name(study, row)}, ", mean, *interval, "."]
 
 
-def _few_shot(study: Study, cited: CitedTables) -> list[Sentence]:
+def _few_shot(study: Study, study_tables: StudyTables) -> list[Sentence]:
     """Whether fine-tuning beats examples in the prompt; none where the study has no such runs."""
     if not study.settings.few_shot:
         return []
     tokenizer = study.settings.metric.primary
     tuned, prompted = (
-        judge(cited.rows("differences", comparison=name, tokenizer=tokenizer))
+        judge(study_tables.rows("differences", comparison=name, tokenizer=tokenizer))
         for name in ("fine_tuned-few_shot", "few_shot-zero_shot")
     )
     low, high, least, most = (
-        cited.cell("differences", row, "difference", signed=True)
+        study_tables.cell("differences", row, "difference", signed=True)
         for found in (tuned, prompted)
         for row in (found.lowest, found.highest)
     )
@@ -153,10 +155,10 @@ def _name(study: Study, row: Row) -> str:
     return " · ".join(parts)
 
 
-def _gain_of_group(cited: CitedTables, rows: list[Row]) -> Sentence:
+def _gain_of_group(study_tables: StudyTables, rows: list[Row]) -> Sentence:
     found = judge(rows)
-    low = cited.cell("group_differences", found.lowest, "difference", signed=True)
-    high = cited.cell("group_differences", found.highest, "difference", signed=True)
+    low = study_tables.cell("group_differences", found.lowest, "difference", signed=True)
+    high = study_tables.cell("group_differences", found.highest, "difference", signed=True)
     return [
         f" Against zero-shot the interval lies above 0 in {found.up} of {found.total}, below in "
         f"{found.down} (not adjusted), by ",

@@ -36,7 +36,7 @@ _FORMAT_MARKERS = {"instruction": "s", "chat": "o"}
 
 
 def differences(study: Study, results: Path) -> tuple[Figure, str]:
-    """Forest plot with intervals; a mark is filled where its interval leaves out 0."""
+    """Forest plot with intervals; a mark is filled if its interval excludes 0."""
     tokenizer = study.settings.metric.primary
     rows = where(read_table(results, "differences"), tokenizer=tokenizer)
     blocks = rows.groupby("comparison", sort=False)
@@ -114,7 +114,7 @@ def cost(study: Study, results: Path) -> tuple[Figure, str]:
 
 
 def difference_name(row: Row) -> str:
-    """What a difference belongs to, without what its comparison already says."""
+    """Name of a difference, without what its comparison already says."""
     parts = [row["model"]]
     if row["comparison"] != "chat-instruction":
         parts.append(row["format"])

@@ -1,4 +1,4 @@
-"""report.html: one file that holds everything and asks the network for nothing."""
+"""report.html: one self-contained file that needs no network."""
 
 import base64
 import hashlib
@@ -12,11 +12,10 @@ import yaml
 from markupsafe import Markup, escape
 
 from yoyak.config.study import FEW_SHOT, TRAINED, ZERO_SHOT, Run, Study
-from yoyak.data.dialogues import read_dialogues
+from yoyak.data.dialogues import load_split
 from yoyak.errors import PROJECT_ROOT
 from yoyak.reporting import tables
-from yoyak.reporting.answer import answer, arms, details, method, question
-from yoyak.reporting.cited import CitedTables, Number
+from yoyak.reporting.answer import answer, details, method, question, score_rows
 from yoyak.reporting.inline_svg import inline_svg
 from yoyak.reporting.results import (
     CONDITION_NAMES,
@@ -27,9 +26,10 @@ from yoyak.reporting.results import (
     content_tokenizer,
     context_name,
 )
-from yoyak.reporting.run_rows import read_json
 from yoyak.reporting.samples import choose_samples
+from yoyak.reporting.study_tables import Number, StudyTables
 from yoyak.reporting.table_views import HEADINGS, view
+from yoyak.run.workspace import read_json
 
 TEMPLATES = PROJECT_ROOT / "workflow" / "report"
 VENDORED = TEMPLATES / "vendor" / "datatables" / "dataTables.min.js"
@@ -49,12 +49,12 @@ class Plot:
 
 
 def render_report(study: Study, results: Path) -> str:
-    """The whole page of a study whose tables and plots are there.
+    """The complete page of a study, from its tables and plots.
 
     Raises UserError when a result file is missing, naming it and the step that writes it.
     """
     results = Path(results)
-    cited = CitedTables(results)
+    study_tables = StudyTables(results)
     plots = _plots(results)
     primary, content = study.settings.metric.primary, content_tokenizer(study)
     library = VENDORED.read_text(encoding="utf-8").strip()
@@ -65,15 +65,15 @@ def render_report(study: Study, results: Path) -> str:
         primary=TOKENIZER_NAMES[primary],
         question=question(study),
         method=method(study),
-        answer=answer(study, cited),
-        details=details(study, cited),
+        answer=answer(study, study_tables),
+        details=details(study, study_tables),
         content=content and TOKENIZER_NAMES[content],
-        main_rows=_main_rows(study, cited, primary, content),
-        level_rows=_level_rows(cited, primary, content),
-        cited=cited,
-        views=_views(study, cited, results),
+        main_rows=_main_rows(study, study_tables, primary, content),
+        level_rows=_level_rows(study_tables, primary, content),
+        study_tables=study_tables,
+        views=_views(study, study_tables, results),
         plots=plots,
-        trainings=_trainings(study, cited, results, plots),
+        trainings=_trainings(study, study_tables, results, plots),
         signatures=_signatures(study, results),
         data_card=_yaml(read_json(results / "data/data_card.json", "run prepare_data.py first")),
         dataset=_record(results / "data/run.json"),
@@ -109,7 +109,7 @@ def _environment() -> jinja2.Environment:
 
 
 def breakable(name: str) -> Markup:
-    """Text in which a long name may go on in a new line: behind `_` and `/`, after 16 letters."""
+    """Text in which a long name may wrap: after `_` and `/`, and after 16 letters."""
     return Markup(re.sub(r"([_/]|[^\W_]{16})", r"\1<wbr>", str(escape(name))))
 
 
@@ -128,13 +128,15 @@ def _plots(results: Path) -> dict[str, Plot]:
     }
 
 
-def _main_rows(study: Study, cited: CitedTables, primary: str, content: str | None) -> list[dict]:
+def _main_rows(
+    study: Study, study_tables: StudyTables, primary: str, content: str | None
+) -> list[dict]:
     """Rows of the first table: scores, over all seeds, how far from their floor and zero-shot."""
     rows = []
-    for table, row in arms(study, cited):
+    for table, row in score_rows(study, study_tables):
         run = {key: row[key] for key in ("model", "format", "condition")}
         kind = FEW_SHOT if row["condition"] == FEW_SHOT else "fine_tuned"
-        found = cited.rows(
+        found = study_tables.rows(
             "differences", comparison=f"{kind}-{ZERO_SHOT}", tokenizer=primary, **run
         )
         anchor = _anchor(**run, seed=study.seeds[0]) if row["condition"] in TRAINED else None
@@ -142,9 +144,9 @@ def _main_rows(study: Study, cited: CitedTables, primary: str, content: str | No
             {
                 "table": table,
                 "scores": row,
-                "content": _first(cited.rows(table, tokenizer=content, **run)),
+                "content": _first(study_tables.rows(table, tokenizer=content, **run)),
                 "level": _first(
-                    cited.rows(
+                    study_tables.rows(
                         "levels", tokenizer=primary, group="all", seed=row.get("seed"), **run
                     )
                 ),
@@ -155,9 +157,9 @@ def _main_rows(study: Study, cited: CitedTables, primary: str, content: str | No
     return rows
 
 
-def _level_rows(cited: CitedTables, primary: str, content: str | None) -> list[dict]:
-    """The first table's last rows: floors, references made false, and human agreement."""
-    rows = cited.rows("context", tokenizer=primary, group="all")
+def _level_rows(study_tables: StudyTables, primary: str, content: str | None) -> list[dict]:
+    """The first table's last rows: floors, falsified references, and human agreement."""
+    rows = study_tables.rows("context", tokenizer=primary, group="all")
     floors = [row for row in rows if row["name"].startswith(FLOOR)]
     others = [row for row in rows if row["name"] in (FALSE, HUMAN)]
     return [
@@ -165,7 +167,7 @@ def _level_rows(cited: CitedTables, primary: str, content: str | None) -> list[d
             "name": ("floor: " if row in floors else "") + context_name(row["name"]),
             "scores": row,
             "content": _first(
-                cited.rows("context", name=row["name"], tokenizer=content, group="all")
+                study_tables.rows("context", name=row["name"], tokenizer=content, group="all")
             ),
         }
         for row in floors + others
@@ -176,20 +178,20 @@ def _first(rows: list[dict]) -> dict | None:
     return rows[0] if rows else None
 
 
-def _views(study: Study, cited: CitedTables, results: Path) -> dict:
+def _views(study: Study, study_tables: StudyTables, results: Path) -> dict:
     """The tables in full; a table without rows is left out."""
     notes = read_json(results / "tables" / "run.json", "run compare.py first").get("notes", {})
     primary = study.settings.metric.primary
     names = ["questions", "rouge", "differences", "context", "levels", "diagnostics", "resources"]
     names += ["seeds"] if len(study.seeds) > 1 else []
     names += ["quoted"] if study.settings.report.quoted else []
-    views = {name: view(cited, study, name, notes.get(name, "")) for name in names}
+    views = {name: view(study_tables, study, name, notes.get(name, "")) for name in names}
     for name in ("groups", "group_differences"):
-        views[name] = view(cited, study, name, notes.get(name, ""), tokenizer=primary)
-    for name in ("rouge", "groups"):  # their notes end in signatures, which stand apart here
+        views[name] = view(study_tables, study, name, notes.get(name, ""), tokenizer=primary)
+    for name in ("rouge", "groups"):  # their notes end in signatures, shown elsewhere
         if name in views:
             text = views[name].note.split(" The primary tokenizer is")[0]
-            views[name] = view(cited, study, name, text, **_only(name, primary))
+            views[name] = view(study_tables, study, name, text, **_only(name, primary))
     return {name: table for name, table in views.items() if table.rows}
 
 
@@ -198,16 +200,16 @@ def _only(name: str, primary: str) -> dict:
 
 
 def _trainings(
-    study: Study, cited: CitedTables, results: Path, plots: dict[str, Plot]
+    study: Study, study_tables: StudyTables, results: Path, plots: dict[str, Plot]
 ) -> list[dict]:
     """What each training's own section shows."""
-    dialogues = read_dialogues(results / "data" / "dev.csv")
+    dialogues = load_split(results / "data" / "dev.csv")
     sections = []
     for run in study.trainings():
         start = run.zero_shot
         untrained = [start, run.few_shot] if study.settings.few_shot else [start]
-        of_run = cited.rows("diagnostics", **run.record())
-        of_start = cited.rows("diagnostics", **start.record())
+        of_run = study_tables.rows("diagnostics", **run.record())
+        of_start = study_tables.rows("diagnostics", **start.record())
         place = results / run.folder
         sections.append(
             {

@@ -1,4 +1,4 @@
-"""A plot's SVG made fit to stand inside the report: no clashing ids, colours of the page."""
+"""Prepare a plot's SVG for the report: unique ids, and the page's colours."""
 
 import re
 from pathlib import Path

@@ -1,7 +1,6 @@
-"""Sentences about the level that trainings reach: against floors, and towards people."""
+"""Sentences about the level that trainings reach, against floors and human agreement."""
 
 from yoyak.config.study import TRAINED, Study
-from yoyak.reporting.cited import CitedTables, Sentence, percent
 from yoyak.reporting.results import (
     FALSE,
     HUMAN,
@@ -10,17 +9,18 @@ from yoyak.reporting.results import (
     content_tokenizer,
     context_name,
 )
+from yoyak.reporting.study_tables import Sentence, StudyTables, percent
 
-MOST = 0.75  # of human agreement: a score that gives more to falsehoods hardly sees them
+MOST = 0.75  # share of human agreement above which a score hardly sees what is false
 
 
-def against_floors(cited: CitedTables, tokenizer: str, group: str = "all") -> Sentence:
+def against_floors(study_tables: StudyTables, tokenizer: str, group: str = "all") -> Sentence:
     """How many trainings lie above every floor or below the strongest one, and by how much.
 
     "Above" asks for an interval above 0 against each floor, "below" for one below 0 against the
     strongest.
     """
-    rows = trained(cited, tokenizer, group)
+    rows = trained(study_tables, tokenizer, group)
     total = len(rows)
     above = sum((row["ci_low"] or 0) > 0 for row in rows)
     below = sum((row["ci_high"] or 0) < 0 for row in rows)
@@ -40,84 +40,86 @@ def against_floors(cited: CitedTables, tokenizer: str, group: str = "all") -> Se
             f"Of {total} fine-tuned scores {above} lie above every floor, {below} below the "
             f"strongest, and {undecided} cannot be told from it. The strongest is "
         )
-    floor = cited.rows("context", name=high["floor"], tokenizer=tokenizer, group=group)[0]
-    level = cited.cell("context", floor, "rouge_mean")
-    points = [cited.cell("levels", row, "difference", signed=True) for row in (low, high)]
+    floor = study_tables.rows("context", name=high["floor"], tokenizer=tokenizer, group=group)[0]
+    level = study_tables.cell("context", floor, "rouge_mean")
+    points = [study_tables.cell("levels", row, "difference", signed=True) for row in (low, high)]
     spread: Sentence = points[:1] if total == 1 else [points[0], " to ", points[1]]
     return [f"{opening}{context_name(high['floor'])} (", level, "): ", *spread, " points."]
 
 
-def content_alone(study: Study, cited: CitedTables) -> list[Sentence]:
-    """The same, counting only what is said: none where the study has no such tokenizer."""
+def content_alone(study: Study, study_tables: StudyTables) -> list[Sentence]:
+    """The same on content morphemes; none if the study has no such tokenizer."""
     tokenizer = content_tokenizer(study)
     if tokenizer is None:
         return []
-    return [["Content alone, style left out: ", *_lower(against_floors(cited, tokenizer))]]
+    return [["Content alone, style left out: ", *_lower(against_floors(study_tables, tokenizer))]]
 
 
-def towards_people(study: Study, cited: CitedTables) -> list[Sentence]:
-    """The best training beside human agreement, under each first-screen tokenizer."""
+def human_agreement_gap(study: Study, study_tables: StudyTables) -> list[Sentence]:
+    """The best training against human agreement, under each first-screen tokenizer."""
     found = []
     for tokenizer in (study.settings.metric.primary, content_tokenizer(study)):
         if tokenizer is None:
             continue
-        if people := cited.rows("context", name=HUMAN, tokenizer=tokenizer, group="all"):
-            best = max(trained(cited, tokenizer), key=lambda row: row["difference"])
-            found.append(_towards_people(cited, people[0], best))
+        if agreement := study_tables.rows("context", name=HUMAN, tokenizer=tokenizer, group="all"):
+            best = max(trained(study_tables, tokenizer), key=lambda row: row["difference"])
+            found.append(_human_agreement_gap(study_tables, agreement[0], best))
     return found
 
 
-def unseen_falsehood(study: Study, cited: CitedTables) -> list[Sentence]:
-    """What the first-screen scores give to references that say something else."""
+def falsified_references(study: Study, study_tables: StudyTables) -> list[Sentence]:
+    """How the first-screen tokenizers score falsified references."""
     text: Sentence = []
     blind = True
     for tokenizer in filter(None, (study.settings.metric.primary, content_tokenizer(study))):
-        false, people = (
-            cited.rows("context", name=name, tokenizer=tokenizer, group="all")
+        false, agreement = (
+            study_tables.rows("context", name=name, tokenizer=tokenizer, group="all")
             for name in (FALSE, HUMAN)
         )
-        if not (false and people):
+        if not (false and agreement):
             return []
-        blind &= false[0]["rouge_mean"] > MOST * people[0]["rouge_mean"]
-        reached, own = (cited.cell("context", rows[0], "rouge_mean") for rows in (false, people))
+        blind &= false[0]["rouge_mean"] > MOST * agreement[0]["rouge_mean"]
+        reached, own = (
+            study_tables.cell("context", rows[0], "rouge_mean") for rows in (false, agreement)
+        )
         text += [
             ", " if text else "",
             reached,
-            f" ({TOKENIZER_NAMES[tokenizer]}; people ",
+            f" ({TOKENIZER_NAMES[tokenizer]}; human agreement ",
             own,
             ")",
         ]
-    opening = "ROUGE hardly sees what is false: references" if blind else "References"
+    opening = "ROUGE hardly detects errors: references" if blind else "References"
     what = " with speakers swapped, numbers changed or a predicate negated reach "
     return [[opening + what, *text, "."]]
 
 
-def of_group(cited: CitedTables, tokenizer: str, group: str) -> Sentence:
+def of_group(study_tables: StudyTables, tokenizer: str, group: str) -> Sentence:
     """A group of dialogues against its own floors."""
-    n = cited.cell("levels", trained(cited, tokenizer, group)[0], "n")
-    level = _lower(against_floors(cited, tokenizer, group))
+    n = study_tables.cell("levels", trained(study_tables, tokenizer, group)[0], "n")
+    level = _lower(against_floors(study_tables, tokenizer, group))
     return [f"Dialogues marked “{group}” (n = ", n, "), against their own floors: ", *level]
 
 
-def trained(cited: CitedTables, tokenizer: str, group: str = "all") -> list[Row]:
-    """Rows of levels.csv of the trainings; over all seeds, where they have several."""
-    rows = cited.rows("levels", tokenizer=tokenizer, group=group)
+def trained(study_tables: StudyTables, tokenizer: str, group: str = "all") -> list[Row]:
+    """The trainings' rows of levels.csv; over all seeds if there are several."""
+    rows = study_tables.rows("levels", tokenizer=tokenizer, group=group)
     rows = [row for row in rows if row["condition"] in TRAINED]
     return [row for row in rows if row.get("seed") is None] or rows
 
 
-def _towards_people(cited: CitedTables, people: Row, best: Row) -> Sentence:
+def _human_agreement_gap(study_tables: StudyTables, agreement: Row, best: Row) -> Sentence:
     named = TOKENIZER_NAMES[best["tokenizer"]]
     difference, low, high = (
-        cited.cell("levels", best, f"human_{key}", signed=True)
+        study_tables.cell("levels", best, f"human_{key}", signed=True)
         for key in ("difference", "ci_low", "ci_high")
     )
-    level = cited.cell("context", people, "rouge_mean")
-    start: Sentence = ["People agree with each other at ", level, f" ({named}); the best training"]
-    start += [" differs from that by ", difference, " points"]
+    level = study_tables.cell("context", agreement, "rouge_mean")
+    start: Sentence = ["Human agreement is ", level, f" ({named}); the best training differs"]
+    start += [" from it by ", difference, " points"]
     start += [] if low is None else [" [", low, ", ", high, "]"]
     if best["share"] is None:
-        end = ", and the strongest floor lies above it: this score cannot tell who understood."
+        end = ", and the strongest floor lies above it: this score cannot show understanding."
         return [*start, end]
     if best["share"] <= 0:
         return [*start, ", farther than the strongest floor."]

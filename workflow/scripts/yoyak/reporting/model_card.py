@@ -7,7 +7,6 @@ from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import TRAINED, Run, Study
 from yoyak.data.dialogues import SPEAKER_TAG
 from yoyak.errors import PROJECT_ROOT
-from yoyak.reporting.cited import words
 from yoyak.reporting.results import (
     CONDITION_NAMES,
     FLOOR,
@@ -18,8 +17,9 @@ from yoyak.reporting.results import (
     records,
     where,
 )
-from yoyak.reporting.run_rows import read_json
+from yoyak.reporting.study_tables import words
 from yoyak.reporting.tables import reading_cell
+from yoyak.run.workspace import read_json
 
 MEASURES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rouge_mean": "mean"}
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -53,7 +53,7 @@ def model_card(study: Study, results: Path, run: Run) -> str:
     statistics = read_json(place / "statistics.json", "run build_dataset.py first")
     parts = [
         _introduction(study, run, config, record),
-        _usage(study, run, config, statistics),
+        _usage(run, config, statistics),
         _scores(results, study, run, rows),
         _training(study, record, config, statistics),
         _limits(study, config),
@@ -97,7 +97,7 @@ def _metadata(study: Study, run: Run, config: ModelConfig, rows: list[Row]):
 
 
 def _hub_name(config: ModelConfig) -> str | None:
-    """The base checkpoint, if it is one of the Hub and no local folder."""
+    """The base checkpoint's Hub id; None for a local folder."""
     checkpoint = config.model.checkpoint
     local = (PROJECT_ROOT / checkpoint).exists()
     return checkpoint if HUB_NAME.fullmatch(checkpoint) and not local else None
@@ -120,7 +120,7 @@ def _introduction(study: Study, run: Run, config: ModelConfig, record: dict) -> 
     )
 
 
-def _usage(study: Study, run: Run, config: ModelConfig, statistics: dict) -> str:
+def _usage(run: Run, config: ModelConfig, statistics: dict) -> str:
     frame, stops = statistics["frames"][0], [int(stop) for stop in statistics["stop_tokens"]]
     adapter = config.lora.use_lora
     library = "peft" if adapter else "transformers"

@@ -1,4 +1,4 @@
-"""What stands below each table: how its numbers were made, and what they do not say."""
+"""The note below each table: how its numbers were computed, and what they do not show."""
 
 from yoyak.config.study_settings import Metric
 from yoyak.reporting.results import LOSS_FALL, UNCHANGED
@@ -18,7 +18,7 @@ def table_notes(
         metric: the study's metric settings.
         summary: any run's scores/summary.json; all have the same signatures.
         flips: random sign changes of the paired test.
-        warned: what trainings were warned of when they began, and how many of them.
+        warned: warnings at the start of trainings, and the number of trainings for each.
     """
     resamples = f"{metric.resamples:,}"
     interval = (
@@ -46,7 +46,7 @@ def table_notes(
         "it are decided (fixed sequence), so that no more than 5 % of studies without any "
         "difference claim one. p_value: with one seed, sign flips of clusters of dialogues (all, "
         f"or {flips:,} at random), of these trainings alone; from three seeds on, crossed effects. "
-        "detectable: the smallest true difference that is told in 80 % of such studies. "
+        "detectable: the smallest true difference that 80 % of such studies detect. "
         f"ci_low and ci_high: 95 %, not adjusted. {over}. docs/validity.md says why.",
         "differences": f"{paired}. Nothing is tested here: see the table of questions.",
         "group_differences": f"{paired}. Nothing is tested here: see the table of questions.",
@@ -54,7 +54,7 @@ def table_notes(
         "500. floor_nearest: the summary of the training dialogue that BM25 finds nearest. "
         "floor_other_reference: the first reference of other dialogues of the group, averaged over "
         f"30 shifts of one permutation (seed {metric.seed}). floor_first_turn_N: the dialogue's "
-        "first N turns with tags. falsified_…: the first reference made false by rule, against the "
+        "first N turns with tags. falsified_…: the falsified first reference, against the "
         "dialogue's others (or itself, where it is alone). human_agreement: each reference against "
         f"the same dialogue's others, over dialogues that have several. {interval}",
         "levels": "difference: from the strongest floor, the one from which the run's paired "
@@ -62,7 +62,7 @@ def table_notes(
         f"run lies above every one of them. {summary['interval']['method']}, {resamples} "
         "resamples; not adjusted for the number of rows. Rows of a training without a seed: each "
         "dialogue's mean over the seeds. share: of the way from that floor to "
-        "human agreement, empty where people do not score above the floor. human_difference: "
+        "human agreement, empty where human agreement is not above the floor. human_difference: "
         "from human agreement, paired, both against all references but one.",
         "diagnostics": f"Means over dialogues; n-grams are of {metric.primary} tokens. "
         "people: the first references, their lengths over those of the others. "
@@ -78,7 +78,7 @@ def table_notes(
         "unchanged_rate: share of the predictions that are the zero-shot ones, and loss_fall: by "
         "which share the training loss fell, first tenth of the steps against the last; at "
         f"{UNCHANGED} and more, or below {LOSS_FALL}, the model was hardly trained. "
-        "prompts_shortened: number of dialogues cut to fit.",
+        "prompts_shortened: number of dialogues truncated.",
         "resources": "Wall time of the whole step; tokens_per_second are useful tokens; "
         "peak_memory_gb is the GPU's where there is one, else the process's. "
         "expected_gpu_memory_gb is what the model's file expects with 4-bit weights. engine: how "

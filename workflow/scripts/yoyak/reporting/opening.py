@@ -1,11 +1,11 @@
-"""Question and answer as reStructuredText: what `snakemake --report` opens with."""
+"""Question and answer as reStructuredText, for the first page of `snakemake --report`."""
 
 import re
 from pathlib import Path
 
 from yoyak.config.study import Study
 from yoyak.reporting.answer import answer, details, question
-from yoyak.reporting.cited import CitedTables, Number, Sentence
+from yoyak.reporting.study_tables import Number, Sentence, StudyTables
 
 
 def render_opening(study: Study, results: Path) -> str:
@@ -13,18 +13,18 @@ def render_opening(study: Study, results: Path) -> str:
 
     Raises UserError when a table is missing.
     """
-    cited = CitedTables(results)
+    study_tables = StudyTables(results)
     heading = plain(question(study))
     kicker = "Debug run, far too small to conclude from. " if study.debug else ""
-    lines = [heading, "=" * 2 * len(heading), kicker + _text(answer(study, cited))]
-    lines += [f"- {_text(sentence)}" for sentence in details(study, cited)]
+    lines = [heading, "=" * 2 * len(heading), kicker + _text(answer(study, study_tables))]
+    lines += [f"- {_text(sentence)}" for sentence in details(study, study_tables)]
     lines.append(plain(study.settings.report.note))
     lines.append("*report.html*, in the category Report, has the rest.")
     return "\n\n".join(lines).replace("\n\n===", "\n===") + "\n"
 
 
 def plain(text: str) -> str:
-    """Text on one line in which no character is markup."""
+    """Text on one line, with markup characters escaped."""
     return re.sub(r"([^\w\s]|_)", r"\\\1", " ".join(text.split()))
 
 

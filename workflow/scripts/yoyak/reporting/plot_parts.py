@@ -1,4 +1,4 @@
-"""What several plots share: legends, error bars, and the sentences that every caption owes."""
+"""Parts that several plots share: legends, error bars, and sentences of captions."""
 
 import textwrap
 
@@ -15,7 +15,7 @@ AXIS = "ROUGE mean × 100"
 
 
 def broken(name: str, width: int) -> str:
-    """A name in lines of `width` characters, broken at blanks and behind underscores."""
+    """A name wrapped to `width` characters, at blanks and after underscores."""
     return "\n".join(
         line.replace("_ ", "_") for line in textwrap.wrap(name.replace("_", "_ "), width)
     )
@@ -39,7 +39,7 @@ def condition_marks(study: Study) -> list[Line2D]:
 
 
 def errors(row: Row) -> list[list[float]] | None:
-    """Distances down and up from rouge_mean, as matplotlib wants them; None without interval."""
+    """Error bar lengths below and above rouge_mean, for matplotlib; None without interval."""
     mean, low, high = (row[key] for key in ("rouge_mean", "ci_low", "ci_high"))
     if low is None or high is None:
         return None

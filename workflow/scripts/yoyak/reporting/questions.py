@@ -1,8 +1,8 @@
-"""The answers to the study's questions in words: as far as its seeds and dialogues carry them."""
+"""The answers to the study's questions in words, as far as seeds and dialogues support them."""
 
 from yoyak.config.study import Study
-from yoyak.reporting.cited import CitedTables, Sentence
-from yoyak.reporting.results import Row, hardly_trained
+from yoyak.reporting.results import Row, undertrained
+from yoyak.reporting.study_tables import Sentence, StudyTables
 
 FIRST = "fine_tuned-zero_shot"
 OTHERS = {
@@ -11,16 +11,16 @@ OTHERS = {
 }
 
 
-def headline(study: Study, cited: CitedTables) -> Sentence:
+def headline(study: Study, study_tables: StudyTables) -> Sentence:
     """What fine-tuning changes: the pooled difference from zero-shot, and how sure it is.
 
-    It never says of a model that was hardly trained that fine-tuning did not change it.
+    For a model that was hardly trained it never says that fine-tuning changed nothing.
     """
-    row = _first_question(cited)
-    idle = len(hardly_trained(cited.rows("diagnostics")))
+    row = _first_question(study_tables)
+    idle = len(undertrained(study_tables.rows("diagnostics")))
     total = row["trainings"] * row["seeds"]
     where = "the one training" if total == 1 else f"{total} trainings"
-    change = _difference(cited, row)
+    change = _difference(study_tables, row)
     some = f"; {idle} of them hardly trained the model" if idle else ""
     if row["verdict"] == "up":
         text: Sentence = [f"Fine-tuning raised ROUGE in {_mean_of(where)} by ", *change]
@@ -36,13 +36,13 @@ def headline(study: Study, cited: CitedTables) -> Sentence:
         text = [f"Fine-tuning did not clearly change ROUGE in {_mean_of(where)}: ", *change]
     else:
         text = [f"Fine-tuning changed ROUGE in {_mean_of(where)} by ", *change]
-    return [*text, " against the same model zero-shot", *_basis(cited, row), some, "."]
+    return [*text, " against the same model zero-shot", *_basis(study_tables, row), some, "."]
 
 
-def question_sentences(study: Study, cited: CitedTables) -> list[Sentence]:
-    """What one seed leaves open, then templates and formats: a sentence each."""
-    first = _first_question(cited)
-    told = [row for name in OTHERS if (row := _pooled(cited, name))]
+def question_sentences(study: Study, study_tables: StudyTables) -> list[Sentence]:
+    """Sentences about what one seed leaves open, about templates and about formats."""
+    first = _first_question(study_tables)
+    told = [row for name in OTHERS if (row := _pooled(study_tables, name))]
     seeds = len(study.seeds)
     sentences: list[Sentence] = []
     if seeds == 1:
@@ -54,16 +54,16 @@ def question_sentences(study: Study, cited: CitedTables) -> list[Sentence]:
             [f"Two seeds ({study.seeds[0]}, {study.seeds[1]}) allow no interval, and no claim."]
         )
     if first["clusters"] < first["n"]:
-        n, count = (cited.cell("questions", first, key) for key in ("n", "clusters"))
+        n, count = (study_tables.cell("questions", first, key) for key in ("n", "clusters"))
         text = " kinds (topics, or what the data call clusters); intervals count kinds."
         sentences.append([n, " dialogues are of ", count, text])
     if seeds > 1:
         for row in told:
-            sentences.append(_of_question(cited, row))
+            sentences.append(_of_question(study_tables, row))
     return sentences
 
 
-def _of_question(cited: CitedTables, row: Row) -> Sentence:
+def _of_question(study_tables: StudyTables, row: Row) -> Sentence:
     verdicts = {
         "up": "better by ",
         "down": "worse: ",
@@ -73,37 +73,38 @@ def _of_question(cited: CitedTables, row: Row) -> Sentence:
     words = verdicts.get(row["verdict"], "no claim: ")
     return [
         f"{OTHERS[row['comparison']]}, {words}",
-        *_difference(cited, row),
-        *_basis(cited, row),
+        *_difference(study_tables, row),
+        *_basis(study_tables, row),
         ".",
     ]
 
 
-def _first_question(cited: CitedTables) -> Row:
-    row = _pooled(cited, FIRST)
+def _first_question(study_tables: StudyTables) -> Row:
+    row = _pooled(study_tables, FIRST)
     assert row is not None  # every study trains something
     return row
 
 
-def _pooled(cited: CitedTables, name: str) -> Row | None:
-    found = [row for row in cited.rows("questions", comparison=name) if row["verdict"]]
+def _pooled(study_tables: StudyTables, name: str) -> Row | None:
+    found = [row for row in study_tables.rows("questions", comparison=name) if row["verdict"]]
     return found[0] if found else None
 
 
-def _difference(cited: CitedTables, row: Row) -> Sentence:
+def _difference(study_tables: StudyTables, row: Row) -> Sentence:
     signed = row["verdict"] not in ("up",)
     if row["seeds"] != 2:
-        return [cited.cell("questions", row, "difference", signed=signed), " points"]
-    pair = [one for one in cited.rows("questions", comparison=row["comparison"]) if one["seed"]
-            is not None]  # fmt: skip
-    first, second = (cited.cell("questions", one, "difference", signed=True) for one in pair)
+        return [study_tables.cell("questions", row, "difference", signed=signed), " points"]
+    both = study_tables.rows("questions", comparison=row["comparison"])
+    pair = [one for one in both if one["seed"] is not None]
+    first, second = (study_tables.cell("questions", one, "difference", signed=True) for one in pair)
     return [first, " points with one seed and ", second, " with the other"]
 
 
-def _basis(cited: CitedTables, row: Row) -> Sentence:
-    """Interval, p, and what an undecided question could have told."""
+def _basis(study_tables: StudyTables, row: Row) -> Sentence:
+    """Interval, p, and the smallest difference that an undecided question could have detected."""
     low, high, p_value, smallest = (
-        cited.cell("questions", row, key) for key in ("ci_low", "ci_high", "p_value", "detectable")
+        study_tables.cell("questions", row, key)
+        for key in ("ci_low", "ci_high", "p_value", "detectable")
     )
     if low is None:
         return []

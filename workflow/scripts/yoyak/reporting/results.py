@@ -1,4 +1,4 @@
-"""Result files as plots, report and model cards read them, and the words they use for names."""
+"""Read result files for plots, report and model cards, and name things for readers."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ CONDITION_NAMES = {
     FEW_SHOT: "few-shot",
     "fine_tuned": "fine-tuned",
     "fine_tuned_templates": "fine-tuned, 5 templates",
-    "people": "people",
+    "people": "human references",
     "floor": "floor",
     "falsified": "made false",
 }
@@ -34,7 +34,7 @@ COMPARISON_NAMES = {
 }
 FLOOR, FIRST_TURNS = "floor_", "floor_first_turn_"
 HUMAN = "human_agreement"
-FALSE = "falsified_all"  # references made false by rule
+FALSE = "falsified_all"  # falsified references
 LEVEL_NAMES = {
     "floor_constant": "one constant training summary",
     "floor_nearest": "the nearest training dialogue’s summary",
@@ -70,9 +70,9 @@ def records(table: pd.DataFrame) -> list[Row]:
 
 
 def one(table: pd.DataFrame, **values: object) -> Row:
-    """The only row with these values.
+    """The row with these values.
 
-    Raises UserError when there is none or more than one: the tables don't fit the study.
+    Raises UserError unless there is exactly one: the tables do not match the study.
     """
     found = records(where(table, **values))
     if len(found) != 1:
@@ -81,7 +81,7 @@ def one(table: pd.DataFrame, **values: object) -> Row:
     return found[0]
 
 
-def arm(study: Study, results: Path, tokenizer: str, **run: str) -> Row:
+def score_row(study: Study, results: Path, tokenizer: str, **run: str) -> Row:
     """rouge_mean with its interval of one model, format and condition; over all its seeds."""
     if len(study.seeds) > 1 and run["condition"] in TRAINED:
         return one(read_table(results, "seeds"), tokenizer=tokenizer, **run)
@@ -106,8 +106,8 @@ def content_tokenizer(study: Study) -> str | None:
     return name if name in study.settings.metric.tokenizers else None
 
 
-def hardly_trained(diagnostics: list[Row]) -> list[Row]:
-    """The trainings, of these rows of diagnostics.csv, that cannot tell what fine-tuning does."""
+def undertrained(diagnostics: list[Row]) -> list[Row]:
+    """The rows of diagnostics.csv whose training changed the model too little to judge it."""
     return [
         row
         for row in diagnostics

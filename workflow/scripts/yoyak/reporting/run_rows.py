@@ -1,26 +1,13 @@
 """Rows of the tables from the result files of each run."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from yoyak.config.study import Run
 from yoyak.errors import UserError, display
+from yoyak.run.workspace import read_json
 
-LARGEST = 1e15  # no step, token or second is counted beyond it
-
-
-def read_json(path: Path, cure: str) -> dict:
-    """A JSON object that another step wrote; UserError with the `cure` if it is not there."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise UserError(f"{display(path)}: no such file; {cure}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{display(path)}: not JSON ({str(error)[:200]}); {cure}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{display(path)}: must hold a JSON object; {cure}")
-    return content
+LARGEST = 1e15  # upper bound of counts of steps, tokens and seconds
 
 
 def numbers(record: dict, keys: Sequence[str], path: Path, cure: str) -> dict:
@@ -44,13 +31,13 @@ def training_cost(run: Run, results: Path) -> dict:
 
 
 def loss_fall(run: Run, results: Path) -> float | None:
-    """By which share the loss of the run's training fell; None where its record does not say."""
+    """Relative fall of the training loss; None if the record lacks it."""
     path, cure = results / run.folder / "run.json", "train this model first"
     return numbers(read_json(path, cure), ("loss_fall",), path, cure)["loss_fall"]
 
 
 def warned_trainings(runs: Sequence[Run], results: Path) -> dict[str, int]:
-    """What trainings were warned of when they began, and how many of them."""
+    """The warnings that trainings started with, and the number of trainings for each."""
     found: dict[str, int] = {}
     for run in runs:
         if run.trained:
@@ -74,7 +61,7 @@ def rouge_rows(run: Run, summary: dict) -> tuple[list[dict], list[dict]]:
 
 
 def resource_rows(run: Run, results: Path, expected_gpu_memory_gb: float | None) -> list[dict]:
-    """What training and generating took, as the run.json beside each result has it."""
+    """Time and memory of training and generation, from the run.json beside each result."""
     rows = []
     for step, path in (("train", "run.json"), ("generate", "predictions/run.json")):
         if step == "train" and not run.trained:
@@ -93,6 +80,17 @@ def resource_rows(run: Run, results: Path, expected_gpu_memory_gb: float | None)
                 "skipped_steps": record.get("skipped_steps"),
             }
         )
+    return rows
+
+
+def context_diagnostics(results: Path) -> list[dict]:
+    """Diagnostics of human summaries, floors and falsified references: one row each."""
+    found = read_json(results / "floors" / "run.json", "run floors.py (again)").get("diagnostics")
+    rows = []
+    for name, figures in (found or {}).items():
+        condition, _, kind = name.partition("_")
+        label = {"model": condition, "format": kind.replace("_", " ") or "first reference"}
+        rows.append({**label, "condition": condition, **figures})
     return rows
 
 

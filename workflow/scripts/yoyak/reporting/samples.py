@@ -1,4 +1,4 @@
-"""Sample dialogues of a run: chosen over the whole ranking by gain, with both predictions."""
+"""Sample dialogues of a run, spread over the ranking by gain, with both predictions."""
 
 import json
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from pathlib import Path
 from yoyak.config.study import Run
 from yoyak.data.dialogues import Dialogue
 from yoyak.errors import UserError, display
-from yoyak.reporting.cited import Number, score
 from yoyak.reporting.results import where
+from yoyak.reporting.study_tables import Number, score
 from yoyak.reporting.tables import read_csv
 
 RANKED = "scores/dialogues"
@@ -33,10 +33,10 @@ def choose_samples(
     tokenizer: str,
     count: int,
 ) -> list[Sample]:
-    """At most `count` dialogues at equal steps through the ranking by gain, the losses first.
+    """At most `count` dialogues, evenly spaced in the ranking by gain, worst first.
 
-    Both ends of the ranking are among them, so the worst cases are as easy to find as the best,
-    and the choice shows the whole distribution instead of what flatters.
+    Both ends of the ranking are included, so the samples show the whole distribution, not only
+    flattering cases.
     """
     before = _scores(run.zero_shot, results, tokenizer)
     after = _scores(run, results, tokenizer)
@@ -66,7 +66,7 @@ def equal_steps(total: int, count: int) -> list[int]:
 
 
 def _scores(run: Run, results: Path, tokenizer: str) -> list[Number]:
-    """Of every dialogue, in the data's order: compare.py refuses any other."""
+    """Scores of every dialogue, in the data's order, which compare.py has checked."""
     source = f"{run.folder}/{RANKED}"
     table = read_csv(results / f"{source}.csv", "run score.py for this run first")
     means = where(table, tokenizer=tokenizer)["rouge_mean"]

@@ -24,12 +24,12 @@ from yoyak.reporting.results import (
     HUMAN,
     TOKENIZER_NAMES,
     Row,
-    arm,
     context_name,
     dialogue_counts,
     read_context,
     read_table,
     records,
+    score_row,
     strongest_floor,
     where,
 )
@@ -45,7 +45,7 @@ _SHORT = {
 }
 _FLOOR, _PEOPLE = "strongest floor", "human agreement"
 _LEVELS = {_FLOOR: (style.FLOOR, "--"), _PEOPLE: (style.HUMAN, ":")}  # colour, line
-_WIDTHS = {_FLOOR: 0.9, _PEOPLE: 2.0}  # told apart in grey print, where a line's style is a group's
+_WIDTHS = {_FLOOR: 0.9, _PEOPLE: 2.0}  # distinct in grey print; line styles stand for groups
 _GROUP_STYLES = [
     dict(color="#15436b", ls="-", marker="o"),
     dict(color="#5b9fd0", ls="--", marker="s"),
@@ -55,9 +55,10 @@ _GROUP_STYLES = [
 
 
 def score_bars(study: Study, results: Path) -> tuple[Figure, str]:
-    """One block of bars a model and format, one bar a condition; strongest floor and people across.
+    """Bars of each condition, in blocks of model and format; lines: strongest floor, human
+    agreement.
 
-    Bars lie, so that long names and a narrow screen have room.
+    Bars are horizontal, so that long names fit on a narrow screen.
     """
     tokenizer = study.settings.metric.primary
     groups = [(model, form) for model in study.models for form in study.formats]
@@ -71,7 +72,9 @@ def score_bars(study: Study, results: Path) -> tuple[Figure, str]:
             fontsize=8.5, bbox=dict(fc=style.PAPER, lw=0, pad=0.8),
         )  # fmt: skip
         for place, condition in enumerate(study.conditions, start=1):
-            row = arm(study, results, tokenizer, model=model, format=form, condition=condition)
+            row = score_row(
+                study, results, tokenizer, model=model, format=form, condition=condition
+            )
             end = row["rouge_mean"] if row["ci_high"] is None else row["ci_high"]
             _draw_bar(axes, y + place, row, end, style.CONDITION_COLOURS[condition])
             highest = max(highest, end)
@@ -93,7 +96,7 @@ def score_bars(study: Study, results: Path) -> tuple[Figure, str]:
 
 
 def group_slopes(study: Study, results: Path) -> tuple[Figure, str] | None:
-    """Zero-shot → fine-tuned, each group of dialogues apart; None where the data has no groups."""
+    """Zero-shot → fine-tuned for each group of dialogues; None if the data has no groups."""
     tokenizer = study.settings.metric.primary
     rows = where(read_table(results, "groups"), tokenizer=tokenizer)
     counts = dict(zip(rows["group"], rows["n"], strict=True))
@@ -108,7 +111,7 @@ def group_slopes(study: Study, results: Path) -> tuple[Figure, str] | None:
         for number, (name, look) in enumerate(looks.items()):
             shift = 0.06 * (number - (len(looks) - 1) / 2)
             points = [
-                _group_arm(rows, model=model, format=form, condition=condition, group=name)
+                _group_row(rows, model=model, format=form, condition=condition, group=name)
                 for condition in study.conditions
             ]
             _draw_slope(axes, points, shift, look)
@@ -143,7 +146,7 @@ def group_slopes(study: Study, results: Path) -> tuple[Figure, str] | None:
 
 
 def tokenizers(study: Study, results: Path) -> tuple[Figure, str] | None:
-    """The same predictions under each tokenizer; None where the study has only one."""
+    """The same predictions under each tokenizer; None if the study has only one."""
     names = study.settings.metric.tokenizers
     if len(names) < 2:
         return None
@@ -182,7 +185,7 @@ def tokenizers(study: Study, results: Path) -> tuple[Figure, str] | None:
 
 
 def _draw_bar(axes, y: float, row: Row, end: float, colour: str) -> None:
-    """A bar with its whiskers, its value behind their end."""
+    """A bar with its whiskers and its value after them."""
     mean = row["rouge_mean"]
     axes.barh(y, mean, 0.86, color=colour, edgecolor=style.INK, lw=0.6)
     for colour, width in ((style.PAPER, 2.6), (style.INK, 1)):  # to be seen on a dark bar
@@ -214,7 +217,7 @@ def _levels(context: dict[str, Row]) -> dict[str, Row]:
     return {word: row for word, row in found.items() if row}
 
 
-def _group_arm(rows: pd.DataFrame, **run: str) -> Row:
+def _group_row(rows: pd.DataFrame, **run: str) -> Row:
     """A group's row; over several seeds their mean, without an interval."""
     found = where(rows, **run)
     if len(found) == 1:

@@ -1,4 +1,4 @@
-"""How every plot looks: colours that keep their order in grey print, bytes that stay the same."""
+"""Style of all plots: colours that keep their order in grey print, reproducible files."""
 
 from pathlib import Path
 

@@ -1,11 +1,11 @@
-"""The report's tables: which columns of which CSV they show, under which headings."""
+"""The report's tables: their columns and headings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from yoyak.config.study import Study
 from yoyak.reporting import tables
-from yoyak.reporting.cited import CitedTables, Number, words
+from yoyak.reporting.study_tables import Number, StudyTables, words
 
 HEADINGS = {
     "rouge1": "R-1",
@@ -42,7 +42,7 @@ HEADINGS = {
     "difference_ci_high": "to",
     "name": "level",
     "share": "share of the way",
-    "human_difference": "to people",
+    "human_difference": "to human agreement",
     "human_ci_low": "95 % from",
     "human_ci_high": "to",
 }
@@ -72,7 +72,7 @@ class View:
 
 
 def view(
-    cited: CitedTables,
+    study_tables: StudyTables,
     study: Study,
     name: str,
     note: str = "",
@@ -80,7 +80,7 @@ def view(
     **values: object,
 ) -> View:
     """All of tables/{name}.csv, or its rows with these values, without columns that say nothing."""
-    rows = cited.rows(name, **values)
+    rows = study_tables.rows(name, **values)
     keys = [key for key in tables.COLUMNS[name] if key not in (*leave_out, *values, "method")]
     if len(study.seeds) == 1 and "seed" in keys:
         keys.remove("seed")
@@ -98,13 +98,13 @@ def view(
             )
             for key in keys
         ],
-        rows=[[_cell(cited, name, row, key) for key in keys] for row in rows],
+        rows=[[_cell(study_tables, name, row, key) for key in keys] for row in rows],
     )
 
 
-def _cell(cited: CitedTables, name: str, row: dict, key: str) -> str | Number | None:
+def _cell(study_tables: StudyTables, name: str, row: dict, key: str) -> str | Number | None:
     if row[key] is None:
         return None
     if key in tables.TEXT:
         return words(key, row[key])
-    return cited.cell(name, row, key, signed=key in SIGNED)
+    return study_tables.cell(name, row, key, signed=key in SIGNED)

@@ -1,4 +1,4 @@
-"""The study's tables: their columns, how their numbers are written, and their Markdown.
+"""The study's tables: columns, number formats, CSV and Markdown.
 
 None and NaN are empty cells. CSV cells hold numbers with a fixed number of
 decimals and names, nothing else, so that the same results give the same bytes. The Markdown beside
@@ -94,7 +94,7 @@ READING_DECIMALS = {"p_value": 5} | dict.fromkeys(FIGURES, 3)
 def write_table(
     directory: Path, name: str, rows: Sequence[Mapping] | pd.DataFrame, note: str
 ) -> None:
-    """Write {name}.csv and {name}.md; a key that the table has no column for is left out."""
+    """Write {name}.csv and {name}.md; keys without a column are ignored."""
     text = _written(name, rows, csv_cell).to_csv(index=False, lineterminator="\n")
     (directory / f"{name}.csv").write_text(text, encoding="utf-8")
     (directory / f"{name}.md").write_text(to_markdown(name, rows, note), encoding="utf-8")
@@ -129,12 +129,12 @@ def read_csv(path: Path, cure: str, **options) -> pd.DataFrame:
     except OSError as error:
         raise UserError(f"{display(path)}: cannot be read ({error.strerror}); {cure}") from None
     except (ValueError, TypeError, OverflowError) as error:
-        raise UserError(f"{display(path)}: is no table ({str(error)[:200]}); {cure}") from None
+        raise UserError(f"{display(path)}: is not a table ({str(error)[:200]}); {cure}") from None
     return table
 
 
 def to_markdown(name: str, rows: Sequence[Mapping] | pd.DataFrame, note: str) -> str:
-    """A table to read, numbers to the right, with its title above and its note below."""
+    """A Markdown table with right-aligned numbers, its title above and its note below."""
     table = _written(name, rows, reading_cell).drop(columns="method", errors="ignore")
     rule = ["---" if column in TEXT else "---:" for column in table]
     lines = [f"# {TITLES[name]}", "", "| " + " | ".join(table) + " |", "|" + "|".join(rule) + "|"]
@@ -157,7 +157,7 @@ def csv_cell(column: str, value: Any) -> str:
 
 
 def reading_cell(column: str, value: Any) -> str:
-    """A value for a reader: the CSV's, rounded to what the eye needs, safe inside Markdown."""
+    """A CSV value for readers: rounded further, and escaped for Markdown."""
     if pd.isna(value):
         return "–"
     if column in TEXT:

@@ -15,9 +15,9 @@ from yoyak.config.study import Run, Study
 from yoyak.errors import UserError
 from yoyak.reporting.plot_parts import broken
 from yoyak.reporting.results import CONDITION_NAMES
-from yoyak.reporting.run_rows import read_json
 from yoyak.reporting.style import INK, MUTED, new_figure
 from yoyak.reporting.tables import read_csv
+from yoyak.run.workspace import read_json
 
 COLUMNS = 4  # panels side by side
 LIMIT_BINS = 40

@@ -1,1 +1,1 @@
-"""Where things are written, and where they came from: workspace, provenance, devices."""
+"""How and where steps run: plan, devices, workspace, provenance, terminal."""

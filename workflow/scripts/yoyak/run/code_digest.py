@@ -1,19 +1,18 @@
-"""A digest of the code that a step really runs: it decides what reruns and what may be resumed.
+"""A digest of the code that a step really runs; it decides what reruns and what may be resumed.
 
 From a step's entry points, names are followed through the syntax trees of the modules below
 workflow/scripts; nothing is imported. What counts:
 
-- every function, class and constant that is reached, by itself: its neighbours in the file do
-  not count. A class counts whole. Annotations count too: what is handed in may be of that class.
+- every function, class and constant that is reached, but not its neighbours in the file. A class
+counts as a whole. Annotations count too: an argument may be of that class.
   Of a class of settings (`Section`) only the methods count: its values are a step's settings.
 - what a module does when it is imported (`AttentionInterface.register(…)`), for every module that
   is imported on the way; but an assignment to a plain name counts only where the name is used,
   and `if __name__ == "__main__":` and `if TYPE_CHECKING:` never do.
 - a whole module wherever a definition cannot be told: a module used as a value (`ops = kernels`,
   `getattr(kernels, name)`), a name that it does not define, a string that is its dotted name. A
-  package taken whole takes every module below it.
-- nothing of the modules of NOT_ENTERED: a class counts whole, and so do the methods of it that the
-  step never calls.
+  package as a value counts with every module below it.
+- nothing of the modules in NOT_ENTERED, which only methods that the step never calls use.
 
 Comments, docstrings, layout and the version of Python change nothing.
 """
@@ -29,7 +28,7 @@ from yoyak.errors import UserError, display
 from yoyak.run.workspace import hash_text
 
 SCRIPTS = Path(__file__).resolve().parents[2]
-# Where each step's own code begins, as module:name: behind its arguments and settings.
+# Where each step's own code begins, as module:name, after parsing arguments and settings.
 ENTRY_POINTS = {
     "prepare_data": ["yoyak.data.prepare:prepare_data"],
     "build_dataset": ["yoyak.training.examples:build_dataset"],
@@ -52,8 +51,8 @@ ENTRY_POINTS = {
     ],
     "model_card": ["yoyak.reporting.model_card:model_card"],
 }
-# Modules that a step's code names and the step never enters: in training, what LLMTrainer has for
-# programs of one's own, ROUGE after a training and the care for what stands in its folder.
+# Modules that a step's code names but never runs: in training, what LLMTrainer offers to
+# programs that use the library: ROUGE after a training, and checks of its output folder.
 NOT_ENTERED = {"train": ("yoyak.generation.summaries", "yoyak.scoring.scores", "yoyak.run.manual")}
 WHOLE, ON_IMPORT, GUARDED = "*", "on import", "guarded"  # beside the names of definitions
 GUARDS = ("__name__ == '__main__'", "TYPE_CHECKING", "typing.TYPE_CHECKING")

@@ -1,10 +1,12 @@
-"""Devices for one job: claimed by locks that the kernel releases however the job dies."""
+"""Devices of one job, claimed by locks that the kernel releases however the job ends."""
 
 import contextlib
 import fcntl
 import os
 import re
+import resource
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from yoyak.config.model_config import ExecutionSettings
 from yoyak.errors import UserError
 
 DEVICES = Path("/dev")
-LOOK = "or look at nvidia-smi and CUDA_VISIBLE_DEVICES"
+LOOK = "or check nvidia-smi and CUDA_VISIBLE_DEVICES"
 Named = tuple[str, int]  # name for CUDA_VISIBLE_DEVICES, bytes free
 
 
@@ -47,8 +49,8 @@ def claim_devices(wanted: str = "auto", count: int = 1) -> Iterator[Claim]:
     Snakemake counts `gpu` resources but assigns no device. The emptiest unclaimed GPUs of those
     that CUDA_VISIBLE_DEVICES or SLURM allows (all, if neither says) are taken, or with `cuda:N` the
     N-th of them, and CUDA_VISIBLE_DEVICES is set to them alone: call this before anything touches
-    CUDA. It is all of them or none, and nobody waits while it holds some, so no two jobs block
-    each other.
+    CUDA. A job gets all of its GPUs or none and never waits while holding some, so jobs cannot
+    deadlock.
 
     Args:
         wanted: `execution.device`: auto, cpu, cuda or cuda:N.
@@ -69,14 +71,14 @@ def claim_devices(wanted: str = "auto", count: int = 1) -> Iterator[Claim]:
     if not gpus:
         if wanted.startswith("cuda"):
             raise UserError(
-                f"execution.device: '{wanted}' is asked for and this machine shows no such GPU; "
+                f"execution.device: '{wanted}' was requested, but this machine has no such GPU; "
                 f"set execution.device: auto, {LOOK}"
             )
         yield Claim(["cpu"] * count)
         return
     if len(gpus) < count:
         raise UserError(
-            f"execution.devices: {count} GPUs are asked for and this job sees {len(gpus)}; set "
+            f"execution.devices: {count} GPUs were requested, but this job sees {len(gpus)}; set "
             f"execution.devices: {len(gpus)}, {LOOK}"
         )
     emptiest_first = [name for name, _ in sorted(gpus, key=lambda gpu: -gpu[1])]
@@ -115,7 +117,7 @@ def visible_device(wanted: str) -> str:
 
 
 def refuse_to_share(execution: ExecutionSettings) -> None:
-    """Raise UserError where settings for several processes are handed to a single one."""
+    """Raise UserError if the settings ask for several processes but there is only this one."""
     if execution.devices > 1:
         raise UserError(
             f"execution.devices: {execution.devices} processes would share the training, and a "
@@ -124,13 +126,23 @@ def refuse_to_share(execution: ExecutionSettings) -> None:
         )
 
 
+def peak_memory_gb() -> float:
+    """Highest memory so far, in 10⁹ bytes: of the GPU where one is used, else of the process."""
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
 def count_gpus() -> int:
     """GPUs or MIG slices that this process may claim. Raises UserError where the driver fails."""
     return len(_visible_gpus())
 
 
 def _visible_gpus() -> list[Named]:
-    """What this process may use, in order: GPUs, and the MIG slices of one that is cut."""
+    """The GPUs that this process may use, in order; a partitioned GPU counts as its MIG slices."""
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if allowed is not None and not allowed.strip():
         return []
@@ -166,14 +178,14 @@ def _gpus() -> dict[int, tuple[str, list[Named]]]:
     except pynvml.NVMLError as error:
         if any(DEVICES.glob("nvidia[0-9]*")):  # else there are a driver's libraries and no GPU
             raise UserError(
-                f"the NVIDIA driver fails ({error}); look at nvidia-smi and mend it (a container "
+                f"the NVIDIA driver fails ({error}); check nvidia-smi and repair it (a container "
                 "wants NVIDIA_DRIVER_CAPABILITIES=compute,utility), or set execution.device: cpu"
             ) from None
     return found
 
 
 def _parts(gpu) -> list[Named]:
-    """A GPU itself, or the MIG slices that it is cut into."""
+    """The GPU itself, or the MIG slices that it is partitioned into."""
     try:
         cut = pynvml.nvmlDeviceGetMigMode(gpu)[0] == pynvml.NVML_DEVICE_MIG_ENABLE
     except pynvml.NVMLError:  # it cannot be cut
@@ -204,12 +216,12 @@ def _showing(names: str) -> Iterator[None]:
 
 
 def _lock_free_ones(names: list[str], count: int) -> tuple[list[str], list[IO]]:
-    """The first `count` GPUs of these that no other process has, and their locked files.
+    """Lock the first `count` of these GPUs that no other process has; returns names and lock files.
 
-    One process at a time chooses: of two that each want two of three, one gets them, never none.
-    `flock` itself, not the package filelock: that unlocks when it lets go, and would free the
-    device of the processes that inherited the lock. Here the file is closed, and the kernel
-    releases the lock with the last process that has it open.
+    Only one process chooses at a time: if two processes each want two of three GPUs, one gets them.
+    This uses `flock` itself: the package filelock unlocks explicitly, which would free a device
+    that processes inheriting the lock still use. Here the file is only closed, and the kernel
+    releases the lock when the last process that has it open ends.
     """
     folder = _lock_folder()
     got: list[str] = []

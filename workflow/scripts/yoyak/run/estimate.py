@@ -1,4 +1,4 @@
-"""What a training will take, known before anything is loaded: steps, memory, time, and warnings.
+"""Estimate a training before anything is loaded: steps, memory, time, and warnings.
 
 plan.py prints it and a cluster's job asks for it; its plan is the one that the trainer makes.
 """
@@ -21,7 +21,7 @@ BASE_MB = 6000  # host memory of Python with torch and CUDA
 MIN_MINUTES = 30  # that a cluster's job asks for
 ON_CLUSTER = GPUS["RTX A6000"]  # most clusters' GPUs are faster
 UNKNOWN_SECONDS = 8 * 3600.0  # of a training whose model or data are not known yet
-HEAD_ROOM, DOUBT = 1.5, 2  # over what was measured, and over what was only estimated
+HEAD_ROOM, DOUBT = 1.5, 2  # margins over measured and over estimated values
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def optimiser_steps(training: TrainingSettings, examples: int) -> int:
 def training_warnings(
     training: TrainingSettings, steps: int, longest: int, positions: int
 ) -> list[str]:
-    """What lets a training teach little or nothing, in words; empty where all is well.
+    """Warnings, in words, about settings that let a model learn little or nothing.
 
     Args:
         steps: optimiser steps. longest: tokens of the longest example, prompt and answer.
@@ -145,7 +145,7 @@ class Request:
 
 
 def measured_request(folder: Path, pattern: str) -> Request | None:
-    """From the largest of what Snakemake measured for jobs like this one; None where it has none.
+    """From the largest values that Snakemake measured for similar jobs; None without any.
 
     Args:
         folder: of the benchmark files of a rule; pattern: those of like jobs, as in glob.
@@ -158,7 +158,7 @@ def measured_request(folder: Path, pattern: str) -> Request | None:
 
 
 def _benchmark(file: Path) -> list[tuple[float, float]]:
-    """(seconds, MB resident) of each row; none from a file that is not whole."""
+    """(seconds, MB resident) of each row; empty for an incomplete file."""
     try:
         rows = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines(), delimiter="\t"))
         return [(float(row["s"]), float(row["max_rss"])) for row in rows]

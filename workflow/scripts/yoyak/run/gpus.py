@@ -1,4 +1,4 @@
-"""What a GPU can do: memory and product rate by name, or of this machine."""
+"""Memory and product rate of a GPU, by name or measured on this machine."""
 
 import re
 import statistics
@@ -10,7 +10,7 @@ from yoyak.run.memory import GIB
 
 BENCHMARKS = "measured, tests/benchmarks/README.md"
 REACHED = 0.8  # share of a data sheet's rate that large products reach: on an H200 790 of 989
-USABLE = 0.94  # share of a data sheet's memory that is free on an empty card: error correction
+USABLE = 0.94  # share of a data sheet's memory that is free on an idle GPU: error correction
 UNKNOWN_RATE = 150e12  # of a GPU that is described by its memory alone
 
 

@@ -34,7 +34,7 @@ def remembered_hash(path: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """Where this user's computed things are kept; nothing there is needed to go on."""
+    """The user's cache folder; it may be deleted at any time."""
     named = os.environ.get("YOYAK_CACHE")
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(named) if named else Path(home) / "yoyak"

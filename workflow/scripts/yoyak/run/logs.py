@@ -1,4 +1,4 @@
-"""The log files of scripts that work for hours."""
+"""Log files of long-running scripts."""
 
 import logging
 import re
@@ -35,18 +35,18 @@ def write_log(file: Path | None, level: int = logging.INFO) -> None:
     logging.basicConfig(
         level=level, handlers=handlers, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
-    hush_imports()
+    silence_imports()
 
 
-def hush_imports() -> None:
-    """Leave out what libraries log that concerns nobody here, from their import on."""
+def silence_imports() -> None:
+    """Silence irrelevant log messages of libraries, from their import on."""
     logging.getLogger("httpx").setLevel(logging.WARNING)
     # It asks for a package with a product in 4 bits that no step uses on a CPU.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def read_progress(line: str) -> str | None:
-    """How far a job is, in short, where a line of its log says so."""
+    """A job's progress in short form if this line of its log has it, else None."""
     found = PROGRESS.search(line)
     return f"{found[1]} · {found[2]} · {found[3]} left" if found else None
 

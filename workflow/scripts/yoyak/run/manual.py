@@ -1,4 +1,4 @@
-"""Trainings by hand: the folder that one gets, and that no finished one is replaced by another."""
+"""Trainings by hand: their output folder, and protection against overwriting a finished one."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ DIFFERENCES_TOLD = 3
 
 
 def result_folder(file: ModelConfig, config: ModelConfig, run: Run, debug: bool) -> Path:
-    """results/manual/{experiment.name}, with what the command's flags change in the name.
+    """results/manual/{experiment.name}, with the command's flags appended to the name.
 
     Args:
         file: the model file's own settings; config: the same with the flags laid over them.
@@ -36,10 +36,10 @@ def result_folder(file: ModelConfig, config: ModelConfig, run: Run, debug: bool)
 
 
 def refuse_to_replace(output: Path, here: dict, cure: str) -> None:
-    """Raise UserError where a training of another kind has finished; an equal one may run again.
+    """Raise UserError if `output` holds a finished training with other settings or data.
 
     Args:
-        here: `what_decides` of the training that would write to `output`.
+        here: `deciding_settings` of the training that would write to `output`.
         cure: what to do about it.
     """
     if not (output / "final_model").exists():
@@ -48,7 +48,7 @@ def refuse_to_replace(output: Path, here: dict, cure: str) -> None:
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
         data = {**record.get("data", {}), **record.get("datasets", {})}
-        there = what_decides(read_config(record["settings"], file), record["run"], data)
+        there = deciding_settings(read_config(record["settings"], file), record["run"], data)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
         raise UserError(
             f"{output}: holds a final_model whose run.json does not say how it was trained; {cure}"
@@ -65,8 +65,8 @@ def refuse_to_replace(output: Path, here: dict, cure: str) -> None:
         )
 
 
-def what_decides(config: ModelConfig, run: dict, data: dict) -> dict:
-    """Everything that decides what is learned, by the name that a person knows it under.
+def deciding_settings(config: ModelConfig, run: dict, data: dict) -> dict:
+    """Everything that decides what is learned, by the names that users know.
 
     Args:
         run: of run.json; what a model file is called decides nothing.

@@ -9,7 +9,7 @@ from yoyak.errors import UserError
 GIB = 1024**3
 HEAD_CHUNK = 1024  # supervised positions whose logits are alive at once (training.loss)
 MARGIN = 1.06  # of activations, so that predictions err on the large side
-ROOM = 64  # columns beside a fused weight for its adapters (models.fused)
+ROOM = 64  # columns beside a fused weight for its adapters (kernels/products.py)
 FUSED_TYPES = ("llama", "qwen3")
 # Shares of a device's product rate (16384 × 8192 × 8192) that whole steps reached: measured on
 # one H200 with 330 tokens an example, and on two CPU cores with the embedded models.
@@ -38,8 +38,8 @@ class ModelShape:
     def from_config(cls, config) -> "ModelShape":
         """From a transformers config of any decoder, or an object with a config.json's values.
 
-        Rough where the architecture is unusual, and then on the large side. Raises UserError where
-        the number of layers, their width or the vocabulary cannot be found.
+        Approximate for unusual architectures, and then too large rather than too small. Raises
+        UserError if the number of layers, their width or the vocabulary size is missing.
         """
         config = _text_part(config)
         layers = _number(config, "num_hidden_layers", "n_layer", "n_layers", "num_layers")
@@ -47,7 +47,7 @@ class ModelShape:
         vocabulary = _number(config, "vocab_size")
         if not (layers and hidden and vocabulary):
             raise UserError(
-                "model.checkpoint: its config.json names no number of layers, hidden size or "
+                "model.checkpoint: its config.json lacks number of layers, hidden size or "
                 "vocabulary size; choose a causal language model"
             )
         heads = _number(config, "num_attention_heads", "n_head", "n_heads", "attention_heads")

@@ -1,4 +1,4 @@
-"""What a report lacks after `--keep-going`, and how to get one without it."""
+"""The runs that a report lacks after `--keep-going`, and how to get a report without them."""
 
 from yoyak.config.loading import settings_file
 from yoyak.config.study import FEW_SHOT, Run, Study
@@ -11,8 +11,8 @@ NAMED = 6  # runs that are listed by name
 def advice(study: Study, missing: list[Run]) -> list[str]:
     """Lines that name the runs without scores and what to take out of the study's grid.
 
-    A study is every model in every format, augmentation and seed: what goes is a value of one of
-    these, the one that costs the fewest runs that are there. No lines where no run is missing.
+    A study is the full grid of models, formats, augmentations and seeds, so only whole values can
+    be removed: the advice is the choice that keeps the most trainings. Empty if no run is missing.
     """
     if not missing:
         return []
@@ -24,12 +24,15 @@ def advice(study: Study, missing: list[Run]) -> list[str]:
         return [*lines, f"a report without them: set few_shot: 0 in {file}; run the same command"]
     axis, values, kept = _cheapest(study, missing)
     if not kept:
-        return [*lines, "no report without them: repair the cause and run the same command again"]
+        return [
+            *lines,
+            "no report is possible without them: fix the cause and run the same command again",
+        ]
     out = ", ".join(map(str, values))
     return [
         *lines,
-        f"a report without them: take {out} out of `{axis}` in {file} and run the same command; it "
-        f"keeps {kept} of {len(study.trainings())} trainings",
+        f"for a report without them, remove {out} from `{axis}` in {file} and run the same "
+        f"command; it keeps {kept} of {len(study.trainings())} trainings",
     ]
 
 

@@ -1,4 +1,4 @@
-"""The execution plan: how a task runs on this machine. It never changes what is learned."""
+"""The execution plan: how a training runs on this machine. It never changes what is learned."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -95,7 +95,7 @@ def available_threads() -> int:
 def plan_training(
     config: ModelConfig, shape: ModelShape, *, device: str, free_bytes: int, **facts
 ) -> Plan:
-    """The fastest plan that fits into what is free; every choice that the config makes is kept.
+    """The fastest plan that fits into free memory; choices made in the config are kept.
 
     Args:
         config, shape, device, facts: as in `training_plans`.
@@ -111,7 +111,7 @@ def plan_training(
         plans.append(plan)
     raise UserError(
         f"execution: {device} has {free_bytes / GIB:.1f} GiB free, the smallest plan needs "
-        f"{needed_bytes(plans) / GIB:.1f} GiB; free the card, shorten tokenizer.encoder_max_len "
+        f"{needed_bytes(plans) / GIB:.1f} GiB; free the GPU, shorten tokenizer.encoder_max_len "
         "or choose a smaller model"
     )
 
@@ -135,7 +135,7 @@ def training_plans(
     engine: Engine = Engine(),  # noqa: B008 (frozen)
     supervised_share: float = 0.25,
 ) -> Iterator[Plan]:
-    """All plans from the fastest to the smallest, whether they fit or not; on a CPU just one.
+    """All plans from the fastest to the smallest, whether they fit or not; only one on a CPU.
 
     Args:
         config: effective model config.
@@ -195,7 +195,7 @@ def training_plans(
 
 
 def next_smaller(plan: Plan, shape: ModelShape, *, lora_rank: int, use_qlora: bool) -> Plan | None:
-    """The plan to go on with after `plan` ran out of memory; None when none is smaller.
+    """The plan to resume with after `plan` ran out of memory; None if none is smaller.
 
     It overrules choices made by hand: they did not fit. What is learned stays the same in
     expectation (the global batch is untouched; dropout draws other masks).

@@ -38,7 +38,7 @@ def write_run_record(
         step: name of the script's step, such as "train".
         settings: the effective settings that the step used.
         inputs: files whose SHA-256 is recorded (folders: every file below them).
-        extras: what the step has to add: run, seed, execution, wall_seconds, tokens_per_second,
+        extras: further entries of the step: run, seed, execution, wall_seconds, tokens_per_second,
             peak_memory_gb and so on.
     """
     record = {
@@ -57,7 +57,7 @@ def write_run_record(
 
 
 def fingerprint(step: str, science: str, inputs: list[Path]) -> str:
-    """Key of a work folder: equal only if resuming gives what an undisturbed run would give.
+    """Key of a work folder: equal only if resuming gives the result of an uninterrupted run.
 
     It covers the input files' bytes, the science settings, the code that the step runs and the
     numeric libraries' versions; never the execution settings.
@@ -72,7 +72,7 @@ def fingerprint(step: str, science: str, inputs: list[Path]) -> str:
 
 
 def command_line() -> str:
-    """The command of this process, as a person would paste it at the project's root."""
+    """The command of this process, ready to paste at the project's root."""
     arguments = [_shown(Path(sys.argv[0]).absolute()), *sys.argv[1:]]
     if "--settings" in arguments:  # they stand in the record; by hand one names the study
         place = arguments.index("--settings")
@@ -136,9 +136,9 @@ def _cpu_model() -> str:
 
 
 def _hashed(inputs: list[Path]) -> list[Path]:
-    """The files that make the inputs what they are: without Snakemake's mark in a folder.
+    """The files to hash: all inputs except Snakemake's timestamp file in a folder.
 
-    The mark is missing where Snakemake was killed and its orphaned job finished the folder.
+    That file is missing if Snakemake was killed and its orphaned job finished the folder.
     """
     files = []
     for path in map(Path, inputs):
@@ -148,7 +148,7 @@ def _hashed(inputs: list[Path]) -> list[Path]:
 
 
 def _shown(path: Path) -> str:
-    """A path relative to the working directory or the project; a stranger's home stays unnamed."""
+    """A path relative to the working directory or the project, to hide home folders."""
     path = Path(path).absolute()
     for root in (Path.cwd(), PROJECT_ROOT):
         if path.is_relative_to(root):

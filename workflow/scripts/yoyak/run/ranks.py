@@ -1,10 +1,10 @@
-"""Several processes for one training, one a device: started, asked to leave, and ended together.
+"""The launcher: several processes for one training, one per device, started and ended together.
 
-Not torchrun, nor accelerate's launchers above it. Tried with torch 2.13.0: told to end by SIGTERM
-it leaves with 1, though its processes left with 75 ("run me again"); killed with -9 it leaves them
-running, for it sets no death signal; and it closes the GPU's lock files to them, so that the GPU
-counts as free while they compute. It also kills them 30 seconds after a signal, in the middle of a
-checkpoint perhaps. To add all that would take a launcher around the launcher.
+Why not torchrun, or accelerate's launchers on top of it (tried with torch 2.13.0): after SIGTERM it
+exits with 1 although its processes exited with 75 ("run me again"). Killed with -9 it leaves them
+running, since it sets no death signal. It does not pass on the GPU's lock files, so the GPU counts
+as free while they compute. It kills them 30 seconds after a signal, perhaps in the middle of a
+checkpoint. Adding all that would take a launcher around the launcher.
 """
 
 import contextlib
@@ -27,64 +27,67 @@ from yoyak.errors import AGAIN, UserError, machine_fault
 log = logging.getLogger(__name__)
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-LEAVE, ERROR = "leave", "error"
+STOP, ERROR = "stop", "error"
 
 
 @dataclass(frozen=True)
-class Seat:
-    """One process's place: its number among `count`, its device ("cpu" or "cuda:0"), and a folder
-    that the processes of one training share for as long as it runs."""
+class RankContext:
+    """One process of a training: its rank among `count`, its device ("cpu" or "cuda:0"), and a
+    folder that all processes share while the training runs."""
 
     rank: int
     count: int
     device: str
     folder: Path
 
-    def asked_to_leave(self) -> int:
+    def stop_signal(self) -> int:
         """Number of the signal by which the training was asked to stop, or 0."""
         try:
-            return int((self.folder / LEAVE).read_bytes())
-        except (FileNotFoundError, ValueError):  # not there, or just being written
+            return int((self.folder / STOP).read_bytes())
+        except (FileNotFoundError, ValueError):  # not there, or being written
             return 0
 
 
-class _Held:
-    """Lock files that a process inherits open, so that its device stays claimed while it lives."""
+class _InheritedLocks:
+    """Open lock files that a process inherits, so that its device stays claimed while it lives."""
 
     def __init__(self, locks):
         self.locks = tuple(locks)
 
     def __reduce__(self):
-        return _Held, ([reduction.DupFd(lock) for lock in self.locks],)
+        return _InheritedLocks, ([reduction.DupFd(lock) for lock in self.locks],)
 
 
-def run_together(work: Callable[[Any, Seat], None], job: Any, devices: list[str]) -> None:
-    """Run `work(job, seat)` in one process a device; return when all have ended well.
+def run_ranks(work: Callable[[Any, RankContext], None], job: Any, devices: list[str]) -> None:
+    """Run `work(job, context)` in one process per device; return when all have succeeded.
 
     Args:
         work: a function of a module. job: what it needs; both are pickled.
         devices: from `claim_devices`; its locks are inherited.
 
-    A signal is passed on once, as `seat.asked_to_leave`; a second one ends this process and the
-    kernel then ends the others, as it does when this process is killed.
+    A signal is passed on once, through `context.stop_signal()`; a second one ends this process, and
+    the kernel then ends the others, as when this process is killed.
 
     Raises:
         UserError: that of the process that failed first; the others are ended.
         SystemExit: with its exit code.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    held = _Held(getattr(devices, "locks", ()))
-    context = multiprocessing.get_context("spawn")
+    locks = _InheritedLocks(getattr(devices, "locks", ()))
+    spawn = multiprocessing.get_context("spawn")
     processes = []
-    with tempfile.TemporaryDirectory(prefix="yoyak-ranks-") as name, _noting_signals(Path(name)):
+    with (
+        tempfile.TemporaryDirectory(prefix="yoyak-ranks-") as name,
+        _passing_signals_on(Path(name)),
+    ):
         folder = Path(name)
         try:
             for rank, device in enumerate(devices):
                 cuda = device.startswith("cuda")
-                seat = Seat(rank, len(devices), "cuda:0" if cuda else device, folder)
+                context = RankContext(rank, len(devices), "cuda:0" if cuda else device, folder)
                 shown = visible[rank] if cuda else None
-                process = context.Process(
-                    target=_sit_down, args=(work, job, seat, shown, os.getpid(), held)
+                process = spawn.Process(
+                    target=_run_rank, args=(work, job, context, shown, os.getpid(), locks)
                 )
                 process.start()
                 processes.append(process)
@@ -94,11 +97,11 @@ def run_together(work: Callable[[Any, Seat], None], job: Any, devices: list[str]
                 process.kill()
                 process.join()
         if failed is not None:
-            _leave_as(failed, processes.index(failed), folder)
+            _exit_as(failed, processes.index(failed), folder)
 
 
 def _first_failure(processes):
-    """Wait for all to end; returns the first that did not end well, at once, or None."""
+    """Wait until all have ended or one has failed; returns the failed one, or None."""
     waiting = {process.sentinel: process for process in processes}
     while waiting:
         for sentinel in connection.wait(list(waiting)):
@@ -109,29 +112,29 @@ def _first_failure(processes):
     return None
 
 
-def _leave_as(process, rank: int, folder: Path) -> None:
-    """End as that process ended."""
+def _exit_as(process, rank: int, folder: Path) -> None:
+    """Exit as that process did."""
     with contextlib.suppress(FileNotFoundError):
         raise UserError((folder / ERROR).read_text(encoding="utf-8"))
     if process.exitcode < 0:
         name = signal.Signals(-process.exitcode).name
         log.warning(
             "process %d of the training was ended by %s from outside (out of memory, perhaps); "
-            "run the same command again, it goes on from the last checkpoint", rank, name,
+            "run the same command again, it resumes from the last checkpoint", rank, name,
         )  # fmt: skip
         sys.exit(AGAIN)
     sys.exit(process.exitcode)
 
 
 @contextlib.contextmanager
-def _noting_signals(folder: Path):
-    """Leave a note for the processes at the first signal; at a second one, be ended by it."""
+def _passing_signals_on(folder: Path):
+    """Pass the first signal on to the processes through a file; a second one ends this process."""
 
     def note(number, frame):
         signal.signal(number, before[number])
-        aside = folder / f".{LEAVE}"
-        aside.write_text(str(int(number)))
-        os.replace(aside, folder / LEAVE)
+        temporary = folder / f".{STOP}"
+        temporary.write_text(str(int(number)))
+        os.replace(temporary, folder / STOP)
 
     before = {number: signal.signal(number, note) for number in SIGNALS}
     try:
@@ -141,16 +144,18 @@ def _noting_signals(folder: Path):
             signal.signal(number, handler)
 
 
-def _sit_down(work, job, seat: Seat, shown: str | None, parent: int, held: _Held) -> None:
-    """What a new process does: see its own device only, work, and say how it ended."""
+def _run_rank(
+    work, job, context: RankContext, shown: str | None, parent: int, locks: _InheritedLocks
+) -> None:
+    """The main function of a process: make only its device visible, work, report its result."""
     _end_with(parent)
-    for number in SIGNALS:  # the parent passes them on, once, however many processes get them
+    for number in SIGNALS:  # only the parent handles signals, and passes them on once
         signal.signal(number, signal.SIG_IGN)
     if shown is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = shown
     code = 0
     try:
-        work(job, seat)
+        work(job, context)
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 1
     except Exception as error:
@@ -159,26 +164,26 @@ def _sit_down(work, job, seat: Seat, shown: str | None, parent: int, held: _Held
         if said is None:
             traceback.print_exc()
         else:
-            _say(seat.folder, said[0])
+            _report_error(context.folder, said[0])
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
     if code:
-        os._exit(code)  # at once: tidying up would wait for the other processes
+        os._exit(code)  # at once: a normal exit would wait for the other processes
 
 
-def _say(folder: Path, text: str) -> None:
-    """Hand an error to the parent; where several processes fail alike, one of them is heard."""
-    aside = folder / f".{ERROR}-{os.getpid()}"
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, folder / ERROR)
+def _report_error(folder: Path, text: str) -> None:
+    """Pass an error to the parent; if several processes fail, one error is reported."""
+    temporary = folder / f".{ERROR}-{os.getpid()}"
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, folder / ERROR)
 
 
 def _end_with(parent: int) -> None:
-    """Let the kernel end this process with its parent, even one that is killed (Linux).
+    """Let the kernel end this process when its parent ends, even if killed (Linux).
 
-    Python has no name for it; a thread that waits for the parent's end would not run while this
-    process is stopped, or busy in C.
+    Python has no function for it, and a thread that waits for the parent would not run while this
+    process is stopped or busy in C.
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

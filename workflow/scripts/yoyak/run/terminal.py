@@ -1,7 +1,7 @@
-"""What Snakemake shows while a study runs: the plan, a line a job, progress, and why it failed.
+"""Snakemake's terminal output during a study: plan, one line per job, progress, causes of failure.
 
-The rest stays in .snakemake/log and in logs/. Nothing of Snakemake is imported here: the handler
-goes by what Snakemake's log records carry.
+Everything else is in .snakemake/log and logs/. Nothing of Snakemake is imported here: the handler
+uses only the fields of Snakemake's log records.
 """
 
 import logging
@@ -17,7 +17,7 @@ from typing import Any
 from yoyak.errors import one_line
 from yoyak.run.logs import read_progress
 
-SECONDS = 10  # between two looks at the logs of running jobs
+SECONDS = 10  # seconds between two reads of running jobs' logs
 SHARE, LONGEST = 0.05, 300  # a job's lines come apart: this share of its time so far, seconds
 TAIL = 16_384  # bytes at a log's end that are read
 HIDDEN = ("workflow_started", "job_started", "job_finished", "resources_info", "progress")
@@ -54,7 +54,7 @@ class Job:
     said: str = ""
 
     def progress(self) -> str:
-        """A line on how far it is; empty where there is nothing new, or the last is not old."""
+        """A line of progress; empty if there is nothing new or the last line is recent."""
         now = time.monotonic()
         if now - self.spoke < min(LONGEST, SHARE * (now - self.started)):
             return ""
@@ -66,11 +66,11 @@ class Job:
 
 
 class Terminal(logging.Handler):
-    """Stands before Snakemake's stream handler, and hands on what it has no words of its own for.
+    """Wraps Snakemake's stream handler, and passes on records that it does not rewrite.
 
     Attributes:
         closing: lines that end a run with failures, below their causes.
-        idle: what to do where Snakemake finds nothing to be done.
+        idle: called when Snakemake has nothing to do.
         known: what the study has, for a target that no rule makes.
     """
 
@@ -91,7 +91,7 @@ class Terminal(logging.Handler):
         self._over = threading.Event()
 
     def handle(self, record: Any) -> bool:
-        """What `--quiet` hides is hidden; a failure is noted all the same, for the end."""
+        """Hide what `--quiet` hides, but keep failures for the end."""
         with self.lock:
             try:
                 words = self._words(record)
@@ -109,7 +109,7 @@ class Terminal(logging.Handler):
         return True
 
     def close(self) -> None:
-        """Say what comes last: Snakemake closes its handlers after its own last word."""
+        """Print the final lines: Snakemake closes its handlers after its own last message."""
         with self.lock:
             if not self._over.is_set():
                 self._over.set()
@@ -119,7 +119,7 @@ class Terminal(logging.Handler):
         super().close()
 
     def _words(self, record: Any) -> str | None:
-        """What to show for a record: empty for nothing, None for Snakemake's own words."""
+        """The text for a record: empty to hide it, None for Snakemake's own text."""
         event, text = getattr(record, "event", None), str(record.msg)
         if event == "job_info":
             return self._start(record)
@@ -169,7 +169,7 @@ class Terminal(logging.Handler):
         return f"{now()} failed: {job.name}; see {', '.join(record.log) or '.snakemake/log'}"
 
     def _keep(self, record: Any, text: str) -> str:
-        """Keep an error for the end, unless that of its job says more."""
+        """Keep an error for the end, unless its job's own error says more."""
         ended = STATUS.search(text)
         if ended:
             self._status[record.thread] = ended[2] or int(ended[1])
@@ -188,7 +188,7 @@ class Terminal(logging.Handler):
         for line in lines:
             self._write(line, logging.ERROR)
         if self._stopped:
-            self._write("interrupted; the same command goes on")
+            self._write("interrupted; the same command resumes it")
             # Snakemake cannot close an event loop that Ctrl-C broke off, and says so at length.
             logging.getLogger("snakemake.logging").addHandler(logging.NullHandler())
         else:
@@ -196,7 +196,7 @@ class Terminal(logging.Handler):
                 self._write(line)
 
     def _follow(self) -> None:
-        """Show how far the running jobs are, by what they write to their logs."""
+        """Show the progress of running jobs, read from their logs."""
         record = logging.makeLogRecord({"levelno": logging.INFO, "event": "progress"})
         while not self._over.wait(SECONDS):
             with self.lock:
@@ -212,7 +212,7 @@ class Terminal(logging.Handler):
 
 
 def cause(log: Path | None, status: int | str | None, message: str | None) -> str:
-    """Why a job failed: its script's own line, else how it ended and its last words."""
+    """Why a job failed: its script's error line, else its exit status and the end of its log."""
     lines = tail(log)
     errors = [line for line in lines if line.startswith("error: ")]
     if errors:
@@ -220,13 +220,13 @@ def cause(log: Path | None, status: int | str | None, message: str | None) -> st
     if isinstance(status, int) and status - 128 in set(signal.Signals):
         status = signal.Signals(status - 128).name
     if isinstance(status, str):
-        return f"ended by {status} from outside (out of memory, perhaps); the same command goes on"
+        return f"ended by {status} from outside (out of memory, perhaps); the same command resumes"
     last = CLOCK.sub("", lines[-1], count=1) if lines else ""
     return "; ".join(filter(None, (one_line(message or ""), last))) or f"exit code {status}"
 
 
 def tail(log: Path | None) -> list[str]:
-    """The last lines of a log, without empty ones; none of a log that is not there."""
+    """The last non-empty lines of a log; empty without a log."""
     if log is None:
         return []
     try:
@@ -239,7 +239,7 @@ def tail(log: Path | None) -> list[str]:
 
 
 def first_file(record: Any) -> Path | None:
-    """A rule's own log; behind it may stand those of a cluster."""
+    """A rule's own log; a cluster's logs may follow it."""
     return Path(record.log[0]) if record.log else None
 
 

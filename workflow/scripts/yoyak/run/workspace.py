@@ -1,4 +1,4 @@
-"""Where results are written: aside first, then moved into place; nothing is ever half there."""
+"""Write results atomically: to a temporary place first, then renamed; never partial."""
 
 import contextlib
 import errno
@@ -17,28 +17,28 @@ from typing import IO
 
 import psutil
 
-from yoyak.errors import UserError
+from yoyak.errors import UserError, display
 
 KEEP_OTHER_FINGERPRINTS = 1
-PATIENCE = 100  # attempts at a folder that others replace at the same time
+PATIENCE = 100  # attempts, if others replace the folder at the same time
 
 
 @contextlib.contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty folder; when the block ends well it replaces `path` whole.
+    """Yield an empty folder that replaces `path` when the block succeeds.
 
-    An exception leaves `path` as it was. A process that is killed leaves the old folder, or for a
-    moment at the end none, never a part of one; what else it leaves goes at the next call.
+    An exception leaves `path` unchanged. A killed process leaves the old folder (or, for a moment
+    at the end, none), never a partial one; its temporary files are removed by the next call.
     """
     path = Path(path)
-    with _aside(path) as aside:
-        new = aside / "new"
+    with _temporary_folder(path) as temporary:
+        new = temporary / "new"
         new.mkdir(mode=0o755)
         yield new
         sync_tree(new)
         for attempt in range(PATIENCE):  # another process may do the same: the last one wins
             with contextlib.suppress(FileNotFoundError):
-                os.rename(path, aside / f"old{attempt}")
+                os.rename(path, temporary / f"old{attempt}")
             try:
                 os.rename(new, path)
                 break
@@ -53,13 +53,13 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 def atomic_write_text(path: Path, text: str) -> None:
     """Write UTF-8 text so that a reader sees the old file or the new one, never a part."""
     path = Path(path)
-    with _aside(path) as aside:
-        handle = os.open(aside / "new", os.O_WRONLY | os.O_CREAT, 0o644)
+    with _temporary_folder(path) as temporary:
+        handle = os.open(temporary / "new", os.O_WRONLY | os.O_CREAT, 0o644)
         with open(handle, "w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside / "new", path)
+        os.replace(temporary / "new", path)
 
 
 def atomic_write_json(path: Path, content: object) -> None:
@@ -68,12 +68,25 @@ def atomic_write_json(path: Path, content: object) -> None:
     )
 
 
+def read_json(path: Path, cure: str) -> dict:
+    """A JSON object that another step wrote; UserError with the `cure` if it is not there."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise UserError(f"{display(path)}: no such file; {cure}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{display(path)}: not JSON ({str(error)[:200]}); {cure}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{display(path)}: must hold a JSON object; {cure}")
+    return content
+
+
 @contextlib.contextmanager
 def work_folder(output: Path, fingerprint: str) -> Iterator[Path]:
-    """The locked folder in which an unfinished training keeps what a rerun resumes from.
+    """The locked folder with the checkpoints of an unfinished training.
 
-    It lies at {output}/.work/{fingerprint}/, undeclared to any workflow engine, so that a failed
-    job's clean-up leaves it alone. The lock is the kernel's: however the holder dies, it is
+    It lies at {output}/.work/{fingerprint}/ and is not declared to Snakemake, which would delete it
+    after a failed job. The lock is the kernel's: however the holder dies, it is
     released. Folders of other fingerprints are removed but for the newest, which bounds the disk
     that abandoned settings use.
 
@@ -98,10 +111,10 @@ def work_folder(output: Path, fingerprint: str) -> Iterator[Path]:
 
 
 def publish(finished: Path, output: Path) -> None:
-    """Put everything that stands in `finished` into the folder `output`, each part whole.
+    """Publish everything in `finished` to the folder `output`, each entry atomically.
 
-    Files are linked where the file system can, so that they take no room twice: a workflow engine
-    that is killed in the wrong second takes the output away and asks again, and has it at once.
+    Files are hard-linked if possible, so that they take no space twice: if Snakemake is killed at
+    the wrong moment, deletes the output and asks again, it is available at once.
     """
     for part in sorted(finished.iterdir()):
         target = output / part.name
@@ -109,9 +122,9 @@ def publish(finished: Path, output: Path) -> None:
             with atomic_directory(target) as folder:
                 shutil.copytree(part, folder, copy_function=_link, dirs_exist_ok=True)
         else:
-            with _aside(target) as aside:
-                _link(part, aside / "new")
-                os.replace(aside / "new", target)
+            with _temporary_folder(target) as temporary:
+                _link(part, temporary / "new")
+                os.replace(temporary / "new", target)
 
 
 def _link(source: str | Path, target: str | Path) -> None:
@@ -119,11 +132,11 @@ def _link(source: str | Path, target: str | Path) -> None:
         os.link(source, target)
     except OSError:  # a file system without links
         shutil.copyfile(source, target)
-    os.utime(target)  # newer than what it was made of, however often that was made
+    os.utime(target)  # newer than its inputs, even if these were made again
 
 
 def discard(output: Path) -> None:
-    """Remove the work folder of a finished task, unless a process is at work on it again."""
+    """Remove the work folder of a finished training, unless a process is using it."""
     place = Path(output) / ".work"
     if not (place / "lock").is_file():
         return
@@ -163,10 +176,10 @@ def sync_directory(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _aside(path: Path) -> Iterator[Path]:
-    """A hidden folder beside `path`, of a name that says which process it belongs to.
+def _temporary_folder(path: Path) -> Iterator[Path]:
+    """A hidden temporary folder beside `path`, named after its process.
 
-    What killed processes of this host left there under the same name is removed.
+    Leftovers of killed processes of this host are removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     stem = f".{path.name}.{platform.node()}."
@@ -176,8 +189,8 @@ def _aside(path: Path) -> Iterator[Path]:
             shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(
         prefix=f"{stem}{os.getpid()}.", dir=path.parent, ignore_cleanup_errors=True
-    ) as aside:
-        yield Path(aside)
+    ) as temporary:
+        yield Path(temporary)
 
 
 def _lock(lock: IO[str], place: Path) -> None:

@@ -67,13 +67,13 @@ def difference_rows(
     """Rows of differences.csv: paired over dialogues and seeds, on the 0–100 scale of rouge_mean.
 
     The intervals are not adjusted for their number, and nothing is tested: see `question_rows`.
-    With `by_group` there is a row for each named group in place of all dialogues.
+    With `by_group` there is one row per named group instead of one for all dialogues.
     """
     rows = []
     named = np.array(groups)
     parts = sorted(set(groups) - {""}) if by_group else [None]
-    for (name, cell), pairs in _by_cell(comparisons(list(runs))).items():
-        label = {"comparison": name, **cell.record()}
+    for (name, method), pairs in _by_method(comparisons(list(runs))).items():
+        label = {"comparison": name, **method.record()}
         for tokenizer in runs[pairs[0].better]:
             scores = np.array([_difference(runs, pair, tokenizer) for pair in pairs])
             for group in parts:
@@ -87,10 +87,11 @@ def difference_rows(
 def question_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) -> list[dict]:
     """Rows of questions.csv: one pooled difference for each question, tested in their order.
 
-    Primary tokenizer, mean over all trainings that the question is about. A question is tested at
-    5 % where those before it are decided; so at most 5 % of studies without any difference claim
-    one. With one seed only the first is tested, and speaks of these trainings; with two none is.
-    Below each question with several seeds stand its rows of one seed, without interval.
+    Primary tokenizer, mean over all trainings that the question is about. A question is tested at 5
+    % if all before it are decided, so at most 5 % of studies without any difference claim one. With
+    one seed only the first question is tested, and the result holds for these trainings only; with
+    two seeds none is tested. With several seeds, each question is followed by a row per seed,
+    without interval.
     """
     rows: list[dict] = []
     found = comparisons([run for run in runs if run.trained or run.seed is None])
@@ -163,16 +164,16 @@ def seed_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) -> lis
     return rows
 
 
-def _by_cell(found: list[Comparison]) -> dict[tuple[str, Run], list[Comparison]]:
-    """Comparisons that differ in their seed alone, together."""
-    cells: dict[tuple[str, Run], list[Comparison]] = {}
+def _by_method(found: list[Comparison]) -> dict[tuple[str, Run], list[Comparison]]:
+    """Comparisons grouped by method: within a group only the seed differs."""
+    methods: dict[tuple[str, Run], list[Comparison]] = {}
     for pair in found:
-        cells.setdefault((pair.name, replace(pair.better, seed=None)), []).append(pair)
-    return cells
+        methods.setdefault((pair.name, replace(pair.better, seed=None)), []).append(pair)
+    return methods
 
 
 def _difference(runs: Scores, pair: Comparison, tokenizer: str) -> np.ndarray:
-    """Of each dialogue, in points of rouge_mean: shape (n,)."""
+    """The difference for each dialogue, in points of rouge_mean: shape (n,)."""
     better, baseline = runs[pair.better][tokenizer], runs[pair.baseline][tokenizer]
     return 100 * (better - baseline).mean(axis=1)
 

@@ -1,6 +1,8 @@
-"""What a ROUGE score does not tell: what is invented, who did it, loops, copying, length, language.
+"""Diagnostics that ROUGE does not show: inventions, wrong speakers, loops, copying, length,
+language.
 
-Every figure is one number a dialogue, or None where it is undefined (no number, no bigram, …); the
+Every figure is one number per dialogue, or None where it is undefined (no number, no bigram, …);
+the
 figure of a run, or of any other list of texts, is the mean over the dialogues that have one.
 """
 
@@ -30,10 +32,10 @@ RATES = {  # figure of a dialogue → figure of a run, the mean of the former
 def diagnose(
     text: str, dialogue: str, references: Sequence[str], reader: Reader, finish: str = "stop"
 ) -> dict[str, float | None]:
-    """Figures of any text that stands for a summary of the dialogue.
+    """Figures for one text that stands in for a summary of the dialogue.
 
     Args:
-        references: what its length is compared with; none for a person's only summary.
+        references: its length is compared with theirs; empty for the only human summary.
         finish: "length" if the model was cut off at its limit.
     """
     tokens = reader.tokenize(text)
@@ -54,7 +56,7 @@ def diagnose(
 def diagnose_all(
     texts: Sequence[str | None], dialogues: Sequence[Dialogue], reader: Reader
 ) -> dict[str, float | int | None]:
-    """Figures of texts that no model wrote, one a dialogue in the data's order: a floor's, say.
+    """Figures for texts not written by a model, such as a floor's; one per dialogue, in data order.
 
     A dialogue without a text (None) is left out.
     """
@@ -69,12 +71,12 @@ def diagnose_all(
 
 
 def diagnose_people(dialogues: Sequence[Dialogue], reader: Reader) -> dict[str, float | int | None]:
-    """Figures of the first references, their lengths compared with the other ones."""
+    """Figures for the first references; their lengths are compared with the other references."""
     return means([diagnose(d.summary, d.dialogue, d.summaries[1:], reader) for d in dialogues])
 
 
 def means(rows: Sequence[dict]) -> dict[str, float | int | None]:
-    """Figures of a list of texts from those of each; n counts the dialogues."""
+    """Means of the figures of several texts; n counts the dialogues."""
     figures: dict[str, float | int | None] = {"n": len(rows)}
     for key, rate in RATES.items():
         figures[rate] = _mean([row[key] for row in rows if row[key] is not None])
@@ -84,24 +86,24 @@ def means(rows: Sequence[dict]) -> dict[str, float | int | None]:
 def summarise(
     rows: Sequence[dict], predictions: Sequence[Prediction]
 ) -> dict[str, float | int | None]:
-    """Figures of a run from those of its dialogues; prompts_shortened counts dialogues."""
+    """Figures of a run from those of its dialogues; prompts_shortened counts truncated prompts."""
     return means(rows) | {"prompts_shortened": sum(row.dialogue_shortened for row in predictions)}
 
 
 def unchanged_rate(after: Sequence[Prediction], before: Sequence[Prediction]) -> float:
-    """Share of the dialogues of `after` whose prediction is the very text that it was `before`."""
+    """Share of the dialogues of `after` whose prediction is identical to that in `before`."""
     texts = {row.fname: row.prediction.split() for row in before}
     return sum(texts.get(row.fname) == row.prediction.split() for row in after) / len(after)
 
 
 def length_ratio(text: str, references: Sequence[str]) -> float | None:
-    """Characters but blanks, over those of the references' mean; a tag counts as it is written."""
+    """Non-blank characters over the references' mean; a tag counts as it is written."""
     mean = _mean([float(_visible(reference)) for reference in references])
     return _visible(text) / mean if mean else None
 
 
 def repeated_share(tokens: Sequence[str], n: int) -> float | None:
-    """Share of the n-grams that occurred before in the same text: 0 if none repeats."""
+    """Share of the n-grams that occur earlier in the same text: 0 if none repeats."""
     ngrams = _ngrams(tokens, n)
     return 1 - len(set(ngrams)) / len(ngrams) if ngrams else None
 

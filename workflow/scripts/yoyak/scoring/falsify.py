@@ -1,9 +1,9 @@
-"""References made false by rule, with everything else left letter by letter.
+"""Falsify references by rule, leaving every other letter as it is.
 
-What a metric gives to these is what it cannot see. Kinds of change:
+The score that a metric still gives them shows what it cannot see. Kinds of change:
 
-speakers   two speakers in each other's places (Korean: with the particles that their tags take)
-numbers    every number, day and time made another one of its kind
+speakers   two speakers swapped (Korean: with the particles that their tags take)
+numbers    every number, day and time replaced by another one of its kind
 negated    one predicate negated, or affirmed where it was negated
 all        the former together, as far as one does not undo the other: who did not do what the
            other one did is said rightly, so a negated sentence keeps its speakers and numbers
@@ -41,7 +41,7 @@ class _Edit(NamedTuple):
 
 @dataclass(frozen=True)
 class Falsified:
-    """A text that says something else than the one it was made of, and its changes in order."""
+    """A falsified text, and its changes in order."""
 
     text: str
     changed: list[Change]
@@ -93,7 +93,7 @@ def _numbers(text: str, rules: ModuleType) -> list[_Edit]:
 
 
 def _negated(text: str, rules: ModuleType) -> list[_Edit]:
-    """The last sentence that can be negated: there summaries tell the outcome."""
+    """Negate the last sentence that can be negated, where summaries tell the outcome."""
     for start, end in reversed(sentences(text)):
         edit = rules.negation(text, start, end)
         if edit is not None and edit[2] != text[edit[0] : edit[1]]:

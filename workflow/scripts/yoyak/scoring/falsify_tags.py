@@ -1,4 +1,4 @@
-"""Speaker tags in each other's places: what Korean and English falsifications share."""
+"""Swap speaker tags, for Korean and English falsification."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The level that a run reaches: against its strongest floor, and towards human agreement."""
+"""The level that a run reaches, against its strongest floor and human agreement."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,9 +25,11 @@ def with_seeds_together(runs: Means) -> Means:
         if run.trained:
             seeds.setdefault(replace(run, seed=None), []).append(run)
     together = {
-        cell: {name: np.array([runs[run][name] for run in of_cell]) for name in runs[of_cell[0]]}
-        for cell, of_cell in seeds.items()
-        if len(of_cell) > 1
+        method: {
+            name: np.array([runs[run][name] for run in of_method]) for name in runs[of_method[0]]
+        }
+        for method, of_method in seeds.items()
+        if len(of_method) > 1
     }
     return {**runs, **together}
 
@@ -42,12 +44,14 @@ def level_rows(
 ) -> list[dict]:
     """Rows of levels.csv: each run and tokenizer, all dialogues and each group, on the 0–100 scale.
 
-    A trained run without a seed stands for all its seeds; its intervals are over others, too.
+    levels: floors and human agreement, from `scoring.floors.score_levels`; the rows hold what each
+        run reaches against them. A trained run without a seed stands for all its seeds; its
+        intervals also cover other seeds.
 
     floor, difference: the floor from which the run's paired difference is smallest.
     ci_low, ci_high: ci_low is the lowest over all floors, so that above 0 the run lies above every
         one of them; ci_high is that of the smallest difference.
-    share: of the way from that floor to human agreement, None where people don't score above it.
+    share: of the way from that floor to human agreement, None if human agreement is not above it.
     human_difference: from human agreement, with its interval; both score against all references
         but one.
     """
@@ -73,7 +77,7 @@ def level_rows(
 def _differences(
     scores: Means, peers: Means, levels: Scores
 ) -> Iterator[tuple[tuple[Run, str, str], np.ndarray]]:
-    """Paired differences from every floor and from people, shape (n,), NaN where one lacks it."""
+    """Paired differences from every floor and from human agreement, shape (n,), or NaN."""
     for run, of_tokenizers in scores.items():
         for tokenizer, means in of_tokenizers.items():
             for name, of_name in levels.items():

@@ -9,9 +9,9 @@ K1, B = 1.5, 0.75
 
 
 def nearest(documents: Sequence[Sequence[str]], queries: Sequence[Sequence[str]]) -> np.ndarray:
-    """Place of the best document for each query, both as tokens: shape (queries,).
+    """Index of the best document for each query, both as tokens: shape (queries,).
 
-    The first one where several are equal, as where no token is shared.
+    The first one if several are equal, for example if no token is shared.
     """
     terms: dict[str, int] = {}
     counts = _count_matrix(documents, terms).astype(float)

@@ -1,4 +1,4 @@
-"""Reads predictions back and holds them against the data: exactly one for each dialogue."""
+"""Read predictions and check them against the data: exactly one per dialogue."""
 
 import json
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ FIELDS: dict[str, Any] = {
 
 
 def read_predictions(path: Path) -> list[Prediction]:
-    """Every prediction of a file, in its order.
+    """All predictions of a file, in file order.
 
     Raises UserError, naming the line, for a file that is missing, cut short or malformed, or that
     names a dialogue twice.
@@ -47,13 +47,13 @@ def read_predictions(path: Path) -> list[Prediction]:
         prediction = _parse(path, number, line)
         if prediction.fname in lines:
             raise UserError(
-                f"{display(path)}: line {number}: fname '{prediction.fname}' stands on line "
-                f"{lines[prediction.fname]} already; generate the predictions again"
+                f"{display(path)}: line {number}: fname '{prediction.fname}' is already "
+                f"on line {lines[prediction.fname]}; generate the predictions again"
             )
         lines[prediction.fname] = number
         predictions.append(prediction)
     if not predictions:
-        raise UserError(f"{display(path)}: holds no prediction; generate the predictions again")
+        raise UserError(f"{display(path)}: contains no predictions; generate the predictions again")
     return predictions
 
 
@@ -62,15 +62,15 @@ def match_predictions(
 ) -> list[Prediction]:
     """The predictions in the data's order.
 
-    Raises UserError unless there is exactly one for each dialogue of `data`: a score over what
-    happens to be there would be a score of something else.
+    Raises UserError unless there is exactly one for each dialogue of `data`: scores over a subset
+    would not be comparable.
     """
     by_name = {prediction.fname: prediction for prediction in predictions}
     known = set(fnames)
     missing = [fname for fname in fnames if fname not in by_name]
     extra = [fname for fname in by_name if fname not in known]
     if missing or extra:
-        faults = [
+        problems = [
             f"{len(names)} {fault} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
             for names, fault in (
                 (missing, "dialogues have none"),
@@ -79,14 +79,14 @@ def match_predictions(
             if names
         ]
         raise UserError(
-            f"{display(path)}: the predictions do not match {display(data)}: {'; '.join(faults)}; "
-            "generate the predictions again from this data"
+            f"{display(path)}: the predictions do not match {display(data)}: "
+            f"{'; '.join(problems)}; generate the predictions again from this data"
         )
     return [by_name[fname] for fname in fnames]
 
 
 def read_run(path: Path) -> dict:
-    """Which run of the study made the predictions: {"model", "format", "condition", "seed"}.
+    """The run that made the predictions: {"model", "format", "condition", "seed"}.
 
     Read from the run.json beside them; UserError if it is missing or does not say.
     """

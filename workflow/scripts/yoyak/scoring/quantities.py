@@ -1,7 +1,7 @@
 """Numbers, days and times that a text names, in one spelling: 세 시, 3시 and 15:00 are one hour.
 
-A quantity is a number as text ("3", "2.5") or a word for a day or a time ("화", "tomorrow"). What
-hardly says anything is left out: one, "두 사람" or "the two" for the speakers themselves.
+A quantity is a number as text ("3", "2.5") or a word for a day or a time ("화", "tomorrow").
+Quantities that say little are ignored: one, "두 사람" or "the two" for the speakers themselves.
 """
 
 import re
@@ -31,7 +31,7 @@ _DAYS = {
 _KOREAN_TIMES = {word: word for word in ("오늘", "내일", "모레", "글피", "어제", "주말", "평일")}
 _KOREAN_TIMES |= {word: word for word in ("봄", "여름", "가을", "겨울", "올해", "내년", "작년")}
 _KOREAN_TIMES |= {"그저께": "그제", "그제": "그제", "지난해": "작년"}
-# The clock's 오후 covers the evening: who reads "저녁 7시" may say 오후, and the other way round.
+# 오후 (p.m.) covers the evening: "저녁 7시" may be told as 오후, and the other way round.
 _HALVES = {"오전": "오전", "아침": "오전", "새벽": "오전", "오후": "오후", "저녁": "오후"}
 _HALVES |= {"낮": "오후", "점심": "오후", "밤": "오후", "정오": "오후"}
 

@@ -1,7 +1,7 @@
-"""Which words of a summary come from whom: the speakers' turns, the training summaries, nowhere.
+"""Find where a summary's words come from: a speaker's turns, the training summaries, or nowhere.
 
-Words are the nouns of a Korean text. English ones are told apart by no tagger here: there they are
-all words but those of grammar.
+Words are the nouns of a Korean text. There is no tagger for English: there they are all words
+except function words.
 """
 
 import re
@@ -29,7 +29,7 @@ GRAMMAR = frozenset(_GRAMMAR.split())
 
 
 class Reader:
-    """Reads texts as a study's language asks for it.
+    """Reads texts in a study's language.
 
     Args:
         language: "ko" or "en".

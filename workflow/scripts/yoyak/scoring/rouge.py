@@ -51,7 +51,7 @@ class Rouge:
 
     def score(self, references: Sequence[str], prediction: str) -> np.ndarray:
         """F1 of ROUGE-1, -2 and -L against all references of one dialogue: shape (3,), 0–1."""
-        return self._taken_together(self.score_each(references, prediction))
+        return self._combine_references(self.score_each(references, prediction))
 
     def score_all(
         self, references: Sequence[Sequence[str]], predictions: Sequence[str]
@@ -73,13 +73,13 @@ class Rouge:
             if text is None:
                 continue
             each = self.score_each(of_dialogue, text)
-            scores[0, row] = self._taken_together(each)
+            scores[0, row] = self._combine_references(each)
             if len(each) > 1:
                 left = [np.delete(each, out, axis=0) for out in range(len(each))]
-                scores[1, row] = np.mean([self._taken_together(some) for some in left], axis=0)
+                scores[1, row] = np.mean([self._combine_references(some) for some in left], axis=0)
         return scores[0], scores[1]
 
-    def _taken_together(self, each: np.ndarray) -> np.ndarray:
+    def _combine_references(self, each: np.ndarray) -> np.ndarray:
         return each.mean(axis=0) if self.references == "mean" else each.max(axis=0)
 
     def _count(self, text: str) -> tuple[Counter, Counter]:
@@ -92,7 +92,7 @@ class Rouge:
         return counts
 
     def signature(self, references: Sequence[Sequence[str]]) -> str:
-        """What someone else needs to reach the same numbers, in the manner of sacrebleu."""
+        """Everything needed to reproduce the numbers, in the style of sacrebleu."""
         counts = sorted({len(of_dialogue) for of_dialogue in references}) or [0]
         number = str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
         parts = {

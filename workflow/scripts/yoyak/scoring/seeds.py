@@ -1,4 +1,4 @@
-"""Scores of several trainings that differ in their seed alone: how sure is their mean?"""
+"""The mean of several trainings that differ only in their seed, and its uncertainty."""
 
 import math
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ class Estimate(NamedTuple):
         return math.exp(high)
 
     def detectable(self) -> float:
-        """Smallest true difference that is told from 0 in 80 % of studies like this one."""
+        """Smallest true difference that 80 % of studies like this one would detect."""
         return self.half() + self.half(2 * POWER - 1)
 
 
@@ -91,7 +91,8 @@ def estimate(scores: np.ndarray, clusters: Sequence[str] = ()) -> Estimate:
 
 
 def planned(n: int, seeds: int, sd_dialogues: float, sd_seeds: float) -> Estimate | None:
-    """What a study of n dialogues and so many seeds will know; None with one dialogue or two seeds.
+    """The precision to expect from n dialogues and this many seeds; None with one dialogue or two
+    seeds.
 
     sd_dialogues: of the paired differences, averaged over seeds; sd_seeds: of their means.
     """

@@ -1,7 +1,7 @@
 """Intervals and paired tests for scores of dialogues, seeded; dialogues may come in clusters.
 
 tests/benchmarks/coverage.py simulates how often the intervals cover the truth and how often the
-tests cry wolf; docs/validity.md has the table.
+tests give false alarms; docs/validity.md has the table.
 """
 
 import math
@@ -15,7 +15,7 @@ CHUNK = 4_000_000  # numbers drawn at once: 32 MB
 
 
 class Interval(NamedTuple):
-    """A mean and its interval; low and high are NaN where one dialogue alone tells nothing."""
+    """A mean and its interval; low and high are NaN if there is only one dialogue."""
 
     mean: float
     low: float
@@ -141,7 +141,7 @@ def cluster_variance(scores: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray,
 
 
 def t_quantile(df: float, share: float) -> float:
-    """Student's t: the value that this share lies below."""
+    """Student's t: the quantile of this share."""
     from scipy import special
 
     return float(special.stdtrit(df, share))

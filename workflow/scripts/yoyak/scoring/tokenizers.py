@@ -1,4 +1,4 @@
-"""What ROUGE counts as a token: Korean morphemes, characters, words, or rouge-score's own English.
+"""Tokenizers for ROUGE: Korean morphemes, characters, words, or rouge-score's own for English.
 
 A tokenizer is an object with `tokenize(text) -> list[str]`, which is what rouge-score's
 `tokenizer=` asks for, and `parts`, its share of a result's signature. Each remembers the texts it
@@ -45,7 +45,7 @@ Morpheme = tuple[str, str]  # form, tag
 
 
 class RougeTokenizer:
-    """A tokenizing function with a memory and with what a signature says of it."""
+    """A cached tokenizing function and its part of a signature."""
 
     def __init__(
         self, name: str, function: Callable[[str], list[str]], parts: dict[str, str]
@@ -56,14 +56,14 @@ class RougeTokenizer:
         self._seen: dict[str, list[str]] = {}
 
     def tokenize(self, text: str) -> list[str]:
-        """Tokens of a text; the list is kept, so don't change it."""
+        """Tokens of a text; the list is cached, so don't change it."""
         tokens = self._seen.get(text)
         if tokens is None:
             tokens = self._seen[text] = self.tokenize_once(text)
         return tokens
 
     def tokenize_once(self, text: str) -> list[str]:
-        """Tokens of a text that will hardly be met again: they are not kept."""
+        """Tokens of a text that will hardly recur; they are not cached."""
         return self._function(normalise(text))
 
     def fingerprint(self) -> str:
@@ -96,7 +96,7 @@ def make_tokenizer(name: str) -> RougeTokenizer:
 
 
 def is_content(form: str, tag: str) -> bool:
-    """Whether a morpheme says what happens, and not how Korean grammar or the genre says it."""
+    """Whether a morpheme carries content, not grammar or style."""
     if TAG.fullmatch(form):
         return False
     tag = tag.partition("-")[0]  # VV-I, VA-R: irregular ones

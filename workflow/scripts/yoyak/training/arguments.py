@@ -9,7 +9,7 @@ import transformers
 from transformers import TrainingArguments
 
 from yoyak.config.model_config import TrainingSettings
-from yoyak.models.quiet import hush_libraries
+from yoyak.models.quiet import silence_libraries
 from yoyak.run.plan import Plan
 
 
@@ -65,7 +65,7 @@ def training_arguments(
 
 
 def _keep_to(arguments: TrainingArguments, device: str) -> None:
-    """Keep the Trainer on one GPU: it would take the first, and spread the model over all."""
+    """Keep the Trainer on one GPU: it would use the first one and spread the model over all."""
     only = torch.device(device)
     torch.cuda.set_device(only)
     arguments.distributed_state.device = only  # what accelerate goes by
@@ -73,7 +73,7 @@ def _keep_to(arguments: TrainingArguments, device: str) -> None:
 
 
 def _recompute(enabled: bool) -> dict:
-    """Activation checkpointing under the name that this transformers version knows it by."""
+    """Activation checkpointing, under the argument's name in this transformers version."""
     new = "activation_checkpointing" in TrainingArguments.__dataclass_fields__
     name = "activation_checkpointing" if new else "gradient_checkpointing"
     return {name: enabled, f"{name}_kwargs": {"use_reentrant": False}} if enabled else {}
@@ -81,11 +81,11 @@ def _recompute(enabled: bool) -> dict:
 
 @contextlib.contextmanager
 def quiet_libraries():
-    """Keep the libraries' chatter out of a log in which every line should mean something."""
+    """Run the block without the libraries' progress bars and notes."""
     before = transformers.logging.get_verbosity()
     try:
         with warnings.catch_warnings():
-            hush_libraries()
+            silence_libraries()
             yield
     finally:
         transformers.logging.set_verbosity(before)

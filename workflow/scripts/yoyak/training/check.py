@@ -1,8 +1,8 @@
-"""An engine against transformers' own forward, on real examples, before anything is trained.
+"""Compare an engine with transformers' own forward, on real examples, before anything is trained.
 
 Two questions. *Values*: do the losses and logits of each row equal those of `models.reference`?
-*Leaks*: does a row change when the tokens of the rows beside it are exchanged? It must not, by one
-bit. What no example can show, such as a window longer than all of them, cannot matter; it is said.
+*Leaks*: does a row change when the tokens of the other rows change? It must not, by even one bit.
+What no example can show, such as a window longer than all of them, cannot matter; it is reported.
 """
 
 import contextlib
@@ -19,12 +19,12 @@ from yoyak.models.reference import (
     LOGITS_TOLERANCE,
     LOSS_TOLERANCE,
     OWN_ATTENTION,
+    evaluation_mode,
     has_experts,
-    idle_windows,
     reference_logits,
     spread,
     takes_attention,
-    undisturbed,
+    unreached_windows,
 )
 from yoyak.run.plan import Plan
 from yoyak.training.loss import batch_logits, batch_loss, model_logits
@@ -35,9 +35,9 @@ EDGE = 8  # places at a row's beginning and end that are looked at for leaks
 
 @dataclass
 class Reference:
-    """Real examples and what transformers' own forward makes of them.
+    """Real examples with their losses and logits by transformers' own forward.
 
-    left_out: examples that its attention, which takes memory with a row's square, had no room for.
+    left_out: examples too long for eager attention, whose memory grows with a row's square.
 
     rows: {"input_ids", "labels"}, on the device. logits: of each row's supervised positions,
     (n, vocabulary) float32. losses: mean loss of each row.
@@ -52,13 +52,13 @@ class Reference:
 
 @dataclass
 class Check:
-    """What came of it; goes into the log and run.json.
+    """Result of the comparison, for the log and run.json.
 
-    tolerance: what the differences of loss and logits may be at most.
+    tolerance: largest allowed differences of loss and logits.
     loss_difference: largest, as a share of the row's loss (or of 1, where that is smaller).
     logits_difference: largest root mean square, as a share of the logits' own spread.
-    leak: largest change of a row by its neighbours; 0.0 is none, to the last bit.
-    problem: why the engine is not to be used; None: it equals the reference.
+    leak: largest change of a row caused by its neighbours; 0.0 means bit-equal.
+    problem: why the engine must not be used; None: it equals the reference.
     """
 
     engine: str
@@ -89,7 +89,7 @@ class Check:
 
 
 def pick_examples(*datasets) -> list[dict]:
-    """A few real examples: the longest and the shortest of all, and two between."""
+    """A few real examples: the longest, the shortest, and two in between."""
     places = [
         (int(n), which, i) for which, d in enumerate(datasets) for i, n in enumerate(d.lengths)
     ]
@@ -106,7 +106,7 @@ def make_reference(model, rows: list[dict], plan: Plan) -> Reference:
     """
     started = time.perf_counter()
     found = Reference([], [], [], 0.0, [])
-    with undisturbed(model), number_format(plan):
+    with evaluation_mode(model), number_format(plan):
         for row in rows:
             row = {name: part.to(plan.device) for name, part in row.items()}
             targets = row["labels"][1:]
@@ -132,7 +132,7 @@ def make_reference(model, rows: list[dict], plan: Plan) -> Reference:
 
 
 def equal(one: Reference, other: Reference) -> bool:
-    """Whether the own forward repeated itself, bit by bit."""
+    """Whether the own forward gave the same result twice, bit by bit."""
     return all(map(torch.equal, one.logits, other.logits))
 
 
@@ -146,13 +146,13 @@ def check_engine(model, reference: Reference, plan: Plan) -> Check:
     dtype = getattr(torch, plan.compute_dtype)
     tolerance = (LOSS_TOLERANCE[dtype], LOGITS_TOLERANCE[dtype])
     found = Check(plan.runs(), tolerance, len(reference.rows), longest)
-    found.not_shown = idle_windows(model, longest) + reference.left_out
+    found.not_shown = unreached_windows(model, longest) + reference.left_out
     if plan.engine == "packed" and not takes_attention(model):
         found.problem = OWN_ATTENTION
         return found
     started = time.perf_counter()
     try:
-        with undisturbed(model), number_format(plan):
+        with evaluation_mode(model), number_format(plan):
             with torch.no_grad():
                 _compare_values(model, reference, plan, found)
                 found.leak = _largest_leak(model, reference.rows, plan)
@@ -190,7 +190,7 @@ def _compare_values(model, reference: Reference, plan: Plan, found: Check) -> No
 
 
 def _largest_leak(model, rows: list[dict], plan: Plan) -> float:
-    """How much a row changes when all rows beside it are written backwards."""
+    """How much a row changes when the tokens of all other rows are reversed."""
     largest = [0.0]
     for kept in {1 % len(rows), len(rows) - 1}:
         changed = [
@@ -222,7 +222,7 @@ def _ends(places: torch.Tensor) -> torch.Tensor:
 
 
 def _batches(rows: list[dict], plan: Plan) -> list[tuple[Pack | PaddedBatch, list[int]]]:
-    """Micro-batches of the kind that the plan trains on, and which rows are in each."""
+    """Micro-batches as the plan makes them for training, and the rows in each."""
     groups = [[index] for index in range(len(rows))] if plan.one_row else [list(range(len(rows)))]
     build = build_padded if plan.engine == "plain" else build_pack
     host = [{name: part.cpu() for name, part in row.items()} for row in rows]
@@ -244,7 +244,7 @@ def _by_row(batch, members: list[int], logits: torch.Tensor):
 
 
 def _problem(model, found: Check) -> str | None:
-    """What the numbers say against the engine."""
+    """Why the numbers rule the engine out, or None."""
     values = (found.loss_difference, found.logits_difference)
     for name, value, allowed in zip(("loss", "logits"), values, found.tolerance, strict=True):
         if value is None or not value <= allowed:  # NaN is no better

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent: written aside, hashed, synced, renamed."""
+"""Checkpoints, complete or absent: written to a staging folder, hashed, synced, renamed."""
 
 import json
 import logging
@@ -13,43 +13,45 @@ log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 STATE = "trainer_state.json"
 KEEP_NEWEST = 2  # should the newest turn out damaged, the one before it is used
-ASIDE = "aside-"
+STAGING = "staging-"
 
 
-def seal(aside: Path, target: Path, facts: dict) -> None:
+def seal(staging: Path, target: Path, facts: dict) -> None:
     """Make a finished folder a checkpoint.
 
     Args:
-        aside: folder with all of the checkpoint's files, on the same file system.
+        staging: folder with all of the checkpoint's files, on the same file system.
         target: where it goes; an older folder of that name is replaced.
-        facts: what a resume has to know (plan, seconds so far), kept in the manifest.
+        facts: what a resumed run needs (plan, seconds so far), kept in the manifest.
     """
-    files = sorted(path for path in aside.rglob("*") if path.is_file())
-    hashes = {str(path.relative_to(aside)): hash_file(path) for path in files}
+    files = sorted(path for path in staging.rglob("*") if path.is_file())
+    hashes = {str(path.relative_to(staging)): hash_file(path) for path in files}
     manifest = {"files": hashes, **facts}
     manifest["sha256"] = hash_text(canonical(manifest))  # the manifest's own
-    (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
-    sync_tree(aside)
+    (staging / MANIFEST).write_text(
+        json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8"
+    )
+    sync_tree(staging)
     if target.exists():
         shutil.rmtree(target)
-    os.replace(aside, target)
+    os.replace(staging, target)
     sync_directory(target.parent)
 
 
 def read_facts(checkpoint: Path) -> dict:
-    """What `seal` was told, without the hashes."""
+    """The `facts` that `seal` was given, without the hashes."""
     content = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
     return {key: value for key, value in content.items() if key not in ("files", "sha256")}
 
 
-def newest_whole_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint with the highest step that is whole, and whose best one is whole too.
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The latest complete checkpoint whose best checkpoint is complete, too; None without one.
 
-    Whole: every file still has its hash. A partial, cut or altered one is named in the log and
-    removed; then the one before it is used. The best checkpoint counts because the training ends
-    by loading it.
+    Complete: every file still has its hash. A partial, truncated or altered checkpoint is logged
+    and removed; then the one before it is used. The best checkpoint counts because the training
+    ends by loading it.
     """
-    for leftover in folder.glob(f"{ASIDE}*"):
+    for leftover in folder.glob(f"{STAGING}*"):
         shutil.rmtree(leftover, ignore_errors=True)
     for checkpoint in sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True):
         fault = _fault(checkpoint)
@@ -58,13 +60,15 @@ def newest_whole_checkpoint(folder: Path) -> Path | None:
             if best is None or best == checkpoint or (fault := _fault(best)) is None:
                 return checkpoint
             fault = f"its best one, {best.name}, is not: {fault}"
-        log.warning("%s is not whole (%s): using the one before it", checkpoint.name, fault)
+        log.warning(
+            "%s is incomplete or damaged (%s): using the one before it", checkpoint.name, fault
+        )
         shutil.rmtree(checkpoint, ignore_errors=True)
     return None
 
 
 def remove_old(folder: Path, newest: int = KEEP_NEWEST) -> None:
-    """Bound the disk that a training uses: the newest checkpoints and the best one of each."""
+    """Bound the disk space of a training: keep the newest checkpoints and the best one of each."""
     checkpoints = sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True)
     keep = set()
     for checkpoint in checkpoints[:newest]:

@@ -1,4 +1,4 @@
-"""Which engine trains a model: the fastest that equals transformers' own forward on this model."""
+"""Choose the training engine: the fastest that equals transformers' own forward on this model."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -17,10 +17,10 @@ PACKED_ENGINES = (Engine(), Engine(fused=False), Engine(head="model", fused=Fals
 
 
 def engines(choice: str, own_attention: str) -> tuple[Engine, ...]:
-    """What `execution.engine` allows, fastest first.
+    """The engines that `execution.engine` allows, fastest first.
 
-    own_attention: what transformers chose for the class. Where it is not eager, eager comes after
-    it: some releases leave the softcap of Gemma 2 out of theirs.
+    own_attention: the implementation that transformers chose for the class. If it is not eager,
+        eager is tried after it: some releases omit Gemma 2's softcap from theirs.
     """
     attentions = (True,) if own_attention == EAGER else (False, True)
     plain = tuple(
@@ -31,8 +31,8 @@ def engines(choice: str, own_attention: str) -> tuple[Engine, ...]:
     return {"auto": PACKED_ENGINES + plain, "packed": PACKED_ENGINES, "plain": plain}[choice]
 
 
-def put_in_place(model, plan: Plan, own_attention: str | None = None) -> None:
-    """Make a model compute as `plan` says; safe to repeat, with another plan too.
+def apply_plan(model, plan: Plan, own_attention: str | None = None) -> None:
+    """Make a model compute as `plan` says; may be called again, with another plan, too.
 
     own_attention: the implementation that transformers chose for the class; None: it is in place.
     """
@@ -46,8 +46,8 @@ def put_in_place(model, plan: Plan, own_attention: str | None = None) -> None:
         fuse_decoder_layers(model, recompute=plan.gradient_checkpointing)
 
 
-def take_out(model, own_attention: str) -> None:
-    """Give a model back as transformers made it, with its own layers and attention."""
+def restore_model(model, own_attention: str) -> None:
+    """Restore a model to transformers' own layers and attention."""
     separate_decoder_layers(model)
     causal_lm(model).set_attn_implementation(own_attention)
 
@@ -55,7 +55,7 @@ def take_out(model, own_attention: str) -> None:
 def choose_engine(
     model, rows: list[dict], choice: str, make_plan: Callable[[Engine], Plan]
 ) -> tuple[Plan, list[Check]]:
-    """Try one engine after the other; the first that passes its check is left in place.
+    """Try the engines in turn; the first that passes its check stays in place.
 
     Args:
         model: with transformers' own attention, on its device.
@@ -89,10 +89,10 @@ def choose_engine(
 def _first_right(
     model, reference: Reference, plans: Iterator[Plan], own_attention: str
 ) -> tuple[Plan, list[Check]]:
-    """The first plan that passes, in place, else the last one; and all checks that were made."""
+    """The first plan that passes (in place), else the last one; and all checks made."""
     checks: list[Check] = []
     for plan in plans:
-        put_in_place(model, plan, own_attention)
+        apply_plan(model, plan, own_attention)
         checks.append(check_engine(model, reference, plan))
         log.info("%s", checks[-1].line())
         if checks[-1].problem is None:

@@ -1,18 +1,21 @@
-"""Prepared dialogues tokenised for one model, prompt format and augmentation."""
+"""Tokenise prepared dialogues for one model, prompt format and augmentation, and write them."""
 
 import hashlib
 import json
+import logging
 import time
 from pathlib import Path
 
 from yoyak.config.frozen import EXAMPLE_KEYS, chosen
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.section import canonical
-from yoyak.config.study import Study
-from yoyak.data.dialogues import read_dialogues
-from yoyak.errors import UserError
+from yoyak.config.study import Run, Study
+from yoyak.data.dialogues import load_split
+from yoyak.data.prepare import prepare_data
 from yoyak.run.provenance import write_run_record
-from yoyak.run.workspace import atomic_directory, atomic_write_json
+from yoyak.run.workspace import atomic_directory, atomic_write_json, read_json
+
+log = logging.getLogger(__name__)
 
 
 def build_dataset(
@@ -30,11 +33,9 @@ def build_dataset(
     started = time.perf_counter()
     files = {split: data / f"{split}.csv" for split in ("train", "selection")}
     card = data / "data_card.json"
-    for file in [*files.values(), card]:
-        if not file.is_file():
-            raise UserError(f"{file}: no such file; run prepare_data.py first")
-    rows = {split: read_dialogues(file) for split, file in files.items()}
-    # Only now the heavy imports: a mistake in the settings or the data is told at once.
+    rows = {split: load_split(file) for split, file in files.items()}
+    raw = trained_on(card)
+    # Heavy imports come last, so that mistakes in settings or data are reported at once.
     from yoyak.data.llm_dataset import create_llm_dataset
     from yoyak.data.preview import show_example
     from yoyak.data.prompts import prompt_frames, stop_token_ids
@@ -83,7 +84,7 @@ def build_dataset(
                 "language": language,
             },
             inputs=[*files.values(), *_tokenizer_files(loader.source)],
-            data=trained_on(card),
+            data=raw,
             checkpoint_commit=loader.source.commit(),
             template_hash=statistics["template_hash"],
             wall_seconds=round(time.perf_counter() - started, 3),
@@ -91,13 +92,26 @@ def build_dataset(
     return json.loads(json.dumps(statistics))
 
 
+def build_examples(study: Study, config: ModelConfig, run: Run, output: Path) -> Path:
+    """By hand: prepare and tokenise the data as the workflow's two steps do."""
+    data, examples = output / "data", output / "examples"
+    card = prepare_data(study, data)
+    for split, file in card["files"].items():
+        log.info("%s: %s, %s rows", split, file["path"], f"{file['rows']:,}")
+    for split, dropped in card["leaks"]["dropped_from_train"].items():
+        if dropped:
+            log.info("%s rows of train are also in %s and are not trained on", dropped, split)
+    build_dataset(study, config, run.format, run.augmentation, data, examples)
+    return examples
+
+
 def trained_on(card: Path) -> dict[str, str]:
     """The raw files that train and dev came from, and which split chooses the best checkpoint."""
-    content = json.loads(card.read_text(encoding="utf-8"))
+    content = read_json(card, "run prepare_data.py first")
     files = {name: content["files"][name]["path"] for name in ("train", "dev")}
     return {**files, "selection": content["selection"]["selection"]}
 
 
 def _tokenizer_files(checkpoint) -> list[Path]:
-    """The checkpoint's local files but for its weights, gigabytes that this step never reads."""
+    """The checkpoint's local files except its weights, which this step never reads."""
     return [file for file in checkpoint.weight_files() if file.suffix != ".safetensors"]

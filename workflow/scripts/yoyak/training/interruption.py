@@ -1,4 +1,4 @@
-"""Leaving in good order: on SIGTERM, SIGINT or SIGUSR1 save a checkpoint, then stop."""
+"""On SIGTERM, SIGINT or SIGUSR1: save a checkpoint, then stop."""
 
 import signal
 
@@ -14,8 +14,8 @@ class Interrupted(Exception):
     """Training stopped early on request, with its checkpoint saved."""
 
 
-class LeaveOnSignal(TrainerCallback):
-    """Finishes the optimiser step at hand, asks for a checkpoint and stops the training.
+class StopOnSignal(TrainerCallback):
+    """Finishes the current optimiser step, requests a checkpoint and stops the training.
 
     A second signal of the same kind ends the process as it would without Yoyak.
     """
@@ -33,8 +33,8 @@ class LeaveOnSignal(TrainerCallback):
         return control
 
     def on_epoch_end(self, args, state, control, **kwargs):
-        # The Trainer closes a broken-off epoch like a whole one. An evaluation in mid-epoch would
-        # be one that the undisturbed run never makes.
+        # The Trainer ends an interrupted epoch like a complete one. A mid-epoch evaluation would
+        # be one that an uninterrupted run never makes.
         in_mid_epoch = abs(state.epoch - round(state.epoch)) > 1e-6
         if self.received is not None and in_mid_epoch and state.global_step < state.max_steps:
             control.should_evaluate = control.should_save = False

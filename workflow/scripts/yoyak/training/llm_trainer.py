@@ -1,4 +1,4 @@
-"""LLMTrainer: trains a loaded model on tokenised dialogues and keeps its best state."""
+"""LLMTrainer: trains a loaded model on tokenised dialogues and keeps the best checkpoint."""
 
 import contextlib
 import logging
@@ -15,22 +15,22 @@ from yoyak.errors import UserError
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.models.reference import causal_lm
 from yoyak.models.saving import adapted_modules
-from yoyak.run.devices import refuse_to_share
+from yoyak.run.devices import peak_memory_gb, refuse_to_share
 from yoyak.run.estimate import optimiser_steps, training_warnings
-from yoyak.run.manual import MANUAL, refuse_to_replace, what_decides
+from yoyak.run.manual import MANUAL, deciding_settings, refuse_to_replace
 from yoyak.run.plan import Engine, ModelShape, Plan
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import discard, work_folder
 from yoyak.training import plans
 from yoyak.training.arguments import quiet_libraries, training_arguments
 from yoyak.training.check import pick_examples
-from yoyak.training.checkpointing import newest_whole_checkpoint
-from yoyak.training.engine import choose_engine, take_out
+from yoyak.training.checkpointing import newest_checkpoint
+from yoyak.training.engine import choose_engine, restore_model
 from yoyak.training.out_of_memory import note_plan
 from yoyak.training.outputs import summary, write_outputs
 from yoyak.training.packed_trainer import PackedTrainer
 from yoyak.training.parallel import Ranks
-from yoyak.training.progress import peak_memory_gb, show_progress
+from yoyak.training.progress import show_progress
 from yoyak.training.record import run_of, training_key, weight_files
 from yoyak.training.rouge import rouge_on
 from yoyak.training.tracking import wandb_tracker
@@ -40,7 +40,7 @@ TRAINED = "yoyak_trained"  # attribute of a model whose weights are no longer as
 
 
 class LLMTrainer:
-    """Holds a Trainer that runs on packed batches wherever that is right for the model.
+    """Trains on packed batches wherever that gives correct results for the model.
 
     The engine is the fastest that equals transformers' own forward on some of these examples.
     Between its methods the model has transformers' own layers and attention.
@@ -56,10 +56,10 @@ class LLMTrainer:
         work: folder for checkpoints; None: one of its own in `output_dir` until all is trained.
         plan: how the model was loaded; None: made from the free memory, for the model as it is.
         checks: records of the checks that `plan` passed in an earlier process: it is kept.
-        fixed: `plan` is to be kept to, all but its engine where that was not checked yet.
+        fixed: keep to `plan`, except for an engine that has not been checked yet.
         shape: the checkpoint's; None: read from the model.
         ranks: of several processes that share the training, this one.
-        record: what run.json says of the inputs; None: what the datasets tell of themselves.
+        record: inputs for run.json; None: taken from the datasets.
 
     Raises UserError when no engine is right for this model, not even the smallest plan fits, or
     `execution.devices` asks for more processes than this one.
@@ -105,9 +105,9 @@ class LLMTrainer:
         self.warnings = self._warn()
 
     def train(self) -> dict:
-        """Train to the end, from the newest whole checkpoint if there is one; keep the best.
+        """Train to the end, from the newest complete checkpoint if there is one; keep the best.
 
-        Where an equal training has finished, it is trained again and replaced.
+        A finished training with equal settings is trained again and replaced.
 
         Returns:
             train_loss: mean over the steps. eval_loss: the lowest, at step `best_step`.
@@ -115,17 +115,17 @@ class LLMTrainer:
 
         Raises:
             UserError: a training of another kind has finished in `output_dir`, or the model was
-                trained before and there is no checkpoint to go on from.
+                trained before and there is no checkpoint to resume from.
             NonFiniteLoss: at the first loss that is not a number.
-            Interrupted: a signal asked to leave; the checkpoint is saved.
+            Interrupted: a signal asked to stop; the checkpoint is saved.
         """
         if not self.overwrite:
-            here = what_decides(self._settings(), self._run(), self._datasets())
+            here = deciding_settings(self._settings(), self._run(), self._datasets())
             cure = "name another output_dir, or replace it with overwrite=True"
             refuse_to_replace(self.output_dir, here, cure)
         with self._work_folder() as work, self._in_place(work) as packed:
             self.packed = packed
-            if getattr(self.model, TRAINED, False) and newest_whole_checkpoint(self.work) is None:
+            if getattr(self.model, TRAINED, False) and newest_checkpoint(self.work) is None:
                 raise UserError(
                     "model: it was trained before, which its record would not say; load it again "
                     "with load_lora_model_and_tokenizer"
@@ -147,7 +147,7 @@ class LLMTrainer:
         }
 
     def evaluate(self, *, rouge: bool = False) -> dict[str, float]:
-        """How good the model is on `eval_dataset`, as it is now.
+        """Evaluate the model as it is now on `eval_dataset`.
 
         Returns:
             eval_loss: mean over the supervised tokens.
@@ -161,11 +161,11 @@ class LLMTrainer:
         return found
 
     def summary(self) -> dict:
-        """Numbers of the finished training and what it was warned of, for its record."""
+        """Numbers and warnings of the finished training, for its record."""
         return {**summary(self.packed), "warnings": self.warnings}
 
     def _warn(self) -> list[str]:
-        """Say what lets this training teach little; returns the same."""
+        """Log warnings about a training that will hardly learn; returns them."""
         training, data = self.config.training, self.train_dataset
         steps, longest = optimiser_steps(training, len(data)), int(data.lengths.max())
         positions = ModelShape.from_config(self.model.config).positions
@@ -203,7 +203,7 @@ class LLMTrainer:
         config, model, data = self.config, self.model, self.train_dataset
         shape = shape or ModelShape.from_config(model.config)
         if plan is None:
-            device, room = str(model.device), plans.room(model)
+            device, room = str(model.device), plans.usable_bytes(model)
             plan = plans.make_plan(config, shape, device, data, free_bytes=room)
         if checks is not None:
             return plan, checks
@@ -218,7 +218,7 @@ class LLMTrainer:
             try:
                 chosen, made = choose_engine(model, rows, config.execution.engine, plan_for)
             finally:
-                take_out(model, self.own_attention)
+                restore_model(model, self.own_attention)
             return chosen, [check.record() for check in made]
 
         with quiet_libraries():
@@ -226,19 +226,19 @@ class LLMTrainer:
 
     @contextlib.contextmanager
     def _in_place(self, work: Path) -> Iterator[PackedTrainer]:
-        """Run the block with the plan's engine in the model; then it is as transformers made it."""
+        """Run the block with the plan's engine in the model, then restore transformers' own."""
         self.work = work
         torch.set_num_threads(self.plan.threads)
         with quiet_libraries():
             try:
                 yield self._create_trainer()
             finally:
-                take_out(self.model, self.own_attention)
+                restore_model(self.model, self.own_attention)
                 self.model.eval()
 
     @contextlib.contextmanager
     def _work_folder(self) -> Iterator[Path]:
-        """A folder for checkpoints of just this training, which goes when all is written."""
+        """A folder for this training's checkpoints, removed when all results are written."""
         given = self._given_work
         if given is not None:
             self.ranks.from_first(lambda: note_plan(given, self.plan))

@@ -1,8 +1,8 @@
-"""The loss of a micro-batch: summed over supervised tokens, with the head on their positions only.
+"""The loss of a micro-batch, summed over supervised tokens; only these positions reach the head.
 
 A micro-batch is a pack (no padding, one row of tokens) or, on the plain path, a padded batch. Under
-a frozen linear head a pack's logits are computed a chunk at a time ("chunked"). Where a model does
-more to its logits (a scale, a softcap), they are its own forward's ("model"), all at once.
+a frozen linear head a pack's logits are computed a chunk at a time ("chunked"). If a model modifies
+its logits (a scale, a softcap), its own forward computes them all at once ("model").
 """
 
 import torch
@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from yoyak.data.packing import IGNORED, Pack
 from yoyak.data.padding import PaddedBatch
-from yoyak.models.reference import causal_lm, forget_longer_rows, kept_logits
+from yoyak.models.reference import causal_lm, kept_logits, reset_dynamic_rope
 
 HEAD_CHUNK = 1024  # positions whose logits are alive at once: 1024 × 128,256 × 4 bytes = 0.5 GB
 
@@ -19,9 +19,9 @@ HEAD_CHUNK = 1024  # positions whose logits are alive at once: 1024 × 128,256 �
 def batch_loss(model, batch: Pack | PaddedBatch, head: str = "chunked") -> torch.Tensor:
     """Sum over supervised tokens of −log p(token | what came before it), a float32 scalar.
 
-    The caller divides by the supervised tokens of the whole global batch: for any cut into
-    micro-batches the result is the mean over the batch (transformers issue 34191 is what goes
-    wrong otherwise).
+    The caller (PackedTrainer.training_step) divides by the supervised tokens of the whole global
+    batch, so however the batch is split into micro-batches, the result is the mean over the batch
+    (transformers issue 34191 shows what goes wrong otherwise).
     """
     if isinstance(batch, Pack) and head == "chunked":
         return _chunked_loss(model, batch)
@@ -47,7 +47,7 @@ def model_logits(model, batch: Pack | PaddedBatch) -> torch.Tensor:
     if isinstance(batch, PaddedBatch):
         if len(batch.input_ids) == 1:
             with torch.no_grad():
-                forget_longer_rows(causal_lm(model))
+                reset_dynamic_rope(causal_lm(model))
         output = causal_lm(model)(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,
@@ -96,7 +96,7 @@ def _head_loss(head, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tenso
 
 
 class _FrozenHeadLoss(torch.autograd.Function):
-    """The same loss under a head that is not trained, a chunk of logits at a time.
+    """The same loss for a frozen head, one chunk of logits at a time.
 
     The gradient of the hidden states is computed along with the loss, so that no logits are kept.
     """

@@ -1,11 +1,11 @@
-"""Which example comes when: the same order for the same seed and epoch, resumed or not."""
+"""The order of the examples: the same for the same seed and epoch, resumed or not."""
 
 import numpy as np
 from torch.utils.data import Dataset, Sampler
 
 
 class Numbered(Dataset):
-    """A dataset whose items say which one they are, so that an error can name the row."""
+    """A dataset whose items carry their index, so that an error can name the row."""
 
     def __init__(self, dataset):  # of dicts, with a length
         self.dataset = dataset

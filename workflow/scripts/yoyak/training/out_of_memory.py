@@ -1,7 +1,7 @@
-"""What a training leaves behind when the device's memory runs out: a smaller plan to go on with.
+"""After a training runs out of device memory: a smaller plan to resume with.
 
-The plan in use and, after running out, the smaller one lie in the work folder beside the
-checkpoints; the same command then resumes at the newest checkpoint with the smaller plan.
+The plan in use and then the smaller one are kept in the work folder beside the checkpoints. The
+same command resumes from the newest checkpoint with the smaller plan.
 """
 
 import json
@@ -17,7 +17,7 @@ IN_USE, FORCED = "plan.json", "smaller_plan.json"
 
 
 def note_plan(work: Path, plan: Plan) -> None:
-    """Keep the plan that is about to be tried, so that running out of memory can step down."""
+    """Record the plan that is about to be tried, so that `step_down` knows it."""
     _write(work / IN_USE, plan)
 
 
@@ -27,7 +27,7 @@ def forced_plan(work: Path) -> Plan | None:
 
 
 def step_down(work: Path, shape: ModelShape, config: ModelConfig) -> Plan:
-    """Put the next smaller plan on record; returns it.
+    """Record the next smaller plan; returns it.
 
     Raises UserError when the plan in use was already the smallest.
     """
@@ -37,7 +37,7 @@ def step_down(work: Path, shape: ModelShape, config: ModelConfig) -> Plan:
     )
     if smaller is None:
         raise UserError(
-            "the device's memory ran out and no smaller plan is left; free the device, shorten "
+            "the device is out of memory and no smaller plan is left; free the device, shorten "
             "tokenizer.encoder_max_len or choose a smaller model"
         )
     _write(work / FORCED, smaller)

@@ -1,4 +1,4 @@
-"""What a training leaves behind: final_model/, the training log, and numbers for its record."""
+"""Outputs of a training: final_model/, the training log, and numbers for its record."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ def write_outputs(trainer: PackedTrainer, output: Path) -> None:
 
 
 def merge_by_step(history: list[dict]) -> list[dict]:
-    """One row a step: the training loss and, where there was one, the evaluation's."""
+    """One row per step: the training loss and, after an evaluation, the selection loss."""
     rows: dict[int, dict] = {}
     for entry in history:
         if "loss" in entry or "eval_loss" in entry:
@@ -56,7 +56,7 @@ def summary(trainer: PackedTrainer) -> dict:
 
 
 def loss_fall(losses: list[float]) -> float:
-    """By which share the training loss fell, from the first tenth of the steps to the last."""
+    """Relative fall of the training loss from the first tenth of the steps to the last."""
     tenth = max(1, len(losses) // 10)
     first, last = (sum(part) / tenth for part in (losses[:tenth], losses[-tenth:]))
     return 1 - last / first if first else 0.0

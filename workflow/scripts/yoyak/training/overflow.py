@@ -1,4 +1,4 @@
-"""Numbers that are none: a training stops at them, and counts the steps that float16 skipped."""
+"""Non-finite numbers: a training stops at them, and counts the steps that float16 skipped."""
 
 import logging
 import math
@@ -8,15 +8,15 @@ MOST_SKIPPED = 10  # steps in a row: by then a float16 scaler has come down by 2
 
 
 class NonFiniteLoss(Exception):
-    """Training cannot go on; the text names step, examples and cure."""
+    """Training cannot continue; the message names step, examples and cure."""
 
 
 class OverflowWatch:
-    """Looks at every step's loss and gradient norm.
+    """Checks every step's loss and gradient norm.
 
     In float16 a gradient scaler skips a step whose gradients overflow, and halves its scale; the
-    Trainer goes on without a word. A few such steps at the beginning are usual. Steps that go on
-    being skipped are a training that stands still.
+    Trainer continues silently. A few such steps at the beginning are usual; if all steps are
+    skipped, the model learns nothing.
 
     Attributes:
         skipped: steps skipped so far, those before a resume included.
@@ -26,15 +26,16 @@ class OverflowWatch:
         self.half = compute_dtype == "float16"
         self.skipped, self._in_a_row = skipped, 0
 
-    def look(self, logs: dict, step: int, examples: list[int]) -> None:
-        """Check what the Trainer is about to log of a step; `examples` are the step's numbers.
+    def check(self, logs: dict, step: int, examples: list[int]) -> None:
+        """Check what the Trainer is about to log; `examples` are the indices of the step's
+        examples.
 
-        A float16 step is skipped exactly when its gradients' norm is no number. accelerate's own
-        flag does not tell: a fused optimiser skips by itself.
+        A float16 step is skipped exactly when its gradient norm is not finite. accelerate's own
+        flag does not show it: a fused optimiser skips by itself.
 
         Raises:
-            NonFiniteLoss: the loss or, but for float16, the gradients' norm is no number; or too
-                many steps in a row were skipped.
+            NonFiniteLoss: the loss or (except in float16) the gradient norm is not finite, or too
+            many steps in a row were skipped.
         """
         norm = logs.get("grad_norm", 0.0)
         if not math.isfinite(logs["loss"]):

@@ -22,12 +22,12 @@ from yoyak.data.padding import pad_batch
 from yoyak.models.saving import save_trained
 from yoyak.run.plan import Plan
 from yoyak.training import checkpointing
-from yoyak.training.engine import put_in_place
-from yoyak.training.interruption import Interrupted, LeaveOnSignal
+from yoyak.training.engine import apply_plan
+from yoyak.training.interruption import Interrupted, StopOnSignal
 from yoyak.training.loss import batch_loss
 from yoyak.training.order import Numbered, SeededOrder
 from yoyak.training.overflow import OverflowWatch
-from yoyak.training.parallel import LeaveTogether, Ranks
+from yoyak.training.parallel import Ranks, StopTogether
 
 log = logging.getLogger(__name__)
 
@@ -35,18 +35,19 @@ log = logging.getLogger(__name__)
 class PackedTrainer(Trainer):
     """Trains on global batches of exactly batch_size × gradient_accumulation_steps examples.
 
-    A batch is cut into micro-batches of at most `plan.token_budget` tokens, packs or, on the plain
-    path, padded ones; the gradient is that of the
-    mean loss over all of the batch's supervised tokens, whatever the cut. The last batch of an
-    epoch holds what is left. Callbacks, schedulers and resuming are the Trainer's own.
+    A batch is split into micro-batches of at most `plan.token_budget` tokens: packs or, on the
+    plain path, padded batches. The gradient is that of the mean loss over all supervised tokens of
+    the global batch, however it is split. The last batch of an epoch holds the remaining examples.
+    Callbacks, schedulers and resuming are the Trainer's own.
 
     Args:
         model, tokenizer: from LoRALoader.load_model_and_tokenizer.
-        args: see yoyak.training.arguments; a batch is a whole step, checkpoints go to `output_dir`.
+        args: see yoyak.training.arguments; one batch is one optimiser step, checkpoints go to
+            `output_dir`.
         plan: see yoyak.run.plan.
         train_dataset, selection_dataset: items {"input_ids", "labels"}, 1-D tensors.
         checkpoint_minutes: also save after this time.
-        ranks: this process's place among those that share the training.
+        ranks: this process's rank among those that share the training.
         checks: records of the engine's checks, kept with every checkpoint.
     """
 
@@ -79,7 +80,7 @@ class PackedTrainer(Trainer):
         self._trained: list[int] = []  # numbers of the examples of the last step
         self._fetch: tuple | None = None
         self._ahead: tuple[Any, Any] = (None, None)
-        put_in_place(model, plan)
+        apply_plan(model, plan)
         super().__init__(
             model=model,
             args=args,
@@ -92,7 +93,7 @@ class PackedTrainer(Trainer):
         if not self.ranks.first:  # the Trainer gave all of them the same
             set_seed(self.ranks.seed(args.seed))
         self._leave = (
-            LeaveTogether(self.ranks, self.ranks.seat) if self.ranks.seat else LeaveOnSignal()
+            StopTogether(self.ranks, self.ranks.context) if self.ranks.context else StopOnSignal()
         )
         self.add_callback(self._leave)
         self.can_return_loss = True
@@ -102,7 +103,7 @@ class PackedTrainer(Trainer):
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
         """Backward through this process's part of a global batch; returns its mean loss (scalar).
 
-        The gradients left behind are those of the whole batch, whoever computed them.
+        Afterwards the gradients are those of the whole batch on every process.
         """
         model.train()
         supervised = inputs["supervised"]
@@ -134,7 +135,7 @@ class PackedTrainer(Trainer):
             self._ahead = (self._fetch[0], super().get_batch_samples(*self._fetch))
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval") -> dict:
-        """Mean loss over a set's supervised tokens by the same engine; logits are never kept."""
+        """Mean loss over a dataset's supervised tokens, by the same engine; keeps no logits."""
         dataset = eval_dataset if eval_dataset is not None else self.eval_dataset
         self.model.eval()
         total, supervised = 0.0, 0
@@ -155,7 +156,7 @@ class PackedTrainer(Trainer):
         return metrics
 
     def _collate(self, rows: list[dict]) -> dict:
-        """This process's micro-batches of a batch, and numbers of the whole batch."""
+        """This process's micro-batches of a global batch, and counts of the whole batch."""
         numbers = [row["number"] for row in rows]
         share = (self.plan.token_budget, self.ranks.rank, self.ranks.count)
         if self.plan.engine == "plain":
@@ -179,8 +180,8 @@ class PackedTrainer(Trainer):
 
     def log(self, logs: dict, start_time: float | None = None) -> None:
         if "loss" in logs:
-            # Read here, where the Trainer has waited for it anyway, and before it saves anything.
-            self.watch.look(logs, self.state.global_step, self._trained)
+            # Checked here, where the Trainer has synchronised anyway, and before it saves anything.
+            self.watch.check(logs, self.state.global_step, self._trained)
             if self.watch.half:
                 logs["skipped_steps"] = self.watch.skipped
             now = time.monotonic()
@@ -197,27 +198,27 @@ class PackedTrainer(Trainer):
 
     @property
     def seconds(self) -> float:
-        """Wall time of the training so far, interrupted runs included."""
+        """Wall time of the training so far, including interrupted runs."""
         return self.seconds_before + time.monotonic() - self._started
 
     def _save_checkpoint(self, model, trial) -> None:
-        """Write everything that a resume needs aside, then make it a checkpoint in one move."""
+        """Write all that a resume needs to a staging folder, then rename it to a checkpoint."""
         step = self.state.global_step
-        aside = self.work / f"{checkpointing.ASIDE}{step}"
+        staging = self.work / f"{checkpointing.STAGING}{step}"
         if self.ranks.first:
-            shutil.rmtree(aside, ignore_errors=True)
-            save_trained(self.accelerator.unwrap_model(self.model), self.processing_class, aside)
-            self._save_optimizer_and_scheduler(str(aside))
-            self._save_scaler(str(aside))
-            self.state.save_to_json(str(aside / "trainer_state.json"))
+            shutil.rmtree(staging, ignore_errors=True)
+            save_trained(self.accelerator.unwrap_model(self.model), self.processing_class, staging)
+            self._save_optimizer_and_scheduler(str(staging))
+            self._save_scaler(str(staging))
+            self.state.save_to_json(str(staging / "trainer_state.json"))
         self.ranks.wait()
-        self._save_rng_state(str(self.ranks.folder(aside)))
+        self._save_rng_state(str(self.ranks.folder(staging)))
         self.ranks.wait()
         if self.ranks.first:
-            self._seal(aside, step)
+            self._seal(staging, step)
         self.ranks.wait()
 
-    def _seal(self, aside: Path, step: int) -> None:
+    def _seal(self, staging: Path, step: int) -> None:
         facts = {
             "plan": self.plan.record(),
             "checks": self.checks,
@@ -226,7 +227,7 @@ class PackedTrainer(Trainer):
             "supervised_tokens": self.supervised_tokens,
             "skipped_steps": self.watch.skipped,
         }
-        checkpointing.seal(aside, self.work / f"checkpoint-{step}", facts)
+        checkpointing.seal(staging, self.work / f"checkpoint-{step}", facts)
         checkpointing.remove_old(self.work)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
@@ -234,15 +235,15 @@ class PackedTrainer(Trainer):
             super()._load_rng_state(str(self.ranks.folder(checkpoint)))
 
     def fit(self) -> int:
-        """Train to the end, from the newest whole checkpoint if there is one.
+        """Train to the end, from the newest complete checkpoint if there is one.
 
         Returns: the step it resumed from, 0 for a fresh start.
 
         Raises:
             NonFiniteLoss: at the first loss that is not a number.
-            Interrupted: a signal asked to leave; the checkpoint is saved.
+            Interrupted: a signal asked to stop; the checkpoint is saved.
         """
-        checkpoint = self.ranks.from_first(lambda: checkpointing.newest_whole_checkpoint(self.work))
+        checkpoint = self.ranks.from_first(lambda: checkpointing.newest_checkpoint(self.work))
         if checkpoint is None:
             self._train()
             return 0
@@ -254,7 +255,7 @@ class PackedTrainer(Trainer):
         step = checkpointing.step_of(checkpoint)
         log.info("resuming from step %d (%s)", step, checkpoint.name)
         state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-        if step >= state.max_steps:  # all was trained and only the end was cut off
+        if step >= state.max_steps:  # all steps were trained; only the end was interrupted
             self.state = state
         else:
             self._train(str(checkpoint))
@@ -266,7 +267,7 @@ class PackedTrainer(Trainer):
         if self._leave.received is not None and step < last:
             raise Interrupted(
                 f"stopped by {self._leave.received.name} at step {step} of {last}, which is saved; "
-                "the same command goes on from there"
+                "the same command resumes from there"
             )
 
     def load_best(self) -> int:
@@ -277,7 +278,7 @@ class PackedTrainer(Trainer):
 
 
 class _SaveByTime(TrainerCallback):
-    """Asks for a checkpoint when the last one is older than `minutes`."""
+    """Requests a checkpoint when the last one is older than `minutes`."""
 
     def __init__(self, minutes: float, ranks: Ranks):
         self.seconds = minutes * 60

@@ -1,8 +1,8 @@
-"""What the processes of one training do together; a training of one process does it alone.
+"""Collective operations of the processes of one training; with one process they do nothing.
 
 Every process holds the whole model and runs the same trainer over the same global batches, but
-computes its own packs only. Gradients are summed, not averaged, once an optimiser step, after the
-last pack, so that processes may have different numbers of packs, and none at all. Every number that
+computes only its own packs. Gradients are summed, not averaged, once per optimiser step, after the
+last pack, so processes may have different numbers of packs, or none. Every number that
 steers the training (loss, gradient norm, selection loss) is the same everywhere, to the last bit.
 """
 
@@ -18,29 +18,29 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
-from yoyak.run.ranks import Seat
-from yoyak.training.interruption import LeaveOnSignal
+from yoyak.run.ranks import RankContext
+from yoyak.training.interruption import StopOnSignal
 
 Made = TypeVar("Made")
-BUCKET = 2**25  # numbers that are summed at once: 128 MiB of float32
+BUCKET = 2**25  # gradients summed at once: 128 MiB of float32
 PATIENCE = timedelta(minutes=60)  # loading a large checkpoint from a slow disk
 SEED_STEP = 1_000_003  # apart from the seeds that a study would choose
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's number and how many there are."""
+    """This process's rank and the number of processes."""
 
     rank: int = 0
     count: int = 1
-    seat: Seat | None = None
+    context: RankContext | None = None
 
     @property
     def first(self) -> bool:
         return self.rank == 0
 
     def from_first(self, make: Callable[[], Made]) -> Made:
-        """What `make` returns in the first process, in all of them; it runs in that one only."""
+        """Run `make` in the first process only; returns its result in all of them."""
         if self.count == 1:
             return make()
         box: list = [make() if self.first else None]
@@ -48,7 +48,7 @@ class Ranks:
         return box[0]
 
     def wait(self) -> None:
-        """Go on when all processes have come here."""
+        """Barrier: continue when all processes have arrived."""
         self.sum(torch.zeros(1))
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -76,7 +76,7 @@ class Ranks:
         return (seed + self.rank * SEED_STEP) % 2**32
 
     def folder(self, checkpoint: Path | str) -> Path:
-        """Where this process's own part of a checkpoint lies."""
+        """Folder of this process's own part of a checkpoint."""
         return Path(checkpoint) if self.first else Path(checkpoint) / f"rank{self.rank}"
 
     def sum_gradients(self, model: torch.nn.Module) -> None:
@@ -96,7 +96,7 @@ class Ranks:
 
 
 def _sum_bucket(parameters: list[torch.nn.Parameter]) -> None:
-    """Sum gradients in float32; one that no process has stays None, as without the others."""
+    """Sum gradients in float32; one that no process has stays None."""
     missing = [parameter.grad is None for parameter in parameters]
     parts = [
         (torch.zeros_like(each) if each.grad is None else each.grad).flatten().float()
@@ -116,34 +116,34 @@ def _sum_bucket(parameters: list[torch.nn.Parameter]) -> None:
 
 
 @contextlib.contextmanager
-def joined(seat: Seat) -> Iterator[Ranks]:
-    """Meet the other processes of the training, on the loopback interface of this host.
+def process_group(context: RankContext) -> Iterator[Ranks]:
+    """Join the process group of the training, on the loopback interface of this host.
 
-    Gradients travel by NCCL between GPUs and by gloo between CPUs, all else by gloo.
+    Gradients use NCCL between GPUs and gloo between CPUs; everything else uses gloo.
     """
     if Path("/sys/class/net/lo").exists():
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    cuda = seat.device.startswith("cuda")
+    cuda = context.device.startswith("cuda")
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if cuda else "gloo",
-        store=dist.FileStore(str(seat.folder / "store"), seat.count),
-        rank=seat.rank,
-        world_size=seat.count,
+        store=dist.FileStore(str(context.folder / "store"), context.count),
+        rank=context.rank,
+        world_size=context.count,
         timeout=PATIENCE,
     )
-    ranks = Ranks(seat.rank, seat.count, seat)
+    ranks = Ranks(context.rank, context.count, context)
     yield ranks
     # Not after an error: it would wait for processes that may be gone.
     ranks.wait()
     dist.destroy_process_group()
 
 
-class LeaveTogether(LeaveOnSignal):
-    """LeaveOnSignal for several processes: all leave after the same optimiser step."""
+class StopTogether(StopOnSignal):
+    """StopOnSignal for several processes: all stop after the same optimiser step."""
 
-    def __init__(self, ranks: Ranks, seat: Seat):
+    def __init__(self, ranks: Ranks, context: RankContext):
         super().__init__()
-        self.ranks, self.asked = ranks, seat.asked_to_leave
+        self.ranks, self.asked = ranks, context.stop_signal
 
     def on_train_begin(self, args, state, control, **kwargs):
         pass  # signals are the parent process's, see yoyak.run.ranks

@@ -1,4 +1,4 @@
-"""The plan of a training: for the real lengths of its examples, and for a model as it is loaded."""
+"""The plan of a training, made for the real lengths of its examples and the loaded model."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ def make_plan(
 ) -> Plan:
     """The execution plan for training on `train_set`, from the model's shape and free memory.
 
-    Of several devices the fullest one decides: all run the same plan.
+    With several devices the one with the least free memory decides: all run the same plan.
 
     Args:
         free_bytes: memory for the training, its weights included; None: what is free now.
@@ -56,9 +56,9 @@ def steps_between_evaluations(
 ) -> int | None:
     """None: evaluate at the end of each epoch, the usual case.
 
-    With `max_steps` the arms of a study see the same number of optimiser steps, so they are
-    evaluated equally often too: after each pass over the dialogues, however many examples an
-    augmentation makes of one.
+    With `max_steps` all trainings of a study take the same number of optimiser steps, so they are
+    also evaluated equally often: after each pass over the dialogues, however many examples an
+    augmentation makes of each.
     """
     if training.max_steps is None:
         return None
@@ -68,7 +68,7 @@ def steps_between_evaluations(
 
 
 def as_loaded(config: ModelConfig, model) -> ModelConfig:
-    """The config with what was decided when the model was loaded, where the model notes it."""
+    """The config, updated with what was decided when the model was loaded (`loaded_as`)."""
     loaded = getattr(model, "loaded_as", None)
     if loaded is None:
         return config
@@ -80,7 +80,7 @@ def as_loaded(config: ModelConfig, model) -> ModelConfig:
 
 
 def on_engine(plan: Plan, engine: Engine) -> Plan:
-    """A plan that memory forced, before any engine was checked: the same sizes on this engine."""
+    """A plan that a lack of memory forced, before any engine was checked, moved to this engine."""
     return replace(
         plan,
         engine=engine.path,
@@ -92,7 +92,7 @@ def on_engine(plan: Plan, engine: Engine) -> Plan:
 
 
 def replan(plan: Plan, config: ModelConfig, shape, train_set, engine: Engine) -> Plan:
-    """The plan of a loaded model for another engine: base weights and memory are as they were."""
+    """The plan of a loaded model for another engine, with the same base weights and memory."""
     execution = config.execution.model_copy(update={"base_weights": plan.base_weights})
     config = config.model_copy(update={"execution": execution})
     fresh = make_plan(
@@ -101,10 +101,10 @@ def replan(plan: Plan, config: ModelConfig, shape, train_set, engine: Engine) ->
     return replace(fresh, devices=plan.devices, threads=plan.threads)
 
 
-def room(model) -> int:
-    """Memory that a loaded model may fill: what is free now and what its weights already take.
+def usable_bytes(model) -> int:
+    """Memory that a loaded model may use: what is free now plus what its weights already take.
 
-    Free is, too, what torch keeps for later of what loading took in passing.
+    Memory that torch cached while loading counts as free.
     """
     device = model.device
     if device.type != "cuda":

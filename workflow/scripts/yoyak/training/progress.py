@@ -1,13 +1,12 @@
-"""Progress of a training, one line now and then: loss, speed, memory and time left."""
+"""Progress of a training, a line every ten seconds: loss, speed, memory and time left."""
 
 import logging
-import resource
 import sys
 import time
 
-import torch
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
+from yoyak.run.devices import peak_memory_gb
 from yoyak.run.logs import duration
 
 log = logging.getLogger(__name__)
@@ -15,7 +14,7 @@ SECONDS_BETWEEN_LINES = 10
 
 
 class ProgressLog(TrainerCallback):
-    """Writes a line at the first step, at the last, at every evaluation, and each ten seconds."""
+    """Writes a line at the first and last step, at every evaluation, and every ten seconds."""
 
     def __init__(self):
         self.first_step: int | None = None
@@ -62,7 +61,7 @@ class ProgressBar(ProgressCallback):
 
 
 def show_progress(trainer, silent: bool = False) -> None:
-    """Lines for the log, and a bar where a person is watching.
+    """Lines for the log, and a progress bar on a terminal.
 
     silent: neither, for all but the first of several processes.
     """
@@ -73,11 +72,3 @@ def show_progress(trainer, silent: bool = False) -> None:
     trainer.add_callback(ProgressLog())
     if sys.stderr.isatty():
         trainer.add_callback(ProgressBar())
-
-
-def peak_memory_gb() -> float:
-    """Highest memory so far, in 10⁹ bytes: of the GPU where one is used, else of the process."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        return torch.cuda.max_memory_allocated() / 1e9
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

@@ -1,4 +1,4 @@
-"""What tells one training from another: for its record and for the folder of its checkpoints."""
+"""Identify a training, for its record and for the folder of its checkpoints."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from yoyak.run.workspace import hash_file, hash_text
 
 
 def run_of(config: ModelConfig, data: LLMSummarizationDataset, seed: int) -> dict:
-    """The run that a training by a program is, by its model's name and its examples."""
+    """The run of a training started by a program, from its model's name and its examples."""
     name = config.experiment.name or "unnamed"
     form, condition = data.statistics.get("format", ""), CONDITIONS[data.augmentation]
     return Run(name, form, condition, seed).record()
@@ -25,7 +25,7 @@ def weight_files(config: ModelConfig) -> list[Path]:
 
 
 def training_key(config: ModelConfig, seed: int, examples: dict[str, str]) -> str:
-    """Equal only if a checkpoint is one of this very training.
+    """Key of a training's checkpoints: equal only for the same training.
 
     examples: digest of each dataset.
     """

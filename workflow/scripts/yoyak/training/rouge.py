@@ -8,7 +8,8 @@ from yoyak.errors import UserError
 def rouge_on(
     model, tokenizer, data: LLMSummarizationDataset, config: ModelConfig
 ) -> dict[str, float]:
-    """rouge1, rouge2, rougeL: mean F1 × 100 of the summaries that it generates, scored as a study.
+    """rouge1, rouge2, rougeL: mean F1 × 100 of the summaries that it generates, scored as in a
+    study.
 
     Raises UserError where the examples were loaded from a file, which keeps no summaries.
     """

@@ -1,4 +1,4 @@
-"""One training of a study: planned, loaded as planned, and resumed from what lies there."""
+"""One training of a study: make its plan, load the model, resume from a checkpoint."""
 
 import logging
 from dataclasses import replace
@@ -9,19 +9,14 @@ import torch
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.llm_dataset import LLMSummarizationDataset
 from yoyak.models.lora_loader import LoRALoader
-from yoyak.run.plan import ModelShape, Plan
-from yoyak.training.checkpointing import newest_whole_checkpoint, read_facts
+from yoyak.run.plan import Plan
+from yoyak.training.checkpointing import newest_checkpoint, read_facts
 from yoyak.training.llm_trainer import LLMTrainer
 from yoyak.training.out_of_memory import forced_plan, note_plan, step_down
 from yoyak.training.parallel import Ranks
 from yoyak.training.plans import ALONE, make_plan
 
 log = logging.getLogger(__name__)
-
-
-def checkpoint_shape(loader: LoRALoader) -> ModelShape:
-    """The checkpoint's shape, read from its config alone; UserError when that cannot be had."""
-    return loader.decoder.shape
 
 
 def resume_or_start(
@@ -37,13 +32,13 @@ def resume_or_start(
 ) -> LLMTrainer:
     """Plan, load the model as planned, and hand it to a trainer that writes to `output`.
 
-    Checkpoints go to `work`. One that lies there keeps its plan and engine, so that a resumed run
-    is the undisturbed one; only after memory ran out the smaller plan left there is taken. The
-    number of devices is today's: a training may go on with more or fewer. What stands in `output`
-    is replaced: a study's folder is Snakemake's, and by hand the script has asked before.
+    Checkpoints go to `work`. An existing checkpoint keeps its plan and engine, so that a resumed
+    run equals an uninterrupted one; only after running out of memory is the smaller recorded plan
+    used. A training may resume on more or fewer devices. The contents of `output` are replaced:
+    Snakemake owns a study's folder, and train_llm.py checks before a training by hand.
     """
-    # The first process alone: it may convert a checkpoint and tidies the work folder.
-    shape = ranks.from_first(lambda: checkpoint_shape(LoRALoader(config)))
+    # Only in the first process: it may convert a checkpoint, and it cleans the work folder.
+    shape = ranks.from_first(lambda: LoRALoader(config).decoder.shape)
     plan = make_plan(config, shape, device, train_set, ranks)
     kept, checks = ranks.from_first(lambda: _kept_plan(work))
     if kept is not None:
@@ -64,20 +59,20 @@ def resume_or_start(
 
 
 def _kept_plan(work: Path) -> tuple[Plan | None, list[dict] | None]:
-    """The plan to keep to, and the checks that it passed: None where they are to be made."""
-    checkpoint = newest_whole_checkpoint(work)
+    """The recorded plan and the checks that it passed; None for what has to be made."""
+    checkpoint = newest_checkpoint(work)
     facts = read_facts(checkpoint) if checkpoint else {}
     plan = forced_plan(work) or (Plan(**facts["plan"]) if facts else None)
     return plan, facts.get("checks")
 
 
-def leave_a_smaller_plan(config: ModelConfig, work: Path) -> str:
-    """After memory ran out: put the next smaller plan on record; returns what to tell the user.
+def record_smaller_plan(config: ModelConfig, work: Path) -> str:
+    """After running out of memory: record the next smaller plan; returns what to tell the user.
 
     Raises UserError when none is left.
     """
-    smaller = step_down(work, checkpoint_shape(LoRALoader(config)), config)
+    smaller = step_down(work, LoRALoader(config).decoder.shape, config)
     return (
-        "the device's memory ran out; run the same command again, it goes on from the last "
+        "the device is out of memory; run the same command again, it resumes from the last "
         f"checkpoint with a smaller plan\n{smaller.table()}"
     )

@@ -1,4 +1,4 @@
-"""Weights & Biases: known to work before anything loads, and never the end of a training."""
+"""Weights & Biases: checked before anything loads; a later failure never ends the training."""
 
 import contextlib
 import functools
@@ -22,9 +22,9 @@ OR_ELSE = "or set WANDB_MODE=offline, or tracking.wandb: false"
 
 
 def check_wandb(project: str, run: str) -> None:
-    """Refuse a training that wandb cannot record; else name its project and its run.
+    """Refuse a training that wandb cannot record; otherwise set its project and run names.
 
-    What the user has set as WANDB_PROJECT, WANDB_NAME or WANDB_FINISH_TIMEOUT stays.
+    WANDB_PROJECT, WANDB_NAME and WANDB_FINISH_TIMEOUT are kept if the user has set them.
 
     Raises:
         UserError: not installed, refuses its settings, no key, or no answer from its server.
@@ -60,12 +60,12 @@ def check_wandb(project: str, run: str) -> None:
         )
 
 
-def wandb_tracker() -> "Unfailing":
+def wandb_tracker() -> "NonFatalCallback":
     """transformers' own callback for wandb; UserError where wandb is not installed."""
     from transformers.integrations import WandbCallback
 
     _installed_wandb()
-    return Unfailing(WandbCallback())
+    return NonFatalCallback(WandbCallback())
 
 
 def _installed_wandb():
@@ -81,7 +81,7 @@ def _installed_wandb():
 
 
 def _in_netrc(url: str) -> bool:
-    """Whether there is a key for this server where `wandb login` writes it."""
+    """Whether `wandb login` has stored a key for this server."""
     host = urlsplit(url).netloc
     # One service behind two names; older versions of wandb wrote the key under this one.
     hosts = (host, "api.wandb.ai") if host.endswith(".coreweave.com") else (host,)
@@ -97,7 +97,7 @@ def _in_netrc(url: str) -> bool:
 
 
 def _connection_fault(url: str, settings) -> str:
-    """Why no server answers at this address; nothing where one does, whatever it says."""
+    """Why no server answers at this address; None if one does, whatever it answers."""
     proxies = urllib.request.getproxies()
     for scheme in ("http", "https"):
         proxy = getattr(settings, f"{scheme}_proxy", None)
@@ -122,7 +122,7 @@ def _login_fault(wandb) -> str:
 
 
 def _within(seconds: float, work: Callable[[], str]) -> str:
-    """What `work` says, in time: looking up a host's name knows no limit of its own."""
+    """The result of `work`, within a time-out: looking up a host name has none of its own."""
     answer = [f"no answer within {seconds} s"]
     thread = threading.Thread(target=lambda: answer.append(work()), daemon=True)
     thread.start()
@@ -130,8 +130,8 @@ def _within(seconds: float, work: Callable[[], str]) -> str:
     return answer[-1]
 
 
-class Unfailing:
-    """A tracker's callback that may fail: said once, and the training goes on without it."""
+class NonFatalCallback:
+    """A tracker's callback that may fail: reported once, and the training continues without it."""
 
     def __init__(self, tracker: object) -> None:
         self._tracker = tracker
@@ -149,5 +149,5 @@ class Unfailing:
         except Exception as error:  # a tracker may raise anything
             self._tracker = None
             said = one_line(f"{type(error).__name__}: {error}").rstrip(": ")[:300]
-            log.warning("tracking.wandb fails (%s); the training goes on without it", said)
+            log.warning("tracking.wandb fails (%s); the training continues without it", said)
             return None

@@ -12,13 +12,13 @@ from yoyak.config.frozen import training_science
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.section import canonical
 from yoyak.config.study import Run
-from yoyak.data.own_data import said_of_data
+from yoyak.data.own_data import describe_data
 from yoyak.errors import UserError, is_out_of_memory
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.devices import claim_devices
 from yoyak.run.logs import write_log
 from yoyak.run.provenance import fingerprint
-from yoyak.run.ranks import Seat, run_together
+from yoyak.run.ranks import RankContext, run_ranks
 from yoyak.run.workspace import atomic_write_json, hash_file, publish, work_folder
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """What a process needs in order to train one run."""
+    """What a process needs to train one run."""
 
     config: ModelConfig
     seed: int
@@ -47,13 +47,13 @@ def train_run(
 ) -> None:
     """Train, keep the best checkpoint, and move final_model/, the log and run.json into place.
 
-    data: what run.json has to say of the raw files.
+    data: hashes of the raw files, for run.json.
     """
     files = [examples / "train.safetensors", examples / "selection.safetensors"]
     for file in files:
         if not file.is_file():
             raise UserError(f"{file}: no such file; build the examples first (build_dataset.py)")
-    log.info("%s", said_of_data(examples))
+    log.info("%s", describe_data(examples))
     inputs = [*files, *resolve_checkpoint(config.model).weight_files()]
     assert run.seed is not None  # every training has one
     science = canonical({**training_science(config), "seed": run.seed})
@@ -65,15 +65,15 @@ def train_run(
         claim_devices(execution.device, execution.devices) as devices,
         work_folder(output, key) as work,
     ):
-        # Packs differ in length: else the freed pieces of one would not fit the next.
+        # Packs differ in length: otherwise the memory freed by one would not fit the next.
         os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
-        # Threads that spin while they wait starve each other as soon as another program runs.
+        # Threads that spin while waiting starve each other as soon as another program runs.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         record = {"inputs": inputs, "run": run.record(), "fingerprint": key}
         record |= {} if data is None else {"data": data}
         made, finished, hashes = work / "made", work / "finished", work / "finished.json"
         job = Job(config, run.seed, files, work, made, log_file, record)
-        # What lies there is linked to what was put into place, where it may have been written to.
+        # These files are hard links to the published ones, which someone may have changed.
         if finished.is_dir() and read_hashes(hashes) != hash_files(finished):
             log.warning("%s: was changed after the training; made again", output / "final_model")
             shutil.rmtree(finished)
@@ -83,7 +83,7 @@ def train_run(
             if len(devices) == 1:
                 train_on(devices[0], job)
             else:
-                run_together(train_as_one_of_several, job, devices)
+                run_ranks(train_as_one_of_several, job, devices)
             atomic_write_json(hashes, hash_files(made))
             made.rename(finished)
         publish(finished, output)
@@ -100,16 +100,16 @@ def read_hashes(file: Path) -> dict[str, str] | None:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
-def train_as_one_of_several(job: Job, seat: Seat) -> None:
-    """The same in one of the processes of `execution.devices`; the first one speaks and writes."""
-    if seat.rank == 0:
+def train_as_one_of_several(job: Job, context: RankContext) -> None:
+    """`train_on` in one of several processes; only the first one logs and writes."""
+    if context.rank == 0:
         write_log(job.log_file)
     else:
         write_log(None, logging.WARNING)
-    from yoyak.training.parallel import joined
+    from yoyak.training.parallel import process_group
 
-    with joined(seat) as ranks:
-        train_on(seat.device, job, ranks)
+    with process_group(context) as ranks:
+        train_on(context.device, job, ranks)
 
 
 def train_on(device: str, job: Job, ranks=None) -> None:
@@ -145,5 +145,5 @@ def train_on(device: str, job: Job, ranks=None) -> None:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            log.warning("%s", session.leave_a_smaller_plan(job.config, job.work))
+            log.warning("%s", session.record_smaller_plan(job.config, job.work))
             sys.exit(EXIT_CODE)

@@ -1,4 +1,4 @@
-"""Numbers of the report, each with the CSV cell that it comes from, for a test to follow."""
+"""The study's tables for the report: each number carries the CSV cell that it comes from."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from yoyak.reporting.results import CONDITION_NAMES, TOKENIZER_NAMES, Row
 
 @dataclass(frozen=True)
 class Number:
-    """A cell as the report shows it.
+    """A number as the report shows it.
 
     source: where it stands, "rouge/3/ci_low": file below the results folder's tables/ (or a path
         from the results folder), row from 0, column.
@@ -26,11 +26,11 @@ class Number:
     scale: int = 1
 
 
-Sentence = list[str | Number]  # text and cited numbers in turn
+Sentence = list[str | Number]  # text and numbers in turn
 
 
-class CitedTables:
-    """The study's tables, read once; a row knows its place."""
+class StudyTables:
+    """The study's tables, read once; each row knows its position."""
 
     def __init__(self, results: Path) -> None:
         self._results = Path(results)
@@ -55,17 +55,17 @@ class CitedTables:
 
 
 def score(source: str, value: float) -> Number:
-    """A ROUGE of one dialogue, 0 to 1 in its file, on the scale of the tables."""
+    """A dialogue's ROUGE (0 to 1 in its file) on the tables' scale, 0 to 100."""
     return Number(source, 100 * value, f"{100 * value:.1f}", scale=100)
 
 
 def percent(source: str, value: float) -> Number:
-    """A share, 0 to 1 in its file, in per cent."""
+    """A share (0 to 1 in its file) in per cent."""
     return Number(source, 100 * value, f"{100 * value:.0f}".replace("-", "−"), scale=100)
 
 
 def words(column: str, value: object) -> str:
-    """Text of a cell that names something."""
+    """A name for readers: of a condition, tokenizer, comparison or floor."""
     if value is None:
         return "–"
     if column == "condition":

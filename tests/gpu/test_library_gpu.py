@@ -5,10 +5,6 @@ import shutil
 
 import pytest
 import torch
-
-if not torch.cuda.is_available():
-    pytest.skip("no CUDA GPU", allow_module_level=True)
-
 from tiny_models import changed
 from transformers import AutoModelForCausalLM, LlamaConfig
 
