@@ -64,7 +64,7 @@ def primary(rouge: Rouge, references: list[list[str]], texts: list[str]) -> np.n
 
 def human(rouge: Rouge, references: list[list[str]]) -> np.ndarray:
     """Each reference against the others, averaged, 0–100: shape (dialogues,)."""
-    return 100 * floors.human_agreement(rouge, references).mean(axis=1)
+    return 100 * rouge.human_agreement(references).mean(axis=1)
 
 
 def nearest_summaries(train: list[dict], dev: list[dict]) -> list[str]:

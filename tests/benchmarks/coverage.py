@@ -1,6 +1,7 @@
 """How often intervals cover the truth and tests cry wolf, by simulation; docs/validity.md has it.
 
-    python tests/benchmarks/coverage.py [TRIALS]
+    python tests/benchmarks/coverage.py [TRIALS]            intervals and tests
+    python tests/benchmarks/coverage.py --studies [TRIALS]  whole studies without any difference
 
 Scores are made up: a dialogue's share (standard deviation 12, half of its variance the cluster's
 where there are clusters), a seed's, and a rest of 8, points of ROUGE, as paired differences of real
@@ -12,6 +13,10 @@ import sys
 
 import numpy as np
 
+from yoyak.config.study import Run
+from yoyak.config.study_settings import Metric
+from yoyak.scoring import comparison
+from yoyak.scoring.comparison import method_rows, question_rows
 from yoyak.scoring.seeds import Estimate, estimate
 from yoyak.scoring.statistics import intervals, sign_flip_p_values, t_quantile
 
@@ -23,7 +28,10 @@ CLUSTER = 4  # dialogues in one
 
 
 def main() -> None:
-    trials = int(sys.argv[1]) if len(sys.argv) > 1 else TRIALS
+    numbers = [argument for argument in sys.argv[1:] if argument.isdigit()]
+    trials = int(numbers[0]) if numbers else TRIALS
+    if "--studies" in sys.argv:
+        return whole_studies(trials)
     error = 100 * 1.96 * math.sqrt(0.05 * 0.95 / trials)
     print(
         f"{trials:,} studies a cell, ± {error:.1f} points. Shares that are covered; sd: of seeds.\n"
@@ -73,6 +81,43 @@ def several_seeds(seeds: int, n: int, clustered: bool, trials: int) -> list[str]
         *map(percent, [*shares, plain / trials]),
         f"{percent(alarms[0])} to {percent(alarms[-1])}",
     ]
+
+
+def whole_studies(trials: int) -> None:
+    """Studies of eight equal trainings and four zero-shot runs as good as they: what they claim."""
+    comparison.FLIPS = 1000
+    metric = Metric(primary="words", tokenizers=["words"], resamples=100)
+    print(f"{trials:,} studies a cell\n")
+    print("| seeds | dialogues | any of the three questions | the best against the second |")
+    print("|---|---|---|---|")
+    for seeds in (1, 3, 5):
+        for n in SIZES:
+            generator = np.random.default_rng(n + seeds)
+            claims = bests = 0
+            for _ in range(trials):
+                scores = equal_runs(generator, seeds, n)
+                verdicts = [row.get("verdict") for row in question_rows(scores, metric)]
+                claims += "up" in verdicts or "down" in verdicts
+                bests += seeds > 1 and method_rows(scores, metric)[1]["ci_low"] > 0
+            best = percent(bests / trials) if seeds > 1 else "no claim"
+            print(f"| {seeds} | {n} | {percent(claims / trials)} | {best} |", flush=True)
+
+
+def equal_runs(generator: np.random.Generator, seeds: int, n: int) -> dict:
+    """Run → tokenizer → scores (n, 1): two models, two formats, one instruction and templates."""
+    shared = dialogues(generator, n, False)
+    runs = [Run(model, form) for model in "ab" for form in ("instruction", "chat")]
+    for seed in range(seeds):
+        runs += [
+            Run(run.model, run.format, condition, seed)
+            for run in runs[:4]
+            for condition in ("fine_tuned", "fine_tuned_templates")
+        ]
+    noise = {run: generator.normal(0, SD_SEEDS[1] if run.trained else 0) for run in runs}
+    return {
+        run: {"words": (shared + noise[run] + generator.normal(0, REST, n))[:, None] / 100}
+        for run in runs
+    }
 
 
 def satterthwaite(found: Estimate) -> float:

@@ -84,7 +84,8 @@ def cells(study: Study) -> list[list[tuple]]:
             jobs.append([("generate.py", output, "run.json", *options)])
     for cell in sorted(study.trainings(), key=lambda cell: cell.augmentation):
         run_folder = study.results / cell.folder
-        model = ["--experiment", cell.model, "--format", cell.format, "--seed", cell.seed]
+        model = ["--experiment", cell.model, "--variant", cell.variant]
+        model += ["--format", cell.format, "--seed", cell.seed]
         tokens = study.results / cell.examples
         train = [*model, "--augmentation", cell.augmentation, "--examples", tokens]
         adapter = ["--adapter", run_folder / "final_model", "--condition", cell.condition]

@@ -125,10 +125,6 @@ def data(**changes):
     return study(data={**STUDY["data"], **changes})
 
 
-def metric(**changes):
-    return study(metric={**STUDY["metric"], **changes})
-
-
 def study_text(text):
     return lambda place: place.write("config/studies/mine.yaml", text)
 
@@ -157,16 +153,6 @@ def json_lines(content):
     def make(place):
         place.write("data/train.jsonl", content)
         place.study(data={**STUDY["data"], "train": "data/train.jsonl"})
-
-    return make
-
-
-def named(name, content=b"x"):
-    """Training data of another name."""
-
-    def make(place):
-        place.write(f"data/{name}", content)
-        place.study(data={**STUDY["data"], "train": f"data/{name}"})
 
     return make
 

@@ -139,9 +139,9 @@ REFUSED = {
     "gzip.csv": (b"\x1f\x8b\x08\x00" + b"\x9c" * 50, "not UTF-8 at byte 1"),
     "compressed.csv.gz": (b"\x1f\x8b", "files that end in '.gz' are not read"),
     "spreadsheet.xlsx": (b"PK\x03\x04", "files that end in '.xlsx' are not read"),
-    "nul_byte.csv": (cell("가\0나"), "line 2: NUL character in dialogue"),
+    "nul_byte.csv": (cell("가\0나"), "line 2: (fname 'a') NUL character in dialogue"),
     "nul_byte_in_the_name.csv": (HEADER + "a\0,가,나,다\n", "line 2: NUL character in fname"),
-    "nul_escape.jsonl": (line(dialogue="가\0나"), "line 1: NUL character in dialogue"),
+    "nul_escape.jsonl": (line(dialogue="가\0나"), "line 1: (fname 'a') NUL character in dialogue"),
     "semicolons_cell_too_many.csv": (
         GOOD.replace(",", ";") + "b;가;나;다;라\n",
         "line 3: 5 cells where the header has 4",
@@ -199,7 +199,8 @@ REFUSED = {
     ),
     "turn_without_words.json": (
         document(line(dialogue=[{"speaker": "갑", "form": "네"}])),
-        "row 1: turn 1 needs utterance and speaker (or participantID), it has 'speaker, form'",
+        "row 1: (fname 'a') turn 1 needs utterance and speaker (or participantID), it has "
+        "'speaker, form'",
     ),
     "truth_as_topic.jsonl": (line(topic=True), "topic must be text, found True"),
     "cp949_from_excel.csv": (GOOD.replace("\n", "\r\n").encode("cp949"), "iconv -f cp949 -t utf-8"),

@@ -32,7 +32,8 @@ def test_formulas_stay_text_in_every_csv(tmp_path):
         (data / f"{split}.csv").write_text(to_csv(rows), encoding="utf-8")
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (predictions / f"{split}.jsonl").write_text(text, encoding="utf-8")
-    run = {"model": "tiny_llama", "format": "chat", "condition": "zero_shot", "seed": None}
+    run = {"model": "tiny_llama", "variant": None, "format": "chat"}
+    run |= {"condition": "zero_shot", "seed": None}
     (predictions / "run.json").write_text(json.dumps({"run": run}))
 
     score.score(METRIC, "ko", predictions, data, scores)

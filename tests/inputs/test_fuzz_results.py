@@ -22,7 +22,13 @@ LINE = {
 }
 RECORD = {
     "step": "train",
-    "run": {"model": "tiny_llama", "format": "chat", "condition": "fine_tuned", "seed": 42},
+    "run": {
+        "model": "tiny_llama",
+        "variant": "default",
+        "format": "chat",
+        "condition": "fine_tuned",
+        "seed": 42,
+    },
     "hardware": {"cpu": "x", "gpu": {"name": "H", "memory_gb": 80.0}},
     "settings": {"model": {"checkpoint": "a/b"}, "generation": {}},
     "steps": 75,
@@ -144,7 +150,7 @@ KNOWN_RECORDS = [
         {"peak_memory_gb": 10**400},
         {"hardware": [1]},
         {"hardware": {"gpu": {"name": 5}}},
-        {"run": {"model": [], "format": {}, "condition": 1, "seed": "x"}},
+        {"run": {"model": [], "variant": 7, "format": {}, "condition": 1, "seed": "x"}},
         {"run": {**RECORD["run"], "seed": 10**400}},
         {"settings": None},
         {"settings": {"model": 5}},

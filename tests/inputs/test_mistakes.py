@@ -1,8 +1,4 @@
-"""Mistakes made for real: one clear line with its cure, and nothing written.
-
-What a reader alone refuses stands by the reader: test_dirty_files.py, tests/unit/test_config.py,
-test_study.py, test_checkpoints.py.
-"""
+"""Mistakes made for real: one clear line with its cure, and nothing written."""
 
 import re
 import subprocess

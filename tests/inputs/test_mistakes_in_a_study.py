@@ -1,6 +1,6 @@
 """Mistakes as Snakemake shows them: one clear line, a code that is not 0, nothing under results/.
 
-The mistakes that a script finds by itself stand in tests/inputs/mistakes_*.py.
+The mistakes that a script finds by itself stand in tests/inputs/mistakes.py.
 """
 
 import re
@@ -85,9 +85,13 @@ def test_mistake(bare, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["embedded", "embedded_gemma", "korean_dialogsum", "dialogsum_english"]
+    ("name", "debug"),
+    [
+        *((name, "false") for name in ("embedded_gemma", "korean_dialogsum", "dialogsum_english")),
+        ("korean_everyday", "false"),
+        *(("embedded", debug) for debug in ("true", "false")),
+    ],
 )
-@pytest.mark.parametrize("debug", ["true", "false"])
 def test_every_study_is_planned_without_data_or_gpu(bare, name, debug):
     planned = bare.planned("--config", f"study={name}", f"debug={debug}")
     assert planned["prepare_data"] == planned["report"] == 1
@@ -96,8 +100,16 @@ def test_every_study_is_planned_without_data_or_gpu(bare, name, debug):
     assert planned["generate_zero_shot"] == len(study.models) * len(study.formats)
 
 
-def test_one_seed_of_the_full_study_is_a_third_of_it(bare):
-    whole = bare.planned("--config", "study=korean_dialogsum")
-    first = bare.planned("--config", "study=korean_dialogsum", "seeds=[42]")
-    assert (whole["train"], first["train"]) == (24, 8)
-    assert whole["generate_zero_shot"] == first["generate_zero_shot"] == 4
+@pytest.mark.parametrize(
+    "chosen, trainings",
+    [
+        ([], 24 + 8),  # three seeds of the tuned variant, one of the mission's
+        (["seeds=[42]"], 16),
+        (["variants=[tuned]"], 24),
+        (["variants=[mission]", "seeds=[42,43,44]"], 24),
+    ],
+)
+def test_seeds_and_variants_of_the_full_study_can_be_chosen(bare, chosen, trainings):
+    planned = bare.planned("--config", "study=korean_dialogsum", *chosen)
+    assert planned["train"] == planned["generate"] == planned["model_card"] == trainings
+    assert planned["generate_zero_shot"] == 4 and planned["build_dataset"] == 8

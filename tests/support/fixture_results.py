@@ -12,7 +12,7 @@ by the scripts' own functions from the above, and submission/.
 
 `build_results(folder, study, rows=…)` takes any `Study`; `load_study("embedded")` works as well, so
 a script that is called with --study embedded finds every cell that it expects. Everything is
-seeded. Metric settings come from the study: `fixture_study(resamples=…, tokenizers=…, seeds=…)`.
+seeded. Metric settings come from the study: `fixture_study(resamples=…, tokenizers=…, metrics=…)`.
 Morphemes need kiwipiepy; 8 trained cells and 4 zero-shot ones take 5–10 s to build: share them
 (a module- or session-scoped fixture).
 """
@@ -44,10 +44,13 @@ def fixture_study(
     formats=("instruction", "chat"),
     augmentations=("none", "templates"),
     seeds=(42,),
+    variants=None,
     tokenizers=("morphemes", "content_morphemes", "characters", "words"),
     references="mean",
     resamples=1000,
     few_shot=0,
+    metrics=("rouge", "chrf"),
+    encoder=None,
 ) -> Study:
     """A study with settings of its own, under the name "fixture", that no file describes."""
     settings = {
@@ -59,10 +62,13 @@ def fixture_study(
         "augmentations": list(augmentations),
         "few_shot": few_shot,
         "seeds": list(seeds),
+        "variants": variants or {},
         "overrides": {},
         "metric": {
+            "metrics": list(metrics),
             "primary": tokenizers[0],
             "tokenizers": list(tokenizers),
+            "bertscore": {"checkpoint": encoder and str(encoder)},
             "references": references,
             "resamples": resamples,
             "seed": 42,
@@ -137,6 +143,7 @@ def write_run(run: Run, place: Path, dialogues: list[Dialogue], number: int) -> 
         _write_training_log(place / "training_log.csv", generator)
         losses = {"train_loss": 1.2, "best_eval_loss": 1.4, "best_step": STEPS, "loss_fall": 0.8}
         counts = {"steps": STEPS, "supervised_tokens": 40_000 + number, "examples": 900}
+        counts["learning_rate"] = 1e-3
         extras = {**losses, **counts, "resumed_from_step": None, "plan": {}, "seed": run.seed}
         _write_json(place / "run.json", _record("train", run.record(), **extras))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from tiny_models import adapters, examples, load_adapted
 
-from yoyak.config.model_config import TrainingSettings
+from yoyak.config.training_settings import TrainingSettings
 from yoyak.run.plan import Plan
 from yoyak.training.arguments import quiet_libraries, training_arguments
 from yoyak.training.packed_trainer import PackedTrainer

@@ -32,7 +32,7 @@ def folders(tmp_path_factory):
     }
 
 
-@pytest.fixture(scope="session", params=["tied", "untied"])
+@pytest.fixture(scope="module", params=["tied", "untied"])
 def folder(request, folders):
     return folders[request.param]
 

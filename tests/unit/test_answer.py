@@ -3,7 +3,7 @@
 import pytest
 from fixture_report import report_study
 
-from yoyak.reporting.answer import answer, judge
+from yoyak.reporting.answer import answer, best_method, judge
 from yoyak.reporting.questions import headline, question_sentences
 from yoyak.reporting.study_tables import StudyTables
 from yoyak.reporting.tables import write_table
@@ -15,6 +15,7 @@ OPEN |= {"detectable": 2.125}
 ABOVE, BELOW, WITHIN = (5.0, 4.0, 6.0), (-5.0, -6.0, -4.0), (0.5, -1.0, 2.0)
 SAME, TRAINED, UNKNOWN = (0.8, 0.5), (0.79, 0.02), (0.1, None)
 IDLE = (0.0, 0.019)
+TUNED = {"variant": "default", "condition": "fine_tuned"}
 
 
 def told(tmp_path, row, effects=(), **more):
@@ -23,10 +24,7 @@ def told(tmp_path, row, effects=(), **more):
     folder.mkdir(exist_ok=True)
     row = {"seeds": 1, "n": 60, "clusters": 60, "trainings": 2, **row, **more}
     write_table(folder, "questions", [{"comparison": "fine_tuned-zero_shot", **row}], "note")
-    effects = [
-        {"condition": "fine_tuned", "unchanged_rate": same, "loss_fall": fall}
-        for same, fall in effects
-    ]
+    effects = [{**TUNED, "unchanged_rate": same, "loss_fall": fall} for same, fall in effects]
     write_table(folder, "diagnostics", effects, "note")
     return StudyTables(tmp_path)
 
@@ -87,7 +85,7 @@ def test_the_answer_says_the_level_before_the_gain(tmp_path, levels, opening):
     tables = told(tmp_path, UP)
     label = {"tokenizer": "morphemes", "group": "all"}
     rows = [
-        {**label, "condition": "fine_tuned", "floor": "floor_constant"}
+        {**label, **TUNED, "floor": "floor_constant"}
         | dict(zip(("difference", "ci_low", "ci_high"), level, strict=True))
         for level in levels
     ]
@@ -127,6 +125,37 @@ def test_three_seeds_are_asked_about_templates_and_two_are_not(tmp_path):
     text = spoken(headline(study, tables))
     assert "by +2.50 points with one seed and +3.50 with the other" in text
     assert "interval" not in text
+
+
+@pytest.mark.parametrize(
+    "seeds, gap, words",
+    [
+        ((1, 2, 3), UP, "Best method: m · chat · fine-tuned, 20.00 (95 % interval 18.00 to 22.00), "
+         "better than the second, m · chat · zero-shot, by 3.00 points (95 % interval 1.00 to"),
+        ((1, 2, 3), OPEN, "not told apart from the second, m · chat · zero-shot: 0.50 points (95 % "
+         "interval −1.00 to 2.00); 60 dialogues and 3 seeds tell 2.12 at 80 % power. Nor is it "
+         "from 1 of the others."),
+        ((1,), UP, "Highest mean: m · chat · fine-tuned, 20.00 (95 % interval 18.00 to 22.00), "
+         "above the second, m · chat · zero-shot, by 3.00 points (95 % interval 1.00 to 5.00); one "
+         "seed is too few to call a method the best."),
+        ((1, 2), UP | {"ci_low": None, "ci_high": None}, "by 3.00 points; two seeds are too few"),
+    ],
+)  # fmt: skip
+def test_the_best_method_is_told_from_the_second_or_not(tmp_path, seeds, gap, words):
+    study_tables, study = told(tmp_path, UP), report_study(models=("tiny_llama",), seeds=seeds)
+    study.models["m"] = study.models.pop("tiny_llama")
+    arm = {"model": "m", "format": "chat", "tokenizer": "morphemes", "rouge_mean": 20.0}
+    arm |= {"variant": "default", "ci_low": 18.0, "ci_high": 22.0}
+    rows = [
+        {**arm, "condition": "fine_tuned", "seeds": len(seeds)},
+        {**arm, **gap, "variant": None, "condition": "zero_shot", "seeds": len(seeds), "n": 60},
+        {**arm, **OPEN, "condition": "fine_tuned_templates"},
+        {**arm, **UP, "model": "far"},
+    ]
+    write_table(tmp_path / "tables", "methods", rows, "note")
+    for name in ("rouge", "seeds"):
+        write_table(tmp_path / "tables", name, rows[:1], "note")
+    assert words in spoken(best_method(study, study_tables))
 
 
 def test_a_difference_whose_interval_holds_0_counts_as_neither():

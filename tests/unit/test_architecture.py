@@ -272,5 +272,5 @@ def test_a_shape_of_parts_is_that_of_the_text_and_one_of_nothing_is_refused(tmp_
     whole = {"model_type": "gemma3", "text_config": {**LLAMA, "vocab_size": 9}}
     (tmp_path / "config.json").write_text(json.dumps(whole))
     assert read_shape(tmp_path / "config.json").hidden == 64
-    with pytest.raises(UserError, match="names no number of layers"):
+    with pytest.raises(UserError, match="lacks the number of layers"):
         ModelShape.from_config(SimpleNamespace(hidden_size=64))

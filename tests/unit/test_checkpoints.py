@@ -197,7 +197,7 @@ def test_weights_of_another_shape(broken, use_qlora):
 
 @pytest.mark.parametrize(
     "kind, words",
-    [("no_such_architecture", "does not know its architecture"), ("vit", "no causal language")],
+    [("no_such_architecture", "does not know its architecture"), ("vit", "not a causal language")],
 )
 def test_an_architecture_that_does_not_fit(broken, kind, words):
     config = json.loads((broken / "config.json").read_text())

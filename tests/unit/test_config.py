@@ -196,6 +196,10 @@ def test_unknown_key_at_every_level(models, section):
         ("execution: {threads: many}", ("'auto' or a whole number",)),
         ("execution: {device: 'cuda:0; rm -rf /'}", ("execution.device",)),
         ("lora: {use_lora: false}", ("use_qlora: false",)),
+        ("generation: {num_beams: 0}", ("generation.num_beams: found 0", "at least 1")),
+        ("generation: {repetition_penalty: 0}", ("repetition_penalty: found 0", "more than 0")),
+        ("generation: {no_repeat_ngram_size: -1}", ("no_repeat_ngram_size: found -1", "at least")),
+        ("generation: {length_penalty: 2}", ("without beams", "generation.num_beams to 2")),
     ],
 )
 def test_a_fault_says_found_and_allowed(models, lines, words):

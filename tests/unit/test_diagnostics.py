@@ -2,7 +2,8 @@
 
 import pytest
 
-from yoyak.data.dialogues import Dialogue
+from yoyak.data.dialogues import Dialogue, read_dialogues
+from yoyak.errors import PROJECT_ROOT
 from yoyak.scoring.diagnostics import (
     RATES,
     diagnose,
@@ -114,12 +115,30 @@ def test_whose_words_a_sentence_has():
     swapped = falsify(right, "ko", "speakers").text
     assert korean.own_words(swapped, DIALOGUE) == 0.0
     assert korean.own_words("#Person1#은 시장에 간다. #Person1#은 병원에 간다.", DIALOGUE) == 0.5
+    assert korean.own_words("#Person1#은 시장에 간다. #Person1#은 학교에 간다.", DIALOGUE) == 0.5
     for text in ("#Person3#는 시장에 간다.", "시장에 간다.", "#Person1#은 온다.", ""):
         assert korean.own_words(text, DIALOGUE) is None
     english = reader(language="en")
     dialogue = "#Person1#: I bought apples.\n#Person2#: My doctor has medicine."
     assert english.own_words("#Person1# buys an apple. Fine.", dialogue) == 1.0
     assert english.own_words("#Person2# buys an apple.", dialogue) == 0.0
+
+
+def test_right_speaker_tells_people_from_swapped_speakers_and_these_from_constants():
+    dialogues, train = (
+        read_dialogues(PROJECT_ROOT / "workflow" / "resources" / "dialogues" / f"{name}.csv")
+        for name in ("dev", "train")
+    )
+    people, swapped, *constants = (
+        diagnose_all(texts, dialogues, reader())["own_words_share"]
+        for texts in (
+            [dialogue.summary for dialogue in dialogues],
+            falsified_texts([dialogue.summaries for dialogue in dialogues], "ko")["speakers"],
+            *([row.summary] * len(dialogues) for row in train[:12]),
+        )
+    )
+    assert people > swapped + 0.2
+    assert all(constant is None or constant < swapped for constant in constants)
 
 
 def test_words_from_nowhere():

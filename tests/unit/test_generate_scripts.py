@@ -14,6 +14,8 @@ import torch
 from tiny_models import adapters, changed, tiny_config, write_checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from yoyak.config.arguments import with_decoding
+from yoyak.config.frozen import freeze, thaw
 from yoyak.config.study import Run, load_study
 from yoyak.data.dialogues import read_dialogues
 from yoyak.data.encoding import build_prompts
@@ -40,7 +42,8 @@ def place(tmp_path_factory):
         for _, weights in sorted(adapters(model).items()):
             weights.copy_(torch.randn(weights.shape, generator=generator) * 0.1)
     save_trained(model, tokenizer, folder / "final_model")
-    record = {"settings": config.model_dump(), "run": {"format": "instruction"}}
+    run = {"model": "tiny", "format": "instruction", "condition": "fine_tuned", "seed": 1}
+    record = {"settings": config.model_dump(), "run": run}
     (folder / "run.json").write_text(json.dumps(record))
     with open(folder / "dev.csv", "w", newline="") as file:
         rows = csv.writer(file)
@@ -212,6 +215,20 @@ def test_an_adapters_own_record_says_what_it_is(tmp_path):
     ):
         with pytest.raises(UserError, match="run.json: is not the record of a training"):
             run_of(tmp_path, damaged)
+
+
+def test_flags_decode_otherwise_whatever_else_the_settings_hold(tmp_path):
+    study = load_study("embedded")
+    handed = thaw(freeze(study, "generate", "tiny_llama")).model("tiny_llama")  # some keys only
+    for config in (study.model("tiny_llama"), handed):
+        before = config.generation.model_dump()
+        args = ["--output-dir", "out", "--num_beams", "4", "--length_penalty", "2", "--seed", "7"]
+        after = with_decoding(config, generate.parse_arguments(args))
+        assert after.generation.model_dump() == before | {"num_beams": 4, "length_penalty": 2.0}
+        assert config.generation.model_dump() == before
+        assert after.model_copy(update={"generation": config.generation}) == config
+        with pytest.raises(UserError, match="the command line: generation.length_penalty: .*beams"):
+            with_decoding(config, generate.parse_arguments([*args[:2], *args[4:]]))
 
 
 def test_an_adapter_without_a_record_is_told_about_on_the_command_line(tmp_path):

@@ -1,6 +1,7 @@
 """The generation engine against `model.generate`, one prompt at a time, token for token (fp32)."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -141,11 +142,13 @@ def test_checkpoint_defaults_never_leak(model, prompts, expected):
     assert with_defaults == generate(model, prompts[:4], stop_token_ids=STOPS, decoding=beams)
 
 
-def test_beam_search_equals_generate(model, prompts):
-    beams = DecodingSettings(max_new_tokens=8, num_beams=3)
+@pytest.mark.parametrize("length_penalty", [1.0, -3])
+def test_beam_search_equals_generate(model, prompts, length_penalty):
+    beams = DecodingSettings(max_new_tokens=8, num_beams=3, length_penalty=length_penalty)
     config = GenerationConfig(
-        max_new_tokens=8, num_beams=3, do_sample=False, eos_token_id=sorted(STOPS), pad_token_id=0
-    )
+        max_new_tokens=8, num_beams=3, do_sample=False, eos_token_id=sorted(STOPS), pad_token_id=0,
+        length_penalty=float(length_penalty),
+    )  # fmt: skip
     results = generate(model, prompts, stop_token_ids=STOPS, decoding=beams)
     for prompt, result in zip(prompts, results, strict=True):
         tokens = torch.tensor([prompt])
@@ -154,6 +157,48 @@ def test_beam_search_equals_generate(model, prompts):
         )[0, len(prompt) :].tolist()
         end = next((i for i, token in enumerate(output) if token in STOPS), len(output))
         assert result.tokens == output[:end]
+
+
+@pytest.mark.parametrize(
+    "penalty",
+    [{"repetition_penalty": 1.7}, {"no_repeat_ngram_size": 2}, {"no_repeat_ngram_size": 1}],
+)
+def test_penalties_count_the_summary_alone(model, prompts, expected, penalty):
+    """As one row at a time by the formula, whatever prompt, padding and neighbours hold."""
+    size, factor = penalty.get("no_repeat_ngram_size", 0), penalty.get("repetition_penalty", 1)
+    decoding = DecodingSettings(max_new_tokens=MAX_NEW, **penalty)
+    results = generate(model, prompts, stop_token_ids=STOPS, decoding=decoding)
+    assert [result.tokens for result in results] != expected
+    for prompt, result in zip(prompts, results, strict=True):
+        said: list[int] = []
+        while len(said) < MAX_NEW and not STOPS & set(said):
+            with torch.no_grad():
+                logits = model(input_ids=torch.tensor([prompt + said])).logits[0, -1]
+            for token in set(said):
+                logits[token] *= factor if logits[token] < 0 else 1 / factor
+            for start in range(len(said) - size + 1 if size else 0):
+                *before, after = said[start : start + size]
+                if before == said[len(said) - size + 1 :]:
+                    logits[after] = -torch.inf
+            said.append(int(logits.argmax()))
+        assert result.tokens == [token for token in said if token not in STOPS]
+
+
+def test_beams_with_penalties_do_not_see_their_neighbours(model, prompts):
+    decoding = DecodingSettings(8, num_beams=2, repetition_penalty=1.5, no_repeat_ngram_size=2)
+    settings = {"stop_token_ids": STOPS, "decoding": decoding}
+    together = generate(model, prompts[:6], **settings)
+    assert together == [generate(model, [prompt], **settings)[0] for prompt in prompts[:6]]
+
+
+def test_the_record_names_what_takes_effect():
+    settings = DecodingSettings(8, length_penalty=2.0, repetition_penalty=1.2)
+    assert settings.as_dict() == {
+        "max_new_tokens": 8, "num_beams": 1, "repetition_penalty": 1.2, "do_sample": False
+    }  # fmt: skip
+    assert replace(settings, num_beams=4, repetition_penalty=1.0).as_dict() == {
+        "max_new_tokens": 8, "num_beams": 4, "length_penalty": 2.0, "do_sample": False
+    }  # fmt: skip
 
 
 def test_attention_is_put_back(model, prompts):

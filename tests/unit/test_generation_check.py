@@ -223,7 +223,7 @@ def test_engines_that_are_asked_for(capsys):
     beams = DecodingSettings(max_new_tokens=MAX_NEW, num_beams=2)
     _, record = choose_generator(model, PROMPTS, STOPS, beams)
     assert (record["engine"], record["why"]) == ("plain", "generation.num_beams")
-    with pytest.raises(UserError, match="packed has no beams"):
+    with pytest.raises(UserError, match="packed takes no generation.num_beams; set"):
         choose_generator(model, PROMPTS, STOPS, beams, engine="packed")
     generator, record = choose_generator(model, PROMPTS, STOPS, GREEDY, engine="plain")
     assert (record["engine"], record["why"]) == ("plain", "execution.engine: plain")

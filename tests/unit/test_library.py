@@ -67,7 +67,7 @@ def of_the_studys_steps(config, prompt_format, output, work) -> dict[str, float]
     shutil.copy2(output / "run.json", predictions)
     score(load_study("embedded").settings.metric, "ko", predictions, data, work / "scores")
     summary = json.loads((work / "scores/summary.json").read_text(encoding="utf-8"))
-    found = summary["tokenizers"][summary["primary"]]["all"]
+    found = summary["scores"][summary["primary"]]["all"]
     return {name: found[name] for name in ("rouge1", "rouge2", "rougeL")}
 
 

@@ -10,7 +10,7 @@ import torch
 from tiny_models import changed, examples, tiny_config, write_checkpoint
 from transformers import TrainerCallback
 
-from yoyak.config.model_config import TrainingSettings
+from yoyak.config.training_settings import TrainingSettings
 from yoyak.data.llm_dataset import LLMSummarizationDataset
 from yoyak.errors import UserError
 from yoyak.models.lora_loader import LoRALoader, load_lora_model_and_tokenizer
@@ -142,6 +142,34 @@ def test_sigterm_saves_and_leaves(checkpoint, tmp_path, undisturbed, step):
     assert resumed.fit() == step
     assert finish(resumed, tmp_path / "final") == expected
     assert len(resumed.state.log_history) == len(state.log_history)
+
+
+WORSE = {"learning_rate": 0.9, "lr_scheduler_type": "constant", "warmup_ratio": 0.0, "epochs": 9}
+
+
+def test_patience_ends_a_training_and_counts_on_after_a_fault(checkpoint, tmp_path):
+    settings = {**WORSE, "early_stopping_patience": 2}
+    stopped = trainer(checkpoint, tmp_path / "work", minutes=1000, **settings)
+    stopped.fit()
+    state, expected = stopped.state, finish(stopped, tmp_path / "final")
+    evaluated = [row["eval_loss"] for row in state.log_history if "eval_loss" in row]
+    best = evaluated.index(min(evaluated))
+    assert len(evaluated) == best + 1 + 2 < 9 and state.global_step == 4 * len(evaluated) < 36
+    found = summary(stopped)
+    assert (found["stopped_early_at_epoch"], found["best_step"]) == (len(evaluated), 4 * best + 4)
+    last = state.global_step
+    for number, step in enumerate((last - 4, last - 2)):  # behind the first bad evaluation
+        work = tmp_path / f"work{number}"
+        broken = trainer(checkpoint, work, **settings)
+        broken.add_callback(FailAfter(step))
+        with pytest.raises(Fault):
+            broken.fit()
+        resumed = trainer(checkpoint, work, minutes=1000, **settings)
+        assert resumed.fit() == step - 1 and resumed.state.global_step == last
+        assert finish(resumed, tmp_path / f"final{number}") == expected
+    again = trainer(checkpoint, work, minutes=1000, **settings)
+    assert again.fit() == last  # only its end was cut off: not a step more
+    assert finish(again, tmp_path / "again") == expected
 
 
 def test_train_goes_on_and_leaves_only_results(checkpoint, tmp_path, undisturbed, caplog):

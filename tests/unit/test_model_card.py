@@ -14,6 +14,7 @@ from huggingface_hub import ModelCard
 from yoyak.config.study import Run
 from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.reporting.model_card import model_card
+from yoyak.reporting.tables import write_table
 
 RUN = Run("tiny_qwen3", "chat", "fine_tuned_templates", 42)
 
@@ -58,6 +59,21 @@ def test_text_shows_zero_shot_floors_use_and_command(reported_study):
         "licences",
     ):
         assert part in text, part
+
+
+def test_a_seed_is_not_taken_for_the_method(reported_study, tmp_path):
+    study, results = reported_study
+    assert "- One seed: with another" in model_card(study, results, RUN)
+    for name in ("examples", "runs"):
+        (tmp_path / name).symlink_to(results / name)
+    shutil.copytree(results / "tables", tmp_path / "tables")
+    row = {key: value for key, value in RUN.record().items() if key != "seed"}
+    row |= {"tokenizer": "morphemes", "rouge_mean": 21.5, "sd": 0.75, "ci_low": 19.0}
+    write_table(tmp_path / "tables", "seeds", [{**row, "ci_high": 24.0}], "note")
+    several = study.settings.model_copy(update={"seeds": [42, 43, 44]})
+    text = model_card(dataclasses.replace(study, settings=several), tmp_path, RUN)
+    assert "Seed 42 is one of 3: over all of them the same training reaches 21.50" in text
+    assert "standard deviation of seeds 0.75, 95 % interval 19.00 to 24.00" in text
 
 
 def test_a_debug_card_says_so_and_has_no_model_index(reported_study):

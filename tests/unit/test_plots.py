@@ -70,7 +70,7 @@ def test_bars_reach_the_values_of_the_table(reported_study):
     lengths = sorted(bar.get_width() for bar in figure.axes[0].patches)
     rows = (results / "tables" / "rouge.csv").read_text(encoding="utf-8").splitlines()
     cells = [row.split(",") for row in rows if ",morphemes," in row]
-    assert lengths == pytest.approx(sorted(float(cell[9]) for cell in cells))
+    assert lengths == pytest.approx(sorted(float(cell[10]) for cell in cells))
 
 
 def test_lengths_count_every_example_and_draw_the_limits(reported_study):
@@ -112,6 +112,35 @@ def test_several_seeds_one_reference_one_tokenizer_and_no_templates(tmp_path):
     page = render_report(study, results)
     assert "Seeds taken together" in page and "chat · fine-tuned · seed 2" in page
     assert "human agreement" not in page.split("<tfoot>")[1].split("</tfoot>")[0]
+
+
+def test_variants_are_named_where_a_study_has_several(tmp_path):
+    study = report_study(
+        models=("tiny_llama",),
+        formats=("chat",),
+        augmentations=("none",),
+        seeds=(1, 2, 3),
+        variants={"tuned": {}, "mission": {"seeds": [1]}},
+        tokenizers=("words",),
+        resamples=100,
+    )
+    study, results = build_report_results(tmp_path, study, rows=8)
+    folder = results / "plots"
+    folder.mkdir()
+    write_plots(study, results, folder)
+    captions = json.loads((folder / "captions.json").read_text(encoding="utf-8"))
+    assert "3 (tuned), 1 (mission)" in captions["scores"]
+    assert "loss-tiny_llama-chat-fine_tuned-tuned-seed3" in captions
+    assert "loss-tiny_llama-chat-fine_tuned-mission-seed1" in captions
+    page = render_report(study, results)
+    first = page.split("</header>")[0]
+    assert (
+        "3 trainings of variant tuned" in first and "Variant mission (1 seed), not tested" in first
+    )
+    for name in ("tuned", "mission"):
+        assert f'href="#run-tiny_llama-{name}-chat-fine_tuned-1">fine-tuned · {name}<' in first
+        assert page.count(f'id="run-tiny_llama-{name}-chat-fine_tuned-1"') == 1
+    assert "variant − tuned" in page
 
 
 def test_data_without_groups_has_no_plot_and_no_tables_of_groups(tmp_path, monkeypatch):

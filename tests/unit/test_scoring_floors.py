@@ -4,8 +4,11 @@ import random
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 from fixture_results import fixture_dialogues, fixture_study
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from yoyak.config.study import Run
 from yoyak.data.dialogues import Dialogue, read_dialogues
@@ -13,7 +16,6 @@ from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.scoring.floors import (
     first_turns,
     floor_texts,
-    human_agreement,
     medoid,
     other_dialogues,
     read_levels,
@@ -21,12 +23,16 @@ from yoyak.scoring.floors import (
     write_levels,
 )
 from yoyak.scoring.levels import level_rows
+from yoyak.scoring.metrics import open_metrics
 from yoyak.scoring.nearest import nearest
 from yoyak.scoring.rouge import Rouge
 
 EMBEDDED = PROJECT_ROOT / "workflow" / "resources" / "dialogues"
 METRIC = fixture_study(resamples=300).settings.metric
-WORDS = METRIC.model_copy(update={"primary": "words", "tokenizers": ["words"]})
+WORDS = METRIC.model_copy(
+    update={"metrics": ["rouge"], "primary": "words", "tokenizers": ["words"]}
+)
+OPEN = open_metrics(WORDS), WORDS.seed
 ROWS = read_dialogues(EMBEDDED / "dev.csv")
 TRAIN = read_dialogues(EMBEDDED / "train.csv")
 REFERENCES = [row.summaries for row in ROWS]
@@ -35,11 +41,13 @@ GROUPS = [row.group for row in ROWS]
 
 @pytest.fixture(scope="module")
 def levels():
-    return score_levels(ROWS, floor_texts(TRAIN, ROWS, METRIC, "ko"), METRIC)
+    return score_levels(
+        ROWS, floor_texts(TRAIN, ROWS, METRIC, "ko"), open_metrics(METRIC), METRIC.seed
+    )
 
 
 def mean(levels, name, tokenizer="morphemes"):
-    return 100 * levels[name][tokenizer]["rouge_mean"].mean()
+    return 100 * levels[name][tokenizer]["mean"].mean()
 
 
 def test_style_alone_scores_high_in_morphemes_and_nothing_in_content(levels):
@@ -96,7 +104,7 @@ def test_a_dialogue_without_others_has_no_score_and_is_read_back_so(tmp_path):
         Dialogue(f"d{i}", "a: 가\nb: 나", ("가 나", "나 다"), group=g) for i, g in enumerate("xxy")
     ]
     texts = {"floor_constant": ["가 나"] * 3, "falsified_numbers": ["가 나", None, None]}
-    scores = score_levels(rows, texts, WORDS)
+    scores = score_levels(rows, texts, *OPEN)
     write_levels(tmp_path, rows, texts, scores)
     fnames = [row.fname for row in rows]
     found = read_levels(tmp_path, fnames, ["words"])
@@ -109,7 +117,7 @@ def test_a_dialogue_without_others_has_no_score_and_is_read_back_so(tmp_path):
     assert found["falsified_numbers"]["words"]["rouge1"][0] == 0.5
     with pytest.raises(UserError, match="not the dialogues"):
         read_levels(tmp_path, fnames[::-1], ["words"])
-    with pytest.raises(UserError, match="other tokenizers"):
+    with pytest.raises(UserError, match="other metrics or tokenizers"):
         read_levels(tmp_path, fnames, ["characters"])
 
 
@@ -145,7 +153,7 @@ def test_human_agreement_is_the_mean_over_people():
         )
         for chosen in range(3)
     ]
-    found = human_agreement(rouge, REFERENCES)
+    found = rouge.human_agreement(REFERENCES)
     assert found == pytest.approx(np.mean(people, axis=0), abs=1e-12)
 
 
@@ -153,7 +161,7 @@ def test_under_max_a_person_and_a_model_meet_as_many_references():
     """A model that writes what another person would is no better than people, nor worse."""
     rows = [("가 나", "가 다", "라 마")] * 2
     rouge = Rouge("words", "max")
-    agreement = human_agreement(rouge, rows)
+    agreement = rouge.human_agreement(rows)
     everything, peers = rouge.score_with_peers(rows, ["가 나", "라 마"])
     assert everything[:, 0].tolist() == [1, 1]
     # Against all but one: 가 나 finds itself in two of three cases, 가 다 in the third.
@@ -165,14 +173,14 @@ def test_under_max_a_person_and_a_model_meet_as_many_references():
 
 def test_one_reference_has_no_human_agreement():
     rows = [Dialogue(row.fname, row.dialogue, row.summaries[:1]) for row in ROWS[:5]]
-    assert "human_agreement" not in score_levels(rows, {"floor_constant": ["가"] * 5}, WORDS)
-    assert np.isnan(human_agreement(Rouge("words"), [REFERENCES[0], REFERENCES[1][:1]])[1]).all()
+    assert "human_agreement" not in score_levels(rows, {"floor_constant": ["가"] * 5}, *OPEN)
+    assert np.isnan(Rouge("words").human_agreement([REFERENCES[0], REFERENCES[1][:1]])[1]).all()
 
 
 def claims(texts, floors, references=REFERENCES):
     """Rows of one run with these predictions, among floors given as texts."""
     run, rouge = Run("model", "chat", "fine_tuned", 42), Rouge("words")
-    levels = score_levels(ROWS, floors, WORDS)
+    levels = score_levels(ROWS, floors, *OPEN)
     scores, peers = rouge.score_with_peers(references, texts)
     arguments = ({run: {"words": each.mean(axis=1)}} for each in (scores, peers))
     return {row["group"]: row for row in level_rows(*arguments, levels, GROUPS, WORDS)}
@@ -209,6 +217,42 @@ def test_a_stronger_floor_can_only_weaken_the_claim():
                     assert row[key] <= before[group][key] + 1e-9
 
 
+def verdict(row):
+    """1: above every floor, −1: below one, 0: neither. All that the report says comes from it."""
+    return int(row["ci_low"] > 0) - int(row["ci_high"] < 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([1, 3]), st.booleans())
+def test_no_floor_more_and_none_that_is_better_strengthens_the_headline(seed, seeds, clustered):
+    """Floors of any level and spread; t over clusters, t over seeds, bootstrap."""
+    generator = np.random.default_rng(seed)
+    n = 24
+    names = [str(place // 3) for place in range(n)] if clustered else []
+    run = [Run("model", "chat", "fine_tuned", number) for number in range(seeds)]
+    means = {each: {"words": 0.5 + generator.normal(0, 0.05, n)} for each in run}
+
+    def rows(floors):
+        tables = {
+            name: {"words": pd.DataFrame({"rouge_mean": scores, "peer_mean": scores})}
+            for name, scores in floors.items()
+        }
+        return level_rows(means, means, tables, [""] * n, WORDS, names)
+
+    def made():
+        return 0.5 + generator.normal(0, 0.05) + generator.normal(0, generator.uniform(0, 0.2), n)
+
+    floors = {"floor_a": made(), "floor_b": made()}
+    more = {**floors, "floor_c": made()}
+    better = {**floors, "floor_b": floors["floor_b"] + generator.uniform(0, 0.1)}
+    before = rows(floors)
+    for after in (rows(more), rows(better)):
+        for old, new in zip(before, after, strict=True):
+            assert verdict(new) <= verdict(old)
+            for key in ("difference", "ci_low", "ci_high"):
+                assert new[key] <= old[key] + 1e-9
+
+
 def test_share_of_the_way():
     people = claims([row.summaries[0] for row in ROWS], {"floor_constant": ["없다"] * len(ROWS)})
     floor = claims(["없다"] * len(ROWS), {"floor_constant": ["없다"] * len(ROWS)})
@@ -223,9 +267,9 @@ def test_first_turns():
 
 def test_dialogues_need_not_be_many():
     rows = fixture_dialogues(1)
-    scores = score_levels(rows, floor_texts(rows, rows, WORDS, "ko"), WORDS)
+    scores = score_levels(rows, floor_texts(rows, rows, WORDS, "ko"), *OPEN)
     assert "floor_other_reference" not in scores
-    assert scores["floor_nearest"]["words"]["rouge_mean"].notna().all()
+    assert scores["floor_nearest"]["words"]["mean"].notna().all()
 
 
 @pytest.mark.slow
@@ -243,5 +287,5 @@ def test_floors_of_12457_training_rows_in_two_minutes_of_one_core():
     dev = [dialogue(f"d{i}", 3) for i in range(499)]
     metric = METRIC.model_copy(update={"tokenizers": [*METRIC.tokenizers, "morphemes_no_tags"]})
     started = time.process_time()
-    score_levels(dev, floor_texts(train, dev, metric, "ko"), metric)
+    score_levels(dev, floor_texts(train, dev, metric, "ko"), open_metrics(metric), metric.seed)
     assert time.process_time() - started < 120

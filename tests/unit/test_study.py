@@ -76,7 +76,7 @@ def test_the_embedded_grid_has_eight_trainings():
     assert trainings[0] == Run("tiny_llama", "instruction", "fine_tuned", 42)
     assert trainings[0].folder == "runs/tiny_llama/default/instruction/fine_tuned/seed42"
     assert trainings[0].record() == {
-        **{"model": "tiny_llama", "format": "instruction"},
+        **{"model": "tiny_llama", "variant": "default", "format": "instruction"},
         **{"condition": "fine_tuned", "seed": 42},
     }
 
@@ -219,7 +219,28 @@ def test_numbers_written_otherwise_are_the_same_science(write):
         ({"overrides": "[]"}, ("overrides: found []", "a mapping")),
         ({"metric": "{primary: words, tokenizers: [morphemes]}"}, ("metric.primary",)),
         ({"metric": "{primary: english, tokenizers: [english]}"}, ("would score 0",)),
+        (
+            {"metric": "{primary: words, tokenizers: [words], metrics: [chrf]}"},
+            ("metric.metrics: found chrf, must have 'rouge'",),
+        ),
+        (
+            {"metric": "{primary: words, tokenizers: [words], metrics: [rouge, bertscore]}"},
+            ("metric.bertscore.checkpoint: missing",),
+        ),
+        (
+            {"metric": "{primary: words, tokenizers: [words], metrics: [rouge, bleu]}"},
+            ("metric.metrics", "chrf"),
+        ),
         ({"metric": "{primary: words, tokenizers: [words], resamples: 1}"}, ("at least 100",)),
+        (
+            {
+                "overrides": "{training: {learning_rate: auto}, lora: {use_lora: false, "
+                "use_qlora: false}}"
+            },
+            ("training.learning_rate: auto is a rate for LoRA", "lora.use_lora: true"),
+        ),
+        ({"overrides": "{training: {learning_rate: autp}}"}, ("must be 'auto' or a number",)),
+        ({"overrides": "{training: {early_stopping_patience: 0}}"}, ("at least 1",)),
         ({"modles": "[tiny_llama]"}, ("modles", "did you mean 'models'")),
     ],
 )

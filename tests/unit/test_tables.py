@@ -27,7 +27,7 @@ def read_table(path):
         (lambda text: text.replace("rouge1", "rouge9"), "has other columns"),
         (lambda text: text[: text.rindex(",")] + ",inf\n", "is not a table"),
         (lambda text: text.replace(",60,", ",1e999,"), "is not a table"),
-        (lambda text: text + "a,chat,zero_shot,,words,1,inf,1,1,1,1,1,1,,\n", "infinite"),
+        (lambda text: text + "a,,chat,zero_shot,,words,1,inf,1,1,1,1,1,1,,\n", "infinite"),
         (lambda text: "", "is not a table"),
         (lambda text: "\ufffe", "is not a table"),
     ],

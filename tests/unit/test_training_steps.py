@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_models import adapters, examples, load_adapted, write_checkpoint
 
-from yoyak.config.model_config import TrainingSettings
+from yoyak.config.training_settings import TrainingSettings
 from yoyak.run.plan import Plan
 from yoyak.training.arguments import quiet_libraries, training_arguments
 from yoyak.training.overflow import NonFiniteLoss, OverflowWatch

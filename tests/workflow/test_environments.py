@@ -12,7 +12,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 ENVS = ROOT / "envs"
 # Packages whose import has another name than the package.
-IMPORT_NAMES = {"pynvml": "nvidia_ml_py", "yaml": "pyyaml"}
+IMPORT_NAMES = {"mecab": "python_mecab_ko", "pynvml": "nvidia_ml_py", "yaml": "pyyaml"}
 # Imported only where they happen to be installed; each place says what to install.
 OPTIONAL = {"datasets", "gguf", "triton", "wandb"}
 

@@ -12,41 +12,76 @@ END = {"compare": 1, "plot": 1, "report": 1}
 FOLLOWS = dict.fromkeys(("generate", "score", "submission", "model_card"), TRAININGS)
 
 
+BASE, LIBRARY = "config/base/causal_lm.yaml", "workflow/scripts/yoyak"
+GENERATED = {
+    **FOLLOWS, **END, "generate_zero_shot": 1, "score": TRAININGS + 1, "submission": TRAININGS + 1
+}  # fmt: skip
+
+
 @pytest.fixture
 def project(finished, tmp_path):
     return finished.copy(tmp_path / "study")
 
 
-def test_nothing_is_planned_after_a_run(finished):
-    assert finished.planned() == {}
-
-
-def test_comments_docstrings_and_arguments_plan_nothing(project):
+def test_what_decides_no_result_plans_nothing(project):
+    """Comments, docstrings, words of arguments, execution, tracking, the order of keys."""
     for name in ("data/data_card.py", "training/loss.py"):
-        file = project.path(f"workflow/scripts/yoyak/{name}")
+        file = project.path(f"{LIBRARY}/{name}")
         docstring, text = '"""Changed. ', file.read_text(encoding="utf-8").removeprefix('"""')
         file.write_text(f"# A comment.\n{docstring}{text}", encoding="utf-8")
     project.replace("workflow/scripts/train_llm.py", 'help="adapters;', 'help="with adapters;')
+    for old, new in (
+        ("token_budget: auto", "token_budget: 512"),
+        ("threads: auto", "threads: 1"),
+        ("base_weights: auto", "base_weights: nf4"),
+        ("gradient_checkpointing: auto", "gradient_checkpointing: true"),
+        ("optim: auto", "optim: paged_adamw_32bit"),
+        ("wandb: false", "wandb: true"),
+        ("devices: 1 ", "devices: 2 "),
+    ):
+        project.replace(BASE, old, new)
+    study = json.dumps(dict(reversed(SMALL.items())), indent=3)
+    project.path("config/studies/small.yaml").write_text("# the same\n" + study, encoding="utf-8")
+    project.replace("config/models/tiny_llama.yaml", "_base_:", "# a comment\n_base_:")
     assert project.planned() == {}
 
 
-def test_a_plot_function_plans_plot_and_report(project):
-    project.replace(
-        "workflow/scripts/yoyak/reporting/score_plots.py", "LINE_INCHES = 0.2", "LINE_INCHES = 0.3"
-    )
-    assert project.planned() == {"plot": 1, "report": 1}
+@pytest.mark.parametrize(
+    ("file", "old", "new", "planned"),
+    [
+        (BASE, "  r: 16", "  r: 8", {"train": TRAININGS, **FOLLOWS, **END}),
+        (BASE, "num_beams: 1", "num_beams: 2", GENERATED),
+        (
+            f"{LIBRARY}/training/loss.py", "HEAD_CHUNK = 1024", "HEAD_CHUNK = 512",
+            {"train": TRAININGS, **FOLLOWS, **END},
+        ),
+        (f"{LIBRARY}/generation/progress.py", 'desc="summarising"', 'desc="writing"', GENERATED),
+        (
+            f"{LIBRARY}/reporting/score_plots.py", "LINE_INCHES = 0.2", "LINE_INCHES = 0.3",
+            {"plot": 1, "report": 1},
+        ),
+    ],
+)  # fmt: skip
+def test_a_setting_or_a_line_of_code_plans_its_step_and_what_follows(
+    project, file, old, new, planned
+):
+    project.replace(file, old, new)
+    assert project.planned() == planned
 
 
-def test_the_loss_plans_training_and_what_follows(project):
-    project.replace(
-        "workflow/scripts/yoyak/training/loss.py", "HEAD_CHUNK = 1024", "HEAD_CHUNK = 512"
-    )
-    assert project.planned() == {"train": TRAININGS, **FOLLOWS, **END}
-
-
-def test_lora_rank_plans_training_and_what_follows(project):
-    project.replace("config/base/causal_lm.yaml", "  r: 16", "  r: 8")
-    assert project.planned() == {"train": TRAININGS, **FOLLOWS, **END}
+@pytest.mark.parametrize(
+    ("changes", "planned"),
+    [
+        (
+            {"metric": {**SMALL["metric"], "seed": 7}},
+            {"floors": 1, "score": 3, "model_card": TRAININGS, **END},
+        ),
+        ({"description": "Another question."}, {"model_card": TRAININGS, "report": 1}),
+    ],
+)
+def test_a_key_of_the_study_plans_what_shows_it(project, changes, planned):
+    project.write_study("small", {**SMALL, **changes})
+    assert project.planned() == planned
 
 
 def test_another_seed_plans_its_own_trainings_alone(project):
@@ -62,40 +97,6 @@ def test_a_seed_is_trained_and_summarised_before_the_next(project):
     shown = project.run("--cores", "1", "--resources", "gpu=1", *wanted)
     order = re.findall(r"(?:Training|Summarising with) .* · seed (\d+)", shown)
     assert order == sorted(order, reverse=True) and set(order) == {"44", "43"}
-
-
-def test_generation_settings_plan_no_training(project):
-    project.replace("config/base/causal_lm.yaml", "num_beams: 1", "num_beams: 2")
-    assert project.planned() == {
-        **FOLLOWS,
-        **END,
-        "generate_zero_shot": 1,
-        "score": TRAININGS + 1,
-        "submission": TRAININGS + 1,
-    }
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("token_budget: auto", "token_budget: 512"),
-        ("threads: auto", "threads: 1"),
-        ("base_weights: auto", "base_weights: nf4"),
-        ("gradient_checkpointing: auto", "gradient_checkpointing: true"),
-        ("optim: auto", "optim: paged_adamw_32bit"),
-        ("wandb: false", "wandb: true"),
-    ],
-)
-def test_execution_and_tracking_plan_nothing(project, old, new):
-    project.replace("config/base/causal_lm.yaml", old, new)
-    assert project.planned() == {}
-
-
-def test_key_order_and_comments_plan_nothing(project):
-    study = json.dumps(dict(reversed(SMALL.items())), indent=3)
-    project.path("config/studies/small.yaml").write_text("# the same\n" + study, encoding="utf-8")
-    project.replace("config/models/tiny_llama.yaml", "_base_:", "# a comment\n_base_:")
-    assert project.planned() == {}
 
 
 def test_one_more_format_plans_only_its_cells_and_the_end(project):
@@ -122,49 +123,56 @@ def test_examples_in_the_prompt_plan_their_runs_and_the_end(project):
     few_shot = json.loads(record.read_text(encoding="utf-8"))["few_shot"]
     assert len(few_shot["examples"]) == 2 and len(few_shot["sha256"]) == 64
     table = (project.results / "tables/differences.csv").read_text(encoding="utf-8")
-    assert "few_shot-zero_shot,tiny_llama,chat,few_shot," in table
-    assert "fine_tuned-few_shot,tiny_llama,chat,fine_tuned_templates," in table
+    assert "few_shot-zero_shot,tiny_llama,,chat,few_shot," in table
+    assert "fine_tuned-few_shot,tiny_llama,default,chat,fine_tuned_templates," in table
     project.write_study("small", {**SMALL, "few_shot": 3})
     assert project.planned() == {**alone, "model_card": TRAININGS, **END}
 
 
-def test_metric_settings_plan_scores_but_no_summary(project):
-    metric = {**SMALL["metric"], "seed": 7}
-    project.write_study("small", {**SMALL, "metric": metric})
-    assert project.planned() == {"floors": 1, "score": 3, "model_card": TRAININGS, **END}
+def with_a_variant(project):
+    """The finished study, whose trainings are the first variant's now, and a second variant."""
+    changes = {"training": {"learning_rate": "auto", "early_stopping_patience": 1}}
+    project.write_study("small", {**SMALL, "variants": {"default": {}, "rate": changes}})
+    return project
 
 
-def test_what_a_model_card_shows_plans_the_cards(project):
-    project.write_study("small", {**SMALL, "description": "Another question."})
-    assert project.planned() == {"model_card": TRAININGS, "report": 1}
+def test_one_more_variant_plans_only_its_trainings_and_the_end(project):
+    cards = {"model_card": 2 * TRAININGS}
+    assert with_a_variant(project).planned() == {"train": TRAININGS, **FOLLOWS, **END, **cards}
+    alone = ("--config", "study=small", "debug=true", "variants=[default]")
+    assert "train" not in project.planned(*alone)
 
 
-def test_new_data_plan_everything(project):
-    with open(
-        project.path("workflow/resources/dialogues/train.csv"), "a", encoding="utf-8"
-    ) as file:
-        file.write("extra_1,#Person1#: 안녕하세요.,#Person1#이 인사한다.,인사,\n")
+@pytest.mark.slow
+def test_a_second_variant_is_trained_compared_and_reported(project):
+    with_a_variant(project).run()
+    assert project.planned() == {}
+    run = "runs/tiny_llama/rate/chat/fine_tuned/seed42"
+    record = json.loads((project.results / run / "run.json").read_text(encoding="utf-8"))
+    assert (record["run"]["variant"], record["learning_rate"]) == ("rate", 4.28e-3)
+    log = project.path(f"logs/small-debug/train/{run.removeprefix('runs/')}.log")
+    assert "learning_rate: auto is 0.00428 (" in log.read_text(encoding="utf-8")
+    made_by = json.loads((project.results / run / "predictions/run.json").read_text())
+    assert made_by["run"] == record["run"]
+    differences = (project.results / "tables/differences.csv").read_text(encoding="utf-8")
+    assert "variant-default,tiny_llama,rate,chat,fine_tuned,morphemes" in differences
+    assert "Variant rate (1 seed), not tested" in (project.results / "report.html").read_text()
+    assert "variant `rate`" in (project.results / run / "README.md").read_text(encoding="utf-8")
+    submitted = project.results / "submission/tiny_llama-chat-fine_tuned-rate-seed42.csv"
+    assert submitted.is_file()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        (f"{LIBRARY}/data/prepare.py", '"leaks": leaks', '"leaks": dict(leaks)'),
+        ("workflow/resources/dialogues/train.csv", "\n", " \n"),
+    ],
+)
+def test_data_and_their_preparation_plan_everything(project, file, old, new):
+    project.replace(file, old, new)
     planned = project.planned()
-    assert planned["prepare_data"] == 1
-    assert planned["train"] == TRAININGS
-
-
-def test_the_code_of_prepare_data_plans_what_follows_from_it(project):
-    project.replace(
-        "workflow/scripts/yoyak/data/prepare.py", '"leaks": leaks', '"leaks": dict(leaks)'
-    )
-    planned = project.planned()
-    assert planned["prepare_data"] == 1
-    assert planned["train"] == TRAININGS
-
-
-def test_generation_code_plans_no_training(project):
-    project.replace(
-        "workflow/scripts/yoyak/generation/progress.py", 'desc="summarising"', 'desc="writing"'
-    )
-    planned = project.planned()
-    assert "train" not in planned
-    assert planned["generate"] == TRAININGS
+    assert (planned["prepare_data"], planned["train"]) == (1, TRAININGS)
 
 
 def test_a_step_can_be_run_again_by_name(finished):
@@ -184,7 +192,4 @@ def test_weights_plan_by_their_content(project):
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    assert project.planned() == {
-        **{"train": TRAININGS, "generate_zero_shot": 1, **FOLLOWS, **END},
-        **{"score": TRAININGS + 1, "submission": TRAININGS + 1},
-    }
+    assert project.planned() == {"train": TRAININGS, **GENERATED}

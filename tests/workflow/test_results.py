@@ -2,6 +2,9 @@
 
 import csv
 import json
+import shlex
+import subprocess
+import sys
 import zipfile
 
 RUN = "runs/tiny_llama/default/chat/fine_tuned/seed42"
@@ -17,7 +20,7 @@ def rows(path):
 def test_rouge_table_has_a_row_for_each_cell_and_tokenizer(finished):
     table = rows(finished.results / "tables/rouge.csv")
     assert ",".join(table[0]) == (
-        "model,format,condition,seed,tokenizer,n,rouge1,rouge2,rougeL,rouge_mean,rouge_sum,"
+        "model,variant,format,condition,seed,tokenizer,n,rouge1,rouge2,rougeL,rouge_mean,rouge_sum,"
         "ci_low,ci_high,steps,supervised_tokens"
     )
     cells = {(row["condition"], row["seed"], row["tokenizer"]) for row in table}
@@ -79,15 +82,36 @@ def test_snakemake_report_labels_results(finished, tmp_path):
 
 def test_a_rule_can_be_pasted_and_run_by_hand(finished, tmp_path):
     """The command that run.json keeps gives the same file again."""
-    import shlex
-    import subprocess
-    import sys
-
     project = finished.copy(tmp_path / "study")
     scores = project.results / ZERO_SHOT / "scores"
     before = (scores / "dialogues.csv").read_bytes()
     command = json.loads((scores / "run.json").read_text(encoding="utf-8"))["command"]
     (scores / "dialogues.csv").unlink()
-    arguments = [sys.executable, *shlex.split(command)[1:]]
-    subprocess.run(arguments, cwd=project.folder, check=True, capture_output=True)
+    by_hand(project, command)
     assert (scores / "dialogues.csv").read_bytes() == before
+
+
+def test_an_adapter_is_decoded_and_scored_otherwise_without_training_again(finished, tmp_path):
+    """The study's own two commands, with flags behind them."""
+    project = finished.copy(tmp_path / "study")
+    generate, score = (
+        json.loads((finished.results / RUN / part / "run.json").read_text("utf-8"))["command"]
+        for part in ("predictions", "scores")
+    )
+    by_hand(project, generate, "--num_beams", "2", "--length_penalty", "2", "--output-dir", "beams")
+    by_hand(project, score, "--predictions", "beams", "--output-dir", "beams_scored")
+    record = json.loads(project.path("beams/run.json").read_text(encoding="utf-8"))
+    assert record["decoding"]["num_beams"] == 2 and record["decoding"]["length_penalty"] == 2
+    assert record["settings"]["generation"]["num_beams"] == 2
+    assert (record["engine"], record["engine_check"]["why"]) == ("plain", "generation.num_beams")
+    other, own = (
+        rows(folder / "dialogues.csv")
+        for folder in (project.path("beams_scored"), project.results / RUN / "scores")
+    )
+    assert [row["fname"] for row in other] == [row["fname"] for row in own] and other != own
+    assert project.planned() == {}
+
+
+def by_hand(project, command, *flags):
+    arguments = [sys.executable, *shlex.split(command)[1:], *flags]
+    subprocess.run(arguments, cwd=project.folder, check=True, capture_output=True)

@@ -161,9 +161,3 @@ def test_bad_numbers_are_refused_in_a_line(project, tmp_path, devices, gpus, wor
     errors = [line for line in done.stderr.splitlines() if "error: " in line]
     assert len(errors) == 1 and "Traceback" not in done.stderr
     shutil.rmtree(project.path("bad"), ignore_errors=True)
-
-
-def test_changing_the_number_of_devices_plans_nothing(finished, tmp_path):
-    changed = finished.copy(tmp_path / "study")
-    changed.replace("config/base/causal_lm.yaml", "devices: 1 ", "devices: 2 ")
-    assert changed.planned() == {}

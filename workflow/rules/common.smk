@@ -15,11 +15,12 @@ if re.search("[{}]", str(PROJECT)):
 # scripts must not hide modules of a workflow that takes this one as a module.
 sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 
-from yoyak.config.frozen import freeze
+from yoyak.config.frozen import freeze, same_training
 from yoyak.config.study import Run
 from yoyak.errors import UserError, use_utf8_output
 from yoyak.models.weights_identity import weights_identity
 from yoyak.run.code_digest import step_digest
+from yoyak.scoring.encoder import encoder_identity
 
 sys.path.remove(str(PROJECT / "workflow" / "scripts"))
 
@@ -27,8 +28,8 @@ IN_MODULE = not workflow.modifier.is_main_snakefile()
 # Folder of one training, below runs/, logs/train/, benchmarks/train/, …
 TRAINING = "{model}/{variant}/{format}/{condition}/seed{seed}"
 TRAINED = f"<results>/runs/{TRAINING}"
-TABLES = "questions rouge levels groups differences group_differences context diagnostics resources"
-TABLES = TABLES.split()
+TABLES = "questions methods metrics rouge levels groups differences group_differences context diagnostics"
+TABLES = [*TABLES.split(), "resources"]
 
 use_utf8_output()
 
@@ -85,7 +86,7 @@ def digest(step):
 
 def settings(step):
     """All settings that a step depends on, as text for its script."""
-    return lambda wildcards: freeze(STUDY, step, wildcards.get("model"))
+    return lambda wildcards: freeze(STUDY, step, wildcards.get("model"), wildcards.get("variant"))
 
 
 def weights(wildcards):
@@ -95,6 +96,11 @@ def weights(wildcards):
 
 def tokenizer(wildcards):
     return weights_identity(STUDY.model(wildcards.model).model, tokenizer_only=True)
+
+
+def encoder(wildcards):
+    """What the encoder of BERTScore is; None where the study does not ask for it."""
+    return encoder_identity(STUDY.settings.metric)
 
 
 def folder_of(name):

@@ -87,7 +87,7 @@ rule generate:
         data=folder_of_input("dev"),
         folder=folder_of("record"),
     message:
-        "Summarising with {wildcards.model} · {wildcards.format} · {wildcards.condition} · seed {wildcards.seed}"
+        f"Summarising with {TRAINING_NAMED}"
     shell:
         "python {params.script:q} --settings {params.settings:q} --adapter {input.adapter:q}"
         " --data {params.data:q} --output-dir {params.folder:q} > {log:q} 2>&1"
@@ -116,6 +116,7 @@ rule floors:
         script=script("floors.py"),
         code=digest("floors"),
         settings=settings("floors"),
+        encoder=encoder,
         data=folder_of_input("data"),
         folder=folder_of("record"),
     message:
@@ -154,6 +155,7 @@ rule score:
         script=script("score.py"),
         code=digest("score"),
         settings=settings("score"),
+        encoder=encoder,
         data=folder_of_input("dev"),
         predictions=folder_of_input("predictions"),
         folder=folder_of("record"),

@@ -42,6 +42,18 @@ def examples(*files):
     return lambda wildcards: [f"<results>/{run_of(wildcards).examples}/{file}" for file in files]
 
 
+# Trainings by folder that are another model's: which run takes them, and from which.
+TAKEN = {
+    run.folder: (run, same)
+    for run in STUDY.trainings()
+    if (same := same_training(STUDY, run)) != run
+}
+
+
+def of_same_training(file):
+    return lambda wildcards: f"<results>/{TAKEN[wildcards.taken][1].folder}/{file}"
+
+
 def submitted_predictions(wildcards):
     return f"<results>/{run_named(wildcards.name).folder}/predictions/test.jsonl"
 

@@ -147,9 +147,9 @@ rule model_card:
         results=lambda wildcards, input: str(Path(input.tables[0]).parent.parent),
         augmentation=augmentation,
     message:
-        "Model card of {wildcards.model} · {wildcards.format} · {wildcards.condition} · seed {wildcards.seed}"
+        f"Model card of {TRAINING_NAMED}"
     shell:
         "python {params.script:q} --settings {params.settings:q} --experiment {wildcards.model:q}"
-        " --format {wildcards.format} --augmentation {params.augmentation}"
-        " --seed {wildcards.seed} --results {params.results:q} --output {output:q}"
+        " --variant {wildcards.variant:q} --format {wildcards.format}"
+        " --augmentation {params.augmentation} --seed {wildcards.seed} --results {params.results:q} --output {output:q}"
         " > {log:q} 2>&1"

@@ -54,13 +54,14 @@ def measured(rule, like):
 
 def training(wildcards):
     """As measured for similar trainings of this study, else as estimated."""
-    known = measured("train", f"{wildcards.model}/*/*/{wildcards.condition}/seed*.tsv")
+    like = f"{wildcards.model}/{wildcards.variant}/*/{wildcards.condition}/seed*.tsv"
+    known = measured("train", like)
     return known or estimated(run_of(wildcards))
 
 
 @functools.lru_cache(maxsize=None)
 def estimated(run):
-    config = STUDY.model(run.model)
+    config = STUDY.model(run.model, run.variant)
     try:
         counts = count_tokens(STUDY, run, config)
     except (UserError, KeyError, OSError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-# Which study this is, and what its paths and wildcards are.
+# The chosen study, its paths and wildcards.
 
 from yoyak.config.run_settings import keep_settings, study_of_run
 
@@ -7,7 +7,7 @@ configfile: str(PROJECT / "config" / "config.yaml")
 
 
 def open_study(config):
-    """The chosen study; a mistake in the settings ends in one line, before any job."""
+    """The chosen study; a mistake in the settings is reported in one line before any job."""
     given = workflow.config_settings
     if IN_MODULE:
         layers = [("the module's config", config)]
@@ -47,5 +47,5 @@ wildcard_constraints:
     format=one_of(STUDY.formats),
     augmentation=one_of(STUDY.augmentations),
     condition=one_of(STUDY.trained_conditions),
-    variant="default",
+    variant=one_of(STUDY.variants),
     seed=one_of(STUDY.seeds),

@@ -56,7 +56,8 @@ def note_known_targets(study):
     """Remember the study's models, formats and so on, for a target that no rule makes."""
     if TERMINAL is not None:
         TERMINAL.known = (
-            f"study '{study.name}' has models {', '.join(study.models)}; formats "
+            f"study '{study.name}' has models {', '.join(study.models)}; "
+            f"variants {', '.join(study.variants)}; formats "
             f"{', '.join(study.formats)}; conditions {', '.join(study.conditions)}; seeds "
             f"{', '.join(map(str, study.seeds))}; another study: --config study=NAME"
         )

@@ -1,5 +1,8 @@
-# One training for each model, format, augmentation and seed. The loop is in
-# yoyak/training/packed_trainer.py, the loss in loss.py.
+# One training for each model, variant, format, augmentation and seed. The loop is in
+# yoyak/training/packed_trainer.py, the loss in loss.py. Those that differ in decoding alone share one.
+
+
+ruleorder: take_training > train
 
 
 rule train:
@@ -38,9 +41,38 @@ rule train:
         augmentation=augmentation,
         folder=folder_of("record"),
     message:
-        "Training {wildcards.model} · {wildcards.format} · {wildcards.condition} · seed {wildcards.seed}"
+        f"Training {TRAINING_NAMED}"
     shell:
         "python {params.script:q} --settings {params.settings:q} --experiment {wildcards.model:q}"
-        " --format {wildcards.format} --augmentation {params.augmentation}"
-        " --seed {wildcards.seed} --examples {params.examples:q}"
+        " --variant {wildcards.variant:q} --format {wildcards.format}"
+        " --augmentation {params.augmentation} --seed {wildcards.seed} --examples {params.examples:q}"
         " --output-dir {params.folder:q} > {log:q} 2>&1"
+
+
+rule take_training:
+    input:
+        adapter=of_same_training("final_model"),
+        log=of_same_training("training_log.csv"),
+        record=of_same_training("run.json"),
+    output:
+        adapter=directory("<results>/{taken}/final_model"),
+        log="<results>/{taken}/training_log.csv",
+        record="<results>/{taken}/run.json",
+    log:
+        "<logs>/take_training/{taken}.log",
+    wildcard_constraints:
+        taken=one_of(TAKEN),
+    priority: len(STUDY.seeds)
+    localrule: True
+    conda:
+        "../../envs/reporting.yaml"
+    params:
+        script=script("take_training.py"),
+        run=lambda wildcards: TAKEN[wildcards.taken][0],
+        training=folder_of_input("record"),
+        folder=folder_of("record"),
+    message:
+        "Taking the training of {params.training}"
+    shell:
+        "python {params.script:q} --experiment {params.run.model:q} --variant {params.run.variant:q}"
+        " --training {params.training:q} --output-dir {params.folder:q} > {log:q} 2>&1"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Compare all runs: tables of ROUGE, floors, differences, diagnostics and cost.
+"""Compare all runs: tables of metrics, floors, differences, diagnostics and cost.
 
 Reads  {results}/data/dev.csv, floors/, every run's scores/ and run.json
 Writes {output-dir}/*.csv and *.md (seeds.* only where a training has several seeds, quoted.* only
@@ -21,23 +21,31 @@ from yoyak.config.study import Study
 from yoyak.data.dialogues import Dialogue, load_split
 from yoyak.errors import display, run_script
 from yoyak.reporting.alike import refuse_mixtures
+from yoyak.reporting.metric_rows import metric_rows, of_rouge
 from yoyak.reporting.notes import table_notes
 from yoyak.reporting.run_rows import (
     QUOTED,
     context_diagnostics,
     loss_fall,
     resource_rows,
-    rouge_rows,
+    score_rows,
     training_cost,
     warned_trainings,
 )
 from yoyak.reporting.tables import RUN, write_table
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
-from yoyak.scoring.comparison import FLIPS, difference_rows, question_rows, seed_rows
+from yoyak.scoring.comparison import (
+    FLIPS,
+    difference_rows,
+    method_rows,
+    metric_tests,
+    question_rows,
+    seed_rows,
+)
 from yoyak.scoring.floors import Scores, context_rows
 from yoyak.scoring.levels import level_rows
-from yoyak.scoring.scored_runs import read_floors, read_runs, scores_of, share_unchanged
+from yoyak.scoring.scored_runs import read_floors, read_runs, scores_of, share_unchanged, signatures
 from yoyak.scoring.scores import read_peers
 
 READ = ("scores/dialogues.csv", "scores/summary.json", "predictions/dev.jsonl")
@@ -103,7 +111,7 @@ def build_tables(
     clusters = [dialogue.alike for dialogue in dialogues]
     tables: dict = {name: [] for name in ("rouge", "groups", "diagnostics", "resources")}
     for run, summary in zip(study.runs(), summaries, strict=True):
-        rows, of_groups = rouge_rows(run, summary)
+        rows, of_groups = score_rows(run, summary)
         tables["rouge"] += rows
         tables["groups"] += of_groups
         figures = {**run.record(), **summary["diagnostics"]}
@@ -115,12 +123,6 @@ def build_tables(
         tables["resources"] += resource_rows(run, results, expected)
     for name, by_group in (("differences", False), ("group_differences", True)):
         tables[name] = difference_rows(scores, groups, metric, clusters, by_group=by_group)
-    tables["questions"] = question_rows(scores, metric, clusters)
-    tables["diagnostics"] += context_diagnostics(results)
-    costs = pd.DataFrame([{**run.record(), **training_cost(run, results)} for run in study.runs()])
-    for name in ("rouge", "groups"):
-        if tables[name]:  # data without groups has no rows of groups
-            tables[name] = pd.DataFrame(tables[name]).merge(costs, how="left", on=list(RUN))
     tables["context"] = context_rows(levels, groups, metric, clusters)
     means = {
         run: {name: each.mean(axis=1) for name, each in of_run.items()}
@@ -128,10 +130,28 @@ def build_tables(
     }
     peers = {run: read_peers(scores_of(run, results)) for run in scores}
     tables["levels"] = level_rows(means, peers, levels, groups, metric, clusters)
+    over_seeds = seed_rows(scores, metric, clusters)
+    tables["metrics"] = metric_rows(
+        metric,
+        signatures(summaries[0]),
+        [*tables["rouge"], *over_seeds],
+        tables["levels"],
+        [*metric_tests(scores, metric, clusters), *tables["differences"]],
+        tables["context"],
+    )
+    for name in ("rouge", "groups", "differences", "group_differences", "context", "levels"):
+        tables[name] = of_rouge(tables[name], metric)
+    costs = pd.DataFrame([{**run.record(), **training_cost(run, results)} for run in study.runs()])
+    for name in ("rouge", "groups"):
+        if tables[name]:  # data without groups has no rows of groups
+            tables[name] = pd.DataFrame(tables[name]).merge(costs, how="left", on=list(RUN))
+    tables["questions"] = question_rows(scores, metric, clusters)
+    tables["methods"] = method_rows(scores, metric, clusters)
+    tables["diagnostics"] += context_diagnostics(results)
     if study.settings.report.quoted:
         tables["quoted"] = QUOTED
     if len(study.seeds) > 1:
-        tables["seeds"] = seed_rows(scores, metric, clusters)
+        tables["seeds"] = of_rouge(over_seeds, metric)
     return tables
 
 

@@ -22,8 +22,8 @@ from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
 from yoyak.scoring.diagnostics import diagnose_all, diagnose_people
 from yoyak.scoring.floors import Texts, floor_texts, score_levels, write_levels
+from yoyak.scoring.metrics import open_metrics
 from yoyak.scoring.reader import Reader
-from yoyak.scoring.rouge import Rouge
 from yoyak.scoring.scores import tidy
 from yoyak.scoring.tokenizers import make_tokenizer
 
@@ -54,8 +54,9 @@ def score_floors(metric: Metric, language: str, data: Path, output: Path) -> Non
     train, dev = data / "train.csv", data / "dev.csv"
     dialogues = load_split(dev)
     training = load_split(train)
+    metrics = open_metrics(metric)
     texts = floor_texts(training, dialogues, metric, language)
-    scores = score_levels(dialogues, texts, metric)
+    scores = score_levels(dialogues, texts, metrics, metric.seed)
     references = [dialogue.summaries for dialogue in dialogues]
     with atomic_directory(output) as folder:
         write_levels(folder, dialogues, texts, scores)
@@ -65,16 +66,13 @@ def score_floors(metric: Metric, language: str, data: Path, output: Path) -> Non
             settings={"language": language, "metric": metric.model_dump()},
             inputs=[train, dev],
             seed=metric.seed,
-            signatures={
-                name: Rouge(name, metric.references).signature(references)
-                for name in metric.tokenizers
-            },
+            signatures={name: one.signature(references) for name, one in metrics.items()},
             diagnostics=context_diagnostics(training, dialogues, texts, metric, language),
             wall_seconds=round(time.perf_counter() - started, 2),
         )
     print(f"{display(output)}: {len(dialogues)} dialogues")
     for name, of_name in scores.items():
-        mean = 100 * of_name[metric.primary]["rouge_mean"].mean()
+        mean = 100 * of_name[metric.primary]["mean"].mean()
         print(f"  {name:24} {metric.primary} mean {mean:6.2f}")
 
 

@@ -8,7 +8,8 @@ Examples:
       --output-dir results/embedded/runs/tiny_llama/default/chat/fine_tuned/seed42/predictions
 
 --few-shot 2 puts two dialogues of train.csv with their summaries into every prompt.
-For an adapter, the run.json beside it gives model, format, condition and seed.
+For an adapter, the run.json beside it gives model, format, condition and seed. Other decoding needs
+no new training: --num_beams 4 --output-dir beams, then score.py --predictions beams.
 
 Writes dev.jsonl, test.jsonl if there is a test split, and run.json, all at the end: if killed, it
 leaves nothing, and the same command starts again.
@@ -18,10 +19,12 @@ import argparse
 from pathlib import Path
 
 from yoyak.config.arguments import (
+    add_decoding_arguments,
     add_few_shot_argument,
     add_study_arguments,
     open_study,
     script_parser,
+    with_decoding,
 )
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import CONDITIONS, FEW_SHOT, ZERO_SHOT, Run, Study
@@ -34,7 +37,8 @@ from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
 
 SPLITS = ("dev", "test")
-RUN_FLAGS = {"model": "experiment", "format": "format", "condition": "condition", "seed": "seed"}
+RUN_FLAGS = {"model": "experiment", "variant": "variant", "format": "format"}
+RUN_FLAGS |= {"condition": "condition", "seed": "seed"}
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -50,10 +54,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--condition", choices=CONDITIONS.values(), help="of an adapter without its run.json"
     )
+    parser.add_argument("--variant", help="of an adapter without its run.json")
     parser.add_argument("--seed", type=int, help="of an adapter without its run.json")
     add_few_shot_argument(parser)
     parser.add_argument("--data", type=Path, help="default: results/{study}/data")
     parser.add_argument("--output-dir", type=Path, required=True, help="the predictions folder")
+    add_decoding_arguments(parser, without=["seed"])  # which is the training's here
     return parser.parse_args(arguments)
 
 
@@ -63,6 +69,7 @@ def main() -> None:
     if args.adapter is not None and not args.adapter.is_dir():
         raise UserError(f"{args.adapter}: no such folder; train this model first (train_llm.py)")
     run, config = run_and_config(args, study)
+    config = with_decoding(config, args)
     data = args.data or study.results / "data"
     files = {split: data / f"{split}.csv" for split in SPLITS}
     if not files["dev"].is_file():
@@ -112,9 +119,9 @@ def run_and_config(args: argparse.Namespace, study: Study) -> tuple[Run, ModelCo
     config = study.model(found["model"])
     check_base(args.adapter, record, config)
     if args.adapter is None:
+        if args.condition or args.variant or args.seed is not None:
+            raise UserError("--condition, --variant and --seed belong to an --adapter; name it")
         condition = FEW_SHOT if args.few_shot else ZERO_SHOT
-        if args.condition or args.seed is not None:
-            raise UserError("--condition and --seed belong to an --adapter; name it, too")
         return Run(found["model"], found["format"] or config.dataset.format_type, condition), config
     if args.few_shot:
         raise UserError("--few-shot is for the model as it comes; leave --adapter or it away")
@@ -124,7 +131,7 @@ def run_and_config(args: argparse.Namespace, study: Study) -> tuple[Run, ModelCo
                 f"{args.adapter}: no run.json of its training beside it, and no --{key}; say how "
                 "it was trained with --format and --condition"
             )
-    return Run(**{key: found[key] for key in RUN_FLAGS}), config
+    return Run(**{key: found[key] for key in RUN_FLAGS if found[key] is not None}), config
 
 
 if __name__ == "__main__":

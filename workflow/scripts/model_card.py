@@ -11,6 +11,7 @@ from pathlib import Path
 
 from yoyak.config.arguments import add_study_arguments, open_study, script_parser
 from yoyak.config.study import CONDITIONS, Run
+from yoyak.config.variants import DEFAULT
 from yoyak.errors import UserError, run_script
 from yoyak.run.workspace import atomic_write_text
 
@@ -19,6 +20,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = script_parser(__doc__)
     add_study_arguments(parser)
     parser.add_argument("--experiment", required=True, help="a model of the study")
+    parser.add_argument("--variant", default=DEFAULT, help="of the study's, if it names any")
     parser.add_argument("--format", required=True, choices=["instruction", "chat"])
     parser.add_argument("--augmentation", default="none", choices=["none", "templates"])
     parser.add_argument("--seed", type=int, default=42)
@@ -30,11 +32,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     args = parse_arguments()
     study = open_study(args)
-    run = Run(args.experiment, args.format, CONDITIONS[args.augmentation], args.seed)
+    condition = CONDITIONS[args.augmentation]
+    run = Run(args.experiment, args.format, condition, args.seed, args.variant)
     if not args.settings and run not in study.trainings():
         raise UserError(
             f"study '{study.source}' has no training {run.folder}; "
-            "see its models, formats, augmentations and seeds"
+            "see its models, variants, formats, augmentations and seeds"
         )
     results = args.results or study.results
     output = args.output or results / run.folder / "README.md"

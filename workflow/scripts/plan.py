@@ -18,6 +18,7 @@ import textwrap
 from collections import Counter
 
 from yoyak.config.arguments import script_parser
+from yoyak.config.frozen import same_training
 from yoyak.config.loading import given, overridden
 from yoyak.config.study import Run, Study, load_study
 from yoyak.data.counts import absent_splits, count_rows, count_tokens
@@ -34,7 +35,7 @@ from yoyak.scoring.seeds import FEWEST, planned
 # Standard deviations assumed until the study has results, in points of the mean of ROUGE-1, -2, -L:
 # of a question's paired differences over dialogues, and of its mean over seeds. docs/validity.md
 # (Power) says what they were measured on.
-SD_DIALOGUES, SD_SEEDS = 9.0, 0.6
+SD_DIALOGUES, SD_SEEDS = 6.2, 0.6
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -72,9 +73,13 @@ def main() -> None:
         device = described_gpu(args.gpu_memory, args.rate)
     else:
         device = this_device(args.rate)
-    seconds: dict[int, float] = {}  # of each seed
+    seconds: dict[Run, float] = {}
     rows, notes = [], {}  # notes: each printed once, however many trainings it concerns
     for run in study.trainings():
+        same = same_training(study, run)
+        if same != run:
+            notes[f"{run.folder}: decoded otherwise; takes the training of {same.folder}"] = None
+            continue
         name = run.folder.removeprefix("runs/")
         try:
             found = plan_run(study, run, device)
@@ -83,7 +88,7 @@ def main() -> None:
             notes[str(error)] = None
             continue
         rows.append(plan_row(name, found))
-        seconds[run.seed] = seconds.get(run.seed, 0.0) + found.seconds
+        seconds[run] = found.seconds
         notes |= dict.fromkeys(f"warning: {run.model}: {text}" for text in found.warnings)
     if not seconds:
         raise UserError(f"no training of study '{study.name}' can be planned: {'; '.join(notes)}")
@@ -104,7 +109,7 @@ def main() -> None:
 
 
 def plan_run(study: Study, run: Run, device: Device) -> Estimate:
-    config = study.models[run.model]
+    config = study.model(run.model, run.variant)
     examples, tokens, longest = count_tokens(study, run, config)
     shape = shape_of(config.model)
     return estimate_training(
@@ -128,7 +133,8 @@ def power(study: Study) -> str:
         f"-2 and -L (standard deviations {sd_dialogues:.1f} of dialogues, {sd_seeds:.1f} of seeds: "
         f"{source}):"
     ]
-    for seeds in sorted({1, len(study.seeds), max(FEWEST, len(study.seeds))}):
+    own = len(study.seeds_of(study.variants[0]))  # of the variant that the questions are about
+    for seeds in sorted({1, own, max(FEWEST, own)}):
         found = planned(n, seeds, sd_dialogues, sd_seeds)
         smallest = "none" if found is None else f"{found.detectable():.1f}"
         scope = ", of these trainings alone: training noise comes on top" if seeds == 1 else ""

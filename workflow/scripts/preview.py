@@ -81,7 +81,12 @@ def find_row(study: Study, fname: str | None) -> Dialogue:
         if not getattr(settings, split):
             continue
         path = raw_file(study.source, settings, split)
-        for row in read_dialogues(path, settings.columns.model_dump(), labelled=split != "test"):
+        for row in read_dialogues(
+            path,
+            settings.columns.model_dump(),
+            labelled=split != "test",
+            numbered=settings.speakers == "numbered",
+        ):
             if fname in (None, row.fname):
                 return row
     files = ", ".join(filter(None, (settings.train, settings.dev, settings.test)))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Score one run's predictions on dev: ROUGE with intervals, and diagnostics.
+"""Score one run's predictions on dev: the study's metrics with intervals, and diagnostics.
 
 Reads  {predictions}/dev.jsonl, {predictions}/run.json, {data}/train.csv and {data}/dev.csv
 Writes {output-dir}/dialogues.csv, diagnostics.csv, summary.json and run.json
@@ -21,6 +21,7 @@ from yoyak.errors import run_script
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
 from yoyak.scoring.predictions import match_predictions, read_predictions, read_run
+from yoyak.scoring.rouge import MEASURES
 from yoyak.scoring.scores import score_run, write_scores
 
 
@@ -60,8 +61,7 @@ def score(metric: Metric, language: str, predictions: Path, data: Path, output: 
             run=run,
             seed=metric.seed,
             signatures={
-                name: of_tokenizer["signature"]
-                for name, of_tokenizer in scores.summary["tokenizers"].items()
+                name: of_score["signature"] for name, of_score in scores.summary["scores"].items()
             },
             wall_seconds=round(time.perf_counter() - started, 2),
         )
@@ -72,12 +72,12 @@ def print_summary(summary: dict) -> None:
     run = summary["run"]
     name = "/".join(str(value) for value in run.values() if value is not None)
     print(f"{name}: {summary['n']} dialogues, {summary['empty']} empty predictions")
-    for tokenizer, of_tokenizer in summary["tokenizers"].items():
-        found = of_tokenizer["all"]
+    for name, of_score in summary["scores"].items():
+        found = of_score["all"]
         between = (found["ci_low"], found["ci_high"])
         shown = "no interval" if None in between else "{:.2f}–{:.2f}".format(*between)
-        print(f"  {tokenizer:18} mean {found['rouge_mean']:6.2f} ({shown})", end="  ")
-        print(" ".join(f"{key} {found[key]:.2f}" for key in ("rouge1", "rouge2", "rougeL")))
+        parts = [f"{key} {found[key]:.2f}" for key in MEASURES if key in found]
+        print(f"  {name:18} mean {found['mean']:6.2f} ({shown})", *parts, sep="  ")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from yoyak.config.arguments import add_model_arguments, find_config, script_parser
-from yoyak.config.loading import given, overridden
+from yoyak.config.arguments import (
+    add_decoding_arguments,
+    add_model_arguments,
+    find_config,
+    script_parser,
+    with_decoding,
+)
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import Study, load_study
 from yoyak.data.cleaning import clean_text
@@ -28,8 +33,6 @@ from yoyak.data.reading import CSV_FILES, JSON_FILES
 from yoyak.errors import UserError, run_script
 from yoyak.run.devices import claim_device
 from yoyak.run.workspace import atomic_write_text
-
-DECODING = ("max_new_tokens", "num_beams", "do_sample", "temperature", "top_p", "seed")
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -49,21 +52,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--language", choices=["ko", "en"], help="of the prompt; default: ko")
     parser.add_argument("--study", help="whose language and data.columns the input has")
     parser.add_argument("--output", type=Path, help="write here instead of to stdout")
-    decoding = parser.add_argument_group("decoding (default: the model file's, greedy)")
-    decoding.add_argument("--max_new_tokens", type=int)
-    decoding.add_argument("--num_beams", type=int)
-    decoding.add_argument("--do_sample", action="store_true", default=None)
-    decoding.add_argument("--temperature", type=float)
-    decoding.add_argument("--top_p", type=float)
-    decoding.add_argument("--seed", type=int)
+    add_decoding_arguments(parser)
     return parser.parse_args(arguments)
 
 
 def main() -> None:
     args = parse_arguments()
     config, prompt_format = find_config(args)
-    decoding = {name: getattr(args, name) for name in DECODING}
-    config = overridden(config, given({"generation": decoding}), "the command line")
+    config = with_decoding(config, args)
     study = load_study(args.study) if args.study else None
     rows, single = read_input(args.input, study)
     language = args.language or (study.language if study else "ko")
@@ -84,8 +80,10 @@ def read_input(source: str, study: Study | None = None) -> tuple[list[Dialogue],
     Raises UserError for a missing, empty or non-UTF-8 file, and for bad rows of a table.
     """
     if Path(source).suffix.lower() in CSV_FILES + JSON_FILES:
-        columns = study.settings.data.columns.model_dump() if study else None
-        return read_dialogues(Path(source), columns, labelled=False), False
+        data = study.settings.data if study else None
+        columns = data.columns.model_dump() if data else None
+        numbered = data is not None and data.speakers == "numbered"
+        return read_dialogues(Path(source), columns, labelled=False, numbered=numbered), False
     try:
         raw = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
         text = clean_text(raw.decode("utf-8-sig"))

@@ -21,6 +21,7 @@ from yoyak.config.frozen import add_sections
 from yoyak.config.loading import chosen_adapters, given, load_config, overridden
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import CONDITIONS, Run, Study
+from yoyak.config.variants import DEFAULT
 from yoyak.data.own_data import check_own_data, example_record, own_study
 from yoyak.data.splits import raw_digests
 from yoyak.errors import UserError, run_script
@@ -44,6 +45,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--experiment", required=True, help="a file of config/models/, without .yaml"
     )
+    parser.add_argument("--variant", help="of the study's; default: its first one")
     parser.add_argument(
         "--format", choices=["instruction", "chat"], help="default: the model file's format_type"
     )
@@ -89,6 +91,7 @@ def main() -> None:
         args.format or config.dataset.format_type,
         CONDITIONS[args.augmentation],
         args.seed,
+        variant_of(study, args),
     )
     output = args.output_dir or (
         result_folder(study.models[args.experiment], config, run, args.debug)
@@ -119,10 +122,24 @@ def main() -> None:
 def effective_config(study: Study, args: argparse.Namespace) -> ModelConfig:
     """The model's config from the study (by hand, any model's), with flags merged over it."""
     known = args.experiment in study.models
-    config = study.models[args.experiment] if known else load_config(args.experiment, args.debug)
+    if known:
+        variant = None if args.settings else variant_of(study, args)
+        config = study.model(args.experiment, variant)
+    else:
+        config = load_config(args.experiment, args.debug)
     config = chosen_adapters(config, args.use_lora, args.use_qlora, "the command line")
     flags = given({"execution": {"devices": args.devices}})
     return overridden(config, flags, "the command line") if flags else config
+
+
+def variant_of(study: Study, args: argparse.Namespace) -> str:
+    """The variant that the command names; by hand the study's first."""
+    if args.settings:
+        return args.variant or DEFAULT
+    if args.variant not in (None, *study.variants):
+        has = ", ".join(study.variants)
+        raise UserError(f"--variant {args.variant}: not in study '{study.source}' (it has: {has})")
+    return args.variant or study.variants[0]
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """The arguments that several scripts share."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from yoyak.config.frozen import thaw
 from yoyak.config.loading import given, load_config, overridden, read_config
-from yoyak.config.model_config import ModelConfig
+from yoyak.config.model_config import GenerationSettings, ModelConfig
 from yoyak.config.study import Study, load_study
 from yoyak.config.trained import trained_with
 from yoyak.errors import UserError
@@ -61,6 +63,34 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="NF4 base weights; default: the model file's, or none for --checkpoint",
     )
+
+
+def add_decoding_arguments(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:
+    """The keys of a model file's `generation`, in place of what the file says.
+
+    without: keys whose flag means something else in this script.
+    """
+    decoding = parser.add_argument_group("decoding (default: the model file's, greedy)")
+    for key, field in GenerationSettings.model_fields.items():
+        if key in without:
+            continue
+        kind: dict[str, Any] = {"type": float if isinstance(field.default, float) else int}
+        if field.annotation is bool:
+            kind = {"action": "store_true", "default": None}
+        text = (field.description or "").replace("%", "%%").replace("`", "")
+        decoding.add_argument(f"--{key}", dest=f"generation.{key}", help=text, **kind)
+
+
+def with_decoding(config: ModelConfig, args: argparse.Namespace) -> ModelConfig:
+    """The config with the decoding flags that were given; UserError for a bad value."""
+    flags = {
+        key: getattr(args, f"generation.{key}", None) for key in GenerationSettings.model_fields
+    }
+    content = config.generation.model_dump() | given({"generation": flags}).get("generation", {})
+    # In a config of its own: what Snakemake hands over holds some sections only.
+    named = {"model": {"checkpoint": "-"}, "generation": content}
+    decoding = read_config(named, "the command line").generation
+    return config.model_copy(update={"generation": decoding})
 
 
 def find_config(args: argparse.Namespace) -> tuple[ModelConfig, str]:

@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 from yoyak.config.loading import deep_merge
 from yoyak.config.model_config import NO_SCIENCE, ModelConfig
 from yoyak.config.section import Section, canonical
-from yoyak.config.study import Study, load_study
+from yoyak.config.study import Run, Study, load_study
 from yoyak.config.study_settings import StudySettings
+from yoyak.config.variants import BASE_WEIGHTS, SEEDS
 from yoyak.errors import UserError
 
-GRID = ("models", "formats", "augmentations", "few_shot", "seeds")
+GRID = ("models", "formats", "augmentations", "few_shot", "seeds", "variants")
 CHECKPOINT = ("model.checkpoint", "model.revision", "model.chat_template")
-BASE_WEIGHTS = ("lora.use_lora", "lora.use_qlora", "lora.double_quant")
 
 Part = TypeVar("Part", bound=Section)
 # Separate constants, so that the code digests of these two steps do not include other steps' keys.
@@ -48,17 +48,26 @@ STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 RUN_ON_DEVICES = ("train", "generate")  # their execution keys are read when the job starts
 
 
-def freeze(study: Study, step: str, model: str | None = None) -> str:
-    """Canonical text of all settings that `step` depends on; `model`: the step's only model."""
+def freeze(study: Study, step: str, model: str | None = None, variant: str | None = None) -> str:
+    """Canonical text of all settings that `step` depends on; `model`: the step's only model.
+
+    variant: of that model; None for a step that is the same for all of them.
+    """
     of_study, of_model = STEPS[step]
-    content = {
+    content: dict[str, Any] = {
         "study": study.source,
         "debug": study.debug,
         "step": step,
         "settings": chosen(study.settings, of_study),
     }
+    if "variants" in of_study:  # in their order, which JSON's sorted keys would lose
+        shown = step == "report"  # the others depend on names and seeds alone
+        content["settings"]["variants"] = [
+            [name, keys if shown else {key: keys[key] for key in keys if key == SEEDS}]
+            for name, keys in study.settings.variants.items()
+        ]
     if of_model:
-        models = {model: study.model(model)} if model else study.models
+        models = {model: study.model(model, variant)} if model else study.models
         content["models"] = {name: chosen(config, of_model) for name, config in models.items()}
     return canonical(content)
 
@@ -70,6 +79,8 @@ def thaw(text: str) -> Study:
     """
     try:
         content = json.loads(text)
+        if "variants" in content["settings"]:
+            content["settings"]["variants"] = dict(content["settings"]["variants"])
         settings = _part(StudySettings, content["settings"])
         models = content.get("models", {})
         order = content["settings"].get("models", models)
@@ -110,6 +121,27 @@ def add_sections(config: ModelConfig, content: dict) -> None:
 def training_science(config: ModelConfig) -> dict:
     """The settings that decide what a training learns."""
     return chosen(config, TRAINING_KEYS)
+
+
+def same_training(study: Study, run: Run) -> Run:
+    """The first training of a study from which this one differs in its decoding alone, or itself.
+
+    Equal examples, settings of the training, format, condition and seed make equal adapters.
+    """
+
+    def learned(other: Run) -> list[object]:
+        config = study.model(other.model, other.variant)
+        cell = [other.format, other.condition, other.seed]
+        return [cell, chosen(config, EXAMPLE_KEYS), chosen(config, TRAINING_KEYS)]
+
+    def decoded(other: Run) -> Section:
+        return study.model(other.model, other.variant).generation
+
+    return next(
+        other
+        for other in study.trainings()
+        if other == run or (learned(other) == learned(run) and decoded(other) != decoded(run))
+    )
 
 
 def _part(kind: type[Part], content: dict) -> Part:

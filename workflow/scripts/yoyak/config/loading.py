@@ -5,7 +5,7 @@ import unicodedata
 from pathlib import Path
 
 from yoyak.config.fields import name_fault
-from yoyak.config.model_config import ModelConfig
+from yoyak.config.model_config import GenerationSettings, ModelConfig
 from yoyak.config.section import did_you_mean
 from yoyak.config.yaml_reader import load_yaml
 from yoyak.errors import PROJECT_ROOT, UserError, display, one_line
@@ -75,7 +75,23 @@ def read_config(content: dict, source: Path | str) -> ModelConfig:
             f"{display(source)}: lora.use_qlora needs lora.use_lora: 4-bit weights cannot be "
             "trained themselves; set use_qlora: false or use_lora: true"
         )
+    if config.training.learning_rate == "auto" and not config.lora.use_lora:
+        raise UserError(
+            f"{display(source)}: training.learning_rate: auto is a rate for LoRA; write a number, "
+            "such as 2e-5, or set lora.use_lora: true"
+        )
+    check_decoding(config.generation, source)
     return config
+
+
+def check_decoding(generation: GenerationSettings, source: Path | str) -> None:
+    """UserError where a key of the decoding could change nothing."""
+    if generation.length_penalty != 1 and generation.num_beams == 1:
+        raise UserError(
+            f"{display(source)}: generation.length_penalty: found {generation.length_penalty}, but "
+            "without beams there is one summary and nothing to choose from; set "
+            "generation.num_beams to 2 or more, or length_penalty to 1.0"
+        )
 
 
 def overridden(config: ModelConfig, overrides: dict, source: Path | str) -> ModelConfig:

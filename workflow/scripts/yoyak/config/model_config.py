@@ -21,6 +21,7 @@ from yoyak.config.fields import (
     Whole,
 )
 from yoyak.config.section import Section
+from yoyak.config.training_settings import TrainingSettings
 
 # Sections and keys that only say how a step is run or what it is called; changing them reruns
 # nothing.
@@ -118,55 +119,31 @@ class DatasetSettings(Section):
     )
 
 
-class TrainingSettings(Section):
-    """What is learned; the last two only say how it is computed."""
-
-    epochs: Number = Field(3, gt=0, le=1000, description="passes over the training examples")
-    max_steps: Whole | None = Field(
-        None,
-        ge=1,
-        le=10_000_000,
-        description="optimiser steps; set, it replaces `epochs`, so that trainings can be "
-        "compared at equal compute",
-    )
-    batch_size: Whole = Field(
-        8,
-        ge=1,
-        le=100_000,
-        description="examples; an optimiser step takes `batch_size` × "
-        "`gradient_accumulation_steps` of them",
-    )
-    gradient_accumulation_steps: Whole = Field(
-        8, ge=1, le=100_000, description="batches an optimiser step"
-    )
-    learning_rate: Number = Field(2.0e-5, gt=0, le=1, description="peak learning rate of AdamW")
-    lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = Field(
-        "cosine", description="`cosine`, `linear`, `constant`, `constant_with_warmup`"
-    )
-    warmup_ratio: Number = Field(
-        0.1, ge=0, lt=1, description="share of the steps with a rising learning rate, 0–1"
-    )
-    weight_decay: Number = Field(0.1, ge=0, le=10, description="AdamW's weight decay")
-    max_grad_norm: Number = Field(
-        1.2, gt=0, le=1_000_000, description="gradients are scaled down to this norm"
-    )
-
-    gradient_checkpointing: Literal["auto"] | bool = Field(
-        "auto", description="compute activations twice to save memory: `true`, `false`"
-    )
-    optim: Literal[
-        "auto", "adamw_torch", "adamw_torch_fused", "paged_adamw_32bit", "paged_adamw_8bit"
-    ] = Field(
-        "auto",
-        description="`auto` (PyTorch's AdamW, fused on a GPU), `adamw_torch`, `adamw_torch_fused`, "
-        "or on a GPU `paged_adamw_32bit`, `paged_adamw_8bit`",
-    )
-
-
 class GenerationSettings(Section):
     """How a summary is decoded."""
 
     num_beams: Whole = Field(1, ge=1, le=64, description="beams of the search; 1 is greedy")
+    length_penalty: Number = Field(
+        1.0,
+        ge=-10,
+        le=10,
+        description="of beams: a summary's log probability is divided by its tokens to this power, "
+        "so that more favours longer ones",
+    )
+    no_repeat_ngram_size: Whole = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="so many tokens in a row come once at most in a summary, whatever stands in "
+        "its prompt; 0: as often as they like",
+    )
+    repetition_penalty: Number = Field(
+        1.0,
+        gt=0,
+        le=10,
+        description="more than 1 makes tokens that the summary already has less likely "
+        "(Keskar et al. 2019); those of the prompt do not count, since a summary takes them up",
+    )
     do_sample: bool = Field(False, description="draw tokens instead of taking the likeliest")
     temperature: Number = Field(1.0, gt=0, le=100, description="of the draw")
     top_p: Number = Field(

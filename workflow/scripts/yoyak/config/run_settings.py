@@ -1,6 +1,7 @@
 """Which study Snakemake runs: config/config.yaml, --configfile, --config or a module's config."""
 
 import hashlib
+import itertools
 import os
 from collections.abc import Iterable, Mapping
 
@@ -30,14 +31,16 @@ def study_of_run(layers: Iterable[tuple[str, Mapping]], in_module: bool = False)
             content = _ours(content, place)
         content = {key: _value(key, value) for key, value in content.items() if key != "pathvars"}
         settings = RunSettings.checked({**settings.model_dump(), **content}, place)
-    return load_study(settings.study, debug=settings.debug, seeds=settings.seeds)
+    return load_study(settings.study, settings.debug, settings.seeds, settings.variants)
 
 
 def settings_hash(study: Study) -> str:
     """One hash of all settings that decide the study's results."""
     texts = []
     for step, (_, of_model) in STEPS.items():
-        texts += [freeze(study, step, model) for model in (study.models if of_model else [None])]
+        variants = study.variants if step == "train" else [None]
+        models = study.models if of_model else [None]
+        texts += [freeze(study, step, *of) for of in itertools.product(models, variants)]
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yoyak.config.loading import (
-    DEBUG_VALUES,
     deep_merge,
     load_config,
     load_yaml,
@@ -14,6 +13,15 @@ from yoyak.config.loading import (
 )
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study_settings import StudySettings
+from yoyak.config.variants import (
+    DEFAULT,
+    SEEDS,
+    check_variants,
+    chosen_variants,
+    debug_values,
+    varied,
+    without_seeds,
+)
 from yoyak.errors import UserError, display
 
 DEBUG_ROWS = {"train": 50, "dev": 10, "test": 10}
@@ -33,7 +41,7 @@ class Run:
     format: str
     condition: str = ZERO_SHOT
     seed: int | None = None  # of the training
-    variant: str = "default"  # of the model's settings
+    variant: str = DEFAULT  # of the training; untrained it is the same for all
 
     @property
     def trained(self) -> bool:
@@ -59,8 +67,9 @@ class Run:
     @property
     def name(self) -> str:
         """Name for a file outside its folder, such as a submission."""
+        variant = "" if self.variant == DEFAULT else f"-{self.variant}"
         seed = f"-seed{self.seed}" if self.trained else ""
-        return f"{self.model}-{self.format}-{self.condition}{seed}"
+        return f"{self.model}-{self.format}-{self.condition}{variant}{seed}"
 
     @property
     def loss_plot(self) -> str:
@@ -81,6 +90,7 @@ class Run:
         """The run as run.json and the tables name it."""
         return {
             "model": self.model,
+            "variant": self.variant if self.trained else None,
             "format": self.format,
             "condition": self.condition,
             "seed": self.seed,
@@ -94,7 +104,7 @@ class Study:
     source: str
     debug: bool
     settings: StudySettings
-    models: dict[str, ModelConfig]
+    models: dict[str, ModelConfig]  # as all variants have them
 
     @property
     def name(self) -> str:
@@ -124,8 +134,24 @@ class Study:
         return [CONDITIONS[augmentation] for augmentation in self.augmentations]
 
     @property
+    def variants(self) -> list[str]:
+        """Names, the one that the questions are asked of first."""
+        return list(self.settings.variants) or [DEFAULT]
+
+    @property
     def seeds(self) -> list[int]:
-        return self.settings.seeds
+        """Of all variants."""
+        return list(dict.fromkeys(seed for name in self.variants for seed in self.seeds_of(name)))
+
+    def seeds_of(self, variant: str) -> list[int]:
+        return self.settings.variants.get(variant, {}).get(SEEDS) or self.settings.seeds
+
+    @property
+    def arms(self) -> list[tuple[str, str | None]]:
+        """Condition and variant of each row of a model and format, untrained first."""
+        trained: list[tuple[str, str | None]]
+        trained = [(name, variant) for variant in self.variants for name in self.trained_conditions]
+        return [(name, None) for name in self.conditions if name not in TRAINED] + trained
 
     @property
     def language(self) -> str:
@@ -138,11 +164,12 @@ class Study:
 
     def trainings(self) -> list[Run]:
         return [
-            Run(model, prompt_format, condition, seed)
+            Run(model, prompt_format, condition, seed, variant)
             for model in self.models
             for prompt_format in self.formats
+            for variant in self.variants
             for condition in self.trained_conditions
-            for seed in self.seeds
+            for seed in self.seeds_of(variant)
         ]
 
     def runs(self) -> list[Run]:
@@ -153,18 +180,27 @@ class Study:
             runs += [run] if run.zero_shot in runs else [*untrained, run]
         return runs
 
-    def model(self, name: str) -> ModelConfig:
-        """Effective config of one of the study's models; UserError if the study lacks it."""
+    def model(self, name: str, variant: str | None = None) -> ModelConfig:
+        """Effective config of one of the study's models; UserError if the study lacks it.
+
+        variant: whose training it is for; None: for a step that is the same for all of them.
+        """
         if name not in self.models:
             known = ", ".join(self.models)
             raise UserError(f"model '{name}' is not in study '{self.source}' (it has: {known})")
-        return self.models[name]
+        config = self.models[name]
+        return varied(config, self.settings, variant, self.debug) if variant else config
 
 
-def load_study(name: str, debug: bool = False, seeds: list[int] | None = None) -> Study:
+def load_study(
+    name: str,
+    debug: bool = False,
+    seeds: list[int] | None = None,
+    variants: list[str] | None = None,
+) -> Study:
     """Read config/studies/{name}.yaml and every model file that it names.
 
-    seeds: in place of the study's.
+    seeds: in place of the study's and of its variants'. variants: these of the study's alone.
 
     Raises UserError for an unknown study or model, an unknown key or a bad value.
     """
@@ -177,8 +213,11 @@ def load_study(name: str, debug: bool = False, seeds: list[int] | None = None) -
     settings = StudySettings.checked(load_yaml(path), path)
     if debug:
         settings = _debug_settings(settings, path)
+    if variants:
+        settings = chosen_variants(settings, variants, display(path))
     if seeds:
-        settings = settings.model_copy(update={"seeds": seeds})
+        update = {"seeds": seeds, "variants": without_seeds(settings)}
+        settings = settings.model_copy(update=update)
     _check_metric(settings, display(path))
     models = {}
     for model in settings.models:
@@ -188,16 +227,18 @@ def load_study(name: str, debug: bool = False, seeds: list[int] | None = None) -
             raise UserError(f"{display(path)}: models: {error}") from None
         # Valid by itself, so that a fault found now is the overrides'.
         models[model] = overridden(config, settings.overrides, f"{display(path)}: overrides")
+    check_variants(settings, models, display(path), debug)
     return Study(source=name, debug=debug, settings=settings, models=models)
 
 
 def _debug_settings(settings: StudySettings, path: Path) -> StudySettings:
     """The study as `debug=true` has it: the usual debug values, then the study's own `debug:`."""
     own = settings.debug.model_dump(exclude_none=True)
-    overrides = own.pop("overrides", {})
+    own.pop("overrides", None)
+    if "seeds" in own:
+        settings = settings.model_copy(update={"variants": without_seeds(settings)})
     changed = deep_merge(settings.model_dump(), own)
-    for values in (DEBUG_VALUES, overrides):
-        changed["overrides"] = deep_merge(changed["overrides"], values)
+    changed["overrides"] = deep_merge(changed["overrides"], debug_values(settings))
     return StudySettings.checked(changed, path)
 
 
@@ -207,6 +248,16 @@ def _check_metric(settings: StudySettings, source: str) -> None:
         raise UserError(
             f"{source}: metric.primary: found '{metric.primary}', must be one of "
             f"metric.tokenizers ({', '.join(metric.tokenizers)})"
+        )
+    if "rouge" not in metric.metrics:
+        raise UserError(
+            f"{source}: metric.metrics: found {', '.join(metric.metrics)}, must have 'rouge': its "
+            "primary tokenizer answers the question"
+        )
+    if "bertscore" in metric.metrics and metric.bertscore.checkpoint is None:
+        raise UserError(
+            f"{source}: metric.bertscore.checkpoint: missing, which 'bertscore' in metric.metrics "
+            "needs; name the folder of an encoder"
         )
     if settings.language == "ko" and "english" in metric.tokenizers:
         raise UserError(

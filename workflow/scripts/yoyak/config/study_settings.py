@@ -11,9 +11,10 @@ ColumnName = Annotated[
     str, Form(r"^[^\x00-\x1f\x7f]{1,200}$", "one line of at most 200 characters")
 ]
 Tokenizer = Literal[
-    "morphemes", "content_morphemes", "morphemes_no_tags", "characters", "words", "english"
+    "morphemes", "content_morphemes", "morphemes_no_tags", "mecab", "characters", "words", "english"
 ]
-Models = Annotated[list[FileName], *UNIQUE]
+MetricName = Literal["rouge", "chrf", "bertscore"]
+Names = Annotated[list[FileName], *UNIQUE]
 Formats = Annotated[list[Literal["instruction", "chat"]], *UNIQUE]
 Augmentations = Annotated[list[Literal["none", "templates"]], *UNIQUE]
 Seeds = Annotated[list[Seed], *UNIQUE]
@@ -58,12 +59,17 @@ class Data(Section):
 
     train: PathText = Field(
         description="training split, UTF-8: `.csv` (separated by commas, semicolons, tabs or "
-        "bars), `.jsonl`, `.json` (also one document with the list of rows in it), or a folder "
-        "saved by `datasets`"
+        "bars), `.jsonl`, `.json` (also one document with the list of rows in it), a folder of "
+        "JSON files that are read as one, or a folder saved by `datasets`"
     )
     dev: PathText = Field(description="the split that is scored")
     test: PathText | None = Field(None, description="a split without summaries, for a submission")
     columns: Columns = Columns()
+    speakers: Literal["as_given", "numbered"] = Field(
+        "as_given",
+        description="names of the speakers of a list of turns: `as_given`, or `numbered`: "
+        "`#Person1#`, `#Person2#`, … in the order in which they speak, in the references too",
+    )
     selection: Literal["held_out", "dev"] = Field(
         "held_out",
         description="where the best checkpoint is chosen: `held_out`, a slice of train that is not "
@@ -78,7 +84,7 @@ class Data(Section):
 class DebugChanges(Section):
     """What `debug=true` changes beyond its rows, epoch and batch."""
 
-    models: Models | None = Field(
+    models: Names | None = Field(
         None,
         description="the models of `debug=true`, which takes 50 + 10 rows, one epoch and a batch "
         "of 2; `null`: the study's",
@@ -89,17 +95,47 @@ class DebugChanges(Section):
     overrides: dict[str, Any] = Field({}, description="keys of a model file laid over all that")
 
 
+class VariantSeeds(Section):
+    """Of a variant's keys those that no model file has."""
+
+    seeds: Seeds | None = None
+
+
+class BertScore(Section):
+    """The encoder of BERTScore."""
+
+    checkpoint: PathText | None = Field(
+        None,
+        description="folder of an encoder (such as klue/roberta-base, downloaded) with safetensors "
+        "weights and its tokenizer; read where `metric.metrics` has `bertscore`, on the CPU",
+    )
+    layer: Whole = Field(
+        -1,
+        ge=-1000,
+        le=1000,
+        description="layer whose embeddings are compared: -1 is the last, 0 comes before the first",
+    )
+
+
 class Metric(Section):
     """How summaries are scored."""
 
+    metrics: Annotated[list[MetricName], *UNIQUE] = Field(
+        ["rouge"],
+        description="`rouge` (always: its primary tokenizer answers the question), `chrf` "
+        "(sacrebleu's), `bertscore` (by an encoder of yours); each has floors, human agreement and "
+        "intervals in tables/metrics.csv",
+    )
     primary: Tokenizer = Field(
         description="the tokenizer whose ROUGE answers the question; one of `metric.tokenizers`"
     )
     tokenizers: Annotated[list[Tokenizer], *UNIQUE] = Field(
         description="`morphemes` (Kiwi, speaker tags whole), `content_morphemes` (nouns, stems, "
         "numbers and adverbs of them), `morphemes_no_tags`, `characters`, `words` (split at "
-        "blanks), `english` (rouge-score's own, stemmed)"
+        "blanks), `english` (rouge-score's own, stemmed), `mecab` (mecab-ko's morphemes, tags as "
+        "text, beside which Korean competitions' scores may stand)"
     )
+    bertscore: BertScore = BertScore()
     references: Literal["mean", "max"] = Field(
         "mean", description="several references: `mean` or `max` of their scores"
     )
@@ -109,6 +145,11 @@ class Metric(Section):
     seed: Seed = Field(
         42, description="seed of the bootstrap and of the floor of other dialogues' references"
     )
+
+    @property
+    def scores(self) -> list[str]:
+        """Names of all scores: ROUGE's by their tokenizers, other metrics' by their own."""
+        return [*self.tokenizers, *(name for name in self.metrics if name != "rouge")]
 
 
 class Report(Section):
@@ -133,7 +174,7 @@ class StudySettings(Section):
     )
     language: Literal["ko", "en"] = Field(description="language of the prompts: `ko` or `en`")
     data: Data
-    models: Models = Field(description="files of `config/models/`, without `.yaml`")
+    models: Names = Field(description="files of `config/models/`, without `.yaml`")
     formats: Formats = Field(
         description="prompt formats: `instruction` (### headings), `chat` (the tokenizer's chat "
         "template)"
@@ -159,6 +200,13 @@ class StudySettings(Section):
         description="keys of a model file that this study sets for all its models, such as "
         "`training: {max_steps: 160}`",
     )
+    variants: dict[FileName, dict[str, Any]] = Field(
+        {},
+        description="variants of each training by name, with the keys of `training`, `lora` and "
+        "`generation` in which they differ, and `seeds` where one has others than the study: "
+        "`{tuned: {training: {learning_rate: auto}}, mission: {seeds: [42]}}`. The questions are "
+        "asked of the first one. `{}` is one variant, `default`",
+    )
     debug: DebugChanges = DebugChanges()
     metric: Metric
     report: Report = Report()
@@ -178,5 +226,11 @@ class RunSettings(Section):
     seeds: Seeds | None = Field(
         None,
         description="these seeds in place of the study's: `--config 'seeds=[42]'` reports after "
-        "the first; without it the others are trained and added, and nothing is trained anew",
+        "the first; without it the others are trained and added, and nothing is trained anew. They "
+        "go before a variant's own",
+    )
+    variants: Names | None = Field(
+        None,
+        description="these variants of the study alone: `--config 'variants=[tuned]'`; without it "
+        "the others are trained and added",
     )

@@ -7,7 +7,6 @@ fname, dialogue, summary[, summary2, …], topic, group[, cluster].
 
 import csv
 import io
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -16,13 +15,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from yoyak.data.cleaning import clean_text
-from yoyak.data.reading import read_records
+from yoyak.data.cells import first_of, is_blank, label_cell, name_cell, reference_cells, text_cell
+from yoyak.data.reading import files_of, read_records
 from yoyak.data.rows import OPTIONAL_COLUMNS, BadRows, Record, quote, wanted_columns
+from yoyak.data.turns import dialogue_cell, renamed
 from yoyak.errors import UserError, display
 
 SPEAKER_TAG = re.compile(r"^(#[^#\s]{1,40}#)\s*[:：]", re.MULTILINE)
-_MAX_NAME = 200  # characters of an fname: it becomes a key of submissions and reports
 
 
 @dataclass(frozen=True)
@@ -63,11 +62,12 @@ def read_dialogues(
     columns: dict | None = None,
     labelled: bool = True,
     counts: Counter | None = None,
+    numbered: bool = False,
 ) -> list[Dialogue]:
     """Read, clean and check one split.
 
     Args:
-        path: .csv, .json, .jsonl or a folder saved by `datasets`.
+        path: .csv, .json, .jsonl, a folder of JSON files or one saved by `datasets`.
         columns: names in the file: {"fname", "dialogue", "summaries": [...], "topic", "group",
             "cluster"};
             without it the canonical names, with every column summary, summary2, … a reference.
@@ -75,12 +75,29 @@ def read_dialogues(
         labelled: every row must have a summary. If False, a split in which no row has one is
             fine too (a test split as competitions give it out).
         counts: gains, for each cleaning rule, the number of texts that it changed.
+        numbered: the speakers of a list of turns are called #Person1#, #Person2#, …
 
     Raises:
         UserError: the file cannot be read, lacks a column, or has bad rows; one line names them.
     """
-    path = Path(path)
     names = wanted_columns(columns)
+    dialogues: list[Dialogue] = []
+    place: dict[str, Path] = {}
+    for file in files_of(Path(path)):
+        for dialogue in _read_file(file, names, labelled, counts, numbered):
+            if dialogue.fname in place:
+                raise UserError(
+                    f"{display(file)}: fname {quote(dialogue.fname)} stands in "
+                    f"{display(place[dialogue.fname])} already; keep one of the two"
+                )
+            place[dialogue.fname] = file
+            dialogues.append(dialogue)
+    return dialogues
+
+
+def _read_file(
+    path: Path, names: dict, labelled: bool, counts: Counter | None, numbered: bool
+) -> list[Dialogue]:
     records, found, bad = read_records(path, names)
     if not records:
         bad.raise_if_any()
@@ -88,14 +105,14 @@ def read_dialogues(
     if not records:
         raise UserError(f"{display(path)}: has a header but no rows")
     any_summary = labelled or any(
-        not _is_blank(record.cells.get(column))
+        not is_blank(record.cells.get(column))
         for record in records
         for column in names["summaries"]
     )
     dialogues: list[Dialogue] = []
     first_seen: dict[str, int] = {}
     for record in records:
-        dialogue = _parse_record(record, names, any_summary, bad, counts)
+        dialogue = _parse_record(record, names, any_summary, bad, counts, numbered)
         if dialogue is None:
             continue
         if dialogue.fname in first_seen:
@@ -189,87 +206,33 @@ def _checked_columns(path: Path, names: dict, found: list[str], labelled: bool) 
 
 
 def _parse_record(
-    record: Record, names: dict, any_summary: bool, bad: BadRows, counts: Counter | None
+    record: Record,
+    names: dict,
+    any_summary: bool,
+    bad: BadRows,
+    counts: Counter | None,
+    numbered: bool,
 ) -> Dialogue | None:
     """One row as a Dialogue, or None with the reason added to `bad`."""
+    cells, where = record.cells, ""
     try:
-        fname = _name_cell(record.cells.get(names["fname"]))
-        where = f"(fname {quote(fname)})"
-        dialogue = _dialogue_cell(record.cells.get(names["dialogue"]), counts)
+        fname = name_cell(first_of(cells, [names["fname"]]))
+        where = f"(fname {quote(fname)}) "
+        turns, tags = dialogue_cell(first_of(cells, [names["dialogue"]]), numbered)
+        dialogue = text_cell(turns, "dialogue", counts)
         if not dialogue:
-            raise ValueError(f"{where} empty dialogue")
-        summaries = _references(record.cells, names["summaries"], counts)
+            raise ValueError("empty dialogue")
+        if any_summary:
+            first_of(cells, names["summaries"])
+        summaries = reference_cells(cells, names["summaries"], counts)
         if any_summary and not summaries:
-            raise ValueError(f"{where} empty summary")
+            raise ValueError("empty summary")
         labels = {
-            key: " ".join(_text_cell(record.cells.get(names[key]), key, counts).split())
+            key: label_cell(cells.get(names[key]), key, counts)
             for key in OPTIONAL_COLUMNS
             if names[key]
         }
     except ValueError as reason:
-        bad.add(record.number, str(reason))
+        bad.add(record.number, f"{where}{reason}")
         return None
-    return Dialogue(fname, dialogue, summaries, **labels)
-
-
-def _dialogue_cell(value: object, counts: Counter | None) -> str:
-    """A dialogue's text; a list of turns {speaker or participantID, utterance} becomes lines."""
-    if isinstance(value, list) and value and all(isinstance(turn, dict) for turn in value):
-        value = "\n".join(_turn(turn, f"turn {i}") for i, turn in enumerate(value, start=1))
-    elif not isinstance(value, str | None):
-        raise ValueError(f"dialogue must be text, found {quote(value)}")
-    return _text_cell(value, "dialogue", counts)
-
-
-def _turn(turn: dict, place: str) -> str:
-    """`speaker: words`, or an empty string for an empty turn."""
-    said = turn.get("speaker", turn.get("participantID")), turn.get("utterance")
-    speaker, words = (" ".join(_text_cell(cell, place, None).split()) for cell in said)
-    if not speaker or "utterance" not in turn:
-        has = quote(", ".join(map(str, turn)))
-        raise ValueError(f"{place} needs utterance and speaker (or participantID), it has {has}")
-    return f"{speaker}: {words}" if words else ""
-
-
-def _name_cell(value: object) -> str:
-    name = _text_cell(value, "fname", None)
-    if not name:
-        raise ValueError("empty fname")
-    if "\n" in name or len(name) > _MAX_NAME:
-        raise ValueError(
-            f"fname {quote(name)} is not a name: one line of at most {_MAX_NAME} characters"
-        )
-    return name
-
-
-def _references(cells: dict, columns: list[str], counts: Counter | None) -> tuple[str, ...]:
-    """The filled references of a row; a JSON list in one column counts as several."""
-    values: list = []
-    for column in columns:
-        value = cells.get(column)
-        values += value if isinstance(value, list) else [value]
-    texts = (_text_cell(value, "summary", counts) for value in values)
-    return tuple(text for text in texts if text)
-
-
-def _text_cell(value: object, what: str, counts: Counter | None) -> str:
-    """A cell as cleaned text; a number becomes its digits: 2021 and 2021.0 both give "2021"."""
-    if value is None:
-        return ""
-    if isinstance(value, float) and math.isfinite(value):
-        value = int(value) if value.is_integer() else repr(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str):
-        raise ValueError(f"{what} must be text, found {quote(value)}")
-    if "\0" in value:
-        raise ValueError(f"NUL character in {what}")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ValueError(f"half a surrogate pair in {what}: broken escape") from None
-    return clean_text(value, counts)
-
-
-def _is_blank(value: object) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip()) or value == []
+    return Dialogue(fname, dialogue, tuple(renamed(text, tags) for text in summaries), **labels)

@@ -27,7 +27,11 @@ def prepare_data(study: Study, output: Path) -> dict:
     counts: dict[str, Counter[str]] = {name: Counter() for name in names}
     raw = {
         name: read_dialogues(
-            paths[name], settings.columns.model_dump(), labelled=name != "test", counts=counts[name]
+            paths[name],
+            settings.columns.model_dump(),
+            labelled=name != "test",
+            counts=counts[name],
+            numbered=settings.speakers == "numbered",
         )
         for name in names
     }

@@ -24,8 +24,17 @@ from yoyak.errors import UserError, display
 
 CSV_FILES = (".csv", ".tsv")
 JSON_FILES = (".json", ".jsonl", ".ndjson")
+SAVED_BY_DATASETS = ("state.json", "dataset_dict.json")
 SEPARATORS = ",;\t|"
 LONGEST_HEADER = 100_000  # characters
+
+
+def files_of(path: Path) -> list[Path]:
+    """A split's files: those of a folder of JSON files by name, else the one file or folder."""
+    if not path.is_dir() or any((path / name).is_file() for name in SAVED_BY_DATASETS):
+        return [path]
+    files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in JSON_FILES]
+    return files or [path]
 
 
 def read_records(path: Path, names: dict) -> tuple[list[Record], list[str], BadRows]:
@@ -160,8 +169,8 @@ def _read_datasets_folder(path: Path) -> tuple[list[Record], list[str], BadRows]
         raise UserError(f"{shown}: holds several splits; name one of its folders: {splits}")
     if not (path / "state.json").is_file():
         raise UserError(
-            f"{shown}: is a folder but none that `datasets` saved (no state.json); "
-            "name a .csv or .jsonl file, or a folder from Dataset.save_to_disk"
+            f"{shown}: is a folder without .json files and none that `datasets` saved (no "
+            "state.json); name a .csv or .jsonl file, or a folder from Dataset.save_to_disk"
         )
     try:
         import datasets

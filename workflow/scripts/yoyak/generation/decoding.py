@@ -12,12 +12,14 @@ from yoyak.config.model_config import ModelConfig
 class DecodingSettings:
     """Everything besides weights and prompt that decides a summary; stored with the predictions.
 
-    Greedy unless `do_sample` or `num_beams` says otherwise. There is no repetition penalty and no
-    minimum length.
+    Greedy unless `do_sample` or `num_beams` says otherwise. There is no minimum length.
     """
 
     max_new_tokens: int
     num_beams: int = 1
+    length_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
+    repetition_penalty: float = 1.0
     do_sample: bool = False
     temperature: float = 1.0
     top_p: float = 1.0
@@ -33,11 +35,18 @@ class DecodingSettings:
 
     def as_dict(self) -> dict:
         """Only what takes effect: greedy decoding has no temperature."""
-        settings = asdict(self)
-        if not self.do_sample:
-            for key in ("temperature", "top_p", "seed"):
-                del settings[key]
-        return settings
+        idle = {"length_penalty": self.num_beams == 1}
+        idle |= dict.fromkeys(("temperature", "top_p", "seed"), not self.do_sample)
+        idle |= {"no_repeat_ngram_size": not self.no_repeat_ngram_size}
+        idle |= {"repetition_penalty": self.repetition_penalty == 1}
+        return {key: value for key, value in asdict(self).items() if not idle.get(key)}
+
+    @property
+    def beyond_slots(self) -> list[str]:
+        """The keys by which transformers' `generate` alone continues a prompt."""
+        keys = ("num_beams", "no_repeat_ngram_size", "repetition_penalty")
+        defaults = DecodingSettings
+        return [f"generation.{key}" for key in keys if getattr(self, key) != getattr(defaults, key)]
 
 
 @dataclass(frozen=True)

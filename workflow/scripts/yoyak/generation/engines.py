@@ -2,9 +2,9 @@
 
 Two engines share an interface, `run(prompts, on_row)` and `logits(rows, steps)`: the slots
 (slot_engine.py), fast, with their own attention and often their own layers; and transformers'
-`generate` (plain_engine.py), for beams and for models that the slots do not support. Before
-anything is generated the engine is compared with the model's own forward (check.py); if it differs
-the next one is tried, and if none is correct, one error says so.
+`generate` (plain_engine.py), for beams, penalties and models that the slots do not support.
+Before anything is generated the engine is compared with the model's own forward (check.py); if it
+differs the next one is tried, and if none is correct, one error says so.
 """
 
 import sys
@@ -189,20 +189,20 @@ def _candidates(model, engine: str, decoding: DecodingSettings) -> list[str]:
     """Names of TRIES that may be tried."""
     slots, padded, eager, *alone = TRIES
     if engine == "packed":
-        if decoding.num_beams > 1:
+        if decoding.beyond_slots:
             raise UserError(
-                f"execution.engine: packed has no beams (generation.num_beams: "
-                f"{decoding.num_beams}); set execution.engine: auto"
+                f"execution.engine: packed takes no {', '.join(decoding.beyond_slots)}; set "
+                "execution.engine: auto"
             )
         return [slots]
-    names = [slots] if engine == "auto" and decoding.num_beams == 1 else []
+    names = [slots] if engine == "auto" and not decoding.beyond_slots else []
     already = causal_lm(model).config._attn_implementation == "eager"
     return [*names, padded, *([] if already else [eager]), *alone]
 
 
 def _why(engine: str, decoding: DecodingSettings, refused: list[str]) -> str:
     """Why this engine and no faster one."""
-    reasons = ["generation.num_beams"] if decoding.num_beams > 1 else []
+    reasons = [*decoding.beyond_slots]
     reasons += ["execution.engine: plain"] if engine == "plain" else []
     return "; ".join(reasons + refused) or "equal to the model's own forward"
 

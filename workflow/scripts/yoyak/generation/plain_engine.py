@@ -1,16 +1,23 @@
 """Generation with transformers' `generate`: correct for every causal LM, but slower.
 
-For beams, which fork and die and so would need copies of slots at every step, and for whatever
-model the slots do not serve: its own layers, cache, head and attention run untouched, over
-left-padded batches of like length. Every setting is given; none comes from the checkpoint.
+For beams, which fork and die and so would need copies of slots at every step, for penalties of
+what a summary already says, and for whatever model the slots do not serve: its own layers, cache,
+head and attention run untouched, over left-padded batches of like length. Every setting is given;
+none comes from the checkpoint.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+)
 
 from yoyak.errors import is_out_of_memory
 from yoyak.generation.decoding import DecodingSettings, Generated, choose_tokens, draw_uniforms
@@ -75,6 +82,8 @@ class PlainGenerator:
         """New tokens of one batch, what follows a stop token included."""
         decoding, choose = self.decoding, None
         settings: dict[str, Any] = {"num_beams": decoding.num_beams}
+        if decoding.num_beams > 1:
+            settings["length_penalty"] = float(decoding.length_penalty)
         if decoding.do_sample and decoding.num_beams > 1:
             settings |= {"do_sample": True, "top_k": 0}
             settings |= {"temperature": decoding.temperature, "top_p": decoding.top_p}
@@ -89,13 +98,29 @@ class PlainGenerator:
         output = self._generate(
             prompts,
             choose,
+            self._penalties(),
             max_new_tokens=decoding.max_new_tokens,
             eos_token_id=self.stop_token_ids or None,
             **settings,
         )
         return output[:, max(map(len, prompts)) :].tolist()
 
-    def _generate(self, prompts: list[list[int]], choose: Callable | None, **settings):
+    def _penalties(self) -> list[LogitsProcessor]:
+        """transformers' own, which would count the prompt of a decoder, and its padding, too."""
+        found: list[LogitsProcessor] = []
+        if self.decoding.repetition_penalty != 1:
+            found.append(RepetitionPenaltyLogitsProcessor(float(self.decoding.repetition_penalty)))
+        if self.decoding.no_repeat_ngram_size:
+            found.append(NoRepeatNGramLogitsProcessor(self.decoding.no_repeat_ngram_size))
+        return found
+
+    def _generate(
+        self,
+        prompts: list[list[int]],
+        choose: Callable | None,
+        penalties: Sequence[LogitsProcessor] = (),
+        **settings,
+    ):
         """`model.generate` on one left-padded batch; `choose` takes the place of the argmax."""
         width, padding = max(map(len, prompts)), (self.stop_token_ids or [0])[0]
         tokens = torch.full((len(prompts), width), padding, device=self.device)
@@ -103,7 +128,8 @@ class PlainGenerator:
         for row, prompt in enumerate(prompts):
             tokens[row, width - len(prompt) :] = torch.tensor(prompt)
             mask[row, width - len(prompt) :] = 1
-        chooser = [] if choose is None else [_Chooser(choose, width)]
+        processors: list[LogitsProcessor] = [_OfSummary(one, width) for one in penalties]
+        processors += [] if choose is None else [_Chooser(choose, width)]
         settings = {"do_sample": False, "pad_token_id": padding, **settings}
         settings["use_cache"] = self.plan.cache
         reset_dynamic_rope(self.model)
@@ -113,7 +139,7 @@ class PlainGenerator:
                 input_ids=tokens,
                 attention_mask=mask,
                 generation_config=GenerationConfig(**settings),
-                logits_processor=LogitsProcessorList(chooser),
+                logits_processor=LogitsProcessorList(processors),
             )
 
     def _cut(self, tokens: list[int]) -> Generated:
@@ -121,6 +147,16 @@ class PlainGenerator:
             if token in self.stop_token_ids:
                 return Generated(tokens[:place], place + 1, "stop")
         return Generated(tokens, len(tokens), "length")
+
+
+class _OfSummary(LogitsProcessor):
+    """A processor that is shown what follows the prompt alone."""
+
+    def __init__(self, processor: LogitsProcessor, width: int):
+        self.processor, self.width = processor, width
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        return self.processor(input_ids[:, self.width :], scores)
 
 
 class _Chooser(LogitsProcessor):

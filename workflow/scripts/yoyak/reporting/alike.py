@@ -1,4 +1,4 @@
-"""Check that runs are comparable: all runs of a model must have the same settings."""
+"""Check that runs are comparable: trainings of a variant must have the same settings."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,15 +16,17 @@ RECORDS = {"train": "run.json", "generate": "predictions/run.json"}
 def refuse_mixtures(study: Study, results: Path) -> None:
     """Raise UserError naming two runs of one model whose settings differ, and the difference.
 
+    Trainings of one variant are alike, and all summaries of a model.
+
     That includes the commit of a Hub checkpoint: without a pinned revision it can move between two
     runs.
     """
     for model in study.models:
-        for step, place in RECORDS.items():
-            runs = [run for run in study.runs() if run.model == model]
-            runs = [run for run in runs if run.trained or step == "generate"]
-            files = [results / run.folder / place for run in runs]
-            _compare(files, step)
+        runs = [run for run in study.runs() if run.model == model]
+        _compare([results / run.folder / RECORDS["generate"] for run in runs], "generate")
+        for variant in study.variants:
+            alike = [run for run in runs if run.trained and run.variant == variant]
+            _compare([results / run.folder / RECORDS["train"] for run in alike], "train")
 
 
 def _compare(files: list[Path], step: str) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from yoyak.config.study import TRAINED, Study
+from yoyak.config.study import Study
 from yoyak.reporting.levels import (
     against_floors,
     content_alone,
@@ -13,6 +13,7 @@ from yoyak.reporting.levels import (
 from yoyak.reporting.questions import headline, question_sentences
 from yoyak.reporting.results import CONDITION_NAMES, Row, undertrained
 from yoyak.reporting.study_tables import Sentence, StudyTables
+from yoyak.reporting.tables import CELL
 
 LANGUAGES = {"ko": "Korean", "en": "English"}
 
@@ -55,7 +56,7 @@ def answer(study: Study, study_tables: StudyTables) -> Sentence:
 
     For a model that was hardly trained it never says that fine-tuning changed nothing.
     """
-    level = against_floors(study_tables, study.settings.metric.primary)
+    level = against_floors(study, study_tables, study.settings.metric.primary)
     return [*level, " ", *headline(study, study_tables)]
 
 
@@ -66,7 +67,7 @@ def details(study: Study, study_tables: StudyTables) -> list[Sentence]:
         *content_alone(study, study_tables),
         *human_agreement_gap(study, study_tables),
         *falsified_references(study, study_tables),
-        _best(study, study_tables),
+        best_method(study, study_tables),
     ]
     groups = dict.fromkeys(row["group"] for row in study_tables.rows("group_differences"))
     for group in groups:
@@ -75,10 +76,12 @@ def details(study: Study, study_tables: StudyTables) -> list[Sentence]:
             comparison="fine_tuned-zero_shot",
             tokenizer=tokenizer,
             group=group,
+            variant=study.variants[0],
         )
-        own = of_group(study_tables, tokenizer, group)
-        sentences.append([*own, *_gain_of_group(study_tables, rows)])
+        own = of_group(study, study_tables, tokenizer, group)
+        sentences.append([*own, *_gain(study_tables, "group_differences", rows)])
     sentences += [*_few_shot(study, study_tables), *question_sentences(study, study_tables)]
+    sentences += [_other_variant(study, study_tables, name) for name in study.variants[1:]]
     for row in undertrained(study_tables.rows("diagnostics")):
         same = study_tables.cell("diagnostics", row, "unchanged_rate")
         fall = study_tables.cell("diagnostics", row, "loss_fall", signed=True)
@@ -105,22 +108,56 @@ def judge(rows: list[Row]) -> Verdict:
 def score_rows(study: Study, study_tables: StudyTables) -> list[tuple[str, Row]]:
     """Rows of the first table, each with its table's name: means over the study's seeds."""
     tokenizer = study.settings.metric.primary
-    rows = [("rouge", row) for row in study_tables.rows("rouge", tokenizer=tokenizer)]
-    if len(study.seeds) == 1:
+    together = [name for name in study.variants if len(study.seeds_of(name)) > 1]
+    rows = [
+        ("rouge", row)
+        for row in study_tables.rows("rouge", tokenizer=tokenizer)
+        if row["variant"] not in together
+    ]
+    if not together:
         return rows
-    rows = [pair for pair in rows if pair[1]["condition"] not in TRAINED]
     rows += [("seeds", row) for row in study_tables.rows("seeds", tokenizer=tokenizer)]
     models, formats = list(study.models), study.formats
-    return sorted(rows, key=lambda p: (models.index(p[1]["model"]), formats.index(p[1]["format"])))
+
+    def place(pair: tuple[str, Row]) -> tuple[int, ...]:
+        row = pair[1]
+        arm = study.arms.index((row["condition"], row["variant"]))
+        return models.index(row["model"]), formats.index(row["format"]), arm
+
+    return sorted(rows, key=place)
 
 
-def _best(study: Study, study_tables: StudyTables) -> Sentence:
-    table, row = max(score_rows(study, study_tables), key=lambda pair: pair[1]["rouge_mean"])
-    mean, low, high = (
-        study_tables.cell(table, row, key) for key in ("rouge_mean", "ci_low", "ci_high")
+def best_method(study: Study, study_tables: StudyTables) -> Sentence:
+    """The best method, and whether so many dialogues and seeds tell it from the second."""
+    first, second, *others = study_tables.rows("methods")
+    run = {key: first[key] for key in CELL}
+    table, row = next(
+        pair for pair in score_rows(study, study_tables) if run.items() <= pair[1].items()
     )
-    interval = [] if low is None else [" (95 % interval ", low, " to ", high, ")"]
-    return [f"Highest mean: {_name(study, row)}, ", mean, *interval, "."]
+    mean = [f"{_name(study, run)}, ", study_tables.cell("methods", first, "rouge_mean")]
+    mean += _interval(study_tables, table, row)
+    gap = [study_tables.cell("methods", second, "difference"), " points"]
+    gap += _interval(study_tables, "methods", second)
+    runner_up = f"the second, {_name(study, second)}"
+    if (second["seeds"] or 0) < 3:
+        few = "two seeds are" if second["seeds"] == 2 else "one seed is"
+        end = f"; {few} too few to call a method the best."
+        return ["Highest mean: ", *mean, f", above {runner_up}, by ", *gap, end]
+    if (second["ci_low"] or 0) > 0:
+        return ["Best method: ", *mean, f", better than {runner_up}, by ", *gap, "."]
+    text: Sentence = ["Highest mean: ", *mean, f", not told apart from {runner_up}: ", *gap]
+    if second["detectable"] is not None:
+        n, seeds, smallest = (
+            study_tables.cell("methods", second, key) for key in ("n", "seeds", "detectable")
+        )
+        text += ["; ", n, " dialogues and ", seeds, " seeds tell ", smallest, " at 80 % power"]
+    alike = sum((row["ci_low"] or 0) <= 0 for row in others)
+    return [*text, f". Nor is it from {alike} of the others." if alike else "."]
+
+
+def _interval(study_tables: StudyTables, table: str, row: Row) -> Sentence:
+    low, high = (study_tables.cell(table, row, key) for key in ("ci_low", "ci_high"))
+    return [] if low is None else [" (95 % interval ", low, " to ", high, ")"]
 
 
 def _few_shot(study: Study, study_tables: StudyTables) -> list[Sentence]:
@@ -129,8 +166,11 @@ def _few_shot(study: Study, study_tables: StudyTables) -> list[Sentence]:
         return []
     tokenizer = study.settings.metric.primary
     tuned, prompted = (
-        judge(study_tables.rows("differences", comparison=name, tokenizer=tokenizer))
-        for name in ("fine_tuned-few_shot", "few_shot-zero_shot")
+        judge(study_tables.rows("differences", comparison=name, tokenizer=tokenizer, variant=which))
+        for name, which in (
+            ("fine_tuned-few_shot", study.variants[0]),
+            ("few_shot-zero_shot", None),
+        )
     )
     low, high, least, most = (
         study_tables.cell("differences", row, "difference", signed=True)
@@ -149,16 +189,30 @@ def _few_shot(study: Study, study_tables: StudyTables) -> list[Sentence]:
 
 
 def _name(study: Study, row: Row) -> str:
-    parts = [row["model"], row["format"], CONDITION_NAMES[row["condition"]]]
+    variant = [row["variant"]] if len(study.variants) > 1 and row["variant"] else []
+    parts = [row["model"], *variant, row["format"], CONDITION_NAMES[row["condition"]]]
     if len(study.seeds) > 1 and row.get("seed") is not None:
         parts.append(f"seed {row['seed']}")
     return " · ".join(parts)
 
 
-def _gain_of_group(study_tables: StudyTables, rows: list[Row]) -> Sentence:
+def _other_variant(study: Study, study_tables: StudyTables, variant: str) -> Sentence:
+    """A variant that no question is about: its gain, not tested."""
+    rows = study_tables.rows(
+        "differences",
+        comparison="fine_tuned-zero_shot",
+        tokenizer=study.settings.metric.primary,
+        variant=variant,
+    )
+    count = len(study.seeds_of(variant))
+    seeds = f"{count} seed{'s' if count > 1 else ''}"
+    return [f"Variant {variant} ({seeds}), not tested:", *_gain(study_tables, "differences", rows)]
+
+
+def _gain(study_tables: StudyTables, table: str, rows: list[Row]) -> Sentence:
     found = judge(rows)
-    low = study_tables.cell("group_differences", found.lowest, "difference", signed=True)
-    high = study_tables.cell("group_differences", found.highest, "difference", signed=True)
+    low = study_tables.cell(table, found.lowest, "difference", signed=True)
+    high = study_tables.cell(table, found.highest, "difference", signed=True)
     return [
         f" Against zero-shot the interval lies above 0 in {found.up} of {found.total}, below in "
         f"{found.down} (not adjusted), by ",

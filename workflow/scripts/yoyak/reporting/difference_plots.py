@@ -18,9 +18,9 @@ from yoyak.reporting.plot_parts import (
     tokenizer_sentence,
 )
 from yoyak.reporting.results import (
-    COMPARISON_NAMES,
     CONDITION_NAMES,
     Row,
+    comparison_name,
     dialogue_counts,
     one,
     read_table,
@@ -40,21 +40,22 @@ def differences(study: Study, results: Path) -> tuple[Figure, str]:
     tokenizer = study.settings.metric.primary
     rows = where(read_table(results, "differences"), tokenizer=tokenizer)
     blocks = rows.groupby("comparison", sort=False)
-    longest = max(len(difference_name(row)) for row in records(rows))
+    several = len(study.variants) > 1
+    longest = max(len(difference_name(row, several)) for row in records(rows))
     height = 0.27 * (len(rows) + BLOCK_GAP * len(blocks)) + 0.9
     figure = style.new_figure(max(8.2, 4.5 + 0.075 * longest), height)
     axes = figure.subplots()
     y, ticks, labels = 0.0, [], []
     for name, block in blocks:
         axes.annotate(
-            COMPARISON_NAMES[name], (0, y), xycoords=("axes fraction", "data"), xytext=(-4, 0),
+            comparison_name(name), (0, y), xycoords=("axes fraction", "data"), xytext=(-4, 0),
             textcoords="offset points", ha="right", va="center", fontweight="bold", fontsize=8.5,
         )  # fmt: skip
         for row in records(block):
             y += 1
             _forest_line(axes, row, y)
             ticks.append(y)
-            labels.append(difference_name(row))
+            labels.append(difference_name(row, several))
         y += BLOCK_GAP
     axes.axvline(0, color=style.INK, lw=0.9)
     axes.set_yticks(ticks, labels)
@@ -113,9 +114,12 @@ def cost(study: Study, results: Path) -> tuple[Figure, str]:
     )
 
 
-def difference_name(row: Row) -> str:
-    """Name of a difference, without what its comparison already says."""
-    parts = [row["model"]]
+def difference_name(row: Row, variants: bool = False) -> str:
+    """Name of a difference, without what its comparison already says.
+
+    variants: the study has several.
+    """
+    parts = [row["model"], *([row["variant"]] if variants and row["variant"] else [])]
     if row["comparison"] != "chat-instruction":
         parts.append(row["format"])
     if row["comparison"] != "fine_tuned_templates-fine_tuned":

@@ -11,10 +11,11 @@ import jinja2
 import yaml
 from markupsafe import Markup, escape
 
-from yoyak.config.study import FEW_SHOT, TRAINED, ZERO_SHOT, Run, Study
+from yoyak.config.study import FEW_SHOT, ZERO_SHOT, Run, Study
 from yoyak.data.dialogues import load_split
 from yoyak.errors import PROJECT_ROOT
 from yoyak.reporting import tables
+from yoyak.reporting.agreement import conclusions
 from yoyak.reporting.answer import answer, details, method, question, score_rows
 from yoyak.reporting.inline_svg import inline_svg
 from yoyak.reporting.results import (
@@ -22,6 +23,7 @@ from yoyak.reporting.results import (
     FALSE,
     FLOOR,
     HUMAN,
+    SCORE_NAMES,
     TOKENIZER_NAMES,
     content_tokenizer,
     context_name,
@@ -74,6 +76,7 @@ def render_report(study: Study, results: Path) -> str:
         views=_views(study, study_tables, results),
         plots=plots,
         trainings=_trainings(study, study_tables, results, plots),
+        conclusions=conclusions(study, study_tables),
         signatures=_signatures(study, results),
         data_card=_yaml(read_json(results / "data/data_card.json", "run prepare_data.py first")),
         dataset=_record(results / "data/run.json"),
@@ -134,12 +137,13 @@ def _main_rows(
     """Rows of the first table: scores, over all seeds, how far from their floor and zero-shot."""
     rows = []
     for table, row in score_rows(study, study_tables):
-        run = {key: row[key] for key in ("model", "format", "condition")}
+        run = {key: row[key] for key in tables.CELL}
         kind = FEW_SHOT if row["condition"] == FEW_SHOT else "fine_tuned"
         found = study_tables.rows(
             "differences", comparison=f"{kind}-{ZERO_SHOT}", tokenizer=primary, **run
         )
-        anchor = _anchor(**run, seed=study.seeds[0]) if row["condition"] in TRAINED else None
+        seeds = study.seeds_of(row["variant"]) if row["variant"] else []
+        anchor = _anchor(**run, seed=seeds[0]) if seeds else None
         rows.append(
             {
                 "table": table,
@@ -182,15 +186,15 @@ def _views(study: Study, study_tables: StudyTables, results: Path) -> dict:
     """The tables in full; a table without rows is left out."""
     notes = read_json(results / "tables" / "run.json", "run compare.py first").get("notes", {})
     primary = study.settings.metric.primary
-    names = ["questions", "rouge", "differences", "context", "levels", "diagnostics", "resources"]
-    names += ["seeds"] if len(study.seeds) > 1 else []
+    names = ["questions", "methods", "metrics", "rouge", "differences", "context", "levels"]
+    names += ["diagnostics", "resources", *(["seeds"] if len(study.seeds) > 1 else [])]
     names += ["quoted"] if study.settings.report.quoted else []
     views = {name: view(study_tables, study, name, notes.get(name, "")) for name in names}
     for name in ("groups", "group_differences"):
         views[name] = view(study_tables, study, name, notes.get(name, ""), tokenizer=primary)
-    for name in ("rouge", "groups"):  # their notes end in signatures, shown elsewhere
+    for name in ("metrics", "rouge", "groups"):  # notes end in signatures, shown elsewhere
         if name in views:
-            text = views[name].note.split(" The primary tokenizer is")[0]
+            text = views[name].note.split(" The primary tokenizer is")[0].split("\n\n")[0]
             views[name] = view(study_tables, study, name, text, **_only(name, primary))
     return {name: table for name, table in views.items() if table.rows}
 
@@ -242,12 +246,13 @@ def _trainings(
 
 
 def _title(run: Run, study: Study) -> str:
-    parts = [run.model, run.format, CONDITION_NAMES[run.condition]]
-    return " · ".join(parts + ([f"seed {run.seed}"] if len(study.seeds) > 1 else []))
+    variant = [run.variant] if len(study.variants) > 1 else []
+    seed = [f"seed {run.seed}"] if len(study.seeds) > 1 else []
+    return " · ".join([run.model, *variant, run.format, CONDITION_NAMES[run.condition], *seed])
 
 
-def _anchor(model: str, format: str, condition: str, seed: int) -> str:
-    return f"run-{model}-{format}-{condition}-{seed}"
+def _anchor(model: str, variant: str, format: str, condition: str, seed: int) -> str:
+    return f"run-{model}-{variant}-{format}-{condition}-{seed}"
 
 
 def _record(path: Path) -> dict:
@@ -260,9 +265,7 @@ def _signatures(study: Study, results: Path) -> dict[str, str]:
     """Of each tokenizer: metric, analyser and reference handling in one line."""
     first = results / study.runs()[0].folder / "scores" / "summary.json"
     summary = read_json(first, "run score.py first")
-    return {
-        TOKENIZER_NAMES[name]: scores["signature"] for name, scores in summary["tokenizers"].items()
-    }
+    return {SCORE_NAMES[name]: scores["signature"] for name, scores in summary["scores"].items()}
 
 
 def _newest(results: Path) -> dict:

@@ -1,6 +1,6 @@
 """Sentences about the level that trainings reach, against floors and human agreement."""
 
-from yoyak.config.study import TRAINED, Study
+from yoyak.config.study import Study
 from yoyak.reporting.results import (
     FALSE,
     HUMAN,
@@ -14,13 +14,15 @@ from yoyak.reporting.study_tables import Sentence, StudyTables, percent
 MOST = 0.75  # share of human agreement above which a score hardly sees what is false
 
 
-def against_floors(study_tables: StudyTables, tokenizer: str, group: str = "all") -> Sentence:
+def against_floors(
+    study: Study, study_tables: StudyTables, tokenizer: str, group: str = "all"
+) -> Sentence:
     """How many trainings lie above every floor or below the strongest one, and by how much.
 
-    "Above" asks for an interval above 0 against each floor, "below" for one below 0 against the
-    strongest.
+    It speaks of the study's first variant, as the questions do. "Above" asks for an interval above
+    0 against each floor, "below" for one below 0 against the strongest.
     """
-    rows = trained(study_tables, tokenizer, group)
+    rows = trained(study, study_tables, tokenizer, group)
     total = len(rows)
     above = sum((row["ci_low"] or 0) > 0 for row in rows)
     below = sum((row["ci_high"] or 0) < 0 for row in rows)
@@ -52,7 +54,9 @@ def content_alone(study: Study, study_tables: StudyTables) -> list[Sentence]:
     tokenizer = content_tokenizer(study)
     if tokenizer is None:
         return []
-    return [["Content alone, style left out: ", *_lower(against_floors(study_tables, tokenizer))]]
+    return [
+        ["Content alone, style left out: ", *_lower(against_floors(study, study_tables, tokenizer))]
+    ]
 
 
 def human_agreement_gap(study: Study, study_tables: StudyTables) -> list[Sentence]:
@@ -62,7 +66,7 @@ def human_agreement_gap(study: Study, study_tables: StudyTables) -> list[Sentenc
         if tokenizer is None:
             continue
         if agreement := study_tables.rows("context", name=HUMAN, tokenizer=tokenizer, group="all"):
-            best = max(trained(study_tables, tokenizer), key=lambda row: row["difference"])
+            best = max(trained(study, study_tables, tokenizer), key=lambda row: row["difference"])
             found.append(_human_agreement_gap(study_tables, agreement[0], best))
     return found
 
@@ -94,17 +98,18 @@ def falsified_references(study: Study, study_tables: StudyTables) -> list[Senten
     return [[opening + what, *text, "."]]
 
 
-def of_group(study_tables: StudyTables, tokenizer: str, group: str) -> Sentence:
+def of_group(study: Study, study_tables: StudyTables, tokenizer: str, group: str) -> Sentence:
     """A group of dialogues against its own floors."""
-    n = study_tables.cell("levels", trained(study_tables, tokenizer, group)[0], "n")
-    level = _lower(against_floors(study_tables, tokenizer, group))
+    n = study_tables.cell("levels", trained(study, study_tables, tokenizer, group)[0], "n")
+    level = _lower(against_floors(study, study_tables, tokenizer, group))
     return [f"Dialogues marked “{group}” (n = ", n, "), against their own floors: ", *level]
 
 
-def trained(study_tables: StudyTables, tokenizer: str, group: str = "all") -> list[Row]:
-    """The trainings' rows of levels.csv; over all seeds if there are several."""
-    rows = study_tables.rows("levels", tokenizer=tokenizer, group=group)
-    rows = [row for row in rows if row["condition"] in TRAINED]
+def trained(
+    study: Study, study_tables: StudyTables, tokenizer: str, group: str = "all"
+) -> list[Row]:
+    """Rows of levels.csv of the first variant's trainings; over all seeds, where it has several."""
+    rows = study_tables.rows("levels", tokenizer=tokenizer, group=group, variant=study.variants[0])
     return [row for row in rows if row.get("seed") is None] or rows
 
 

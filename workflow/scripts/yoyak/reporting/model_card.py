@@ -5,6 +5,7 @@ from pathlib import Path
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import TRAINED, Run, Study
+from yoyak.config.variants import DEFAULT
 from yoyak.data.dialogues import SPEAKER_TAG
 from yoyak.errors import PROJECT_ROOT
 from yoyak.reporting.results import (
@@ -13,6 +14,7 @@ from yoyak.reporting.results import (
     HUMAN,
     TOKENIZER_NAMES,
     Row,
+    one,
     read_table,
     records,
     where,
@@ -34,6 +36,7 @@ TRAINING_KEYS = (
     "warmup_ratio",
     "weight_decay",
     "max_grad_norm",
+    "early_stopping_patience",
 )
 
 
@@ -108,6 +111,8 @@ def _introduction(study: Study, run: Run, config: ModelConfig, record: dict) -> 
     kind = "QLoRA adapter" if lora.use_qlora else "LoRA adapter"
     kind = kind if lora.use_lora else "fully fine-tuned model"
     revision = f", revision `{model.revision}`" if model.revision else ""
+    variant = "" if run.variant == DEFAULT else f"variant `{run.variant}`, "
+    trained = f"{CONDITION_NAMES[run.condition]}, {variant}{run.format} format, seed {run.seed}"
     debug = (
         f"**A debug run: {record['examples']:,} examples, {record['steps']:,} steps.** It shows "
         "that every step works; its scores say nothing, and it is not worth publishing.\n\n"
@@ -115,8 +120,7 @@ def _introduction(study: Study, run: Run, config: ModelConfig, record: dict) -> 
     return (
         f"# {run.name}\n\n{debug if study.debug else ''}"
         f"A {kind} that summarises dialogues, trained from `{model.checkpoint}`{revision} in "
-        f"the Yoyak study `{study.source}`: {CONDITION_NAMES[run.condition]}, {run.format} "
-        f"format, seed {run.seed}.\n\n{study.settings.description}"
+        f"the Yoyak study `{study.source}`: {trained}.\n\n{study.settings.description}"
     )
 
 
@@ -191,7 +195,7 @@ def _scores(results: Path, study: Study, run: Run, rows: list[Row]) -> str:
         + (f"Over several references: {metric.references}. " if several else "")
         + "A score means nothing without its tokenizer and floor. Floors are what a text reaches "
         "that read or understood nothing.\n\n"
-        + "\n".join(_level_sentences(results, run))
+        + "\n".join([*_level_sentences(results, run), _of_other_seeds(results, study, run)])
         + "\n\n"
         + "\n".join(lines)
     )
@@ -216,6 +220,28 @@ def _level_sentences(results: Path, run: Run) -> list[str]:
     return found
 
 
+def _of_other_seeds(results: Path, study: Study, run: Run) -> str:
+    """A bullet that this seed is not the method, with the mean over seeds where there are several.
+
+    It is of the primary tokenizer.
+    """
+    if len(study.seeds) == 1:
+        return (
+            "- One seed: with another the same training may score otherwise; no interval says how."
+        )
+    cell = {key: value for key, value in run.record().items() if key != "seed"}
+    row = one(read_table(results, "seeds"), tokenizer=study.settings.metric.primary, **cell)
+    mean, sd, low, high = (
+        reading_cell(key, row[key]) for key in ("rouge_mean", "sd", "ci_low", "ci_high")
+    )
+    interval = "" if row["ci_low"] is None else f", 95 % interval {low} to {high}"
+    return (
+        f"- Seed {run.seed} is one of {len(study.seeds)}: over all of them the same training "
+        f"reaches {mean} ({TOKENIZER_NAMES[row['tokenizer']]}; standard deviation of seeds "
+        f"{sd}{interval})."
+    )
+
+
 def _score_line(tokenizer: str, name: str, row: Row) -> str:
     values = [reading_cell(key, row[key]) for key in MEASURES]
     interval = (
@@ -233,6 +259,7 @@ def _training(study: Study, record: dict, config: ModelConfig, statistics: dict)
         "selection loss": f"{record['best_eval_loss']:.4f}",
         "prompts shortened": f"{statistics['train']['prompts_shortened']:,}",
         **{f"`{key}`": str(getattr(config.training, key)) for key in TRAINING_KEYS},
+        "`learning_rate`": f"{record['learning_rate']:g}",
     }
     if config.lora.use_lora:
         facts |= {f"LoRA `{key}`": str(getattr(config.lora, key)) for key in LORA_KEYS}

@@ -26,7 +26,7 @@ def table_notes(
     )
     warnings = "".join(f"Warning for {n} of the trainings: {text}. " for text, n in warned.items())
     signatures = "\n".join(
-        f"- {name}: `{scores['signature']}`" for name, scores in summary["tokenizers"].items()
+        f"- {name}: `{scores['signature']}`" for name, scores in summary["scores"].items()
     )
     primary = f"The primary tokenizer is {metric.primary}. Signatures:\n\n{signatures}"
     over = (
@@ -48,6 +48,10 @@ def table_notes(
         f"or {flips:,} at random), of these trainings alone; from three seeds on, crossed effects. "
         "detectable: the smallest true difference that 80 % of such studies detect. "
         f"ci_low and ci_high: 95 %, not adjusted. {over}. docs/validity.md says why.",
+        "methods": "Model, format and condition over all seeds, by rouge_mean in "
+        f"{metric.primary}. difference: the best method's mean minus the row's, paired over "
+        f"dialogues and seeds. ci_low and ci_high: 95 %, not adjusted. {over}. detectable: the "
+        "smallest true difference that 80 % of such studies detect.",
         "differences": f"{paired}. Nothing is tested here: see the table of questions.",
         "group_differences": f"{paired}. Nothing is tested here: see the table of questions.",
         "context": "floor_constant: one training summary for every dialogue, the medoid of at most "
@@ -58,19 +62,27 @@ def table_notes(
         "dialogue's others (or itself, where it is alone). human_agreement: each reference against "
         f"the same dialogue's others, over dialogues that have several. {interval}",
         "levels": "difference: from the strongest floor, the one from which the run's paired "
-        "difference in rouge_mean is smallest; ci_low is the lowest over all floors: above 0 the "
-        f"run lies above every one of them. {summary['interval']['method']}, {resamples} "
-        "resamples; not adjusted for the number of rows. Rows of a training without a seed: each "
-        "dialogue's mean over the seeds. share: of the way from that floor to "
+        "difference in rouge_mean is smallest; ci_low and ci_high are the lowest over all floors: "
+        "with ci_low above 0 the run lies above every one of them. "
+        f"{summary['interval']['method']}, {resamples} resamples; not adjusted for the number of "
+        "rows. Rows of a training without a seed: each dialogue's mean over the seeds. share: of "
+        "the way from that floor to "
         "human agreement, empty where human agreement is not above the floor. human_difference: "
         "from human agreement, paired, both against all references but one.",
+        "metrics": "Every metric on a scale of 0–100; the primary score is ROUGE in "
+        f"{metric.primary}. name: a score, its paired difference from the strongest floor "
+        "or from another run, or a floor, a reference made false, human agreement, as in the "
+        "tables of ROUGE. ci_low and ci_high: 95 %, not adjusted. p_value: of the difference over "
+        "all trainings; confirmatory under the primary score alone (the first row of questions), "
+        "under others a sensitivity analysis, not adjusted for their number: no claim rests on it. "
+        f"Points of different metrics are not comparable.\n\n{signatures}",
         "diagnostics": f"Means over dialogues; n-grams are of {metric.primary} tokens. "
         "people: the first references, their lengths over those of the others. "
         "unfounded_number_rate: of the texts that name a number, day or time, the share with one "
         "that the dialogue lacks. own_words_share: of the sentences about one speaker, the share "
-        f"whose nouns are more that speaker's than the others'. unknown_words_rate: share of the "
-        "nouns that neither the dialogue nor a training summary has (English: of all words but "
-        "those of grammar). "
+        "whose nouns are more that speaker's than the others'; nouns that nobody said are not. "
+        "unknown_words_rate: share of the nouns that neither the dialogue nor a training summary "
+        "has (English: of all words but those of grammar). "
         "length_ratio: characters of the prediction over those of the references' mean. "
         "length_limit_rate: cut at the token limit. repeated_ngram_rate: share of trigrams that "
         "occurred before in the same prediction. hangul_share: of the letters outside tags. "

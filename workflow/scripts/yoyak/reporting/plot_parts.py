@@ -66,7 +66,15 @@ def seeds_sentence(study: Study) -> str:
     """What a value stands for where the study has several seeds; empty with one."""
     if len(study.seeds) == 1:
         return ""
+    of_each = {name: len(study.seeds_of(name)) for name in study.variants}
+    counts = set(of_each.values())
+    if len(counts) > 1:
+        named = ", ".join(f"{count} ({name})" for name, count in of_each.items())
+        return (
+            f" Fine-tuned values are means over training seeds: {named}. Intervals are over other "
+            "seeds from three on, of one seed over dialogues alone."
+        )
     means = f" Fine-tuned values are means over {len(study.seeds)} training seeds"
-    if len(study.seeds) == 2:
+    if counts == {2}:
         return f"{means}; two seeds allow no interval."
     return f"{means}; their intervals are over other seeds and other dialogues."

@@ -17,9 +17,11 @@ def headline(study: Study, study_tables: StudyTables) -> Sentence:
     For a model that was hardly trained it never says that fine-tuning changed nothing.
     """
     row = _first_question(study_tables)
-    idle = len(undertrained(study_tables.rows("diagnostics")))
+    variant = study.variants[0]
+    idle = len(undertrained(study_tables.rows("diagnostics", variant=variant)))
     total = row["trainings"] * row["seeds"]
-    where = "the one training" if total == 1 else f"{total} trainings"
+    of = f" of variant {variant}" if len(study.variants) > 1 else ""
+    where = f"the one training{of}" if total == 1 else f"{total} trainings{of}"
     change = _difference(study_tables, row)
     some = f"; {idle} of them hardly trained the model" if idle else ""
     if row["verdict"] == "up":
@@ -43,16 +45,15 @@ def question_sentences(study: Study, study_tables: StudyTables) -> list[Sentence
     """Sentences about what one seed leaves open, about templates and about formats."""
     first = _first_question(study_tables)
     told = [row for name in OTHERS if (row := _pooled(study_tables, name))]
-    seeds = len(study.seeds)
+    own = study.seeds_of(study.variants[0])
+    seeds = len(own)
     sentences: list[Sentence] = []
     if seeds == 1:
         text = "One seed: training noise is outside all intervals, which speak of these trainings"
         text += "; nothing is claimed about templates or formats." if told else "."
         sentences.append([text])
     elif seeds == 2:
-        sentences.append(
-            [f"Two seeds ({study.seeds[0]}, {study.seeds[1]}) allow no interval, and no claim."]
-        )
+        sentences.append([f"Two seeds ({own[0]}, {own[1]}) allow no interval, and no claim."])
     if first["clusters"] < first["n"]:
         n, count = (study_tables.cell("questions", first, key) for key in ("n", "clusters"))
         text = " kinds (topics, or what the data call clusters); intervals count kinds."
@@ -117,4 +118,4 @@ def _basis(study_tables: StudyTables, row: Row) -> Sentence:
 
 
 def _mean_of(where: str) -> str:
-    return where if where == "the one training" else f"the mean of {where}"
+    return where if where.startswith("the one training") else f"the mean of {where}"

@@ -21,10 +21,13 @@ TOKENIZER_NAMES = {
     "morphemes": "morphemes",
     "content_morphemes": "content morphemes",
     "morphemes_no_tags": "morphemes, tags dropped",
+    "mecab": "Mecab morphemes",
     "characters": "characters",
     "words": "whitespace words",
     "english": "English words, stemmed",
 }
+METRIC_NAMES = {"rouge": "ROUGE", "chrf": "chrF", "bertscore": "BERTScore"}
+SCORE_NAMES = TOKENIZER_NAMES | METRIC_NAMES
 COMPARISON_NAMES = {
     "fine_tuned-zero_shot": "fine-tuned − zero-shot",
     "fine_tuned_templates-fine_tuned": "5 templates − one instruction",
@@ -35,7 +38,9 @@ COMPARISON_NAMES = {
 FLOOR, FIRST_TURNS = "floor_", "floor_first_turn_"
 HUMAN = "human_agreement"
 FALSE = "falsified_all"  # falsified references
-LEVEL_NAMES = {
+LEVEL_NAMES = COMPARISON_NAMES | {
+    "score": "score",
+    "score-floor": "score − strongest floor",
     "floor_constant": "one constant training summary",
     "floor_nearest": "the nearest training dialogue’s summary",
     "floor_other_reference": "other dialogues’ references",
@@ -49,6 +54,7 @@ CONTENT = {"morphemes": "content_morphemes"}  # what stands beside a primary tok
 # A model was hardly trained where its loss fell by less, or so many predictions are as before.
 LOSS_FALL, UNCHANGED = 0.02, 0.8
 
+VARIANT = "variant-"  # a comparison of variants; then the one that is subtracted
 Row = dict  # a table's row: column → text, number or None
 
 
@@ -81,9 +87,9 @@ def one(table: pd.DataFrame, **values: object) -> Row:
     return found[0]
 
 
-def score_row(study: Study, results: Path, tokenizer: str, **run: str) -> Row:
-    """rouge_mean with its interval of one model, format and condition; over all its seeds."""
-    if len(study.seeds) > 1 and run["condition"] in TRAINED:
+def score_row(study: Study, results: Path, tokenizer: str, **run: str | None) -> Row:
+    """rouge_mean with its interval of one model, variant, format, condition; over all its seeds."""
+    if run["variant"] and len(study.seeds_of(run["variant"])) > 1:
         return one(read_table(results, "seeds"), tokenizer=tokenizer, **run)
     return one(read_table(results, "rouge"), tokenizer=tokenizer, **run)
 
@@ -119,8 +125,17 @@ def undertrained(diagnostics: list[Row]) -> list[Row]:
     ]
 
 
+def comparison_name(name: str) -> str:
+    """What is subtracted from what, in words."""
+    if name.startswith(VARIANT):
+        return f"variant − {name.removeprefix(VARIANT)}"
+    return COMPARISON_NAMES[name]
+
+
 def context_name(name: str) -> str:
-    """A floor or human agreement in words."""
+    """A floor, human agreement or a difference in words."""
+    if name.startswith(VARIANT):
+        return comparison_name(name)
     if not name.startswith(FIRST_TURNS):
         return LEVEL_NAMES.get(name, name.replace("_", " "))
     turns = name.removeprefix(FIRST_TURNS)

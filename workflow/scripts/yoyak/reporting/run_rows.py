@@ -48,11 +48,14 @@ def warned_trainings(runs: Sequence[Run], results: Path) -> dict[str, int]:
     return found
 
 
-def rouge_rows(run: Run, summary: dict) -> tuple[list[dict], list[dict]]:
-    """The run's rows of rouge.csv and of groups.csv, from its scores/summary.json."""
+def score_rows(run: Run, summary: dict) -> tuple[list[dict], list[dict]]:
+    """The run's rows of all dialogues and of each group, from its scores/summary.json.
+
+    "tokenizer" holds the name of a score: of a metric that is no ROUGE, its own.
+    """
     rows, of_groups = [], []
-    for tokenizer, scores in summary["tokenizers"].items():
-        label = {**run.record(), "tokenizer": tokenizer}
+    for name, scores in summary["scores"].items():
+        label = {**run.record(), "tokenizer": name}
         rows.append({**label, **scores["all"]})
         of_groups += [
             {**label, "group": group, **of_group} for group, of_group in scores["groups"].items()

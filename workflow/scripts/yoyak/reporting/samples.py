@@ -69,8 +69,8 @@ def _scores(run: Run, results: Path, tokenizer: str) -> list[Number]:
     """Scores of every dialogue, in the data's order, which compare.py has checked."""
     source = f"{run.folder}/{RANKED}"
     table = read_csv(results / f"{source}.csv", "run score.py for this run first")
-    means = where(table, tokenizer=tokenizer)["rouge_mean"]
-    return [score(f"{source}/{place}/rouge_mean", value) for place, value in means.items()]
+    means = where(table, tokenizer=tokenizer)["mean"]
+    return [score(f"{source}/{place}/mean", value) for place, value in means.items()]
 
 
 def _predictions(run: Run, results: Path) -> dict[str, str]:

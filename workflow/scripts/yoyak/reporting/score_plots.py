@@ -62,7 +62,7 @@ def score_bars(study: Study, results: Path) -> tuple[Figure, str]:
     """
     tokenizer = study.settings.metric.primary
     groups = [(model, form) for model in study.models for form in study.formats]
-    lines = len(groups) * (len(study.conditions) + BLOCK_LINES)
+    lines = len(groups) * (len(study.arms) + BLOCK_LINES)
     figure = style.new_figure(5.2, LINE_INCHES * lines + 1.5)
     axes = figure.subplots()
     y, highest = 0.0, 0.0
@@ -71,14 +71,14 @@ def score_bars(study: Study, results: Path) -> tuple[Figure, str]:
             f"{model} · {form}", (0, y), (2, 0), textcoords="offset points", va="center",
             fontsize=8.5, bbox=dict(fc=style.PAPER, lw=0, pad=0.8),
         )  # fmt: skip
-        for place, condition in enumerate(study.conditions, start=1):
-            row = score_row(
-                study, results, tokenizer, model=model, format=form, condition=condition
-            )
+        for place, (condition, variant) in enumerate(study.arms, start=1):
+            run = {"model": model, "variant": variant, "format": form, "condition": condition}
+            row = score_row(study, results, tokenizer, **run)
             end = row["rouge_mean"] if row["ci_high"] is None else row["ci_high"]
-            _draw_bar(axes, y + place, row, end, style.CONDITION_COLOURS[condition])
-            highest = max(highest, end)
-        y += len(study.conditions) + BLOCK_LINES
+            named = f"  {variant}" if variant and len(study.variants) > 1 else ""
+            _draw_bar(axes, y + place, row, end, style.CONDITION_COLOURS[condition], named)
+            highest = max(highest, end * (1 + 0.02 * len(named)))
+        y += len(study.arms) + BLOCK_LINES
     levels = _context_lines(axes, read_context(results, tokenizer))
     axes.set_xlim(0, 1.12 * max(highest, *(level.get_xdata()[0] for level in levels)))
     axes.set_ylim(y - 0.6, -0.7)
@@ -111,8 +111,11 @@ def group_slopes(study: Study, results: Path) -> tuple[Figure, str] | None:
         for number, (name, look) in enumerate(looks.items()):
             shift = 0.06 * (number - (len(looks) - 1) / 2)
             points = [
-                _group_row(rows, model=model, format=form, condition=condition, group=name)
-                for condition in study.conditions
+                _group_row(
+                    rows, model=model, variant=variant, format=form, condition=condition, group=name
+                )
+                for condition, variant in study.arms
+                if variant in (None, study.variants[0])
             ]
             _draw_slope(axes, points, shift, look)
             _draw_levels(axes, read_context(results, tokenizer, name), look["ls"])
@@ -134,12 +137,15 @@ def group_slopes(study: Study, results: Path) -> tuple[Figure, str] | None:
     sizes = ", ".join(f"{name}: n = {count}" for name, count in counts.items())
     renamed = "".join(f" “{word}” is {name}." for name, word in names.items() if word != name)
     several = (
-        f" Fine-tuned values are means over {len(study.seeds)} training seeds, without interval."
+        f" Fine-tuned values are means over {seeds} training seeds, without interval."
+        if (seeds := len(study.seeds_of(study.variants[0]))) > 1
+        else ""
     )
+    several += f" Variant: {study.variants[0]}." if len(study.variants) > 1 else ""
     return figure, (
         f"From zero-shot to fine-tuned, each group of dialogues apart ({sizes}). "
         f"{tokenizer_sentence(tokenizer)} {interval_sentence(study)}"
-        f"{several if len(study.seeds) > 1 else ''} Horizontal lines in a group’s line style are "
+        f"{several} Horizontal lines in a group’s line style are "
         "its own strongest floor and, where dialogues have several references, human agreement."
         f"{renamed}"
     )
@@ -184,8 +190,8 @@ def tokenizers(study: Study, results: Path) -> tuple[Figure, str] | None:
     )
 
 
-def _draw_bar(axes, y: float, row: Row, end: float, colour: str) -> None:
-    """A bar with its whiskers and its value after them."""
+def _draw_bar(axes, y: float, row: Row, end: float, colour: str, named: str) -> None:
+    """A bar with its whiskers, its value and name after them."""
     mean = row["rouge_mean"]
     axes.barh(y, mean, 0.86, color=colour, edgecolor=style.INK, lw=0.6)
     for colour, width in ((style.PAPER, 2.6), (style.INK, 1)):  # to be seen on a dark bar
@@ -193,7 +199,7 @@ def _draw_bar(axes, y: float, row: Row, end: float, colour: str) -> None:
             mean, y, xerr=errors(row), color=colour, lw=width, capsize=2.5, capthick=width
         )
     axes.annotate(
-        f"{mean:.1f}", (end, y), (4, 0), textcoords="offset points", va="center",
+        f"{mean:.1f}{named}", (end, y), (4, 0), textcoords="offset points", va="center",
         fontsize=8, bbox=dict(fc=style.PAPER, lw=0, pad=0.8),
     )  # fmt: skip
 
@@ -217,7 +223,7 @@ def _levels(context: dict[str, Row]) -> dict[str, Row]:
     return {word: row for word, row in found.items() if row}
 
 
-def _group_row(rows: pd.DataFrame, **run: str) -> Row:
+def _group_row(rows: pd.DataFrame, **run: str | None) -> Row:
     """A group's row; over several seeds their mean, without an interval."""
     found = where(rows, **run)
     if len(found) == 1:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from yoyak.reporting import results as result_files
 from yoyak.reporting import tables
-from yoyak.reporting.results import CONDITION_NAMES, TOKENIZER_NAMES, Row
+from yoyak.reporting.results import CONDITION_NAMES, METRIC_NAMES, TOKENIZER_NAMES, Row
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,10 @@ def words(column: str, value: object) -> str:
         return CONDITION_NAMES[str(value)]
     if column == "tokenizer":
         return TOKENIZER_NAMES[str(value)]
+    if column == "metric":
+        return METRIC_NAMES[str(value)]
     if column == "comparison":
-        return result_files.COMPARISON_NAMES[str(value)]
+        return result_files.comparison_name(str(value))
     if column in ("name", "floor"):
         return result_files.context_name(str(value))
     return str(value)

@@ -40,13 +40,16 @@ HEADINGS = {
     "sum_as_quoted": "sum as quoted",
     "difference_ci_low": "95 % from",
     "difference_ci_high": "to",
-    "name": "level",
+    "name": "what",
     "share": "share of the way",
     "human_difference": "to human agreement",
     "human_ci_low": "95 % from",
     "human_ci_high": "to",
 }
-FILTERS = ("model", "format", "condition", "tokenizer", "group", "comparison", "step")
+FILTERS = (
+    *("metric", "tokenizer", "name", "model", "variant", "format", "condition", "group"),
+    *("comparison", "step"),
+)
 SIGNED = ("difference", "human_difference")
 
 
@@ -81,9 +84,9 @@ def view(
 ) -> View:
     """All of tables/{name}.csv, or its rows with these values, without columns that say nothing."""
     rows = study_tables.rows(name, **values)
-    keys = [key for key in tables.COLUMNS[name] if key not in (*leave_out, *values, "method")]
-    if len(study.seeds) == 1 and "seed" in keys:
-        keys.remove("seed")
+    keys = [key for key in tables.COLUMNS[name] if key not in (*leave_out, *values, *tables.UNREAD)]
+    alone = {"seed": len(study.seeds) == 1, "variant": len(study.variants) == 1}
+    keys = [key for key in keys if not alone.get(key)]
     filters = [key for key in FILTERS if len({row.get(key) for row in rows}) > 1]
     return View(
         name=name,

@@ -15,7 +15,8 @@ import pandas as pd
 
 from yoyak.errors import UserError, display
 
-RUN = ("model", "format", "condition", "seed")
+RUN = ("model", "variant", "format", "condition", "seed")
+CELL = RUN[:-1]
 ROUGE = ("n", "rouge1", "rouge2", "rougeL", "rouge_mean", "rouge_sum", "ci_low", "ci_high")
 COST = ("steps", "supervised_tokens")
 DIFFERENCE = ("seeds", "n", "clusters", "difference", "sd", "ci_low", "ci_high", "method")
@@ -40,12 +41,17 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("comparison", "trainings", "seed", "seeds", "n", "clusters", "difference"),
         *("ci_low", "ci_high", "p_value", "verdict", "detectable", "sd_dialogues", "sd", "method"),
     ),
-    "differences": ("comparison", *RUN[:3], "tokenizer", *DIFFERENCE),
-    "group_differences": ("comparison", *RUN[:3], "tokenizer", "group", *DIFFERENCE),
+    "methods": (*CELL, "rouge_mean", *DIFFERENCE[:-1], "detectable", "method"),
+    "differences": ("comparison", *CELL, "tokenizer", *DIFFERENCE),
+    "group_differences": ("comparison", *CELL, "tokenizer", "group", *DIFFERENCE),
     "context": ("name", "tokenizer", "group", *ROUGE),
     "levels": (
         *(*RUN, "tokenizer", "group", "n", "floor", "difference", "ci_low", "ci_high", "share"),
         *("human_difference", "human_ci_low", "human_ci_high"),
+    ),
+    "metrics": (
+        *("metric", "tokenizer", "name", *RUN, "floor", "n", "mean", "ci_low", "ci_high"),
+        *("p_value", "test", "signature"),
     ),
     "diagnostics": (*RUN, "n", *FIGURES, "prompts_shortened"),
     "resources": (
@@ -61,7 +67,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "quoted": ("source", "model", "rouge1", "rouge2", "rougeL", "sum_as_quoted", "note"),
     "seeds": (
-        *("model", "format", "condition", "tokenizer", "seeds", "n", "clusters"),
+        *(*CELL, "tokenizer", "seeds", "n", "clusters"),
         *("rouge1", "rouge2", "rougeL", "rouge_mean", "sd"),
         *("ci_low", "ci_high", "difference", "difference_ci_low", "difference_ci_high"),
     ),
@@ -70,18 +76,21 @@ TITLES = {
     "rouge": "ROUGE of every run",
     "groups": "ROUGE by group of dialogues",
     "questions": "The questions",
+    "methods": "Methods, the best first",
     "differences": "Differences between runs",
     "group_differences": "Differences between runs by group of dialogues",
     "context": "Floors and human agreement",
     "levels": "Runs against their strongest floor and human agreement",
+    "metrics": "Every metric",
     "diagnostics": "Diagnostics",
     "resources": "Time and memory",
     "quoted": "Quoted figures, not comparable",
     "seeds": "Seeds taken together",
 }
 
-TEXT = {*RUN[:3], "tokenizer", "group", "comparison", "verdict", "method", "name", "step", "device"}
-TEXT |= {"floor"}
+TEXT = {*CELL, "tokenizer", "group", "comparison", "verdict", "method", "name", "step", "device"}
+TEXT |= {"floor", "metric", "test", "signature"}
+UNREAD = ("method", "signature")  # in the CSV alone
 TEXT |= {"source", "note", "engine"}
 WHOLE = {"seed", "n", *COST, "prompts_shortened", "seeds", "skipped_steps", "clusters", "trainings"}
 DECIMALS = {"p_value": 6, "wall_seconds": 2, "tokens_per_second": 1}
@@ -135,7 +144,7 @@ def read_csv(path: Path, cure: str, **options) -> pd.DataFrame:
 
 def to_markdown(name: str, rows: Sequence[Mapping] | pd.DataFrame, note: str) -> str:
     """A Markdown table with right-aligned numbers, its title above and its note below."""
-    table = _written(name, rows, reading_cell).drop(columns="method", errors="ignore")
+    table = _written(name, rows, reading_cell).drop(columns=[*UNREAD], errors="ignore")
     rule = ["---" if column in TEXT else "---:" for column in table]
     lines = [f"# {TITLES[name]}", "", "| " + " | ".join(table) + " |", "|" + "|".join(rule) + "|"]
     lines += ["| " + " | ".join(cells) + " |" for cells in table.itertuples(index=False)]

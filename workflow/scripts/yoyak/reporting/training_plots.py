@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,24 +26,21 @@ TRAINING, SELECTION = "#4a8fc4", "#15436b"
 
 
 def loss_curves(study: Study, results: Path) -> tuple[Figure, str]:
-    """Training and selection loss of every training, one panel a model, format and condition."""
-    panels = [
-        (model, form, condition)
-        for model in study.models
-        for form in study.formats
-        for condition in study.trained_conditions
-    ]
+    """Training and selection loss of every training; those in a panel differ in their seed."""
+    panels: dict[Run, list[Run]] = {}
+    for run in study.trainings():
+        panels.setdefault(replace(run, seed=None), []).append(run)
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     figure = new_figure(max(4.5, 2.5 * columns), 1.95 * rows + 0.5)
     all_axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes in all_axes.flat[len(panels) :]:
         axes.remove()
-    for axes, panel in zip(all_axes.flat, panels, strict=False):
-        _draw_losses(axes, [_training_log(results, Run(*panel, seed)) for seed in study.seeds])
-        model, form, condition = panel
-        named = broken(f"{model} · {form}", 28)
-        axes.set_title(f"{named}\n{CONDITION_NAMES[condition]}", fontsize=8)
+    for axes, (cell, runs) in zip(all_axes.flat, panels.items(), strict=False):
+        _draw_losses(axes, [_training_log(results, run) for run in runs])
+        variant = f" · {cell.variant}" if len(study.variants) > 1 else ""
+        named = broken(f"{cell.model}{variant} · {cell.format}", 28)
+        axes.set_title(f"{named}\n{CONDITION_NAMES[cell.condition]}", fontsize=8)
     for axes in all_axes[:, 0]:
         axes.set_ylabel("loss per token")
     figure.supxlabel("optimiser step", fontsize=9)
@@ -58,7 +56,8 @@ def run_loss_curve(study: Study, results: Path, run: Run) -> tuple[Figure, str]:
     axes.set_ylabel("loss per token")
     axes.set_xlabel("optimiser step")
     figure.legend(handles=_loss_handles(), loc="outside upper left", ncols=3)
-    name = f"{run.model} · {run.format} · {CONDITION_NAMES[run.condition]}"
+    variant = f" · {run.variant}" if len(study.variants) > 1 else ""
+    name = f"{run.model}{variant} · {run.format} · {CONDITION_NAMES[run.condition]}"
     return figure, f"{name}. {_loss_caption(study, [run.seed])}"
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from yoyak.config.model_config import ModelConfig, TrainingSettings
+from yoyak.config.model_config import ModelConfig
+from yoyak.config.training_settings import TrainingSettings
 from yoyak.errors import UserError
 from yoyak.run.gpus import GPUS, Device
 from yoyak.run.memory import ModelShape, expected_seconds

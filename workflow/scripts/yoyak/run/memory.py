@@ -47,8 +47,8 @@ class ModelShape:
         vocabulary = _number(config, "vocab_size")
         if not (layers and hidden and vocabulary):
             raise UserError(
-                "model.checkpoint: its config.json lacks number of layers, hidden size or "
-                "vocabulary size; choose a causal language model"
+                "model.checkpoint: its config.json lacks the number of layers, the hidden size "
+                "or the vocabulary size; choose a causal language model"
             )
         heads = _number(config, "num_attention_heads", "n_head", "n_heads", "attention_heads")
         heads = heads or max(1, hidden // 64)

@@ -4,15 +4,17 @@ from yoyak.config.loading import settings_file
 from yoyak.config.study import FEW_SHOT, Run, Study
 from yoyak.errors import display
 
-AXES = {"models": "model", "formats": "format", "augmentations": "augmentation", "seeds": "seed"}
+AXES = {"models": "model", "variants": "variant", "formats": "format"}
+AXES |= {"augmentations": "augmentation", "seeds": "seed"}
 NAMED = 6  # runs that are listed by name
 
 
 def advice(study: Study, missing: list[Run]) -> list[str]:
     """Lines that name the runs without scores and what to take out of the study's grid.
 
-    A study is the full grid of models, formats, augmentations and seeds, so only whole values can
-    be removed: the advice is the choice that keeps the most trainings. Empty if no run is missing.
+    A study is the full grid of models, variants, formats, augmentations and seeds, so only whole
+    values can be removed: the advice is the choice that keeps the most trainings. Empty if no run
+    is missing.
     """
     if not missing:
         return []

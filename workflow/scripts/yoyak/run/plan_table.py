@@ -1,6 +1,6 @@
-"""The table that plan.py prints: a row a training, with what it would take."""
+"""The table that plan.py prints: one row per training, with its plan, memory and time."""
 
-from yoyak.config.study import Study
+from yoyak.config.study import Run, Study
 from yoyak.run.estimate import Estimate
 from yoyak.run.memory import GIB
 from yoyak.run.plan import GPU_RESERVE
@@ -37,7 +37,7 @@ def in_words(seconds: float) -> str:
 
 
 def print_table(rows: list[list[str]]) -> None:
-    """Aligned columns below their heads; a row of two cells is a remark and widens no column."""
+    """Print aligned columns with headings; a row of two cells is a remark and widens no column."""
     rows = [list(COLUMNS), *rows]
     whole = [row for row in rows if len(row) == len(COLUMNS)]
     widths = [max(len(row[i]) for row in whole) for i in range(len(COLUMNS))]
@@ -47,13 +47,21 @@ def print_table(rows: list[list[str]]) -> None:
         print("  ".join(cells).rstrip())
 
 
-def total_time(study: Study, seconds: dict[int, float]) -> str:
-    """Time of all trainings and, where there are several seeds, of the first one's."""
-    text = f"All trainings: about {in_words(sum(seconds.values()))}"
-    if len(study.seeds) == 1:
-        return text
-    first = study.seeds[0]
-    return (
-        f"Trainings of seed {first}, which go first: about {in_words(seconds.get(first, 0.0))} "
-        f"(--config 'seeds=[{first}]' stops there).\n{text}"
-    )
+def total_time(study: Study, seconds: dict[Run, float]) -> str:
+    """Time of all trainings; where there are several, of each variant's and of the first seed's."""
+    lines = []
+    if len(study.variants) > 1:
+        for name in study.variants:
+            of_variant = sum(took for run, took in seconds.items() if run.variant == name)
+            lines.append(
+                f"Trainings of variant {name}: about {in_words(of_variant)} "
+                f"(--config 'variants=[{name}]' runs these alone)."
+            )
+    if len(study.seeds) > 1:
+        first = study.seeds[0]
+        of_seed = sum(took for run, took in seconds.items() if run.seed == first)
+        lines.append(
+            f"Trainings of seed {first}, which go first: about {in_words(of_seed)} "
+            f"(--config 'seeds=[{first}]' stops there)."
+        )
+    return "\n".join([*lines, f"All trainings: about {in_words(sum(seconds.values()))}"])

@@ -9,8 +9,7 @@ import numpy as np
 
 from yoyak.config.study import FEW_SHOT, Run
 from yoyak.config.study_settings import Metric
-from yoyak.scoring.rouge import MEASURES
-from yoyak.scoring.scores import tidy
+from yoyak.scoring.scores import measure_means, tidy
 from yoyak.scoring.seeds import FEWEST, estimate
 from yoyak.scoring.statistics import Interval, cluster_codes, intervals, sign_flip_p_values
 
@@ -22,6 +21,7 @@ QUESTIONS = (  # in the order in which they are tested
     "chat-instruction",
 )
 BESIDE = ("fine_tuned-few_shot", "few_shot-zero_shot")  # no question: never tested
+VARIANT = "variant-"  # of a comparison's name; then the variant that is subtracted
 
 
 class Comparison(NamedTuple):
@@ -32,11 +32,12 @@ class Comparison(NamedTuple):
     baseline: Run
 
 
-Scores = Mapping[Run, Mapping[str, np.ndarray]]  # run → tokenizer → (n, 3), 0–1
+Scores = Mapping[Run, Mapping[str, np.ndarray]]  # run → name of a score → (n, measures), 0–1
 
 
 def comparisons(runs: Sequence[Run]) -> list[Comparison]:
     """Every comparison of interest that the runs allow, in the questions' and the study's order."""
+    variants = list(dict.fromkeys(run.variant for run in runs if run.trained))
     pairs = [
         *((QUESTIONS[0], run, run.zero_shot) for run in runs if run.trained),
         *(
@@ -48,6 +49,12 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
             (QUESTIONS[2], run, replace(run, format="instruction"))
             for run in runs
             if run.format == "chat"
+        ),
+        *(
+            (VARIANT + other, run, replace(run, variant=other))
+            for run in runs
+            if run.trained
+            for other in variants[: variants.index(run.variant)]
         ),
         *((BESIDE[0], run, run.few_shot) for run in runs if run.trained),
         *((BESIDE[1], run, run.zero_shot) for run in runs if run.condition == FEW_SHOT),
@@ -64,7 +71,7 @@ def difference_rows(
     *,
     by_group: bool = False,
 ) -> list[dict]:
-    """Rows of differences.csv: paired over dialogues and seeds, on the 0–100 scale of rouge_mean.
+    """Rows of differences.csv: paired over dialogues and seeds, on a scale of 0–100.
 
     The intervals are not adjusted for their number, and nothing is tested: see `question_rows`.
     With `by_group` there is one row per named group instead of one for all dialogues.
@@ -87,25 +94,21 @@ def difference_rows(
 def question_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) -> list[dict]:
     """Rows of questions.csv: one pooled difference for each question, tested in their order.
 
-    Primary tokenizer, mean over all trainings that the question is about. A question is tested at 5
-    % if all before it are decided, so at most 5 % of studies without any difference claim one. With
-    one seed only the first question is tested, and the result holds for these trainings only; with
-    two seeds none is tested. With several seeds, each question is followed by a row per seed,
-    without interval.
+    Primary tokenizer, mean over all trainings of the first variant that the question is about; the
+    other variants add no test. A question is tested at 5 % if all before it are decided, so at most
+    5 % of studies without any difference claim one. With one seed only the first question is
+    tested, and the result holds for these trainings only; with two seeds none is tested. With
+    several seeds, each question is followed by a row per seed, without interval.
     """
     rows: list[dict] = []
-    found = comparisons([run for run in runs if run.trained or run.seed is None])
+    found = _asked(runs)
     open_yet = True
     for name in QUESTIONS:
         pairs = [pair for pair in found if pair.name == name and pair.better.trained]
         if not pairs:
             continue
-        of_seeds: dict[int | None, list[np.ndarray]] = {}
-        for pair in pairs:
-            of_seeds.setdefault(pair.better.seed, []).append(
-                _difference(runs, pair, metric.primary)
-            )
-        scores = np.array([np.mean(each, axis=0) for each in of_seeds.values()])
+        of_seeds = _pooled(runs, pairs, metric.primary)
+        scores = np.array(list(of_seeds.values()))
         row: dict = {"comparison": name, "trainings": len(pairs) // len(scores)}
         row |= _described(scores, metric, clusters)
         if len(scores) == 1:
@@ -131,6 +134,34 @@ def question_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) ->
     return rows
 
 
+def metric_tests(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) -> list[dict]:
+    """The first question under every score, pooled over the trainings that `question_rows` takes.
+
+    test: "confirmatory" under the primary score, whose p is that of questions.csv; else
+    "sensitivity": not adjusted for the number of metrics, and no claim rests on it.
+    """
+    pairs = [pair for pair in _asked(runs) if pair.name == QUESTIONS[0]]
+    pooled = {
+        name: np.array(list(_pooled(runs, pairs, name).values())) for name in metric.scores
+    }  # each (seeds, n)
+    seeds = len(pooled[metric.primary])
+    if seeds == 1:
+        columns = np.stack([scores[0] for scores in pooled.values()], axis=1)
+        p_values = [float(p) for p in sign_flip_p_values(columns, FLIPS, metric.seed, clusters)]
+    else:
+        p_values = [estimate(scores, clusters).p_value() for scores in pooled.values()]
+    return [
+        {
+            "comparison": QUESTIONS[0],
+            "tokenizer": name,
+            **_described(scores, metric, clusters),
+            "p_value": None if math.isnan(p_value) else p_value,
+            "test": "confirmatory" if name == metric.primary else "sensitivity",
+        }
+        for (name, scores), p_value in zip(pooled.items(), p_values, strict=True)
+    ]
+
+
 def seed_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) -> list[dict]:
     """Rows of seeds.csv: means over seeds with intervals over other seeds and other dialogues.
 
@@ -146,11 +177,9 @@ def seed_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) -> lis
             continue
         for tokenizer in runs[of_key[0]]:
             scores = 100 * np.array([runs[run][tokenizer] for run in of_key])  # (seeds, n, 3)
-            measures = dict(zip(MEASURES, map(tidy, scores.mean(axis=(0, 1))), strict=True))
             over = _described(scores.mean(axis=2), metric, clusters)
-            row: dict = {"model": key.model, "format": key.format, "condition": key.condition}
-            row |= {"tokenizer": tokenizer, **measures}
-            row |= {"rouge_mean": over.pop("difference"), **over}
+            row: dict = {**key.record(), "tokenizer": tokenizer, **measure_means(scores)}
+            row |= {"mean": over.pop("difference"), **over}
             if key.zero_shot in runs:
                 pairs = [Comparison("", run, run.zero_shot) for run in of_key]
                 differences = np.array([_difference(runs, pair, tokenizer) for pair in pairs])
@@ -164,6 +193,50 @@ def seed_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) -> lis
     return rows
 
 
+def method_rows(runs: Scores, metric: Metric, clusters: Sequence[str] = ()) -> list[dict]:
+    """Rows of methods.csv: every method (a run whatever its seed), the best mean first.
+
+    Primary tokenizer. difference: the best one's mean minus the row's, paired over dialogues and
+    the seeds that both have. Choosing the best of many equal methods does not make it differ from
+    the second more often than at 5 %: the two at the top are closer than two drawn at random
+    (Gutmann and Maymin, 1987, Annals of Statistics 15).
+    """
+    of_methods: dict[Run, dict[int | None, np.ndarray]] = {}
+    for run, of_run in runs.items():
+        score = 100 * of_run[metric.primary].mean(axis=1)
+        of_methods.setdefault(replace(run, seed=None), {})[run.seed] = score
+    means = {method: np.mean(list(scores.values())) for method, scores in of_methods.items()}
+    best, *others = sorted(means, key=lambda method: -means[method])
+    label = {**best.record(), "rouge_mean": tidy(means[best])}
+    rows = [{**label, "seeds": len(of_methods[best])}]
+    for method in others:
+        label = {**method.record(), "rouge_mean": tidy(means[method])}
+        gap = _gap(of_methods[best], of_methods[method])
+        if len(gap):  # variants may have no seed in common
+            label |= _described(gap, metric, clusters)
+            label["detectable"] = tidy(estimate(gap, clusters).detectable())
+        rows.append(label)
+    return rows
+
+
+def _gap(best: dict, other: dict) -> np.ndarray:
+    """Two methods' scores by seed → differences over the seeds that both have: (seeds, n)."""
+    if None in best or None in other:  # what was not trained stands beside each seed
+        seeds = best.keys() | other.keys()
+        seeds = seeds - {None} or seeds
+    else:
+        seeds = best.keys() & other.keys()
+    return np.array(
+        [best[s if s in best else None] - other[s if s in other else None] for s in seeds]
+    )
+
+
+def _asked(runs: Scores) -> list[Comparison]:
+    """The comparisons that the questions are about: those of the first variant."""
+    variant = next((run.variant for run in runs if run.trained), None)
+    return comparisons([run for run in runs if not run.trained or run.variant == variant])
+
+
 def _by_method(found: list[Comparison]) -> dict[tuple[str, Run], list[Comparison]]:
     """Comparisons grouped by method: within a group only the seed differs."""
     methods: dict[tuple[str, Run], list[Comparison]] = {}
@@ -172,8 +245,16 @@ def _by_method(found: list[Comparison]) -> dict[tuple[str, Run], list[Comparison
     return methods
 
 
+def _pooled(runs: Scores, pairs: Sequence[Comparison], name: str) -> dict[int | None, np.ndarray]:
+    """Of each seed the differences under one score, averaged over its trainings: shape (n,)."""
+    of_seeds: dict[int | None, list[np.ndarray]] = {}
+    for pair in pairs:
+        of_seeds.setdefault(pair.better.seed, []).append(_difference(runs, pair, name))
+    return {seed: np.mean(each, axis=0) for seed, each in of_seeds.items()}
+
+
 def _difference(runs: Scores, pair: Comparison, tokenizer: str) -> np.ndarray:
-    """The difference for each dialogue, in points of rouge_mean: shape (n,)."""
+    """The difference for each dialogue, in points: shape (n,)."""
     better, baseline = runs[pair.better][tokenizer], runs[pair.baseline][tokenizer]
     return 100 * (better - baseline).mean(axis=1)
 

@@ -21,8 +21,18 @@ from yoyak.data.dialogues import Dialogue
 from yoyak.errors import UserError, display
 from yoyak.scoring.falsify import falsified_texts
 from yoyak.scoring.nearest import nearest
-from yoyak.scoring.rouge import MEASURES, Rouge
-from yoyak.scoring.scores import SCORE_COLUMNS, safe_cell, score_table, summaries_by_group
+from yoyak.scoring.pairs import PairMetric
+from yoyak.scoring.rouge import Rouge
+from yoyak.scoring.scores import (
+    NUMBERS,
+    SCORE_COLUMNS,
+    by_name,
+    label,
+    measured,
+    safe_cell,
+    score_table,
+    summaries_by_group,
+)
 from yoyak.scoring.tokenizers import CONTENT, make_tokenizer
 
 FLOOR = "floor_"  # how the names of floors begin
@@ -34,7 +44,7 @@ CANDIDATES, CANDIDATES_SEED = 500, 0  # train summaries among which the medoid i
 SHIFTS = 30
 
 Texts = Mapping[str, Sequence[str | None]]  # kind → a text for each dialogue; None: it has none
-Scores = dict[str, dict[str, pd.DataFrame]]  # kind → tokenizer → rows of `score_table`
+Scores = dict[str, dict[str, pd.DataFrame]]  # kind → name of a score → rows of `score_table`
 
 
 def floor_texts(
@@ -60,31 +70,32 @@ def floor_texts(
     }
 
 
-def score_levels(dialogues: Sequence[Dialogue], texts: Texts, metric: Metric) -> Scores:
+def score_levels(
+    dialogues: Sequence[Dialogue], texts: Texts, metrics: Mapping[str, PairMetric], seed: int
+) -> Scores:
     """Scores of these texts, of other dialogues' references and of people, each dialogue apart.
 
     A falsified first reference meets the others, as a person's summary does, where there are any.
     """
     references = [row.summaries for row in dialogues]
     others = [row.summaries[1:] or row.summaries for row in dialogues]
-    partners = other_dialogues([row.group for row in dialogues], metric.seed)
+    partners = other_dialogues([row.group for row in dialogues], seed)
     found: Scores = {name: {} for name in (*texts, OTHER_REFERENCE, HUMAN)}
-    for tokenizer in metric.tokenizers:
-        rouge = Rouge(tokenizer, metric.references)
+    for score, one in metrics.items():
         for name, of_dialogues in texts.items():
-            scores, peers = rouge.score_with_peers(references, of_dialogues)
+            scores, peers = one.score_with_peers(references, of_dialogues)
             if name.startswith(FALSIFIED):
-                scores = peers = rouge.score_with_peers(others, of_dialogues)[0]
-            found[name][tokenizer] = score_table(scores, peers)
+                scores = peers = one.score_with_peers(others, of_dialogues)[0]
+            found[name][score] = score_table(scores, peers)
         shifted = [
-            rouge.score_with_peers(
+            one.score_with_peers(
                 references, [None if at < 0 else references[at][0] for at in shift]
             )
             for shift in partners
         ]
-        found[OTHER_REFERENCE][tokenizer] = score_table(*_mean_of_defined(shifted))
-        agreement = human_agreement(rouge, references)
-        found[HUMAN][tokenizer] = score_table(agreement, agreement)
+        found[OTHER_REFERENCE][score] = score_table(*_mean_of_defined(shifted))
+        agreement = one.human_agreement(references)
+        found[HUMAN][score] = score_table(agreement, agreement)
     return {name: of_name for name, of_name in found.items() if _any_score(of_name)}
 
 
@@ -121,25 +132,6 @@ def other_dialogues(groups: Sequence[str], seed: int) -> np.ndarray:
     return partners
 
 
-def human_agreement(rouge: Rouge, references: Sequence[Sequence[str]]) -> np.ndarray:
-    """Each reference against the dialogue's others, averaged: shape (n, 3).
-
-    NaN for a dialogue with one reference. Under "max" compare it with `peer_mean`, which leaves
-    one reference out as well.
-    """
-    scores = np.full((len(references), len(MEASURES)), np.nan)
-    for row, of_dialogue in enumerate(references):
-        if len(of_dialogue) > 1:
-            scores[row] = np.mean(
-                [
-                    rouge.score([*of_dialogue[:index], *of_dialogue[index + 1 :]], reference)
-                    for index, reference in enumerate(of_dialogue)
-                ],
-                axis=0,
-            )
-    return scores
-
-
 def first_turns(dialogue: str, turns: int) -> str:
     """Its first turns, all of them where it has fewer."""
     return "\n".join(dialogue.split("\n")[:turns])
@@ -157,27 +149,27 @@ def write_levels(
         if text is not None
     ]
     (directory / "texts.jsonl").write_text("".join(lines), encoding="utf-8")
-    labels = {
+    rows = {
         "fname": [safe_cell(fname) for fname in fnames],
         "group": [safe_cell(row.group) for row in dialogues],
     }
     table = pd.concat(
-        of_tokenizer.assign(name=name, tokenizer=tokenizer, **labels)
+        of_score.assign(name=name, **label(score), **rows)
         for name, of_name in scores.items()
-        for tokenizer, of_tokenizer in of_name.items()
+        for score, of_score in of_name.items()
     )
     text = table.to_csv(columns=["name", *SCORE_COLUMNS], index=False, lineterminator="\n")
     (directory / "dialogues.csv").write_text(text, encoding="utf-8")
 
 
-def read_levels(directory: Path, fnames: Sequence[str], tokenizers: Sequence[str]) -> Scores:
-    """What `write_levels` wrote: kind → tokenizer → rows in the data's order.
+def read_levels(directory: Path, fnames: Sequence[str], names: Sequence[str]) -> Scores:
+    """What `write_levels` wrote: kind → name of a score → rows in the data's order.
 
-    Raises UserError if it is missing or is not of these dialogues and tokenizers.
+    Raises UserError if it is missing or is not of these dialogues and scores.
     """
     cure = "run floors.py (again)"
     path = directory / "dialogues.csv"
-    numbers = [*MEASURES, "rouge_mean", "peer_mean"]
+    numbers = list(NUMBERS)
     try:
         raw = path.read_bytes()
         types = {"fname": "str", **dict.fromkeys(numbers, float)}
@@ -185,33 +177,33 @@ def read_levels(directory: Path, fnames: Sequence[str], tokenizers: Sequence[str
         table = pd.read_csv(io.BytesIO(raw), dtype=types, keep_default_na=False, na_values=blank)
         scores: Scores = {}
         expected = [safe_cell(fname) for fname in fnames]
-        for (name, tokenizer), rows in table.groupby(["name", "tokenizer"], sort=False):
-            if list(rows["fname"]) != expected:
-                raise UserError(
-                    f"{display(path)}: not the dialogues of data/dev.csv, in its order; {cure}"
-                )
-            scores.setdefault(name, {})[tokenizer] = rows[numbers].reset_index(drop=True)
+        for level, of_level in table.groupby("name", sort=False):
+            for score, rows in by_name(of_level).items():
+                if list(rows["fname"]) != expected:
+                    raise UserError(
+                        f"{display(path)}: not the dialogues of data/dev.csv, in its order; {cure}"
+                    )
+                scores.setdefault(level, {})[score] = rows[numbers].reset_index(drop=True)
     except OSError:
         raise UserError(f"{display(path)}: no such file; {cure}") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{display(path)}: cannot be read; {cure}") from None
-    if not scores or any(list(of_name) != list(tokenizers) for of_name in scores.values()):
-        raise UserError(f"{display(path)}: scored under other tokenizers; {cure}")
+    if not scores or any(list(of_level) != list(names) for of_level in scores.values()):
+        raise UserError(f"{display(path)}: scored under other metrics or tokenizers; {cure}")
     return scores
 
 
 def context_rows(
     scores: Scores, groups: Sequence[str], metric: Metric, clusters: Sequence[str] = ()
 ) -> list[dict]:
-    """Rows of context.csv: every level and tokenizer, of all dialogues and of each group."""
+    """Rows of context.csv: every level and score, of all dialogues and of each group."""
     rows = []
     for name, of_name in scores.items():
-        for tokenizer, table in of_name.items():
-            of_table = table[list(MEASURES)].to_numpy()
-            found = summaries_by_group(of_table, groups, metric, clusters)
-            label = {"name": name, "tokenizer": tokenizer}
-            rows.append({**label, "group": "all", **found["all"]})
-            rows += [{**label, "group": group, **row} for group, row in found["groups"].items()]
+        for score, table in of_name.items():
+            found = summaries_by_group(measured(score, table), groups, metric, clusters)
+            what = {"name": name, "tokenizer": score}
+            rows.append({**what, "group": "all", **found["all"]})
+            rows += [{**what, "group": group, **row} for group, row in found["groups"].items()]
     return rows
 
 
@@ -229,4 +221,4 @@ def _mean_of_defined(
 
 def _any_score(of_name: dict[str, pd.DataFrame]) -> bool:
     """Whether any dialogue has one: with one reference each, there is no human agreement."""
-    return bool(next(iter(of_name.values()))["rouge_mean"].notna().any())
+    return bool(next(iter(of_name.values()))["mean"].notna().any())

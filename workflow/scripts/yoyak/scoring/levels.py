@@ -49,8 +49,8 @@ def level_rows(
         intervals also cover other seeds.
 
     floor, difference: the floor from which the run's paired difference is smallest.
-    ci_low, ci_high: ci_low is the lowest over all floors, so that above 0 the run lies above every
-        one of them; ci_high is that of the smallest difference.
+    ci_low, ci_high: the lowest over all floors, so that ci_low above 0 says "above every floor",
+        ci_high below 0 "below one", and one floor more can only weaken what is said of the run.
     share: of the way from that floor to human agreement, None if human agreement is not above it.
     human_difference: from human agreement, with its interval; both score against all references
         but one.
@@ -83,7 +83,7 @@ def _differences(
             for name, of_name in levels.items():
                 table = of_name[tokenizer]
                 if name.startswith(FLOOR):
-                    yield (run, tokenizer, name), means - table["rouge_mean"].to_numpy()
+                    yield (run, tokenizer, name), means - table["mean"].to_numpy()
                 elif name == HUMAN:
                     yield (
                         (run, tokenizer, name),
@@ -132,7 +132,7 @@ def _row(
         "floor": floor,
         "difference": tidy(smallest.mean),
         "ci_low": tidy(min(one.low for _, one in of_floors.values())),
-        "ci_high": tidy(smallest.high),
+        "ci_high": tidy(min(one.high for _, one in of_floors.values())),
     }
     people = found.get((run, tokenizer, HUMAN))
     if people:

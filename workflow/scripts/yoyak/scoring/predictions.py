@@ -86,15 +86,16 @@ def match_predictions(
 
 
 def read_run(path: Path) -> dict:
-    """The run that made the predictions: {"model", "format", "condition", "seed"}.
+    """The run that made the predictions: model, variant, format, condition and seed.
 
     Read from the run.json beside them; UserError if it is missing or does not say.
     """
     try:
         run = json.loads(path.read_text(encoding="utf-8"))["run"]
-        seed = run["seed"]
-        names = {key: run[key] for key in ("model", "format", "condition")}
-        if all(isinstance(name, str) for name in names.values()) and (
+        seed, variant = run["seed"], run["variant"]
+        names = {key: run[key] for key in ("model", "variant", "format", "condition")}
+        named = all(isinstance(names[key], str) for key in names if key != "variant")
+        if (named and (variant is None or isinstance(variant, str))) and (
             seed is None or (isinstance(seed, int) and 0 <= seed < 2**32)
         ):
             return {**names, "seed": seed}
@@ -102,7 +103,7 @@ def read_run(path: Path) -> dict:
     except OSError:
         fault = "no such file"
     except (ValueError, KeyError, TypeError, RecursionError):
-        fault = "does not say under 'run' which model, format, condition and seed it is of"
+        fault = "does not say under 'run' which model, variant, format, condition and seed it is of"
     raise UserError(f"{display(path)}: {fault}; generate the predictions again")
 
 

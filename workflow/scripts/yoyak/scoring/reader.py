@@ -54,7 +54,8 @@ class Reader:
 
     def own_words(self, text: str, dialogue: str) -> float | None:
         """Share of the sentences about one speaker whose words are more that speaker's than the
-        others'; sentences that favour neither are left out. None if there is none."""
+        others'. One whose words nobody said is not the speaker's; one that favours nobody by words
+        that were said is left out. None if there is none."""
         of_speakers = self._of_speakers(dialogue)
         verdicts = []
         text = normalise(text)
@@ -62,11 +63,11 @@ class Reader:
             subject = _SUBJECT[self.language].search(text[start:end])
             if subject is None or subject[1] not in of_speakers:
                 continue
-            words = set(self._words(text[start:end]))
+            words, own = self._words(text[start:end]), of_speakers[subject[1]]
             others = set().union(*(of for who, of in of_speakers.items() if who != subject[1]))
-            own = len(words & of_speakers[subject[1]]) - len(words & others)
-            if own:
-                verdicts.append(own > 0)
+            more = len(words & own) - len(words & others)
+            if more or (words and not words & (own | others)):
+                verdicts.append(more > 0)
         return sum(verdicts) / len(verdicts) if verdicts else None
 
     def unknown_words(self, text: str, dialogue: str) -> float | None:

@@ -1,4 +1,4 @@
-"""ROUGE-1/2/L F1 as rouge-score has it, fed by a tokenizer of ours, over one or several references.
+"""ROUGE-1/2/L F1 as rouge-score has it, fed by a tokenizer of ours.
 
 rouge-score counts the n-grams of both texts anew for each pair, and fills a table cell by cell for
 the longest common subsequence. Here each text is counted once, and the subsequence's length comes
@@ -10,28 +10,23 @@ from collections import Counter
 from collections.abc import Sequence
 from importlib import metadata
 
-import numpy as np
 from rouge_score import scoring
 
+from yoyak.scoring.pairs import PairMetric
 from yoyak.scoring.tokenizers import make_tokenizer
 
 MEASURES = ("rouge1", "rouge2", "rougeL")
 
 
-class Rouge:
-    """Scores predictions under one tokenizer.
+class Rouge(PairMetric):
+    """Scores predictions under one tokenizer, one of `tokenizers.TOKENIZERS`."""
 
-    Args:
-        tokenizer: one of `tokenizers.TOKENIZERS`.
-        references: with several references, their "mean" or, for each measure apart, their "max"
-            (what rouge-score's `score_multi` does).
-    """
+    name = "rouge1+2+L-f1"
+    measures = MEASURES
 
     def __init__(self, tokenizer: str, references: str = "mean") -> None:
-        if references not in ("mean", "max"):
-            raise ValueError(f"references must be 'mean' or 'max', not {references!r}")
+        super().__init__(references)
         self.tokenizer = make_tokenizer(tokenizer)
-        self.references = references
         self._counts: dict[str, tuple[Counter, Counter]] = {}
 
     def tokenize(self, text: str) -> list[str]:
@@ -43,44 +38,15 @@ class Rouge:
         lcs = lcs_f1(self.tokenize(reference), self.tokenize(prediction))
         return ngram_f1(*ones), ngram_f1(*twos), lcs
 
-    def score_each(self, references: Sequence[str], prediction: str) -> np.ndarray:
-        """F1 against each reference of one dialogue: shape (references, 3), 0–1."""
-        if not references:
-            raise ValueError("a prediction needs at least one reference")
-        return np.array([self.score_pair(reference, prediction) for reference in references])
-
-    def score(self, references: Sequence[str], prediction: str) -> np.ndarray:
-        """F1 of ROUGE-1, -2 and -L against all references of one dialogue: shape (3,), 0–1."""
-        return self._combine_references(self.score_each(references, prediction))
-
-    def score_all(
-        self, references: Sequence[Sequence[str]], predictions: Sequence[str]
-    ) -> np.ndarray:
-        """Scores of many dialogues: shape (dialogues, 3), 0–1, columns as in MEASURES."""
-        return self.score_with_peers(references, predictions)[0]
-
-    def score_with_peers(
-        self, references: Sequence[Sequence[str]], predictions: Sequence[str | None]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Scores against all references, and against all but one: each (dialogues, 3), 0–1.
-
-        The latter is averaged over the reference that is left out, and NaN where there is one
-        alone. A person's summary meets one reference fewer than a prediction, which matters under
-        "max": this is what may be held against it. A prediction that is None gives NaN.
-        """
-        scores = np.full((2, len(references), len(MEASURES)), np.nan)
-        for row, (of_dialogue, text) in enumerate(zip(references, predictions, strict=True)):
-            if text is None:
-                continue
-            each = self.score_each(of_dialogue, text)
-            scores[0, row] = self._combine_references(each)
-            if len(each) > 1:
-                left = [np.delete(each, out, axis=0) for out in range(len(each))]
-                scores[1, row] = np.mean([self._combine_references(some) for some in left], axis=0)
-        return scores[0], scores[1]
-
-    def _combine_references(self, each: np.ndarray) -> np.ndarray:
-        return each.mean(axis=0) if self.references == "mean" else each.max(axis=0)
+    def parts(self) -> dict[str, str]:
+        return {
+            "L": "whole-text",  # no sentences are split: one subsequence through the whole text
+            "tok": self.tokenizer.name,
+            **self.tokenizer.parts,
+            "tokens": self.tokenizer.fingerprint(),
+            "unicode": "NFC",
+            "version": f"rouge-score-{metadata.version('rouge-score')}",
+        }
 
     def _count(self, text: str) -> tuple[Counter, Counter]:
         """Its tokens and pairs of tokens, counted."""
@@ -90,23 +56,6 @@ class Rouge:
             pairs = zip(tokens, tokens[1:], strict=False)
             counts = self._counts[text] = Counter(tokens), Counter(pairs)
         return counts
-
-    def signature(self, references: Sequence[Sequence[str]]) -> str:
-        """Everything needed to reproduce the numbers, in the style of sacrebleu."""
-        counts = sorted({len(of_dialogue) for of_dialogue in references}) or [0]
-        number = str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
-        parts = {
-            "metric": "rouge1+2+L-f1",
-            "nrefs": number,
-            "refs": self.references if counts[-1] > 1 else "single",
-            "L": "whole-text",  # no sentences are split: one subsequence through the whole text
-            "tok": self.tokenizer.name,
-            **self.tokenizer.parts,
-            "tokens": self.tokenizer.fingerprint(),
-            "unicode": "NFC",
-            "version": f"rouge-score-{metadata.version('rouge-score')}",
-        }
-        return "|".join(f"{key}:{value}" for key, value in parts.items())
 
 
 def ngram_f1(reference: Counter, prediction: Counter) -> float:

@@ -1,4 +1,4 @@
-"""Scores of a study's runs and floors, read back together: only those made in the same way."""
+"""Read the scores of a study's runs and floors; refuse any that were scored differently."""
 
 from pathlib import Path
 
@@ -22,14 +22,14 @@ def read_runs(
     scores: dict = {}
     for run in runs:
         folder = scores_of(run, results)
-        summary, of_tokenizers = read_scores(folder, fnames)
+        summary, of_metrics = read_scores(folder, fnames)
         if summary.get("run") != run.record():
             raise UserError(
                 f"{display(folder)}: holds the scores of {summary.get('run')}; score again"
             )
-        expected = (metric.tokenizers, metric.resamples, metric.seed)
+        expected = (metric.scores, metric.resamples, metric.seed)
         found = summary["interval"]
-        if (list(of_tokenizers), found["resamples"], found["seed"]) != expected:
+        if (list(of_metrics), found["resamples"], found["seed"]) != expected:
             raise UserError(f"{display(folder)}: scored with other metric settings; score again")
         if summaries and signatures(summary) != signatures(summaries[0]):
             raise UserError(
@@ -38,7 +38,7 @@ def read_runs(
                 "(the signatures in summary.json differ); score both again"
             )
         summaries.append(summary)
-        scores[run] = of_tokenizers
+        scores[run] = of_metrics
     return summaries, scores
 
 
@@ -60,11 +60,11 @@ def scores_of(run: Run, results: Path) -> Path:
 
 
 def signatures(summary: dict) -> dict[str, str]:
-    return {name: scores["signature"] for name, scores in summary["tokenizers"].items()}
+    return {name: scores["signature"] for name, scores in summary["scores"].items()}
 
 
 def share_unchanged(run: Run, results: Path) -> float:
-    """Share of a training's predictions that are those of the same model zero-shot."""
+    """Share of a training's predictions that are identical to the zero-shot ones."""
     after, before = (
         read_predictions(results / each.folder / "predictions" / "dev.jsonl")
         for each in (run, run.zero_shot)

@@ -8,7 +8,7 @@ import torch
 import transformers
 from transformers import TrainingArguments
 
-from yoyak.config.model_config import TrainingSettings
+from yoyak.config.training_settings import TrainingSettings
 from yoyak.models.quiet import silence_libraries
 from yoyak.run.plan import Plan
 

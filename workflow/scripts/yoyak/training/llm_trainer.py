@@ -16,7 +16,6 @@ from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.models.reference import causal_lm
 from yoyak.models.saving import adapted_modules
 from yoyak.run.devices import peak_memory_gb, refuse_to_share
-from yoyak.run.estimate import optimiser_steps, training_warnings
 from yoyak.run.manual import MANUAL, deciding_settings, refuse_to_replace
 from yoyak.run.plan import Engine, ModelShape, Plan
 from yoyak.run.provenance import write_run_record
@@ -25,7 +24,9 @@ from yoyak.training import plans
 from yoyak.training.arguments import quiet_libraries, training_arguments
 from yoyak.training.check import pick_examples
 from yoyak.training.checkpointing import newest_checkpoint
+from yoyak.training.early_stopping import StopEarly
 from yoyak.training.engine import choose_engine, restore_model
+from yoyak.training.learning_rate import with_peak_rate
 from yoyak.training.out_of_memory import note_plan
 from yoyak.training.outputs import summary, write_outputs
 from yoyak.training.packed_trainer import PackedTrainer
@@ -102,7 +103,8 @@ class LLMTrainer:
         self.packed: PackedTrainer  # of the last training
         self.resumed_from, self.peak_memory_gb = 0, 0.0
         self.plan, self.checks = self._choose(plan, checks, fixed, shape)
-        self.warnings = self._warn()
+        self.warnings = plans.warn(config.training, model, train_dataset, speak=ranks.first)
+        self.training = with_peak_rate(config, model)
 
     def train(self) -> dict:
         """Train to the end, from the newest complete checkpoint if there is one; keep the best.
@@ -162,21 +164,12 @@ class LLMTrainer:
 
     def summary(self) -> dict:
         """Numbers and warnings of the finished training, for its record."""
-        return {**summary(self.packed), "warnings": self.warnings}
-
-    def _warn(self) -> list[str]:
-        """Log warnings about a training that will hardly learn; returns them."""
-        training, data = self.config.training, self.train_dataset
-        steps, longest = optimiser_steps(training, len(data)), int(data.lengths.max())
-        positions = ModelShape.from_config(self.model.config).positions
-        found = training_warnings(training, steps, longest, positions)
-        for text in found if self.ranks.first else ():
-            log.warning("%s", text)
-        return found
+        found = {"learning_rate": self.training.learning_rate, "warnings": self.warnings}
+        return {**summary(self.packed), **found}
 
     def _create_training_args(self) -> TrainingArguments:
         """The Trainer's own arguments, from the config's section `training` and the plan."""
-        training = self.config.training
+        training = self.training
         between = plans.steps_between_evaluations(training, self.train_dataset)
         return training_arguments(training, self.plan, self.seed, self.work, between)
 
@@ -195,6 +188,8 @@ class LLMTrainer:
         )
         if self.config.tracking.wandb and self.ranks.first:
             trainer.add_callback(wandb_tracker())
+        if self.training.early_stopping_patience:
+            trainer.add_callback(StopEarly(self.training.early_stopping_patience))
         show_progress(trainer, silent=not self.ranks.first)
         return trainer
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from yoyak.models.embedding_rows import trained_tokens
 from yoyak.models.saving import save_trained
 from yoyak.run.workspace import atomic_directory, atomic_write_text
+from yoyak.training.early_stopping import stopped_early
 from yoyak.training.packed_trainer import PackedTrainer
 
 LOG_COLUMNS = (
@@ -41,6 +42,7 @@ def summary(trainer: PackedTrainer) -> dict:
     losses = [entry["loss"] for entry in history if "loss" in entry]
     return {
         "steps": trainer.state.global_step,
+        "stopped_early_at_epoch": trainer.state.epoch if stopped_early(trainer.state) else None,
         "examples": len(trainer.train_dataset),
         "tokens": trainer.tokens,
         "supervised_tokens": trainer.supervised_tokens,

@@ -22,6 +22,7 @@ from yoyak.data.padding import pad_batch
 from yoyak.models.saving import save_trained
 from yoyak.run.plan import Plan
 from yoyak.training import checkpointing
+from yoyak.training.early_stopping import stopped_early
 from yoyak.training.engine import apply_plan
 from yoyak.training.interruption import Interrupted, StopOnSignal
 from yoyak.training.loss import batch_loss
@@ -255,7 +256,8 @@ class PackedTrainer(Trainer):
         step = checkpointing.step_of(checkpoint)
         log.info("resuming from step %d (%s)", step, checkpoint.name)
         state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-        if step >= state.max_steps:  # all steps were trained; only the end was interrupted
+        # All steps were trained, or it stopped early; only the end was interrupted.
+        if step >= state.max_steps or stopped_early(state):
             self.state = state
         else:
             self._train(str(checkpoint))

@@ -1,15 +1,18 @@
 """The plan of a training, made for the real lengths of its examples and the loaded model."""
 
+import logging
 from dataclasses import replace
 
 import torch
 
-from yoyak.config.model_config import ModelConfig, TrainingSettings
+from yoyak.config.model_config import ModelConfig
+from yoyak.config.training_settings import TrainingSettings
 from yoyak.data.llm_dataset import LLMSummarizationDataset
-from yoyak.run.estimate import optimiser_steps
+from yoyak.run.estimate import optimiser_steps, training_warnings
 from yoyak.run.plan import Engine, ModelShape, Plan, plan_training
 from yoyak.training.parallel import Ranks
 
+log = logging.getLogger(__name__)
 ALONE = Ranks()
 
 
@@ -65,6 +68,18 @@ def steps_between_evaluations(
     batch = training.batch_size * training.gradient_accumulation_steps
     dialogues = len(torch.unique(train_set.dialogue_index))
     return min(-(-dialogues // batch), training.max_steps)
+
+
+def warn(
+    training: TrainingSettings, model, train_set: LLMSummarizationDataset, speak: bool
+) -> list[str]:
+    """What lets a training teach little; the log has it, too, where this process is to `speak`."""
+    steps, longest = optimiser_steps(training, len(train_set)), int(train_set.lengths.max())
+    positions = ModelShape.from_config(model.config).positions
+    found = training_warnings(training, steps, longest, positions)
+    for text in found if speak else ():
+        log.warning("%s", text)
+    return found
 
 
 def as_loaded(config: ModelConfig, model) -> ModelConfig:
