@@ -14,7 +14,6 @@ from yoyak.reporting.results import (
     HUMAN,
     TOKENIZER_NAMES,
     Row,
-    one,
     read_table,
     records,
     where,
