@@ -74,7 +74,7 @@ def examples(study: Study) -> list[list[tuple]]:
 
 
 def runs(study: Study) -> list[list[tuple]]:
-    """One job for each training with its summaries, and for each model without training; the shortest first."""
+    """One job for each model untrained, and for each training with its summaries."""
     data = ["--data", study.results / "data"]
     jobs = []
     for model in study.models:
