@@ -15,7 +15,8 @@ import pandas as pd
 
 from yoyak.config.study_settings import Metric
 from yoyak.data.dialogues import read_dialogues
-from yoyak.reporting.results import CONDITION_NAMES, FLOOR, TOKENIZER_NAMES, context_name
+from yoyak.reporting.metric_rows import SCORE
+from yoyak.reporting.results import CONDITION_NAMES, FLOOR, SCORE_NAMES, context_name
 from yoyak.scoring.floors import context_rows, read_levels
 
 
@@ -37,31 +38,36 @@ def levels(results: Path) -> Iterator[dict]:
     metric = Metric(**record["settings"]["metric"])
     dialogues = read_dialogues(results / "data" / "dev.csv")
     fnames, groups, clusters = zip(*((d.fname, d.group, d.alike) for d in dialogues), strict=True)
-    scores = read_levels(results / "floors", fnames, metric.tokenizers)
+    scores = read_levels(results / "floors", fnames, metric.scores)
     for row in context_rows(scores, groups, metric, clusters):
         if row["group"] == "all":
             floor = "floor: " if row["name"].startswith(FLOOR) else ""
-            yield {"row": floor + context_name(row["name"]), **cell(row)}
+            yield {"row": floor + context_name(row["name"]), **cell(row, row["tokenizer"])}
 
 
 def runs(results: Path) -> Iterator[dict]:
-    """Every run, then every training's mean over its seeds where it has several."""
-    for file, ending in (("rouge", ""), ("seeds", ", all seeds")):
-        made = results / "tables" / f"{file}.csv"
-        if not made.is_file():
-            continue
-        for _, row in pd.read_csv(made).iterrows():
-            name = f"{row['model']} · {row['format']} · {CONDITION_NAMES[row['condition']]}{ending}"
-            seed = row.get("seed")
-            yield {"row": name if pd.isna(seed) else f"{name}, seed {seed:.0f}", **cell(row)}
+    """Every run, and every training's mean over its seeds where it has several."""
+    made = results / "tables" / "metrics.csv"
+    if not made.is_file():
+        return
+    table = pd.read_csv(made).astype(object)
+    for row in table[table["name"] == SCORE].to_dict("records"):
+        parts = [row["model"], row["variant"], row["format"], CONDITION_NAMES[row["condition"]]]
+        name = " · ".join(part for part in parts if pd.notna(part) and part != "default")
+        if pd.notna(row["seed"]):
+            name += f", seed {row['seed']:.0f}"
+        elif row["condition"].startswith("fine_tuned"):
+            name += ", all seeds"
+        score = row["metric"] if pd.isna(row["tokenizer"]) else row["tokenizer"]
+        yield {"row": name, **cell(row, score)}
 
 
-def cell(row: Mapping) -> dict:
-    """A row of a table as a metric's cell: mean and interval."""
-    text = f"{row['rouge_mean']:.1f}"
-    if pd.notna(row.get("ci_low")):
+def cell(row: Mapping, score: str) -> dict:
+    """A row of a table as a score's cell: mean and interval."""
+    text = f"{row['mean']:.1f}"
+    if pd.notna(row["ci_low"]):
         text += f" [{row['ci_low']:.1f}, {row['ci_high']:.1f}]"
-    return {"metric": TOKENIZER_NAMES[row["tokenizer"]], "n": row["n"], "cell": text}
+    return {"metric": SCORE_NAMES[score], "n": row["n"], "cell": text}
 
 
 if __name__ == "__main__":

@@ -121,7 +121,11 @@ rule report:
 
 rule model_card:
     input:
-        tables=[f"<results>/tables/{name}.csv" for name in ("rouge", "context", "levels")],
+        tables=[
+            f"<results>/tables/{name}.csv"
+            for name in table_names()
+            if name in ("rouge", "context", "levels", "seeds")
+        ],
         zero_shot="<results>/zero_shot/{model}/{format}/scores/summary.json",
         scores=f"{TRAINED}/scores/summary.json",
         training=f"{TRAINED}/run.json",

@@ -41,7 +41,7 @@ STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("model", "lora", "tokenizer", "dataset", "training", "generation"),
     ),
     "model_card": (
-        ("description", "language", "data", "metric", "report.note", "seeds", "variants"),
+        ("description", "language", "data", "metric", "report.note"),
         ("tokenizer", "generation", "experiment.tags"),
     ),
 }

@@ -226,19 +226,22 @@ def _of_other_seeds(results: Path, study: Study, run: Run) -> str:
 
     It is of the primary tokenizer.
     """
-    seeds = study.seeds_of(run.variant)
-    if len(seeds) == 1:
+    cell = {key: value for key, value in run.record().items() if key != "seed"}
+    rows: list[Row] = []
+    if (results / "tables" / "seeds.csv").is_file():
+        table = read_table(results, "seeds")
+        rows = records(where(table, tokenizer=study.settings.metric.primary, **cell))
+    if not rows:  # of a study's variants only some may have several
         return (
             "- One seed: with another the same training may score otherwise; no interval says how."
         )
-    cell = {key: value for key, value in run.record().items() if key != "seed"}
-    row = one(read_table(results, "seeds"), tokenizer=study.settings.metric.primary, **cell)
+    row = rows[0]
     mean, sd, low, high = (
         reading_cell(key, row[key]) for key in ("rouge_mean", "sd", "ci_low", "ci_high")
     )
     interval = "" if row["ci_low"] is None else f", 95 % interval {low} to {high}"
     return (
-        f"- Seed {run.seed} is one of {len(seeds)}: over all of them the same training "
+        f"- Seed {run.seed} is one of {row['seeds']}: over all of them the same training "
         f"reaches {mean} ({TOKENIZER_NAMES[row['tokenizer']]}; standard deviation of seeds "
         f"{sd}{interval})."
     )
