@@ -48,6 +48,7 @@ def fixture_study(
     tokenizers=("morphemes", "content_morphemes", "characters", "words"),
     references="mean",
     resamples=1000,
+    few_shot=0,
     metrics=("rouge", "chrf"),
     encoder=None,
 ) -> Study:
@@ -59,6 +60,7 @@ def fixture_study(
         "models": list(models),
         "formats": list(formats),
         "augmentations": list(augmentations),
+        "few_shot": few_shot,
         "seeds": list(seeds),
         "variants": variants or {},
         "overrides": {},

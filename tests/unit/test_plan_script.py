@@ -35,6 +35,7 @@ def test_every_cell_has_a_row(checkpoints, monkeypatch, capsys):
     for each in load_study("embedded").trainings():
         assert each.folder.removeprefix("runs/") in shown
     assert "All trainings: about" in shown and "cannot" not in shown
+    assert "16 generations (4 zero-shot, 4 few-shot, 8 trained), of" in shown
     assert "takes here" in shown and "smallest that works" in shown
 
 

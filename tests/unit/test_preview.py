@@ -41,6 +41,11 @@ def test_the_script_shows_a_row_of_the_models_own_data(capsys, monkeypatch):
     preview_script.main()
     shown = capsys.readouterr().out
     assert shown.startswith("dialogue train_3 · format instruction · language ko")
+    monkeypatch.setattr("sys.argv", [*arguments, "--few-shot", "2"])
+    preview_script.main()
+    said, shown = capsys.readouterr().out.split("\n", 1)
+    assert "results/manual/data/train.csv is not there: examples of workflow/" in said
+    assert " · examples train_" in shown and shown.count("### Response:\n") == 3
     monkeypatch.setattr("sys.argv", [*arguments, "--row", "nope"])
     with pytest.raises(UserError, match="--row nope: no dialogue of workflow/.*train.csv, "):
         preview_script.main()

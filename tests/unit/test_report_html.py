@@ -10,12 +10,14 @@ from html.parser import HTMLParser
 
 import jinja2
 import pytest
-from fixture_report import HOSTILE
+from fixture_report import HOSTILE, build_report_results, report_study
 
+from yoyak.config.study import Run
 from yoyak.errors import UserError
 from yoyak.reporting.html import TEMPLATES, breakable, render_report
+from yoyak.reporting.model_card import model_card
 from yoyak.reporting.opening import render_opening
-from yoyak.reporting.plots import STUDY_PLOTS
+from yoyak.reporting.plots import STUDY_PLOTS, write_plots
 from yoyak.reporting.run_rows import QUOTED
 from yoyak.reporting.samples import equal_steps
 from yoyak.reporting.tables import write_table
@@ -172,6 +174,26 @@ def test_the_answer_follows_the_questions(page, reported_study):
     assert "training noise is outside all intervals" in details
     assert "nothing is claimed about templates or formats" in details
     assert "The chat format against" not in details
+
+
+def test_few_shot_is_one_row_more_and_a_sentence_that_claims_nothing(tmp_path):
+    study = report_study(models=("tiny_llama",), formats=("chat",), resamples=100, few_shot=2)
+    study, results = build_report_results(tmp_path, study, rows=8)
+    (results / "plots").mkdir()
+    write_plots(study, results, results / "plots")
+    page = Page(render_report(study, results))
+    main = next(one for one in page.all("table") if "main" in one["attributes"]["class"])
+    names = ["zero-shot", "few-shot", "fine-tuned", "fine-tuned, 5 templates"]
+    cells = [cell["text"] for cell in page.all("td") if main in cell["inside"]]
+    assert [text for text in cells if text in names] == names
+    told = [line["text"] for line in page.all("li") if line["text"].startswith("Few-shot")]
+    assert len(told) == 1 and "with 2 training examples in the prompt" in told[0]
+    assert "fine-tuning lies above 0 in 2 of 2, below in 0" in told[0]
+    assert "none of the questions: intervals are not adjusted, nothing is tested" in told[0]
+    card = model_card(study, results, Run("tiny_llama", "chat", "fine_tuned", 42))
+    assert "| few-shot, same base and format |" in card
+    questions = (results / "tables" / "questions.csv").read_text(encoding="utf-8")
+    assert "few_shot" not in questions
 
 
 def test_hostile_text_is_text(page, html):

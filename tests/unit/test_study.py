@@ -85,6 +85,12 @@ def test_grid_conditions_and_overrides(write):
     study = write()
     assert len(study.trainings()) == 2 * 2 * 2 * 2
     assert study.conditions == ["zero_shot", "fine_tuned", "fine_tuned_templates"]
+    with_examples = write(few_shot="3")
+    assert with_examples.conditions == ["zero_shot", "few_shot", *study.conditions[1:]]
+    added = [run for run in with_examples.runs() if run not in study.runs()]
+    assert [run.folder for run in added] == [
+        f"few_shot/{model}/{form}" for model in study.models for form in study.formats
+    ]
     assert study.model("tiny_qwen3").training.max_steps == 12
     with pytest.raises(UserError, match="not in study 'mine'"):
         study.model("qwen3_4b")

@@ -141,6 +141,7 @@ def test_a_job_that_was_killed_is_not_explained_by_its_last_words(log, tmp_path)
     [
         ([Run("tiny_llama", "chat", "fine_tuned", 42)], "from `"),
         ([Run("tiny_qwen3", "chat")], "remove"),
+        ([Run("tiny_qwen3", "chat", "few_shot")], "set few_shot: 0 in config/studies/embedded"),
         (None, "no report is possible"),
     ],
 )

@@ -61,7 +61,7 @@ def test_every_rule_passes_the_test_that_snakemake_writes_for_it(tmp_path):
     rules = {file.stem.removeprefix("test_") for file in folder.glob("test_*.py")}
     assert rules == {
         *("prepare_data", "build_dataset", "train", "generate_zero_shot", "generate", "score"),
-        *("floors", "submission", "compare", "plot", "report", "model_card"),
+        *("generate_few_shot", "floors", "submission", "compare", "plot", "report", "model_card"),
     }
     paths = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # they call `python`
     done = subprocess.run(

@@ -68,4 +68,4 @@ def test_a_clone_at_a_path_with_blanks_and_hangul_runs_the_debug_study(tmp_path)
     snakemake(clone / "Snakefile", clone, *options)
     project = Project(clone)
     assert project.path("results/embedded-debug/report.html").stat().st_size > 100_000
-    assert len(list(project.path("results/embedded-debug/submission").glob("*.csv"))) == 12
+    assert len(list(project.path("results/embedded-debug/submission").glob("*.csv"))) == 16

@@ -189,8 +189,8 @@ def screen(browser, width, height=900):
 
 @pytest.fixture(scope="module")
 def long_study(tmp_path_factory):
-    """A report with the longest name that is shipped, and three seeds."""
-    study = report_study(models=(LONGEST,), seeds=(42, 43, 44), resamples=100)
+    """A report with the longest name that is shipped, three seeds, and few-shot runs."""
+    study = report_study(models=(LONGEST,), seeds=(42, 43, 44), resamples=100, few_shot=2)
     study, results = build_report_results(tmp_path_factory.mktemp("long"), study, rows=8)
     (results / "plots").mkdir()
     write_plots(study, results, results / "plots")

@@ -113,6 +113,22 @@ def test_one_more_format_plans_only_its_cells_and_the_end(project):
     }
 
 
+def test_examples_in_the_prompt_plan_their_runs_and_the_end(project):
+    """Then they run: one more row, scored like the others, whose record names the examples."""
+    project.write_study("small", {**SMALL, "few_shot": 2})
+    alone = {"generate_few_shot": 1, "score": 1, "submission": 1}
+    assert project.planned() == {**alone, "model_card": TRAININGS, **END}
+    project.run()
+    record = project.results / "few_shot/tiny_llama/chat/predictions/run.json"
+    few_shot = json.loads(record.read_text(encoding="utf-8"))["few_shot"]
+    assert len(few_shot["examples"]) == 2 and len(few_shot["sha256"]) == 64
+    table = (project.results / "tables/differences.csv").read_text(encoding="utf-8")
+    assert "few_shot-zero_shot,tiny_llama,,chat,few_shot," in table
+    assert "fine_tuned-few_shot,tiny_llama,default,chat,fine_tuned_templates," in table
+    project.write_study("small", {**SMALL, "few_shot": 3})
+    assert project.planned() == {**alone, "model_card": TRAININGS, **END}
+
+
 def with_a_variant(project):
     """The finished study, whose trainings are the first variant's now, and a second variant."""
     changes = {"training": {"learning_rate": "auto", "early_stopping_patience": 1}}

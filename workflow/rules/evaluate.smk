@@ -28,12 +28,33 @@ rule generate_zero_shot:
         weights=weights,
         data=folder_of_input("dev"),
         folder=folder_of("record"),
+        few_shot=0,
     message:
         "Summarising with {wildcards.model} · {wildcards.format} · zero-shot"
     shell:
         "python {params.script:q} --settings {params.settings:q} --experiment {wildcards.model:q}"
-        " --format {wildcards.format} --data {params.data:q}"
+        " --format {wildcards.format} --few-shot {params.few_shot} --data {params.data:q}"
         " --output-dir {params.folder:q} > {log:q} 2>&1"
+
+
+# The same command; only what differs stands here.
+use rule generate_zero_shot as generate_few_shot with:
+    input:
+        weights=ancient(checkpoint_files),
+        train="<results>/data/train.csv",
+        dev="<results>/data/dev.csv",
+        test=data_files("test"),
+    output:
+        predictions=predictions("<results>/few_shot/{model}/{format}"),
+        record="<results>/few_shot/{model}/{format}/predictions/run.json",
+    log:
+        "<logs>/generate/few_shot/{model}/{format}.log",
+    benchmark:
+        "<results>/benchmarks/generate/few_shot/{model}/{format}.tsv"
+    params:
+        few_shot=STUDY.settings.few_shot,
+    message:
+        "Summarising with {wildcards.model} · {wildcards.format} · few-shot"
 
 
 rule generate:

@@ -1,4 +1,4 @@
-"""Summarise a study's dev and test dialogues with one model, zero-shot or with an adapter.
+"""Summarise a study's dev and test dialogues with one model as it comes, or with an adapter.
 
 Examples:
   python workflow/scripts/generate.py --study embedded --experiment tiny_llama --format chat \\
@@ -7,6 +7,7 @@ Examples:
       --adapter results/embedded/runs/tiny_llama/default/chat/fine_tuned/seed42/final_model \\
       --output-dir results/embedded/runs/tiny_llama/default/chat/fine_tuned/seed42/predictions
 
+--few-shot 2 puts two dialogues of train.csv with their summaries into every prompt.
 For an adapter, the run.json beside it gives model, format, condition and seed. Other decoding needs
 no new training: --num_beams 4 --output-dir beams, then score.py --predictions beams.
 
@@ -19,13 +20,14 @@ from pathlib import Path
 
 from yoyak.config.arguments import (
     add_decoding_arguments,
+    add_few_shot_argument,
     add_study_arguments,
     open_study,
     script_parser,
     with_decoding,
 )
 from yoyak.config.model_config import ModelConfig
-from yoyak.config.study import CONDITIONS, Run, Study
+from yoyak.config.study import CONDITIONS, FEW_SHOT, ZERO_SHOT, Run, Study
 from yoyak.config.trained import FORMATS, check_base, training_record
 from yoyak.errors import UserError, run_script
 from yoyak.generation.predictions import generate_splits
@@ -54,6 +56,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--variant", help="of an adapter without its run.json")
     parser.add_argument("--seed", type=int, help="of an adapter without its run.json")
+    add_few_shot_argument(parser)
     parser.add_argument("--data", type=Path, help="default: results/{study}/data")
     parser.add_argument("--output-dir", type=Path, required=True, help="the predictions folder")
     add_decoding_arguments(parser, without=["seed"])  # which is the training's here
@@ -73,11 +76,12 @@ def main() -> None:
         raise UserError(f"{files['dev']}: no such file; run prepare_data.py first")
     files = {split: file for split, file in files.items() if file.is_file()}
     checkpoint = resolve_checkpoint(config.model)
-    inputs = [*files.values(), *checkpoint.weight_files()]
+    train = data / "train.csv"
+    inputs = [*files.values(), *checkpoint.weight_files(), *([train] if args.few_shot else [])]
     inputs += [args.adapter] if args.adapter is not None else []
     with claim_device(config.execution.device) as device:
         lines, record = generate_splits(
-            config, run.format, study.language, args.adapter, files, device
+            config, run.format, study.language, args.adapter, files, device, args.few_shot, train
         )
         with atomic_directory(args.output_dir) as folder:
             for split, text in lines.items():
@@ -117,7 +121,10 @@ def run_and_config(args: argparse.Namespace, study: Study) -> tuple[Run, ModelCo
     if args.adapter is None:
         if args.condition or args.variant or args.seed is not None:
             raise UserError("--condition, --variant and --seed belong to an --adapter; name it")
-        return Run(found["model"], found["format"] or config.dataset.format_type), config
+        condition = FEW_SHOT if args.few_shot else ZERO_SHOT
+        return Run(found["model"], found["format"] or config.dataset.format_type, condition), config
+    if args.few_shot:
+        raise UserError("--few-shot is for the model as it comes; leave --adapter or it away")
     for key in ("format", "condition"):
         if found[key] is None:
             raise UserError(

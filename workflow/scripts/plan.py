@@ -15,6 +15,7 @@ built, else estimated from the data.
 
 import argparse
 import textwrap
+from collections import Counter
 
 from yoyak.config.arguments import script_parser
 from yoyak.config.frozen import same_training
@@ -23,7 +24,7 @@ from yoyak.config.study import Run, Study, load_study
 from yoyak.data.counts import absent_splits, count_rows, count_tokens
 from yoyak.errors import UserError, run_script
 from yoyak.models.shapes import shape_of
-from yoyak.reporting.results import read_table, where
+from yoyak.reporting.results import CONDITION_NAMES, read_table, where
 from yoyak.run.estimate import START_SECONDS, Estimate, estimate_training
 from yoyak.run.gpus import GPUS, Device, described_gpu, gpu_named, this_device
 from yoyak.run.memory import GIB
@@ -95,7 +96,7 @@ def main() -> None:
     print(
         f"\nPlanned for {device.words()}.\n"
         f"{total_time(study, seconds)}, estimated from the models' shapes, with "
-        f"{START_SECONDS} s each to start (assumed); generation comes on top.\n"
+        f"{START_SECONDS} s each to start (assumed); on top come {generations(study)}.\n"
         f"Memory is what must be free on a GPU, {GPU_RESERVE / GIB:.0f} GiB for CUDA included.\n"
         "Planned for the packed engine where execution.engine allows it: a model that it is not "
         "right for trains with transformers' own forward, slower and in more memory."
@@ -114,6 +115,13 @@ def plan_run(study: Study, run: Run, device: Device) -> Estimate:
     return estimate_training(
         config, shape, device, examples=examples, tokens=tokens, longest=longest
     )
+
+
+def generations(study: Study) -> str:
+    """How many prediction sets are generated, by condition."""
+    counts = Counter("trained" if run.trained else run.condition for run in study.runs())
+    kinds = ", ".join(f"{n} {CONDITION_NAMES.get(name, name)}" for name, n in counts.items())
+    return f"{counts.total()} generations ({kinds}), of {count_rows(study, 'dev'):,} dialogues each"
 
 
 def power(study: Study) -> str:

@@ -5,19 +5,21 @@ Examples:
   python workflow/scripts/preview.py --experiment qwen3_4b --study korean_dialogsum \\
       --format instruction --row train_17
 
+  python workflow/scripts/preview.py --experiment tiny_llama --few-shot 2
+
 Tokens that carry a loss are marked with *. The row is read from the raw files, cleaned: those of
 the study, else those that train_llm.py would train on (data/raw; for an embedded model the
-embedded dialogues).
+embedded dialogues). The examples of --few-shot are the study's own once its data is prepared.
 """
 
 import argparse
 import os
 import sys
 
-from yoyak.config.arguments import script_parser
+from yoyak.config.arguments import add_few_shot_argument, script_parser
 from yoyak.config.loading import load_config
 from yoyak.config.study import Study, load_study
-from yoyak.data.dialogues import Dialogue, read_dialogues
+from yoyak.data.dialogues import Dialogue, load_split, read_dialogues
 from yoyak.data.own_data import check_own_data, own_study
 from yoyak.data.splits import raw_file
 from yoyak.errors import UserError, run_script
@@ -31,6 +33,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--study", help="whose data: a file of config/studies/; default: its own")
     parser.add_argument("--row", help="fname of the dialogue; default: the first train row")
+    add_few_shot_argument(parser)
     return parser.parse_args(arguments)
 
 
@@ -45,15 +48,30 @@ def main() -> None:
     config = study.model(args.experiment) if known else load_config(args.experiment)
     row = find_row(study, args.row)
 
+    from yoyak.data.few_shot import choose_examples
     from yoyak.data.preview import preview
     from yoyak.models.lora_loader import LoRALoader
 
     tokenizer = LoRALoader(config).load_tokenizer()
     try:
         prompt_format = args.format or config.dataset.format_type
-        print(preview(row, tokenizer, config, prompt_format, study.language), flush=True)
+        shown = tokenizer, config, prompt_format, study.language
+        examples = []
+        if args.few_shot:
+            examples = choose_examples(train_rows(study), args.few_shot, *shown)
+        print(preview(row, *shown, examples), flush=True)
     except BrokenPipeError:  # the reader (`head`, a pager) has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def train_rows(study: Study) -> list[Dialogue]:
+    """The prepared train split, which examples are drawn from; without it the raw one."""
+    prepared = study.results / "data" / "train.csv"
+    if prepared.is_file():
+        return load_split(prepared)
+    settings = study.settings.data
+    print(f"{prepared} is not there: examples of {settings.train}, which may be other ones")
+    return read_dialogues(raw_file(study.source, settings, "train"), settings.columns.model_dump())
 
 
 def find_row(study: Study, fname: str | None) -> Dialogue:

@@ -36,6 +36,17 @@ def add_study_arguments(
     )
 
 
+def add_few_shot_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--few-shot",
+        type=int,
+        default=0,
+        metavar="K",
+        choices=range(65),
+        help="examples from train, with their summaries, in the prompt; default: none",
+    )
+
+
 def open_study(args: argparse.Namespace) -> Study:
     """The study that a command names; UserError for a mistake in its files."""
     return thaw(args.settings) if args.settings else load_study(args.study, debug=args.debug)

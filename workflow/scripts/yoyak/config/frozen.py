@@ -15,7 +15,7 @@ from yoyak.config.study_settings import StudySettings
 from yoyak.config.variants import BASE_WEIGHTS, SEEDS
 from yoyak.errors import UserError
 
-GRID = ("models", "formats", "augmentations", "seeds", "variants")
+GRID = ("models", "formats", "augmentations", "few_shot", "seeds", "variants")
 CHECKPOINT = ("model.checkpoint", "model.revision", "model.chat_template")
 
 Part = TypeVar("Part", bound=Section)

@@ -25,8 +25,9 @@ from yoyak.config.variants import (
 from yoyak.errors import UserError, display
 
 DEBUG_ROWS = {"train": 50, "dev": 10, "test": 10}
-ZERO_SHOT = "zero_shot"
+ZERO_SHOT, FEW_SHOT = "zero_shot", "few_shot"
 CONDITIONS = {"none": "fine_tuned", "templates": "fine_tuned_templates"}  # by augmentation
+TRAINED = tuple(CONDITIONS.values())
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,11 @@ class Run:
     format: str
     condition: str = ZERO_SHOT
     seed: int | None = None  # of the training
-    variant: str = DEFAULT  # of the training; zero-shot is the same for all
+    variant: str = DEFAULT  # of the training; untrained it is the same for all
 
     @property
     def trained(self) -> bool:
-        return self.condition != ZERO_SHOT
+        return self.condition in TRAINED
 
     @property
     def augmentation(self) -> str:
@@ -55,7 +56,7 @@ class Run:
     def folder(self) -> str:
         """Folder of its predictions/, scores/ and final_model/ below results/{study}/."""
         if not self.trained:
-            return f"zero_shot/{self.model}/{self.format}"
+            return f"{self.condition}/{self.model}/{self.format}"
         return f"runs/{self.model}/{self.variant}/{self.format}/{self.condition}/seed{self.seed}"
 
     @property
@@ -79,6 +80,11 @@ class Run:
     def zero_shot(self) -> "Run":
         """The same model and format before any training."""
         return Run(self.model, self.format)
+
+    @property
+    def few_shot(self) -> "Run":
+        """The same model and format before any training, with examples in its prompts."""
+        return Run(self.model, self.format, FEW_SHOT)
 
     def record(self) -> dict:
         """The run as run.json and the tables name it."""
@@ -120,7 +126,8 @@ class Study:
 
     @property
     def conditions(self) -> list[str]:
-        return [ZERO_SHOT, *self.trained_conditions]
+        few_shot = [FEW_SHOT] if self.settings.few_shot else []
+        return [ZERO_SHOT, *few_shot, *self.trained_conditions]
 
     @property
     def trained_conditions(self) -> list[str]:
@@ -141,9 +148,10 @@ class Study:
 
     @property
     def arms(self) -> list[tuple[str, str | None]]:
-        """Condition and variant of each row of a model and format, zero-shot first."""
+        """Condition and variant of each row of a model and format, untrained first."""
+        trained: list[tuple[str, str | None]]
         trained = [(name, variant) for variant in self.variants for name in self.trained_conditions]
-        return [(ZERO_SHOT, None), *trained]
+        return [(name, None) for name in self.conditions if name not in TRAINED] + trained
 
     @property
     def language(self) -> str:
@@ -165,10 +173,11 @@ class Study:
         ]
 
     def runs(self) -> list[Run]:
-        """Every row in the order of the tables: each model and format, zero-shot first."""
+        """Every row in the order of the tables: each model and format, untrained first."""
         runs = []
         for run in self.trainings():
-            runs += [run] if run.zero_shot in runs else [run.zero_shot, run]
+            untrained = [run.zero_shot, run.few_shot] if self.settings.few_shot else [run.zero_shot]
+            runs += [run] if run.zero_shot in runs else [*untrained, run]
         return runs
 
     def model(self, name: str, variant: str | None = None) -> ModelConfig:

@@ -183,6 +183,15 @@ class StudySettings(Section):
         description="`none` (one instruction), `templates` (five instructions, five examples a "
         "dialogue)"
     )
+    few_shot: Whole = Field(
+        0,
+        ge=0,
+        le=64,
+        description="examples from train, with their summaries, in every prompt of one more run "
+        "for each model and format, `few_shot`; 0: no such run. All prompts have the same, chosen "
+        "by a fixed seed among those short enough to take together half of "
+        "`tokenizer.encoder_max_len`",
+    )
     seeds: Seeds = Field(
         description="seeds of the trainings: order of the data, initial adapters, dropout"
     )

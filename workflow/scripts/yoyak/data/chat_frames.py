@@ -14,6 +14,8 @@ Templates are untrusted programs: transformers renders them in Jinja's sandbox, 
 becomes one line here.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,6 +141,32 @@ def render(tokenizer, messages: list[dict], add_generation_prompt: bool) -> str 
         )
 
 
+def earlier_turns(
+    tokenizer, request: str, sentence: str, system: str, pairs: Sequence[Sequence[str]]
+) -> str:
+    """The text before a dialogue that follows solved ones: (dialogue, answer), a turn each.
+
+    Marks stand for the texts while the template runs, since some templates change what is said.
+    Raises UserError for a template that does not show every turn once, in their order.
+    """
+    texts: dict[str, str] = {}
+    messages = []
+    for number, (dialogue, answer) in enumerate(pairs, start=1):
+        asked, answered = f"⟦dialogue {number}⟧", f"⟦answer {number}⟧"
+        texts |= {asked: dialogue, answered: answer}
+        messages.append({"role": "user", "content": f"{request}\n{asked}"})
+        messages.append({"role": "assistant", "content": answered})
+    messages.append({"role": "user", "content": f"{request}\n{DIALOGUE}"})
+    text = _text(render(tokenizer, _opened(messages, sentence, system), True))
+    marks = re.compile("|".join(map(re.escape, [*texts, DIALOGUE])))
+    if marks.findall(text) != [*texts, DIALOGUE]:
+        raise UserError(
+            f"{template_place(tokenizer)}: its chat template does not show every earlier turn "
+            "once, which few_shot needs; use the instruction format, or few_shot: 0"
+        )
+    return marks.sub(lambda mark: texts[mark[0]], text.partition(DIALOGUE)[0])
+
+
 def template_place(tokenizer) -> str:
     """The file of a tokenizer's chat template, or the tokenizer's name."""
     name = str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__)
@@ -152,10 +180,15 @@ def template_place(tokenizer) -> str:
 
 
 def _messages(request: str, sentence: str, system: str) -> list[dict]:
-    user = f"{request}\n{DIALOGUE}"
+    return _opened([{"role": "user", "content": f"{request}\n{DIALOGUE}"}], sentence, system)
+
+
+def _opened(messages: list[dict], sentence: str, system: str) -> list[dict]:
+    """A conversation with its system sentence: a message of its own, or the head of the user's."""
     if system == USER_MESSAGE:
-        return [{"role": "user", "content": f"{sentence}\n\n{user}"}]
-    return [{"role": "system", "content": sentence}, {"role": "user", "content": user}]
+        first, *others = messages
+        return [{**first, "content": f"{sentence}\n\n{first['content']}"}, *others]
+    return [{"role": "system", "content": sentence}, *messages]
 
 
 def _text(rendered: str | UserError) -> str:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.control_tokens import break_control_tokens, control_token_pattern
 from yoyak.data.dialogues import SPEAKER_TAG
+from yoyak.data.few_shot import few_shot_frame
 from yoyak.data.framing import HeadSwap, encode_framed, encode_texts
-from yoyak.data.prompts import PromptFrame, prompt_frames, supervised_stop_id
+from yoyak.data.prompts import PromptFrame, supervised_stop_id
 from yoyak.errors import UserError
 
 SMALLEST_ROOM = 16  # tokens that must be left for the dialogue
@@ -33,16 +34,22 @@ class Prompt:
 
 
 def build_prompts(
-    dialogues: Sequence, tokenizer, config: ModelConfig, prompt_format: str, language: str
+    dialogues: Sequence,
+    tokenizer,
+    config: ModelConfig,
+    prompt_format: str,
+    language: str,
+    examples: Sequence = (),
 ) -> tuple[list[list[int]], list[bool]]:
     """Generation prompts of `Dialogue` rows: token ids (with one BOS), and which were truncated.
 
     Args:
         config: effective model config; encoder_max_len and truncate_dialogue are read.
+        examples: rows that stand solved before every dialogue (few-shot); never cut.
 
-    Raises UserError as `encode_prompts` and `prompt_frames` do.
+    Raises UserError as `encode_prompts` and `few_shot_frame` do.
     """
-    frame = prompt_frames(tokenizer, prompt_format, language)[0]
+    frame = few_shot_frame(tokenizer, prompt_format, language, examples)
     texts = [row.dialogue for row in dialogues]
     limit, side = config.tokenizer.encoder_max_len, config.dataset.truncate_dialogue
     prompts = encode_prompts(texts, [frame], tokenizer, limit, side)[0]

@@ -11,16 +11,24 @@ from yoyak.data.prompts import stop_token_ids
 
 
 def preview(
-    row: Dialogue, tokenizer, config: ModelConfig, prompt_format: str, language: str
+    row: Dialogue,
+    tokenizer,
+    config: ModelConfig,
+    prompt_format: str,
+    language: str,
+    examples: Sequence[Dialogue] = (),
 ) -> str:
     """One dialogue's generation prompt and, if it has a summary, the tokens of its example.
 
+    examples: stand solved in the generation prompt (few-shot); a training example has none.
+
     Raises UserError as `build_prompts` and LLMSummarizationDataset do.
     """
-    prompts, shortened = build_prompts([row], tokenizer, config, prompt_format, language)
+    prompts, shortened = build_prompts([row], tokenizer, config, prompt_format, language, examples)
     stops = stop_token_ids(tokenizer, prompt_format)
+    solved = " · examples " + ", ".join(each.fname for each in examples) if examples else ""
     lines = [
-        f"dialogue {row.fname} · format {prompt_format} · language {language}",
+        f"dialogue {row.fname} · format {prompt_format} · language {language}{solved}",
         f"dialogue shortened to fit encoder_max_len: {'yes' if shortened[0] else 'no'}",
         "generation stops at: "
         + ", ".join(f"{tokenizer.convert_ids_to_tokens(stop)} ({stop})" for stop in stops),

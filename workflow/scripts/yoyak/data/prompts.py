@@ -52,6 +52,9 @@ REQUESTS: dict[str, dict[str, Any]] = {
 }
 
 
+INPUT = "### Input:\n"
+
+
 @dataclass(frozen=True)
 class PromptFrame:
     """The text around a dialogue, and token ids before it (a BOS); `request` is the instruction.
@@ -140,7 +143,7 @@ def stop_token_ids(tokenizer, prompt_format: str) -> list[int]:
 
 
 def _instruction_frame(prefix: tuple[int, ...], request: str) -> PromptFrame:
-    head = f"### Instruction:\n{request}\n\n### Input:\n"
+    head = f"### Instruction:\n{request}\n\n{INPUT}"
     return PromptFrame(prefix, head, "\n\n### Response:\n", request)
 
 

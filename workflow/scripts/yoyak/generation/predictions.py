@@ -15,30 +15,43 @@ def generate_splits(
     adapter: Path | None,
     files: dict[str, Path],
     device: str,
+    few_shot: int = 0,
+    train: Path | None = None,
 ) -> tuple[dict[str, str], dict]:
     """Text of each split's predictions file, and the generation's entries for run.json.
 
     Args:
         files: CSV of each split, as prepare_data.py writes it.
+        few_shot: solved examples in every prompt. train: CSV of the split that they come from.
+
+    Raises UserError, before the model is loaded, where the examples leave too little room.
     """
     from yoyak.data.control_tokens import decode_summaries
     from yoyak.data.dialogues import load_split
     from yoyak.data.encoding import build_prompts
+    from yoyak.data.few_shot import choose_examples, few_shot_record
     from yoyak.data.prompts import stop_token_ids
     from yoyak.generation.decoding import DecodingSettings
     from yoyak.generation.engines import choose_generator, report_choice, run_halving
     from yoyak.generation.loading import load_model, plan_loading
     from yoyak.generation.progress import RowProgress
+    from yoyak.models.lora_loader import LoRALoader
     from yoyak.run.devices import peak_memory_gb
 
     started = time.perf_counter()
     rows = {split: load_split(file, labelled=False) for split, file in files.items()}
+    examples = []
+    if few_shot and train is not None:
+        tokenizer = LoRALoader(config).load_tokenizer()
+        examples = choose_examples(
+            load_split(train), few_shot, tokenizer, config, prompt_format, language
+        )
     loading = plan_loading(config, device)
     model, tokenizer = load_model(config, loading, adapter)
     prompts, shortened = {}, {}
     for split in rows:
         prompts[split], shortened[split] = build_prompts(
-            rows[split], tokenizer, config, prompt_format, language
+            rows[split], tokenizer, config, prompt_format, language, examples
         )
     every_prompt = [prompt for split in prompts.values() for prompt in split]
     decoding = DecodingSettings.from_config(config)
@@ -70,6 +83,7 @@ def generate_splits(
         "rows": len(every_prompt),
         "prompt_tokens": sum(map(len, every_prompt)),
         "new_tokens": new_tokens,
+        **({"few_shot": few_shot_record(examples)} if examples else {}),
         "decoding": decoding.as_dict(),
         "stop_tokens": {str(stop): tokenizer.convert_ids_to_tokens(stop) for stop in stops},
         "execution": {

@@ -80,7 +80,7 @@ def details(study: Study, study_tables: StudyTables) -> list[Sentence]:
         )
         own = of_group(study, study_tables, tokenizer, group)
         sentences.append([*own, *_gain(study_tables, "group_differences", rows)])
-    sentences += question_sentences(study, study_tables)
+    sentences += [*_few_shot(study, study_tables), *question_sentences(study, study_tables)]
     sentences += [_other_variant(study, study_tables, name) for name in study.variants[1:]]
     for row in undertrained(study_tables.rows("diagnostics")):
         same = study_tables.cell("diagnostics", row, "unchanged_rate")
@@ -158,6 +158,34 @@ def best_method(study: Study, study_tables: StudyTables) -> Sentence:
 def _interval(study_tables: StudyTables, table: str, row: Row) -> Sentence:
     low, high = (study_tables.cell(table, row, key) for key in ("ci_low", "ci_high"))
     return [] if low is None else [" (95 % interval ", low, " to ", high, ")"]
+
+
+def _few_shot(study: Study, study_tables: StudyTables) -> list[Sentence]:
+    """Whether fine-tuning beats examples in the prompt; none where the study has no such runs."""
+    if not study.settings.few_shot:
+        return []
+    tokenizer = study.settings.metric.primary
+    tuned, prompted = (
+        judge(study_tables.rows("differences", comparison=name, tokenizer=tokenizer, variant=which))
+        for name, which in (
+            ("fine_tuned-few_shot", study.variants[0]),
+            ("few_shot-zero_shot", None),
+        )
+    )
+    low, high, least, most = (
+        study_tables.cell("differences", row, "difference", signed=True)
+        for found in (tuned, prompted)
+        for row in (found.lowest, found.highest)
+    )
+    return [
+        [
+            f"Few-shot, with {study.settings.few_shot} training examples in the prompt: against it "
+            f"fine-tuning lies above 0 in {tuned.up} of {tuned.total}, below in {tuned.down}, by ",
+            *(low, " to ", high, " points; few-shot differs from zero-shot by ", least, " to "),
+            *(most, ". This is none of the questions: intervals are not adjusted, nothing is "),
+            "tested.",
+        ]
+    ]
 
 
 def _name(study: Study, row: Row) -> str:

@@ -11,7 +11,7 @@ import jinja2
 import yaml
 from markupsafe import Markup, escape
 
-from yoyak.config.study import ZERO_SHOT, Run, Study
+from yoyak.config.study import FEW_SHOT, ZERO_SHOT, Run, Study
 from yoyak.data.dialogues import load_split
 from yoyak.errors import PROJECT_ROOT
 from yoyak.reporting import tables
@@ -138,10 +138,11 @@ def _main_rows(
     rows = []
     for table, row in score_rows(study, study_tables):
         run = {key: row[key] for key in tables.CELL}
+        kind = FEW_SHOT if row["condition"] == FEW_SHOT else "fine_tuned"
         found = study_tables.rows(
-            "differences", comparison="fine_tuned-zero_shot", tokenizer=primary, **run
+            "differences", comparison=f"{kind}-{ZERO_SHOT}", tokenizer=primary, **run
         )
-        seeds = study.seeds_of(row["variant"]) if row["condition"] != ZERO_SHOT else []
+        seeds = study.seeds_of(row["variant"]) if row["variant"] else []
         anchor = _anchor(**run, seed=seeds[0]) if seeds else None
         rows.append(
             {
@@ -210,6 +211,7 @@ def _trainings(
     sections = []
     for run in study.trainings():
         start = run.zero_shot
+        untrained = [start, run.few_shot] if study.settings.few_shot else [start]
         of_run = study_tables.rows("diagnostics", **run.record())
         of_start = study_tables.rows("diagnostics", **start.record())
         place = results / run.folder
@@ -233,9 +235,10 @@ def _trainings(
                 "records": [(step, _record(place / path)) for step, path in STEPS]
                 + [
                     (
-                        "generate, zero-shot",
-                        _record(results / start.folder / "predictions/run.json"),
+                        f"generate, {CONDITION_NAMES[each.condition]}",
+                        _record(results / each.folder / "predictions/run.json"),
                     )
+                    for each in untrained
                 ],
             }
         )

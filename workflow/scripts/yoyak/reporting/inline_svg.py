@@ -15,6 +15,7 @@ PAGE_COLOURS = {
     style.FLOOR: "--floor",
     style.HUMAN: "--human",
     style.CONDITION_COLOURS["zero_shot"]: "--zero-shot",
+    style.CONDITION_COLOURS["few_shot"]: "--few-shot",
     style.CONDITION_COLOURS["fine_tuned"]: "--fine-tuned",
     style.CONDITION_COLOURS["fine_tuned_templates"]: "--templates",
 }

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from yoyak.config.model_config import ModelConfig
-from yoyak.config.study import ZERO_SHOT, Run, Study
+from yoyak.config.study import TRAINED, Run, Study
 from yoyak.config.variants import DEFAULT
 from yoyak.data.dialogues import SPEAKER_TAG
 from yoyak.errors import PROJECT_ROOT
@@ -14,7 +14,6 @@ from yoyak.reporting.results import (
     HUMAN,
     TOKENIZER_NAMES,
     Row,
-    one,
     read_table,
     records,
     where,
@@ -167,13 +166,12 @@ def _scores(results: Path, study: Study, run: Run, rows: list[Row]) -> str:
     ]
     for row in rows:
         tokenizer = row["tokenizer"]
-        start = one(
-            every,
-            model=run.model,
-            format=run.format,
-            condition=ZERO_SHOT,
-            tokenizer=tokenizer,
-        )
+        of_model = where(every, model=run.model, format=run.format, tokenizer=tokenizer)
+        untrained = [
+            (f"{CONDITION_NAMES[each['condition']]}, same base and format", each)
+            for each in records(of_model)
+            if each["condition"] not in TRAINED
+        ]
         around = [
             (
                 ("floor: " if level["name"].startswith(FLOOR) else "")
@@ -182,7 +180,7 @@ def _scores(results: Path, study: Study, run: Run, rows: list[Row]) -> str:
             )
             for level in records(where(context, tokenizer=tokenizer, group="all"))
         ]
-        named = [("**this model**", row), ("zero-shot, same base and format", start), *around]
+        named = [("**this model**", row), *untrained, *around]
         lines += [_score_line(tokenizer, name, values) for name, values in named]
     data, metric = study.settings.data, study.settings.metric
     chosen = (

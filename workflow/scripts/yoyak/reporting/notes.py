@@ -5,7 +5,7 @@ from yoyak.reporting.results import LOSS_FALL, UNCHANGED
 
 _WHO = (
     "Scores are F1 × 100; rouge_mean is the mean of ROUGE-1, -2 and -L and rouge_sum their sum. "
-    "n counts dialogues. seed, steps and supervised tokens belong to training: zero-shot has none."
+    "n counts dialogues. seed, steps and supervised tokens belong to training alone."
 )
 
 

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from yoyak.config.study import ZERO_SHOT, Study
+from yoyak.config.study import FEW_SHOT, TRAINED, ZERO_SHOT, Study
 from yoyak.errors import UserError
 from yoyak.reporting import tables
 
 CONDITION_NAMES = {
     ZERO_SHOT: "zero-shot",
+    FEW_SHOT: "few-shot",
     "fine_tuned": "fine-tuned",
     "fine_tuned_templates": "fine-tuned, 5 templates",
     "people": "human references",
@@ -31,6 +32,8 @@ COMPARISON_NAMES = {
     "fine_tuned-zero_shot": "fine-tuned − zero-shot",
     "fine_tuned_templates-fine_tuned": "5 templates − one instruction",
     "chat-instruction": "chat − instruction",
+    "fine_tuned-few_shot": "fine-tuned − few-shot",
+    "few_shot-zero_shot": "few-shot − zero-shot",
 }
 FLOOR, FIRST_TURNS = "floor_", "floor_first_turn_"
 HUMAN = "human_agreement"
@@ -114,7 +117,7 @@ def undertrained(diagnostics: list[Row]) -> list[Row]:
     return [
         row
         for row in diagnostics
-        if row["condition"] != ZERO_SHOT
+        if row["condition"] in TRAINED
         and (
             (row["loss_fall"] is not None and row["loss_fall"] < LOSS_FALL)
             or (row["unchanged_rate"] is not None and row["unchanged_rate"] >= UNCHANGED)

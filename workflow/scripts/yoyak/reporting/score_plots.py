@@ -39,6 +39,7 @@ BLOCK_LINES = 1.4  # of a block, beside its bars
 
 _SHORT = {
     "zero_shot": "zero-shot",
+    "few_shot": "few-shot",
     "fine_tuned": "fine-tuned",
     "fine_tuned_templates": "templates",
 }
@@ -47,9 +48,9 @@ _LEVELS = {_FLOOR: (style.FLOOR, "--"), _PEOPLE: (style.HUMAN, ":")}  # colour, 
 _WIDTHS = {_FLOOR: 0.9, _PEOPLE: 2.0}  # distinct in grey print; line styles stand for groups
 _GROUP_STYLES = [
     dict(color="#15436b", ls="-", marker="o"),
-    dict(color="#5b9fd0", ls="--", marker="s"),
+    dict(color="#4a8fc4", ls="--", marker="s"),
     dict(color="#5f6b77", ls=":", marker="D"),
-    dict(color="#c9d1d9", ls="-.", marker="^"),
+    dict(color="#e8edf1", ls="-.", marker="^"),
 ]
 
 

@@ -15,11 +15,13 @@ PAPER = "#ffffff"
 FLOOR = "#a8482a"
 HUMAN = "#3c6e47"
 CONDITION_COLOURS = {
-    "zero_shot": "#c9d1d9",
-    "fine_tuned": "#5b9fd0",
+    "zero_shot": "#e8edf1",
+    "few_shot": "#a8bac8",
+    "fine_tuned": "#4a8fc4",
     "fine_tuned_templates": "#15436b",
 }
-CONDITION_MARKERS = {"zero_shot": "o", "fine_tuned": "s", "fine_tuned_templates": "D"}
+CONDITION_MARKERS = {"zero_shot": "o", "few_shot": "^"}
+CONDITION_MARKERS |= {"fine_tuned": "s", "fine_tuned_templates": "D"}
 
 PNG_DOTS_PER_INCH = 160
 

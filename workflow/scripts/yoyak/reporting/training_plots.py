@@ -22,7 +22,7 @@ from yoyak.run.workspace import read_json
 
 COLUMNS = 4  # panels side by side
 LIMIT_BINS = 40
-TRAINING, SELECTION = "#5b9fd0", "#15436b"
+TRAINING, SELECTION = "#4a8fc4", "#15436b"
 
 
 def loss_curves(study: Study, results: Path) -> tuple[Figure, str]:

@@ -1,7 +1,7 @@
 """The runs that a report lacks after `--keep-going`, and how to get a report without them."""
 
 from yoyak.config.loading import settings_file
-from yoyak.config.study import Run, Study
+from yoyak.config.study import FEW_SHOT, Run, Study
 from yoyak.errors import display
 
 AXES = {"models": "model", "variants": "variant", "formats": "format"}
@@ -22,6 +22,8 @@ def advice(study: Study, missing: list[Run]) -> list[str]:
     listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if names[NAMED:] else "")
     file = display(settings_file("study", study.source))
     lines = [f"missing for the report, {len(missing)} of {len(study.runs())} runs: {listed}"]
+    if all(run.condition == FEW_SHOT for run in missing):
+        return [*lines, f"a report without them: set few_shot: 0 in {file}; run the same command"]
     axis, values, kept = _cheapest(study, missing)
     if not kept:
         return [
@@ -38,7 +40,9 @@ def advice(study: Study, missing: list[Run]) -> list[str]:
 
 def _cheapest(study: Study, missing: list[Run]) -> tuple[str, list, int]:
     """(axis, its values to take out, trainings that stay) with the most that stay."""
-    lost = [run for run in study.trainings() if run in missing or run.zero_shot in missing]
+    lost = [
+        run for run in study.trainings() if {run, run.zero_shot, run.few_shot}.intersection(missing)
+    ]
     best: tuple[str, list, int] = ("", [], 0)
     for axis, name in AXES.items():
         values = list(dict.fromkeys(getattr(run, name) for run in lost))

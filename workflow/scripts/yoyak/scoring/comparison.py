@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from yoyak.config.study import Run
+from yoyak.config.study import FEW_SHOT, Run
 from yoyak.config.study_settings import Metric
 from yoyak.scoring.scores import measure_means, tidy
 from yoyak.scoring.seeds import FEWEST, estimate
@@ -20,6 +20,7 @@ QUESTIONS = (  # in the order in which they are tested
     "fine_tuned_templates-fine_tuned",
     "chat-instruction",
 )
+BESIDE = ("fine_tuned-few_shot", "few_shot-zero_shot")  # no question: never tested
 VARIANT = "variant-"  # of a comparison's name; then the variant that is subtracted
 
 
@@ -55,6 +56,8 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
             if run.trained
             for other in variants[: variants.index(run.variant)]
         ),
+        *((BESIDE[0], run, run.few_shot) for run in runs if run.trained),
+        *((BESIDE[1], run, run.zero_shot) for run in runs if run.condition == FEW_SHOT),
     ]
     known = set(runs)
     return [Comparison(*pair) for pair in pairs if pair[2] in known]
