@@ -1,4 +1,4 @@
-"""The GPU steps of a study without Snakemake, several cells at once on each GPU.
+"""The GPU steps of a study without Snakemake, several runs at once on each GPU.
 
     python tests/benchmarks/study_in_lanes.py --study dialogsum_english --lanes 3 --minutes 9
 
@@ -57,24 +57,24 @@ def main() -> None:
 
         steps([("prepare_data.py", study.results / "data", "data_card.json")])
         list(lanes.map(steps, examples(study)))
-        list(lanes.map(steps, cells(study)))
+        list(lanes.map(steps, runs(study)))
 
 
 def examples(study: Study) -> list[list[tuple]]:
     """One job for each model × format × augmentation: its tokenised examples."""
     data = ["--data", study.results / "data"]
     jobs = {}
-    for cell in study.trainings():
-        where = Path(cell.model) / cell.format / cell.augmentation
-        options = ["--experiment", cell.model, "--format", cell.format]
-        options += ["--augmentation", cell.augmentation, *data]
+    for trained in study.trainings():
+        where = Path(trained.model) / trained.format / trained.augmentation
+        options = ["--experiment", trained.model, "--format", trained.format]
+        options += ["--augmentation", trained.augmentation, *data]
         output = study.results / "examples" / where
         jobs[where] = [("build_dataset.py", output, "statistics.json", *options)]
     return list(jobs.values())
 
 
-def cells(study: Study) -> list[list[tuple]]:
-    """One job for each training with its summaries, and for each zero-shot; the shortest first."""
+def runs(study: Study) -> list[list[tuple]]:
+    """One job for each model untrained, and for each training with its summaries."""
     data = ["--data", study.results / "data"]
     jobs = []
     for model in study.models:
@@ -82,13 +82,17 @@ def cells(study: Study) -> list[list[tuple]]:
             output = study.results / "zero_shot" / model / form / "predictions"
             options = ["--experiment", model, "--format", form, *data]
             jobs.append([("generate.py", output, "run.json", *options)])
-    for cell in sorted(study.trainings(), key=lambda cell: cell.augmentation):
-        run_folder = study.results / cell.folder
-        model = ["--experiment", cell.model, "--variant", cell.variant]
-        model += ["--format", cell.format, "--seed", cell.seed]
-        tokens = study.results / cell.examples
-        train = [*model, "--augmentation", cell.augmentation, "--examples", tokens]
-        adapter = ["--adapter", run_folder / "final_model", "--condition", cell.condition]
+            if study.settings.few_shot:
+                output = study.results / "few_shot" / model / form / "predictions"
+                few_shot = ["--few-shot", study.settings.few_shot]
+                jobs.append([("generate.py", output, "run.json", *options, *few_shot)])
+    for trained in sorted(study.trainings(), key=lambda trained: trained.augmentation):
+        run_folder = study.results / trained.folder
+        model = ["--experiment", trained.model, "--variant", trained.variant]
+        model += ["--format", trained.format, "--seed", trained.seed]
+        tokens = study.results / trained.examples
+        train = [*model, "--augmentation", trained.augmentation, "--examples", tokens]
+        adapter = ["--adapter", run_folder / "final_model", "--condition", trained.condition]
         summaries = run_folder / "predictions"
         jobs.append(
             [

@@ -25,8 +25,8 @@ def open_study(config):
 
 
 def one_of(values):
-    """Regular expression that matches exactly these values."""
-    return "|".join(re.escape(str(value)) for value in values)
+    """Regular expression that matches exactly these values; of none it matches nothing."""
+    return "|".join(re.escape(str(value)) for value in values) or "(?!)"
 
 
 STUDY, SETTINGS_HASH = open_study(config)
