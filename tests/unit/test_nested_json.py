@@ -82,7 +82,7 @@ def test_from_the_files_to_what_a_model_sees(tmp_path, corpus):
     assert summary in rows[fname].summary and rows[fname].topic == topic
 
     config = load_config("tiny_llama")
-    config.tokenizer = whole.model("llama_3.2_3b_tuned").tokenizer
+    config.tokenizer = whole.model("llama_3.2_3b").tokenizer
     assert (config.tokenizer.encoder_max_len, config.tokenizer.decoder_max_len) == (2560, 512)
     counts = build_dataset(study, config, "chat", "none", tmp_path / "data", tmp_path / "examples")
     assert counts["train"]["examples"] == len(rows) - 1
