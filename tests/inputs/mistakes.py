@@ -111,7 +111,7 @@ DATA = {
     "seven bad rows": told(
         row("".join(f"x{n},,b,c\n" for n in range(7))), CSV, "7 bad rows", "32-38", cure="Correct"
     ),
-    "folder of nothing": told(data(train="data"), "data", "no state.json", cure="name a .csv"),
+    "folder of nothing": told(data(train="config"), "config", "no state.json", cure="name a .csv"),
     "named pipe": told(pipe, "data/pipe.csv", "is not a regular file", cure="save it as"),
     "device": told(data(train="/dev/zero"), "/dev/zero", "not a regular file", cure="save it as"),
     "JSON document of other names": told(

@@ -154,6 +154,7 @@ def test_most_keys_take_no_free_text_at_all(monkeypatch, tmp_path):
         *("description", "report.note", "data.train", "data.dev", "data.test"),
         *("data.columns.fname", "data.columns.dialogue", "data.columns.summaries.0"),
         *("data.columns.topic", "data.columns.group", "data.columns.cluster"),
+        "metric.bertscore.checkpoint",
     }
 
 

@@ -234,7 +234,7 @@ def test_no_floor_more_and_none_that_is_better_strengthens_the_headline(seed, se
 
     def rows(floors):
         tables = {
-            name: {"words": pd.DataFrame({"rouge_mean": scores, "peer_mean": scores})}
+            name: {"words": pd.DataFrame({"mean": scores, "peer_mean": scores})}
             for name, scores in floors.items()
         }
         return level_rows(means, means, tables, [""] * n, WORDS, names)

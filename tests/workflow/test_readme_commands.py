@@ -178,7 +178,7 @@ def test_the_table_of_cards_is_what_plan_prints(tmp_path):
     (tmp_path / "config/studies").mkdir(parents=True)
     (tmp_path / "config/studies/cards.yaml").write_text(text, encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (head,) = re.findall(r"^\| card \|.*$", readme, re.M)
+    (head,) = re.findall(r"^\| GPU \| 3B.*$", readme, re.M)
     smallest = re.findall(r"[\d.]+ GiB", head)
     cards = re.findall(r"^\| \d+ GB, (.*?) \| (.*?) \| (.*?) \| (.*?) \|$", readme, re.M)
     assert len(smallest) == 3 and len(cards) == 5

@@ -130,12 +130,12 @@ def test_tables_filter_by_choice_and_by_word(browser, css):
     from selenium.webdriver.support.ui import Select
 
     everything = len(column(browser, "table[data-name=rouge]", 1))
-    controls, box = next(
-        (controls, box)
-        for controls in css("#scores .controls")
-        for box in controls.find_elements("css selector", "select")
-        if "tokenizer" in box.get_attribute("aria-label")
+    controls = browser.find_element(
+        "xpath",
+        "//table[@data-name='rouge']/ancestor::div[contains(@class, 'table-wrap')][1]"
+        "/preceding-sibling::div[@class='controls'][1]",
     )
+    box = controls.find_element("css selector", "select[aria-label*=tokenizer]")
     Select(box).select_by_visible_text("morphemes")
     shown = column(browser, "table[data-name=rouge]", 3)
     assert set(shown) == {"morphemes"} and len(shown) == everything // 4

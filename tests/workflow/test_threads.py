@@ -7,7 +7,7 @@ RUN = "runs/tiny_llama/default/chat/fine_tuned/seed42/run.json"
 
 def test_the_cores_of_a_training(finished, tmp_path):
     project = finished.copy(tmp_path / "study")
-    project.replace("config/base/causal_lm.yaml", "max_steps: null", "max_steps: 2")
+    project.forget("runs/tiny_llama/default/chat/fine_tuned")
     project.run(f"results/small-debug/{RUN}", "--cores", "6", "--resources", "gpu=2")
     record = json.loads((project.results / RUN).read_text(encoding="utf-8"))
     assert record["execution"]["threads"] == 3

@@ -68,6 +68,7 @@ rule take_training:
         "../../envs/reporting.yaml"
     params:
         script=script("take_training.py"),
+        code=digest("take_training"),
         run=lambda wildcards: TAKEN[wildcards.taken][0],
         training=folder_of_input("record"),
         folder=folder_of("record"),

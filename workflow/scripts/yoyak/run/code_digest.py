@@ -36,6 +36,7 @@ ENTRY_POINTS = {
         "yoyak.training.train_run:train_on",
         "yoyak.training.train_run:train_as_one_of_several",
     ],
+    "take_training": ["take_training:take_training"],
     "generate": [
         "yoyak.generation.predictions:generate_splits",
         "yoyak.run.provenance:write_run_record",

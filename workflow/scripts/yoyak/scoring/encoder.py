@@ -95,10 +95,11 @@ def load_encoder(folder: Path) -> tuple[Any, Any]:
             "install envs/requirements.lock, or take it out of metric.metrics"
         ) from None
     logging.set_verbosity_error()  # a checkpoint without a pooler, which nothing here needs
-    own: dict = {"local_files_only": True, "trust_remote_code": False}
+    own: dict = {"local_files_only": True}
+    safe: dict = {"use_safetensors": True, "dtype": torch.float32, **own}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **own)
-        model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **own)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **own)
+        model = AutoModel.from_pretrained(folder, trust_remote_code=False, **safe)
     except Exception as error:  # of any class: what a folder can hold is anyone's
         raise UserError(
             f"{KEY}: {folder}: cannot be loaded as an encoder ({one_line(error)[:200]})"
