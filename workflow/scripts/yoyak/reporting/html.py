@@ -17,6 +17,7 @@ from yoyak.errors import PROJECT_ROOT
 from yoyak.reporting import tables
 from yoyak.reporting.agreement import conclusions
 from yoyak.reporting.answer import answer, details, method, question, score_rows
+from yoyak.reporting.disputed import best_training, most_disputed
 from yoyak.reporting.inline_svg import inline_svg
 from yoyak.reporting.results import (
     CONDITION_NAMES,
@@ -59,6 +60,7 @@ def render_report(study: Study, results: Path) -> str:
     study_tables = StudyTables(results)
     plots = _plots(results)
     primary, content = study.settings.metric.primary, content_tokenizer(study)
+    best = best_training(study, study_tables)
     library = VENDORED.read_text(encoding="utf-8").strip()
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8").strip()
     return _environment().get_template("report.html.j2").render(
@@ -77,6 +79,8 @@ def render_report(study: Study, results: Path) -> str:
         plots=plots,
         trainings=_trainings(study, study_tables, results, plots),
         conclusions=conclusions(study, study_tables),
+        disputed_of=_title(best, study),
+        disputed=most_disputed(best, load_split(results / "data" / "dev.csv"), results, primary),
         signatures=_signatures(study, results),
         data_card=_yaml(read_json(results / "data/data_card.json", "run prepare_data.py first")),
         dataset=_record(results / "data/run.json"),

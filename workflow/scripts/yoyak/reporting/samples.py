@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from yoyak.config.study import Run
 from yoyak.data.dialogues import Dialogue
 from yoyak.errors import UserError, display
@@ -40,7 +42,7 @@ def choose_samples(
     """
     before = _scores(run.zero_shot, results, tokenizer)
     after = _scores(run, results, tokenizer)
-    first, second = _predictions(run.zero_shot, results), _predictions(run, results)
+    first, second = read_predictions(run.zero_shot, results), read_predictions(run, results)
     samples = [
         Sample(
             dialogue=row,
@@ -68,12 +70,17 @@ def equal_steps(total: int, count: int) -> list[int]:
 def _scores(run: Run, results: Path, tokenizer: str) -> list[Number]:
     """Scores of every dialogue, in the data's order, which compare.py has checked."""
     source = f"{run.folder}/{RANKED}"
-    table = read_csv(results / f"{source}.csv", "run score.py for this run first")
-    means = where(table, tokenizer=tokenizer)["mean"]
+    means = where(read_scores(run, results), tokenizer=tokenizer)["mean"]
     return [score(f"{source}/{place}/mean", value) for place, value in means.items()]
 
 
-def _predictions(run: Run, results: Path) -> dict[str, str]:
+def read_scores(run: Run, results: Path) -> pd.DataFrame:
+    """scores/dialogues.csv of a run: a row per dialogue and score."""
+    return read_csv(results / run.folder / f"{RANKED}.csv", "run score.py for this run first")
+
+
+def read_predictions(run: Run, results: Path) -> dict[str, str]:
+    """A run's predictions by fname."""
     path = results / run.folder / "predictions" / "dev.jsonl"
     try:
         lines = path.read_text(encoding="utf-8").split("\n")  # a text may hold U+2028
