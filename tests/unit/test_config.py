@@ -1,7 +1,4 @@
-"""Model files: what a settings file may say, and the one line that says what it may not.
-
-Every key at its edges: tests/inputs/test_edges.py.
-"""
+"""Model files: what they may say, and what they may not; every key at its edges: test_edges.py."""
 
 import textwrap
 
