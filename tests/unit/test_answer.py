@@ -66,7 +66,7 @@ def test_the_answer_in_every_case(tmp_path, row, effects, words):
     [
         (
             [BELOW, BELOW],
-            "All 2 fine-tuned scores lie below the strongest floor, one constant training summary "
+            "Both fine-tuned scores lie below the strongest floor, one constant training summary "
             "(30.00): −5.00 to −5.00 points.",
         ),
         (

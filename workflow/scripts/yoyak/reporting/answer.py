@@ -206,7 +206,7 @@ def _other_variant(study: Study, study_tables: StudyTables, variant: str) -> Sen
     )
     count = len(study.seeds_of(variant))
     seeds = f"{count} seed{'s' if count > 1 else ''}"
-    return [f"Variant {variant} ({seeds}), not tested:", *_gain(study_tables, "differences", rows)]
+    return [f"Variant {variant} ({seeds}), not tested.", *_gain(study_tables, "differences", rows)]
 
 
 def _gain(study_tables: StudyTables, table: str, rows: list[Row]) -> Sentence:

@@ -28,7 +28,8 @@ def against_floors(
     below = sum((row["ci_high"] or 0) < 0 for row in rows)
     low = min(rows, key=lambda row: row["difference"])
     high = max(rows, key=lambda row: row["difference"])
-    many = f"All {total} fine-tuned scores lie" if total > 1 else "The one fine-tuned score lies"
+    few = {1: "The one fine-tuned score lies", 2: "Both fine-tuned scores lie"}
+    many = few.get(total, f"All {total} fine-tuned scores lie")
     undecided = total - above - below
     if below == total:
         opening = f"{many} below the strongest floor, "
