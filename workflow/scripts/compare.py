@@ -78,7 +78,6 @@ def compare(study: Study, results: Path, output: Path) -> None:
     tables = build_tables(study, results, dialogues, summaries, scores, levels)
     warned = warned_trainings(runs, results)
     notes = table_notes(metric, summaries[0], FLIPS, warned)
-    floors = [results / "floors" / name for name in ("dialogues.csv", "run.json")]
     with atomic_directory(output) as folder:
         for name, rows in tables.items():
             write_table(folder, name, rows, notes[name])
@@ -87,7 +86,8 @@ def compare(study: Study, results: Path, output: Path) -> None:
             step="compare",
             settings={"metric": metric.model_dump()},
             inputs=[
-                *(dev, *floors),
+                # Not its run.json: that holds times, and a rerun would change this record.
+                *(dev, results / "floors" / "dialogues.csv"),
                 *(results / run.folder / name for run in runs for name in READ),
             ],
             seed=metric.seed,
