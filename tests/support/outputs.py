@@ -100,7 +100,7 @@ def _seconds_of_rules(benchmarks: Path) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for file in benchmarks.rglob("*.tsv"):
         rule = file.relative_to(benchmarks).parts[0].removesuffix(".tsv")
-        if rule == "generate" and file.stem.endswith("-zero_shot"):
+        if rule == "generate" and "zero_shot" in file.relative_to(benchmarks).parts:
             rule = "generate_zero_shot"
         _, row = file.read_text().splitlines()[:2]
         found.setdefault(rule, []).append(float(row.split("\t")[0]))
