@@ -6,7 +6,6 @@ Needs a CUDA GPU and the project's Python packages, no network and no checkpoint
 random. docs/architectures.md keeps what was measured.
 """
 
-import argparse
 import os
 import sys
 import tempfile
@@ -20,7 +19,7 @@ sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests" / "suppor
 
 import torch  # noqa: E402
 import transformers  # noqa: E402
-from engine_check import PLAN, SMALL, adapted, free_memory, rows  # noqa: E402
+from engine_check import PLAN, SMALL, adapted, free_memory, rows, run_parts  # noqa: E402
 
 from yoyak.config.loading import load_config  # noqa: E402
 from yoyak.errors import UserError  # noqa: E402
@@ -128,19 +127,5 @@ def shapes() -> None:
         free_memory()
 
 
-PARTS = {"float16": float16, "shapes": shapes}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("parts", nargs="+", choices=PARTS)
-    args = parser.parse_args()
-    transformers.logging.set_verbosity_error()
-    for part in args.parts:
-        PARTS[part]()
-
-
 if __name__ == "__main__":
-    main()
+    run_parts({"float16": float16, "shapes": shapes}, __doc__)

@@ -14,6 +14,7 @@ import gc
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -259,19 +260,17 @@ def free_memory() -> None:
     torch.cuda.empty_cache()
 
 
-PARTS = {"mutations": mutations, "time": times, "noise": noise}
-
-
-def main() -> None:
+def run_parts(parts: dict[str, Callable[[], None]], what: str) -> None:
+    """Run the parts that the command line names."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=what, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="+", choices=PARTS)
+    parser.add_argument("parts", nargs="+", choices=parts)
     args = parser.parse_args()
     transformers.logging.set_verbosity_error()
     for part in args.parts:
-        PARTS[part]()
+        parts[part]()
 
 
 if __name__ == "__main__":
-    main()
+    run_parts({"mutations": mutations, "time": times, "noise": noise}, __doc__)

@@ -1,9 +1,13 @@
 """What several files need: a scored study, checkpoints of tiny models, a machine with GPUs."""
 
 import os
+import textwrap
 
 import pytest
 from fixture_results import build_results, fixture_study
+from study_files import PLAIN
+
+from yoyak.config.study import load_study
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +72,22 @@ def machine(tmp_path, monkeypatch):
 
     shows(None)
     return shows
+
+
+@pytest.fixture
+def write_study(tmp_path, monkeypatch):
+    """Writes config/studies/mine.yaml of a folder of its own: PLAIN with lines replaced."""
+    folder = tmp_path / "config" / "studies"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+
+    def write(text=PLAIN, in_debug=False, **replaced):
+        lines = textwrap.dedent(text).strip().splitlines()
+        for key, line in replaced.items():
+            lines = [old for old in lines if not old.startswith(f"{key}:")]
+            if line is not None:
+                lines.append(f"{key}: {line}")
+        (folder / "mine.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return load_study("mine", in_debug)
+
+    return write

@@ -4,6 +4,7 @@ import textwrap
 import unicodedata
 
 import pytest
+from study_files import PLAIN
 
 from yoyak.config.frozen import STEPS, freeze, thaw
 from yoyak.config.loading import CONFIG
@@ -12,36 +13,6 @@ from yoyak.errors import UserError
 
 STUDY_FILES = sorted(file.stem for file in (CONFIG / "studies").glob("*.yaml"))
 OF_A_MODEL = ("build_dataset", "train", "generate", "model_card")
-PLAIN = """
-    description: one
-    language: ko
-    data: {train: a.csv, dev: b.csv}
-    models: [tiny_llama, tiny_qwen3]
-    formats: [instruction, chat]
-    augmentations: [none, templates]
-    seeds: [42, 7]
-    overrides: {training: {max_steps: 12}}
-    metric: {primary: morphemes, tokenizers: [morphemes, words]}
-"""
-
-
-@pytest.fixture
-def write(tmp_path, monkeypatch):
-    """Writes config/studies/mine.yaml of a folder of its own: PLAIN with lines replaced."""
-    folder = tmp_path / "config" / "studies"
-    folder.mkdir(parents=True)
-    monkeypatch.chdir(tmp_path)
-
-    def write_study(text=PLAIN, in_debug=False, **replaced):
-        lines = textwrap.dedent(text).strip().splitlines()
-        for key, line in replaced.items():
-            lines = [old for old in lines if not old.startswith(f"{key}:")]
-            if line is not None:
-                lines.append(f"{key}: {line}")
-        (folder / "mine.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return load_study("mine", in_debug)
-
-    return write_study
 
 
 def science(study, step):
@@ -59,15 +30,15 @@ def test_every_study_file_is_valid(name, debug):
             assert freeze(thaw(text), step, model) == text
 
 
-def test_a_study_says_what_debug_changes(write):
+def test_a_study_says_what_debug_changes(write_study):
     debug = "{models: [tiny_qwen3], seeds: [7], overrides: {training: {max_steps: 3, epochs: 2}}}"
-    study = write(debug=debug, in_debug=True)
+    study = write_study(debug=debug, in_debug=True)
     assert study.trainings()[0] == Run("tiny_qwen3", "instruction", "fine_tuned", 7)
     training = study.model("tiny_qwen3").training
     assert (training.max_steps, training.epochs, training.batch_size) == (3, 2, 2)
-    assert len(write(debug=debug).trainings()) == 16
-    assert write(debug=debug).model("tiny_llama").training.max_steps == 12
-    assert write(in_debug=True).model("tiny_llama").training.max_steps is None
+    assert len(write_study(debug=debug).trainings()) == 16
+    assert write_study(debug=debug).model("tiny_llama").training.max_steps == 12
+    assert write_study(in_debug=True).model("tiny_llama").training.max_steps is None
 
 
 def test_the_embedded_grid_has_eight_trainings():
@@ -81,11 +52,11 @@ def test_the_embedded_grid_has_eight_trainings():
     }
 
 
-def test_grid_conditions_and_overrides(write):
-    study = write()
+def test_grid_conditions_and_overrides(write_study):
+    study = write_study()
     assert len(study.trainings()) == 2 * 2 * 2 * 2
     assert study.conditions == ["zero_shot", "fine_tuned", "fine_tuned_templates"]
-    with_examples = write(few_shot="3")
+    with_examples = write_study(few_shot="3")
     assert with_examples.conditions == ["zero_shot", "few_shot", *study.conditions[1:]]
     added = [run for run in with_examples.runs() if run not in study.runs()]
     assert [run.folder for run in added] == [
@@ -96,8 +67,8 @@ def test_grid_conditions_and_overrides(write):
         study.model("qwen3_4b")
 
 
-def test_debug_shrinks_any_study(write):
-    write()
+def test_debug_shrinks_any_study(write_study):
+    write_study()
     study = load_study("mine", debug=True)
     training = study.model("tiny_llama").training
     assert (training.epochs, training.max_steps, training.batch_size) == (1, None, 2)
@@ -108,14 +79,14 @@ def test_debug_shrinks_any_study(write):
 # ---- science ----
 
 
-def test_order_of_keys_changes_no_science(write):
-    before = write()
+def test_order_of_keys_changes_no_science(write_study):
+    before = write_study()
     lines = textwrap.dedent(PLAIN).strip().splitlines()
     text = "\n".join(reversed(lines)).replace(
         "{primary: morphemes, tokenizers: [morphemes, words]}",
         "{tokenizers: [morphemes, words], primary: morphemes, references: mean}",
     )
-    after = write(text)
+    after = write_study(text)
     for step in STEPS:
         assert science(before, step) == science(after, step), step
 
@@ -133,8 +104,8 @@ def changed_steps(before, after) -> set[str]:
         "{execution: {device: cpu}, model: {size: 1B}, dataset: {format_type: instruction}}",
     ],
 )
-def test_execution_and_tracking_are_no_science(write, overrides):
-    assert changed_steps(write(overrides="{}"), write(overrides=overrides)) == set()
+def test_execution_and_tracking_are_no_science(write_study, overrides):
+    assert changed_steps(write_study(overrides="{}"), write_study(overrides=overrides)) == set()
 
 
 @pytest.mark.parametrize(
@@ -153,8 +124,8 @@ def test_execution_and_tracking_are_no_science(write, overrides):
         ("{resources: {expected_gpu_memory_gb: 3}}", {"compare"}),  # a column of a table
     ],
 )
-def test_an_override_changes_only_what_depends_on_it(write, overrides, steps):
-    assert changed_steps(write(overrides="{}"), write(overrides=overrides)) == steps
+def test_an_override_changes_only_what_depends_on_it(write_study, overrides, steps):
+    assert changed_steps(write_study(overrides="{}"), write_study(overrides=overrides)) == steps
 
 
 @pytest.mark.parametrize(
@@ -178,13 +149,13 @@ def test_an_override_changes_only_what_depends_on_it(write, overrides, steps):
         ("description", "another", {"report", "model_card"}),
     ],
 )
-def test_a_study_key_changes_only_what_depends_on_it(write, key, value, steps):
-    assert changed_steps(write(), write(**{key: value})) == steps
+def test_a_study_key_changes_only_what_depends_on_it(write_study, key, value, steps):
+    assert changed_steps(write_study(), write_study(**{key: value})) == steps
 
 
-def test_numbers_written_otherwise_are_the_same_science(write):
-    one = write(overrides="{lora: {alpha: 32, r: 8}, training: {epochs: 3}}")
-    other = write(overrides="{training: {epochs: 3.0}, lora: {r: 8.0, alpha: 3.2e1}}")
+def test_numbers_written_otherwise_are_the_same_science(write_study):
+    one = write_study(overrides="{lora: {alpha: 32, r: 8}, training: {epochs: 3}}")
+    other = write_study(overrides="{training: {epochs: 3.0}, lora: {r: 8.0, alpha: 3.2e1}}")
     assert changed_steps(one, other) == set()
 
 
@@ -244,9 +215,9 @@ def test_numbers_written_otherwise_are_the_same_science(write):
         ({"modles": "[tiny_llama]"}, ("modles", "did you mean 'models'")),
     ],
 )
-def test_a_faulty_study_is_one_line(write, replaced, words):
+def test_a_faulty_study_is_one_line(write_study, replaced, words):
     with pytest.raises(UserError) as caught:
-        write(**replaced)
+        write_study(**replaced)
     text = str(caught.value)
     assert text.isprintable() and "mine.yaml" in text
     for word in words:
@@ -265,13 +236,13 @@ def test_a_name_that_cannot_be_is_refused_with_the_reason(name):
     assert str(caught.value).isprintable()
 
 
-def test_names_as_people_have_them(write, tmp_path):
+def test_names_as_people_have_them(write_study, tmp_path):
     """Hyphens, and Hangul however the file system writes it; a debug run's folder is kept free."""
     folder = tmp_path / "config" / "models"
     folder.mkdir()
     for name in ("my-model", unicodedata.normalize("NFD", "한국어-모델")):
         (folder / f"{name}.yaml").write_text("_base_: tiny_llama.yaml\n")
-    study = write(models="[my-model, 한국어-모델]")
+    study = write_study(models="[my-model, 한국어-모델]")
     assert list(study.models) == ["my-model", "한국어-모델"]
     (tmp_path / "config/studies/mine.yaml").rename(tmp_path / "config/studies/대화-요약.yaml")
     assert load_study("대화-요약").name == "대화-요약"
@@ -280,7 +251,7 @@ def test_names_as_people_have_them(write, tmp_path):
         load_study("a-debug")
 
 
-def test_what_a_study_leaves_out_is_filled_in(write):
-    settings = write().settings
+def test_what_a_study_leaves_out_is_filled_in(write_study):
+    settings = write_study().settings
     assert settings.metric.references == "mean"
     assert settings.data.columns.summaries == ["summary", "summary2", "summary3"]

@@ -1,7 +1,5 @@
 """Variants of a study: what they train, what they share, how they are compared."""
 
-import textwrap
-
 import pytest
 from fixture_results import build_results, fixture_study
 
@@ -11,39 +9,11 @@ from yoyak.errors import UserError
 from yoyak.reporting import tables
 from yoyak.reporting.results import records
 
-STUDY = """
-    description: one
-    language: ko
-    data: {train: a.csv, dev: b.csv}
-    models: [tiny_llama, tiny_qwen3]
-    formats: [instruction, chat]
-    augmentations: [none, templates]
-    seeds: [42, 7]
-    overrides: {training: {max_steps: 12}}
-    metric: {primary: morphemes, tokenizers: [morphemes, words]}
-"""
-
-
-@pytest.fixture
-def write(tmp_path, monkeypatch):
-    """Writes config/studies/mine.yaml of a folder of its own: STUDY with these variants."""
-    folder = tmp_path / "config" / "studies"
-    folder.mkdir(parents=True)
-    monkeypatch.chdir(tmp_path)
-
-    def write_study(variants=None):
-        last = "" if variants is None else f"variants: {variants}\n"
-        (folder / "mine.yaml").write_text(textwrap.dedent(STUDY) + last, encoding="utf-8")
-        return load_study("mine")
-
-    return write_study
-
-
 TWO = "{tuned: {training: {learning_rate: 3e-4}}, mission: {seeds: [42]}}"
 
 
-def test_variants_are_trained_apart_and_share_all_else(write):
-    study = write(TWO)
+def test_variants_are_trained_apart_and_share_all_else(write_study):
+    study = write_study(variants=TWO)
     assert (study.variants, study.seeds) == (["tuned", "mission"], [42, 7])
     trainings = study.trainings()
     assert [run.variant for run in trainings].count("tuned") == 2 * 2 * 2 * 2
@@ -59,27 +29,29 @@ def test_variants_are_trained_apart_and_share_all_else(write):
     assert thawed.trainings() == trainings and thawed.variants == study.variants
 
 
-def test_a_variant_changes_its_own_trainings_and_the_report(write):
-    before, after = write(TWO), write(TWO.replace("3e-4", "4e-4"))
+def test_a_variant_changes_its_own_trainings_and_the_report(write_study):
+    before, after = write_study(variants=TWO), write_study(variants=TWO.replace("3e-4", "4e-4"))
     assert {step for step in STEPS if freeze(before, step) != freeze(after, step)} == {"report"}
     for name, same in (("tuned", False), ("mission", True)):
         texts = [freeze(study, "train", "tiny_llama", name) for study in (before, after)]
         assert (texts[0] == texts[1]) is same
     for step in ("build_dataset", "generate", "model_card"):
-        assert freeze(before, step, "tiny_llama", "tuned") == freeze(write(), step, "tiny_llama")
+        assert freeze(before, step, "tiny_llama", "tuned") == freeze(
+            write_study(), step, "tiny_llama"
+        )
 
 
-def test_a_study_without_variants_has_the_default_one(write):
-    plain = write()
-    for other in (write("{}"), write("{default: {}}")):
+def test_a_study_without_variants_has_the_default_one(write_study):
+    plain = write_study()
+    for other in (write_study(variants="{}"), write_study(variants="{default: {}}")):
         assert other.trainings() == plain.trainings()
         assert freeze(other, "train", "tiny_llama", "default") == freeze(
             plain, "train", "tiny_llama"
         )
 
 
-def test_seeds_and_variants_can_be_chosen_and_debug_stays_small(write):
-    write("{long: {training: {epochs: 9, batch_size: 64}}, mission: {seeds: [42]}}")
+def test_seeds_and_variants_can_be_chosen_and_debug_stays_small(write_study):
+    write_study(variants="{long: {training: {epochs: 9, batch_size: 64}}, mission: {seeds: [42]}}")
     study = load_study("mine", seeds=[7], variants=["mission"])
     assert {(run.variant, run.seed) for run in study.trainings()} == {("mission", 7)}
     with pytest.raises(UserError, match="has no 'missoin'; did you mean 'mission'. .it has: long"):
@@ -109,9 +81,9 @@ def test_seeds_and_variants_can_be_chosen_and_debug_stays_small(write):
         ("{x: {}, y: {training: {}}}", ("variants.y", "same as variants.x")),
     ],
 )
-def test_a_faulty_variant_is_one_line(write, variants, words):
+def test_a_faulty_variant_is_one_line(write_study, variants, words):
     with pytest.raises(UserError, match="mine.yaml: variants") as caught:
-        write(variants)
+        write_study(variants=variants)
     for word in words:
         assert word in str(caught.value), caught.value
 

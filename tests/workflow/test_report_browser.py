@@ -8,6 +8,7 @@ import time
 
 import pytest
 from fixture_report import build_report_results, report_study
+from make_screenshots import FLAGS
 
 from yoyak.config.loading import CONFIG
 from yoyak.reporting.html import render_report
@@ -24,18 +25,7 @@ pytestmark = [
         reason="no chromium and chromedriver (Debian: apt-get install chromium chromium-driver)",
     ),
 ]
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
-    "--window-size=1440,900",
-)
+OFFLINE = ("--host-resolver-rules=MAP * ~NOTFOUND", "--window-size=1440,900")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +35,7 @@ def browser(reported_study, tmp_path_factory):
 
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+    for flag in (*FLAGS, *OFFLINE, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))

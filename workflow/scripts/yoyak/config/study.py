@@ -147,8 +147,8 @@ class Study:
         return self.settings.variants.get(variant, {}).get(SEEDS) or self.settings.seeds
 
     @property
-    def arms(self) -> list[tuple[str, str | None]]:
-        """Condition and variant of each row of a model and format, untrained first."""
+    def score_rows(self) -> list[tuple[str, str | None]]:
+        """Condition and variant of each row that a model and format have, untrained first."""
         trained: list[tuple[str, str | None]]
         trained = [(name, variant) for variant in self.variants for name in self.trained_conditions]
         return [(name, None) for name in self.conditions if name not in TRAINED] + trained

@@ -16,8 +16,8 @@ class TrainingSettings(Section):
         None,
         ge=1,
         le=10_000_000,
-        description="optimiser steps; set, it replaces `epochs`, so that arms can be compared at "
-        "equal compute",
+        description="optimiser steps; set, it replaces `epochs`, so that trainings can be compared "
+        "at equal compute",
     )
     batch_size: Whole = Field(
         8,

@@ -80,7 +80,7 @@ def without_seeds(settings: StudySettings) -> dict[str, dict[str, Any]]:
 
 
 def _refuse_shared(changes: dict, place: str) -> None:
-    """Zero-shot summaries, examples and decoding are made once for all variants of a model."""
+    """Zero-shot summaries and examples are made once for all variants of a model."""
     for section, content in changes.items():
         for key in content if isinstance(content, dict) else ():
             name = f"{section}.{key}"

@@ -52,8 +52,8 @@ def _convert(checkpoint: Checkpoint, model: ModelSettings, folder: Path) -> None
     # transformers 5.24 keeps the blocks packed unless told otherwise; 5.17 always unpacked them.
     packed = getattr(transformers, "GgufConfig", None)
     unpacked = {"quantization_config": packed(dequantize=True)} if packed else {}
-    aside = folder.with_name(f".{folder.name}.aside")
-    shutil.rmtree(aside, ignore_errors=True)
+    staging = folder.with_name(f".{folder.name}.staging")
+    shutil.rmtree(staging, ignore_errors=True)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             checkpoint.name, trust_remote_code=False, **options
@@ -84,9 +84,9 @@ def _convert(checkpoint: Checkpoint, model: ModelSettings, folder: Path) -> None
     weights.hf_quantizer = None
     if all(part.abs().max() < LARGEST_HALF for part in weights.parameters()):
         weights = weights.half()
-    weights.save_pretrained(aside)
-    tokenizer.save_pretrained(aside)
-    os.replace(aside, folder)
+    weights.save_pretrained(staging)
+    tokenizer.save_pretrained(staging)
+    os.replace(staging, folder)
 
 
 def _check(file: Path, model: ModelSettings) -> None:

@@ -121,8 +121,8 @@ def score_rows(study: Study, study_tables: StudyTables) -> list[tuple[str, Row]]
 
     def place(pair: tuple[str, Row]) -> tuple[int, ...]:
         row = pair[1]
-        arm = study.arms.index((row["condition"], row["variant"]))
-        return models.index(row["model"]), formats.index(row["format"]), arm
+        method = study.score_rows.index((row["condition"], row["variant"]))
+        return models.index(row["model"]), formats.index(row["format"]), method
 
     return sorted(rows, key=place)
 

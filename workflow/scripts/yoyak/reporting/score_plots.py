@@ -62,7 +62,7 @@ def score_bars(study: Study, results: Path) -> tuple[Figure, str]:
     """
     tokenizer = study.settings.metric.primary
     groups = [(model, form) for model in study.models for form in study.formats]
-    lines = len(groups) * (len(study.arms) + BLOCK_LINES)
+    lines = len(groups) * (len(study.score_rows) + BLOCK_LINES)
     figure = style.new_figure(5.2, LINE_INCHES * lines + 1.5)
     axes = figure.subplots()
     y, highest = 0.0, 0.0
@@ -71,14 +71,14 @@ def score_bars(study: Study, results: Path) -> tuple[Figure, str]:
             f"{model} · {form}", (0, y), (2, 0), textcoords="offset points", va="center",
             fontsize=8.5, bbox=dict(fc=style.PAPER, lw=0, pad=0.8),
         )  # fmt: skip
-        for place, (condition, variant) in enumerate(study.arms, start=1):
+        for place, (condition, variant) in enumerate(study.score_rows, start=1):
             run = {"model": model, "variant": variant, "format": form, "condition": condition}
             row = score_row(study, results, tokenizer, **run)
             end = row["rouge_mean"] if row["ci_high"] is None else row["ci_high"]
             named = f"  {variant}" if variant and len(study.variants) > 1 else ""
             _draw_bar(axes, y + place, row, end, style.CONDITION_COLOURS[condition], named)
             highest = max(highest, end * (1 + 0.02 * len(named)))
-        y += len(study.arms) + BLOCK_LINES
+        y += len(study.score_rows) + BLOCK_LINES
     levels = _context_lines(axes, read_context(results, tokenizer))
     axes.set_xlim(0, 1.12 * max(highest, *(level.get_xdata()[0] for level in levels)))
     axes.set_ylim(y - 0.6, -0.7)
@@ -114,7 +114,7 @@ def group_slopes(study: Study, results: Path) -> tuple[Figure, str] | None:
                 _group_row(
                     rows, model=model, variant=variant, format=form, condition=condition, group=name
                 )
-                for condition, variant in study.arms
+                for condition, variant in study.score_rows
                 if variant in (None, study.variants[0])
             ]
             _draw_slope(axes, points, shift, look)

@@ -40,7 +40,7 @@ HEADINGS = {
     "sum_as_quoted": "sum as quoted",
     "difference_ci_low": "95 % from",
     "difference_ci_high": "to",
-    "name": "what",
+    "name": "quantity",
     "share": "share of the way",
     "human_difference": "to human agreement",
     "human_ci_low": "95 % from",
