@@ -45,6 +45,20 @@ def test_an_orphan_that_ends_alone_is_not_trained_again(finished, tmp_path):
     assert not work.exists(), "Snakemake knows now that the outputs are there"
 
 
+def test_a_snakemake_killed_after_its_last_job_leaves_its_checkpoints_to_the_next(
+    finished, tmp_path
+):
+    """The next has nothing to do, and Snakemake calls no onsuccess then."""
+    project = finished.copy(tmp_path / "study")
+    work = project.results / "runs/tiny_llama/default/chat/fine_tuned/seed42/.work"
+    (work / "0123abc" / "checkpoint-2").mkdir(parents=True)
+    (work / "lock").write_text("4194305")  # of a process that has ended
+    project.run("-n")
+    assert work.is_dir(), "a dry run removes nothing"
+    assert "Done: results/small-debug/report.html" in project.run()
+    assert not work.exists()
+
+
 def test_a_result_that_was_written_to_is_made_again_not_put_into_place(finished, tmp_path):
     """Until the run ends well, what a finished training keeps is linked to what it published."""
     command = [

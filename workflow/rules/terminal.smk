@@ -46,10 +46,16 @@ def report_done(otherwise="Done with what was requested; the report was not part
         print(otherwise, flush=True)
 
 
+def nothing_to_do():
+    """Snakemake calls no onsuccess then; one killed after its last job left this to the next."""
+    discard_checkpoints()
+    report_done(otherwise=None)
+
+
 if TERMINAL is not None:
     # Scripts write to their logs; the shell itself would only add "Killed" and the command.
     shell.prefix(f"{PREFIX}exec 2>/dev/null; ")
-    TERMINAL.idle = lambda: report_done(otherwise=None)
+    TERMINAL.idle = nothing_to_do
 
 
 def note_known_targets(study):
