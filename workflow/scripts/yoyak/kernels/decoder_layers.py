@@ -12,6 +12,7 @@ import torch
 
 from yoyak.errors import UserError
 from yoyak.kernels import plain_layers
+from yoyak.kernels.adapters import beyond_plain_lora
 from yoyak.kernels.products import FusedProduct
 from yoyak.models.attention import flash_backward, flash_forward, refuse_others
 
@@ -68,9 +69,7 @@ def _fault(layer) -> str | None:
             return "a projection has a bias"
         if plain.weight.requires_grad:
             return "the base weights are trained themselves"
-        if hasattr(projection, "lora_A") and len(projection.active_adapters) != 1:
-            return "there is not exactly one active adapter"
-    return _unequal(layer)
+    return beyond_plain_lora(layer, _projections(layer)) or _unequal(layer)
 
 
 def _unequal(layer) -> str | None:

@@ -31,6 +31,8 @@ TRAINING_KEYS = (
     "batch_size",
     "gradient_accumulation_steps",
     "learning_rate",
+    "loraplus_lr_ratio",
+    "neftune_noise_alpha",
     "lr_scheduler_type",
     "warmup_ratio",
     "weight_decay",
@@ -266,6 +268,7 @@ def _training(study: Study, record: dict, config: ModelConfig, statistics: dict)
     }
     if config.lora.use_lora:
         facts |= {f"LoRA `{key}`": str(getattr(config.lora, key)) for key in LORA_KEYS}
+        facts |= {f"LoRA `{key}`": str(value) for key, value in config.lora.peft_keys.items()}
     packages = ", ".join(f"{name} {version}" for name, version in record["packages"].items())
     commit = (record["git"] or {}).get("commit") or "not in a git checkout"
     facts |= {"commit": f"`{commit}`", "packages": packages}

@@ -93,6 +93,11 @@ class ModelShape:
         return self.layers * (attention + 3 * self.hidden * self.intermediate)
 
     @property
+    def outputs(self) -> int:
+        """Of the seven projections of a layer together."""
+        return self.query + 2 * self.key_value + 2 * self.hidden + 2 * self.intermediate
+
+    @property
     def embedding_parameters(self) -> int:
         return self.vocabulary * self.hidden * (1 if self.tied else 2)
 
@@ -188,6 +193,7 @@ def predict_bytes(
     own_head: bool = True,
     supervised_share: float = 0.25,
     scores: int = 0,
+    dora: bool = False,
 ) -> int:
     """Peak memory of a training step on a GPU, in bytes; errs on the large side.
 
@@ -195,6 +201,7 @@ def predict_bytes(
         own_head: logits come in chunks; else all supervised positions' are alive at once.
         supervised_share: tokens that carry a loss, as a share of all.
         scores: attention scores that one token keeps in a layer, where they are written out.
+        dora: adapters with magnitudes, as PEFT computes them.
 
     tests/benchmarks/README.md compares it with measured peaks.
     """
@@ -209,6 +216,10 @@ def predict_bytes(
     if not lora_rank:  # all weights are trained in their own type: gradient, two moments
         adapters = shape.parameters * 8
     layer = _fused_layer(shape) if compile else _plain_layer(shape) + 6 * scores
+    if dora:  # base and adapter results of every projection; A·B and its like for one at a time
+        adapters += 20 * shape.layers * shape.outputs
+        layer += 8 * shape.outputs
+        weights += 4 * shape.intermediate**2 + 14 * shape.intermediate * shape.hidden
     kept = (
         shape.layers * 2 * shape.hidden + layer if gradient_checkpointing else shape.layers * layer
     )

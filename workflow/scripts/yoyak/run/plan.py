@@ -160,6 +160,8 @@ def training_plans(
         **{"engine": engine.path, "head": engine.head},
         **{"one_row": engine.one_row, "eager": engine.eager},
     }
+    if not config.lora.plain:  # as kernels.decoder_layers has them
+        shape = replace(shape, fusable=False)
     if engine.path == "plain" or not engine.fused:
         if execution.compile is True:
             raise UserError(
@@ -181,12 +183,12 @@ def training_plans(
         shape = replace(shape, fusable=False)
     if execution.compile is True and not (shape.fusable and lora_rank):
         raise UserError(
-            "execution.compile: true needs a Llama or Qwen3 model, LoRA, 16-bit numbers and a GPU "
+            "execution.compile: true needs a Llama or Qwen3 model, plain LoRA, 16 bits and a GPU "
             "with bf16 (Ampere or newer); set execution.compile: auto"
         )
     facts: dict[str, Any] = {
         **{"lora_rank": lora_rank, "use_qlora": use_qlora, "own_head": engine.head == "chunked"},
-        "supervised_share": supervised_share,
+        **{"supervised_share": supervised_share, "dora": config.lora.dora},
     }
     if engine.path == "plain":
         facts |= {"own_head": False, "scores": shape.heads * longest if engine.eager else 0}
