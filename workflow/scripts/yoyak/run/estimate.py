@@ -78,6 +78,7 @@ def estimate_training(
         cuda=device.place != "cpu",
         gradient_checkpointing=plan.gradient_checkpointing,
         compile=plan.compile,
+        dora=config.lora.dora,
     )
     return Estimate(
         plan,
