@@ -42,7 +42,7 @@ def llm_trainer(
     **training,
 ):  # fmt: skip
     """Two passes of 13 examples in batches of 4, with dropout, saving at every step."""
-    config = tiny_config(checkpoint, dropout=0.05, **(lora or {}))
+    config = tiny_config(checkpoint, **{"dropout": 0.05, **(lora or {})})
     config.tracking.wandb = wandb
     values = {"epochs": 2, "batch_size": 2, "gradient_accumulation_steps": 2, "learning_rate": 1e-2}
     execution = {"token_budget": 70, "threads": 1, "checkpoint_minutes": minutes}
