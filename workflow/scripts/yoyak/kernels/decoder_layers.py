@@ -12,6 +12,7 @@ import torch
 
 from yoyak.errors import UserError
 from yoyak.kernels import plain_layers
+from yoyak.kernels.compiled_layers import CompiledLayer
 from yoyak.kernels.products import FusedProduct
 from yoyak.models.attention import flash_backward, flash_forward, refuse_others
 
@@ -31,25 +32,22 @@ def fuse_decoder_layers(model, recompute: bool) -> int:
     layers = base.model.layers
     fault = next((fault for fault in map(_fault, layers) if fault), None)
     if fault:
-        raise UserError(f"execution.compile: {fault}; set execution.compile: false")
+        raise UserError(f"fused layers do not cover it: {fault}")
     if next(base.parameters()).is_cuda:
         try:
             import triton  # noqa: F401
         except ImportError:
-            raise UserError(
-                "execution.compile: fused layers need the Python package triton on a GPU; "
-                "install it or set execution.compile: false"
-            ) from None
+            raise UserError("fused layers need the Python package triton on a GPU") from None
     for layer in layers:
         layer.forward = FusedLayer(layer, recompute)
     return len(layers)
 
 
 def separate_decoder_layers(model) -> None:
-    """Undo `fuse_decoder_layers`: the layers run their own forward again, on the same weights."""
+    """Let fused or compiled layers run their own forward again, on the same weights."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     for module in base.modules():
-        if isinstance(vars(module).get("forward"), FusedLayer):
+        if isinstance(vars(module).get("forward"), FusedLayer | CompiledLayer):
             del module.forward
 
 

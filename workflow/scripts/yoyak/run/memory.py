@@ -13,7 +13,7 @@ ROOM = 64  # columns beside a fused weight for its adapters (kernels/products.py
 FUSED_TYPES = ("llama", "qwen3")
 # Shares of a device's product rate (16384 × 8192 × 8192) that whole steps reached: measured on
 # one H200 with 330 tokens an example, and on two CPU cores with the embedded models.
-SPEED = {"fused": 0.55, "plain": 0.30, "cpu": 0.15}
+SPEED = {"fused": 0.55, "compiled": 0.42, "own": 0.30, "cpu": 0.15}
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def predict_bytes(
     base_weights: str,
     token_budget: int,
     gradient_checkpointing: bool,
-    compile: bool,
+    layers: str,
     own_head: bool = True,
     supervised_share: float = 0.25,
     scores: int = 0,
@@ -199,28 +199,29 @@ def predict_bytes(
     tests/benchmarks/README.md compares it with measured peaks.
     """
     four_bit = use_qlora and base_weights == "nf4"
-    wide = 1.03 if compile else 1.0
+    fused = layers == "fused"
+    wide = 1.03 if fused else 1.0
     weights = shape.linear_parameters * (0.53 if four_bit else 2 * wide)
     weights += (shape.embedding_parameters + shape.unquantised) * 2
     if four_bit:  # one product at a time is dequantised, the widest is gate with up
-        weights += 2 * (2 if compile else 1) * shape.intermediate * (shape.hidden + ROOM)
+        weights += 2 * (2 if fused else 1) * shape.intermediate * (shape.hidden + ROOM)
     # fp32 adapter, gradient, two AdamW moments, and what an optimiser step needs in passing
     adapters = shape.lora_parameters(lora_rank) * 20
     if not lora_rank:  # all weights are trained in their own type: gradient, two moments
         adapters = shape.parameters * 8
-    layer = _fused_layer(shape) if compile else _plain_layer(shape) + 6 * scores
+    layer = _fused_layer(shape) if fused else _own_layer(shape, layers) + 6 * scores
     kept = (
         shape.layers * 2 * shape.hidden + layer if gradient_checkpointing else shape.layers * layer
     )
     # Logits, their float32 copy and their gradient are gone before the layers' backward pass.
     alive = token_budget * min(1.0, 1.5 * supervised_share)
     logits = (min(token_budget, HEAD_CHUNK) if own_head else alive) * shape.vocabulary * 10
-    passing = 2 * (shape.intermediate + 6 * shape.query + 6 * shape.hidden) if compile else 0
+    passing = 2 * (shape.intermediate + 6 * shape.query + 6 * shape.hidden) if fused else 0
     rest = max(logits, token_budget * passing)
     return int(weights + adapters + MARGIN * token_budget * kept + rest)
 
 
-def _plain_layer(shape: ModelShape) -> int:
+def _own_layer(shape: ModelShape, layers: str) -> int:
     """Bytes that one token keeps in one decoder layer of transformers and PEFT."""
     attention = 2 * (shape.query + shape.key_value)
     return 2 * (8 * shape.hidden + 2 * attention + 6 * shape.intermediate) + 8 * shape.state
@@ -252,7 +253,7 @@ def expected_seconds(
     rate: float,
     cuda: bool,
     gradient_checkpointing: bool,
-    compile: bool,
+    layers: str,
 ) -> float:
     """Time of a training, a rough estimate.
 
@@ -260,5 +261,5 @@ def expected_seconds(
         tokens: all tokens to be trained on. rate: the device's operations a second in a large
             product (yoyak.run.gpus).
     """
-    share = SPEED["cpu"] if not cuda else SPEED["fused" if compile else "plain"]
+    share = SPEED[layers if cuda else "cpu"]
     return tokens * operations(shape, lora_rank, gradient_checkpointing) / (rate * share)
