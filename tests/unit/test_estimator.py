@@ -156,7 +156,7 @@ def test_shapes_come_from_a_config():
         tie_word_embeddings=True, hidden_act="silu", attention_bias=False,
     )  # fmt: skip
     assert ModelShape.from_config(config) == QWEN_4B
-    config.attention_bias = True
+    config.attention_dropout = 0.1
     assert not ModelShape.from_config(config).fusable
     assert LLAMA_3B.linear_parameters == 2_818_572_288
     assert LLAMA_3B.lora_parameters(16) == 24_313_856

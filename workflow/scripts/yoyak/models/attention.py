@@ -61,10 +61,9 @@ def packed_attention(
     if cu_seq_lens_q is None or query.shape[0] != 1:
         raise ValueError("packed attention needs cu_seq_lens_q and one row of concatenated tokens")
     if query.is_cuda and flash_fits(query):
-        parts = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
-        output = flash_forward(*parts, scaling, cu_seq_lens_q, max_length_q, sliding_window)[0][
-            None
-        ]
+        q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+        output, _ = flash_forward(q, k, v, scaling, cu_seq_lens_q, max_length_q, sliding_window)
+        output = output[None]
     elif torch.compiler.is_compiling():
         output = opaque_attention(query, key, value, cu_seq_lens_q, scaling, sliding_window)
     else:
@@ -111,12 +110,14 @@ def _left(window: int | None) -> dict:
     return {"window_size_left": window - 1, "window_size_right": 0} if window else {}
 
 
-def flash_backward(grad, query, key, value, output, kept, scaling, cu_seq_lens, max_length):
+def flash_backward(
+    grad, query, key, value, output, kept, scaling, cu_seq_lens, max_length, window=None
+):
     """Gradients of query, key and value for the gradient of `flash_forward`'s output."""
     lse, rng, unused = kept
     return torch.ops.aten._flash_attention_backward(
         grad, query, key, value, output, lse, cu_seq_lens, cu_seq_lens, max_length, max_length,
-        0.0, True, rng, unused, scale=scaling,
+        0.0, True, rng, unused, scale=scaling, **_left(window),
     )  # fmt: skip
 
 
@@ -170,12 +171,9 @@ def _opaque_backward(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     ends = cu_seq_lens.tolist()
     lengths = [end - start for start, end in zip(ends, ends[1:], strict=False)]
-    blocks = zip(*(part.split(lengths, dim=2) for part in (query, key, value)), strict=True)
-    grads = grad.transpose(1, 2).split(lengths, dim=2)
-    found = [
-        _causal_gradients(one, *block, scaling, window)
-        for one, block in zip(grads, blocks, strict=True)
-    ]
+    parts = (grad.transpose(1, 2), query, key, value)
+    blocks = zip(*(part.split(lengths, dim=2) for part in parts), strict=True)
+    found = [_causal_gradients(g, q, k, v, scaling, window) for g, q, k, v in blocks]
     dq, dk, dv = (torch.cat(parts, dim=2) for parts in zip(*found, strict=True))
     return dq, dk, dv
 
