@@ -27,7 +27,7 @@ from yoyak.generation.engines import DecodingSettings, choose_generator
 from yoyak.kernels.decoder_layers import fuse_decoder_layers
 from yoyak.models.lora_loader import LoRALoader
 from yoyak.run.memory import ModelShape, predict_bytes
-from yoyak.run.plan import training_plans
+from yoyak.run.planning import training_plans
 
 IDS = torch.tensor([[3, 14, 15, 92, 65, 35, 89, 79]])
 SMALL = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2}
@@ -254,7 +254,9 @@ def test_layers_and_ranks_are_those_that_were_named(checkpoint):
 @pytest.mark.parametrize("method", ["dora", "mica", "patterns"])
 def test_fused_layers_refuse_what_they_would_compute_wrongly(checkpoint, method):
     model = fresh(checkpoint, **METHODS[method][0])
-    with pytest.raises(UserError, match="execution.compile: .*(plain LoRA|differ in rank)"):
+    with pytest.raises(
+        UserError, match="fused layers do not cover it: .*(plain LoRA|differ in rank)"
+    ):
         fuse_decoder_layers(model, recompute=False)
 
 
@@ -266,15 +268,16 @@ def test_fused_layers_compute_any_start_and_scale_of_plain_lora(checkpoint):
 def test_the_plan_takes_other_paths_and_counts_more_memory(checkpoint):
     shape = ModelShape(28, 3072, 8192, 24, 8, 128, 128_256, tied=True, fusable=True)
     facts = {"supports_bf16": True, "longest": 400, "batch_tokens": 20_000, "steps": 500}
+    facts |= {"largest_batch": 25_000}
 
-    def compiled(**lora):
+    def layers(**lora):
         config = changed(tiny_config(checkpoint, **lora), model={"dtype": "bf16"})
         plans = training_plans(config, shape, device="cuda:0", free_bytes=2**40, **facts)
-        return {plan.compile for plan in plans}
+        return {plan.layers for plan in plans}
 
-    assert compiled() == compiled(use_rslora=True) == {True, False}
-    assert compiled(use_dora=True) == compiled(rank_pattern={"q_proj": 64}) == {False}
+    assert layers() == layers(use_rslora=True) == {"fused", "own"}
+    assert layers(use_dora=True) == layers(rank_pattern={"q_proj": 64}) == {"compiled", "own"}
     given = {"lora_rank": 16, "use_qlora": True, "base_weights": "nf4", "token_budget": 8192}
-    given |= {"gradient_checkpointing": False, "compile": False}
+    given |= {"gradient_checkpointing": False, "layers": "own"}
     assert predict_bytes(shape, dora=True, **given) > 1.2 * predict_bytes(shape, **given)
     assert tiny_config(checkpoint, rank_pattern={"q_proj": 64}).lora_rank == 64
