@@ -86,7 +86,7 @@ def measure_together(job: tuple[Path, Path], context) -> None:
         with torch.no_grad():
             for part in adapters(noisy.model).values():
                 part.add_(context.rank)  # as another device's singular vectors
-        ranks.share_weights(noisy.model)
+        ranks.share_adapters(noisy.model)
         noisy.train()
         found["noisy"] = {name: part.detach() for name, part in adapters(noisy.model).items()}
         assert trainer.ranks.largest(float(context.rank)) == context.count - 1

@@ -33,6 +33,7 @@ WRONG = {
     "rank_pattern: {q_proj: '8'}": 'lora.rank_pattern.q_proj: found "8", must be',
     "layers_to_transform: [-1]": "lora.layers_to_transform.*at least 0",
     "layers_pattern: layers": "`layers_to_transform` must also be specified",
+    "1: 2": "lora",
     "{lora_bias: true, use_dora: true}": "lora_bias=True is not supported for DoRA",
 }
 
@@ -45,22 +46,25 @@ def test_a_wrong_key_is_one_line_with_file_and_key(keys):
     assert "\n" not in str(caught.value)
 
 
-BEYOND = {
-    "rank_pattern": ({"q_prj": 3}, "lora.rank_pattern: 'q_prj' matches no projection"),
-    "layers_to_transform": ([0, 2], "lora.layers_to_transform: found 2, the model has no such"),
-    "lora_bias": (True, "lora.lora_bias: q_proj has no bias"),
-    "exclude_modules": (PROJECTIONS, "^lora: .*exclude"),
-}
+PLAIN = {"use_qlora": False}
+BEYOND: list[tuple[dict, str]] = [
+    ({"rank_pattern": {"q_prj": 3}}, "lora.rank_pattern: 'q_prj' matches no projection"),
+    ({"alpha_pattern": {"q_(": 3}}, "^lora: .*unterminated"),
+    ({"layers_to_transform": [0, 2]}, "lora.layers_to_transform: found 2, the model has no such"),
+    ({"lora_bias": True}, "lora.lora_bias: q_proj has no bias"),
+    ({"exclude_modules": PROJECTIONS}, "^lora: .*exclude"),
+    ({**PLAIN, "init_lora_weights": "orthogonal", "r": 3}, "^lora.r: found 3, .* an even rank"),
+    ({**PLAIN, "init_lora_weights": "pissa", "r": 33}, "^lora.r: found 33, but k_proj has only 32"),
+]
 
 
-@pytest.mark.parametrize("key", BEYOND)
+@pytest.mark.parametrize("keys, words", BEYOND)
 def test_what_does_not_fit_the_model_is_one_line_before_its_weights_load(
-    checkpoint, monkeypatch, key
+    checkpoint, monkeypatch, keys, words
 ):
-    value, words = BEYOND[key]
     monkeypatch.setattr(LoRALoader, "_load_base", lambda *_: pytest.fail("loaded"))
     with pytest.raises(UserError, match=words):
-        LoRALoader(tiny_config(checkpoint, **{key: value})).load_model_and_tokenizer()
+        LoRALoader(tiny_config(checkpoint, **keys)).load_model_and_tokenizer()
 
 
 def test_every_key_of_the_installed_peft_is_taken_or_refused_with_a_reason():

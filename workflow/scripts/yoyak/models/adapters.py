@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 from typing import Any
 
 import torch
@@ -60,13 +61,27 @@ def check_adapters(empty, lora: LoraSettings, targets: list[str] | str) -> None:
     for layer in [layers] if isinstance(layers, int) else layers:
         if not any(f".{layer}." in name for name in found):
             raise UserError(f"lora.layers_to_transform: found {layer}, the model has no such layer")
-    if lora.peft_keys.get("lora_bias"):
-        for name, part in found.items():
-            if getattr(part.get_base_layer(), "bias", None) is None:
-                raise UserError(
-                    f"lora.lora_bias: {name.rpartition('.')[2]} has no bias that this one could be "
-                    "merged into; take the key out"
-                )
+    for name, part in found.items():
+        _check_layer(name.rpartition(".")[2], part, keys)
+
+
+def _check_layer(name: str, part, keys: dict[str, Any]) -> None:
+    """UserError for a rank or a bias that PEFT would fail on later, or silently cut."""
+    start, rank, most = keys.get("init_lora_weights"), part.r["default"], 0
+    if start == "orthogonal" and rank % 2:
+        raise UserError(f"lora.r: found {rank}, init_lora_weights: orthogonal needs an even rank")
+    if isinstance(start, str) and start not in ("gaussian", "orthogonal"):
+        most = min(part.in_features, part.out_features)
+    if 0 < most < rank:
+        raise UserError(
+            f"lora.r: found {rank}, but {name} has only {most} singular vectors to start from "
+            f"(init_lora_weights: {start}); make it smaller"
+        )
+    if keys.get("lora_bias") and getattr(part.get_base_layer(), "bias", None) is None:
+        raise UserError(
+            f"lora.lora_bias: {name} has no bias that this one could be merged into; take the key "
+            "out"
+        )
 
 
 def _adapted(model, lora: LoraSettings, targets, low_cpu_mem_usage=False, **others: Any):
@@ -83,7 +98,10 @@ def _adapted(model, lora: LoraSettings, targets, low_cpu_mem_usage=False, **othe
     )
     try:
         return get_peft_model(model, settings, low_cpu_mem_usage=low_cpu_mem_usage)
-    except ValueError as error:  # a module that PEFT has no adapter for, or not with these keys
+    except (
+        ValueError,
+        re.error,
+    ) as error:  # a module that PEFT has no adapter for, or not with these keys
         cure = "take out keys of PEFT's" if lora.peft_keys else "write auto"
         place = "lora" if lora.peft_keys else "lora.target_modules"
         raise UserError(f"{place}: {one_line(error)[:200]}; {cure}") from error
