@@ -84,8 +84,9 @@ def measure_together(job: tuple[Path, Path], context) -> None:
             folder, out, PLAN, (20, 30, 9), ranks, neftune_noise_alpha=5, loraplus_lr_ratio=16
         )
         with torch.no_grad():
-            for part in adapters(noisy.model).values():
-                part.add_(context.rank)  # as another device's singular vectors
+            for name, part in adapters(noisy.model).items():
+                if "lora_" in name:
+                    part.add_(context.rank)  # as another device's singular vectors
         ranks.share_adapters(noisy.model)
         noisy.train()
         found["noisy"] = {name: part.detach() for name, part in adapters(noisy.model).items()}

@@ -67,6 +67,13 @@ def test_what_does_not_fit_the_model_is_one_line_before_its_weights_load(
         LoRALoader(tiny_config(checkpoint, **keys)).load_model_and_tokenizer()
 
 
+def test_lora_plus_needs_adapters():
+    settings = {"model": {"checkpoint": "some/where"}, "training": {"loraplus_lr_ratio": 16}}
+    settings["lora"] = {"use_lora": False, "use_qlora": False}
+    with pytest.raises(UserError, match="^mine.yaml: training.loraplus_lr_ratio .* use_lora: true"):
+        read_config(settings, "mine.yaml")
+
+
 def test_every_key_of_the_installed_peft_is_taken_or_refused_with_a_reason():
     known = {part.name for part in fields(LoraConfig)}
     own = set(LoraSettings.model_fields)
