@@ -70,7 +70,7 @@ def test_what_does_not_fit_the_model_is_one_line_before_its_weights_load(
 def test_lora_plus_needs_adapters():
     settings = {"model": {"checkpoint": "some/where"}, "training": {"loraplus_lr_ratio": 16}}
     settings["lora"] = {"use_lora": False, "use_qlora": False}
-    with pytest.raises(UserError, match="^mine.yaml: training.loraplus_lr_ratio .* use_lora: true"):
+    with pytest.raises(UserError, match="^mine.yaml: training.loraplus_lr_ratio .*use_lora: true"):
         read_config(settings, "mine.yaml")
 
 

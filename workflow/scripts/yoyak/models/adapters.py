@@ -101,10 +101,7 @@ def _adapted(model, lora: LoraSettings, targets, low_cpu_mem_usage=False, **othe
     )
     try:
         return get_peft_model(model, settings, low_cpu_mem_usage=low_cpu_mem_usage)
-    except (
-        ValueError,
-        re.error,
-    ) as error:  # a module that PEFT has no adapter for, or not with these keys
+    except (ValueError, re.error) as error:  # no adapter for a module, or not with these keys
         cure = "take out keys of PEFT's" if lora.peft_keys else "write auto"
         place = "lora" if lora.peft_keys else "lora.target_modules"
         raise UserError(f"{place}: {one_line(error)[:200]}; {cure}") from error
