@@ -63,8 +63,8 @@ class Data(Section):
     """Where the dialogues are."""
 
     train: DataSource = Field(
-        description="training split: a `.csv` or `.tsv` file (separated by commas, semicolons, tabs "
-        "or bars), `.jsonl`, `.json` (also one document with the list of rows in it), a folder of "
+        description="training split: `.csv` or `.tsv` (separated by commas, semicolons, tabs or "
+        "bars), `.jsonl`, `.json` (also one document with the list of rows in it), a folder of "
         "JSON files that are read as one, `.parquet`, a folder from `save_to_disk` of `datasets`, "
         "or a dataset on the Hub, `hf:owner/name` ([more](#data))"
     )
