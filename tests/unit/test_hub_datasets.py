@@ -48,7 +48,7 @@ configs:
 
 @pytest.fixture
 def hub(tmp_path):
-    """talks: two CSV; shards: a split in two Parquet files; two: two configurations of JSON lines."""
+    """talks: two CSV; shards: a split in two Parquet files; two: two configurations."""
     with served(DatasetHub) as server:
         server.folder = tmp_path / "hub"
         names = ("talks", "shards/data", "two/ko", "script", "empty", "bad")
@@ -93,8 +93,8 @@ REFUSALS = {
     "hf:owner/talks?split=dev": "has no split 'dev': train, validation",
     "hf:owner/talks?split=train[20:]": "no row of the 10 is in this slice",
     "hf:owner/talks?revision=v9&split=train": "it has no revision 'v9'",
-    "hf:owner/two?split=train": "available configs: ['ko', 'en']",
-    "hf:owner/two?config=fr": "not found. Available: ['ko', 'en']: name one with ?config=NAME",
+    "hf:owner/two?split=train": "it has the configurations ['ko', 'en']: name one with ?con",
+    "hf:owner/two?config=fr": "it has the configurations ['ko', 'en']",
     "hf:owner/nothing": "no such dataset, or it is private",
     "hf:owner/empty": "it holds no file that can be read",
     "hf:owner/script": "made by a script, which is not run",

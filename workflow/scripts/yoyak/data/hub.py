@@ -101,7 +101,9 @@ def _files_of_split(source: HubDataset, splits: dict[str, Any], commit: str) -> 
 def _in_words(source: HubDataset, error: Exception) -> UserError:
     said, text = told_by(error), one_line(error)[:300]
     cure = next((cure for marks, cure in _CURES.items() if re.search(marks, said)), "{text}")
-    return UserError(f"{source}: {cure.format(revision=source.revision, text=text)}")
+    named = re.search(r"\[[^\]]*\]", text)  # in messages about configurations
+    words = {"revision": source.revision, "text": text, "named": named[0] if named else text}
+    return UserError(f"{source}: {cure.format(**words)}")
 
 
 # Names of exceptions or phrases of their messages, in lower case, and what the first match means.
@@ -113,10 +115,10 @@ _CURES = {
     "name, or set HF_TOKEN",
     "scripts are no longer supported": "it is made by a script, which is not run: name the Hub's "
     "own copy of it as Parquet with revision=refs/convert/parquet",
-    "config name is missing|builderconfig '": "{text}: name one with ?config=NAME",
+    "config name is missing|builderconfig '": "it has the configurations {named}: name one with "
+    "?config=NAME",
     "emptydataseterror|datafilesnotfounderror": "it holds no file that can be read (.csv, .jsonl, "
     ".json or .parquet)",
-    "localentrynotfounderror|transporterror|connectionerror|connecterror|timeout|offlinemode|"
-    "hfhubhttperror": "the Hub cannot be reached: connect and run the same command again, or name "
-    "files that lie here",
+    "localentrynotfound|transporterror|connectionerror|connecterror|timeout|offlinemode": "the Hub "
+    "cannot be reached: connect and run the same command again, or name files that lie here",
 }
