@@ -6,6 +6,7 @@ import pytest
 from data_shapes import (
     COLUMNS,
     SHAPES,
+    as_text,
     conversations,
     messages,
     save_to_disk,
@@ -13,11 +14,13 @@ from data_shapes import (
     write_csv,
     write_parquet,
 )
+from summarize import read_input
 
-from yoyak.config.study import Study
-from yoyak.config.study_settings import StudySettings
+from yoyak.config.study import Study, load_study
+from yoyak.config.study_settings import Columns, StudySettings
 from yoyak.data.dialogues import load_split, read_dialogues
 from yoyak.data.prepare import prepare_data
+from yoyak.data.splits import raw_digests
 from yoyak.errors import UserError
 
 SPLITS = ("train.csv", "selection.csv", "dev.csv")
@@ -64,6 +67,28 @@ def test_a_made_name_belongs_to_the_dialogue_wherever_it_stands(tmp_path):
     assert [row.fname for row in again] == [names[1], names[0]]
     with pytest.raises(UserError, match="column missing: nr"):
         read_dialogues(tmp_path / "a.csv", {"fname": "nr"})
+
+
+def test_summarize_takes_every_shape_by_the_columns_of_a_study(tmp_path):
+    study = load_study("embedded")
+    study.settings.data.speakers = "numbered"
+    for number, (columns, write) in enumerate(SHAPES.values()):
+        study.settings.data.columns = Columns.model_validate(columns)
+        rows, single = read_input(str(write(tmp_path / str(number), conversations(0, 4))), study)
+        assert [row.fname for row in rows] == ["000", "001", "002", "003"] and not single
+        assert rows[3].dialogue == as_text(conversations(3, 1)[0])
+
+
+def test_a_folder_by_hand_is_known_by_the_bytes_of_its_files(tmp_path):
+    """train_llm.py replaces no training on other data without being told to."""
+    saved = save_to_disk(tmp_path / "saved", texts(conversations(0, 4)))
+    study = load_study("embedded")
+    study.settings.data.train = study.settings.data.dev = str(saved)
+    before = raw_digests(study)
+    (saved / "cache-0.arrow").write_bytes(b"of a map() in another program")
+    assert raw_digests(study) == before
+    (saved / "state.json").write_text("{}")
+    assert raw_digests(study) != before
 
 
 def test_a_bad_row_of_a_table_is_told_by_its_number(tmp_path):

@@ -42,6 +42,8 @@ configs:
   data_files: [{split: train, path: ko/*.jsonl}, {split: dev, path: ko_dev.jsonl}]
 - config_name: en
   data_files: en.jsonl
+- config_name: elsewhere
+  data_files: FOLDER/owner/talks/train.csv
 ---
 """
 
@@ -61,7 +63,7 @@ def hub(tmp_path):
         for part in range(2):
             file = shards / f"train-0000{part}-of-00002.parquet"
             write_parquet(file, sharegpt(conversations(2 * part, 2)))
-        (ko.parent / "README.md").write_text(CARD)
+        (ko.parent / "README.md").write_text(CARD.replace("FOLDER", str(server.folder)))
         write_lines(ko / "a.jsonl", texts(conversations(0, 2)))
         write_lines(ko / "b.jsonl", texts(conversations(2, 1)))
         write_lines(ko.parent / "ko_dev.jsonl", texts(conversations(3, 2)))
@@ -93,8 +95,9 @@ REFUSALS = {
     "hf:owner/talks?split=dev": "has no split 'dev': train, validation",
     "hf:owner/talks?split=train[20:]": "no row of the 10 is in this slice",
     "hf:owner/talks?revision=v9&split=train": "it has no revision 'v9'",
-    "hf:owner/two?split=train": "it has the configurations ['ko', 'en']: name one with ?con",
-    "hf:owner/two?config=fr": "it has the configurations ['ko', 'en']",
+    "hf:owner/two?split=train": "has the configurations ['ko', 'en', 'elsewhere']: name one",
+    "hf:owner/two?config=fr": "it has the configurations ['ko', 'en', ",
+    "hf:owner/two?config=elsewhere": "Data files don't belong to owner/two",
     "hf:owner/nothing": "no such dataset, or it is private",
     "hf:owner/empty": "it holds no file that can be read",
     "hf:owner/script": "made by a script, which is not run",

@@ -94,7 +94,7 @@ def _files_of_split(source: HubDataset, splits: dict[str, Any], commit: str) -> 
         raise UserError(f"{source}: {found}: {has}; name one with ?split=NAME")
     names = [str(address).partition(f"@{commit}/")[2] for address in splits[split]]
     if not all(names) or any("::" in str(address) for address in splits[split]):
-        raise UserError(f"{source}: its files lie in an archive; unpack it, and name a file of it")
+        raise UserError(f"{source}: its files lie in an archive: unpack it and name files here")
     return names
 
 

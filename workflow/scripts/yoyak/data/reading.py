@@ -17,7 +17,7 @@ from yoyak.config.hub_dataset import HubDataset
 from yoyak.data.hub import fetch
 from yoyak.data.json_rows import read_json
 from yoyak.data.rows import OPTIONAL_COLUMNS, BadRows, RawData, Record, column_name, quote
-from yoyak.data.table_rows import is_saved_dataset, read_parquet, read_saved
+from yoyak.data.table_rows import is_saved_dataset, read_parquet, read_saved, saved_files
 from yoyak.errors import UserError, display
 
 CSV_FILES = (".csv", ".tsv")
@@ -48,7 +48,7 @@ def local_files(source: RawData) -> list[Path]:
     if isinstance(source, HubDataset):
         return []
     if source.is_dir() and is_saved_dataset(source):
-        return sorted(file for file in source.rglob("*") if file.is_file())
+        return saved_files(source)
     return [part for part in parts_of(source) if part.is_file()]
 
 

@@ -17,6 +17,12 @@ def is_saved_dataset(folder: Path) -> bool:
     return any((folder / name).is_file() for name in SAVED)
 
 
+def saved_files(folder: Path) -> list[Path]:
+    """The files of a saved dataset, without what `datasets` caches beside them."""
+    found = [*folder.glob("*.json"), *folder.glob("*.arrow")]
+    return sorted(file for file in found if not file.name.startswith("cache-"))
+
+
 def read_parquet(path: Path) -> Rows:
     """Rows of a Parquet file; UserError if it is damaged, or if pyarrow is missing."""
     with needed("pyarrow", path):
