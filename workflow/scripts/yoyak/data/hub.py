@@ -21,9 +21,9 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True)
 class Fetched:
-    """A split's files in the Hub's cache, in order, and the commit that they are of."""
+    """A split's files in the Hub's cache by their names in the repository, and their commit."""
 
-    files: tuple[Path, ...]
+    files: dict[str, Path]
     commit: str
 
 
@@ -57,17 +57,17 @@ def fetch(source: HubDataset) -> Fetched:
         commit = str(info.sha)
         address = f"hf://datasets/{source.name}"  # never a local folder of this name
         builder = datasets.load_dataset_builder(address, source.config, revision=commit)
-        files = [
-            hf_hub_download(source.name, name, repo_type="dataset", revision=commit)
+        files = {
+            name: Path(hf_hub_download(source.name, name, repo_type="dataset", revision=commit))
             for name in _files_of_split(source, builder.config.data_files, commit)
-        ]
+        }
     except UserError:
         raise
     except Exception as error:
         if disk_fault(error):
             raise  # not the Hub's fault: run_script says what to do
         raise _in_words(source, error) from error
-    return Fetched(tuple(map(Path, files)), commit)
+    return Fetched(files, commit)
 
 
 def sliced(rows: Sequence[Row], source: HubDataset) -> list[Row]:

@@ -36,7 +36,7 @@ def parts_of(source: RawData) -> list[Path]:
     Of a dataset on the Hub its split's files, which are downloaded unless they are here.
     """
     if isinstance(source, HubDataset):
-        return [*fetch(source).files]
+        return list(fetch(source).files.values())
     if not source.is_dir() or is_saved_dataset(source):
         return [source]
     files = [file for file in sorted(source.iterdir()) if file.suffix.lower() in JSON_FILES]

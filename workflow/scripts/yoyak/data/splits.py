@@ -78,7 +78,8 @@ def raw_record(source: RawData) -> dict:
     """
     if isinstance(source, HubDataset):
         found = fetch(source)
-        return {"revision": found.commit, "sha256": {f.name: hash_file(f) for f in found.files}}
+        hashes = {name: hash_file(file) for name, file in found.files.items()}
+        return {"revision": found.commit, "sha256": hashes}
     if source.is_file():
         return {"sha256": hash_file(source)}
     files = local_files(source)
