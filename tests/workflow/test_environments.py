@@ -14,7 +14,7 @@ ENVS = ROOT / "envs"
 # Packages whose import has another name than the package.
 IMPORT_NAMES = {"mecab": "python_mecab_ko", "pynvml": "nvidia_ml_py", "yaml": "pyyaml"}
 # Imported only where they happen to be installed; each place says what to install.
-OPTIONAL = {"datasets", "gguf", "triton", "wandb"}
+OPTIONAL = {"datasets", "gguf", "pyarrow", "triton", "wandb"}
 
 
 def pins(file: str) -> dict[str, str]:
