@@ -129,7 +129,7 @@ def test_debug_and_templates_do_what_they_say(place, monkeypatch):
     assert (counted["train"]["examples"], counted["selection"]["examples"]) == (50, 10)
     config = load_config("llama_3.2_3b", debug=True)
     training = config.training
-    assert (training.epochs, training.batch_size, config.tracking.wandb) == (1, 2, False)
+    assert (training.epochs, training.batch_size, config.tracking.report_to) == (1, 2, [])
 
 
 def test_the_folder_is_named_by_the_file_and_what_flags_change():

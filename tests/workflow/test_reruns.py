@@ -36,7 +36,7 @@ def test_what_decides_no_result_plans_nothing(project):
         ("base_weights: auto", "base_weights: nf4"),
         ("gradient_checkpointing: auto", "gradient_checkpointing: true"),
         ("optim: auto", "optim: paged_adamw_32bit"),
-        ("wandb: false", "wandb: true"),
+        ("report_to: []", "report_to: [tensorboard, mlflow]"),
         ("devices: 1 ", "devices: 2 "),
     ):
         project.replace(BASE, old, new)
