@@ -262,7 +262,7 @@ class ModelConfig(Section):
         "training.lr_scheduler": "training.lr_scheduler_type",
         "execution.gradient_checkpointing": "training.gradient_checkpointing",
         "execution.optim": "training.optim",
-        "tracking.wandb": "tracking.report_to: [wandb]",
+        "tracking.wandb": "tracking.report_to (a list, such as [wandb])",
     }
 
     model: ModelSettings
