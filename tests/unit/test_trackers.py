@@ -25,7 +25,9 @@ def tiny(tmp_path_factory):
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A working directory whose trackers need no network and write nothing elsewhere."""
-    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "추적 place"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
     for name, value in {
         "WANDB_MODE": "offline",
         "WANDB_CONSOLE": "off",
@@ -35,7 +37,7 @@ def place(tmp_path, monkeypatch):
     }.items():
         monkeypatch.setenv(name, value)
     trackio_folder(tmp_path / "trackio", monkeypatch)
-    yield tmp_path
+    yield folder
     wandb.teardown()  # its service
 
 

@@ -9,7 +9,7 @@ def check_trackers():
 
     Under --sdm conda the trainings have packages of their own and say it themselves.
     """
-    if workflow.deployment_settings.deployment_method or not workflow.is_main_process:
+    if not workflow.is_main_process or workflow.deployment_settings.deployment_method:
         return
     jobs = workflow.dag.needrun_jobs() if workflow.local_exec else []
     for model in {job.wildcards.model: None for job in jobs if job.rule.name == "train"}:

@@ -68,7 +68,7 @@ class WandbRun:
                 name=os.environ.get("WANDB_NAME") or training.name,
                 id=training.ids[OURS],
                 resume="allow",
-                tags=training.tags,
+                tags=training.tags or None,
                 config=training.settings,
             )
         self.callback = WandbCallback()
@@ -136,11 +136,11 @@ class TrackioRun:
                 super().setup(*args, **kwargs)
                 trackio.config.update(training.settings, tags=training.tags)
 
-        self.finish_run, self.callback = trackio.finish, Callback()
+        self.trackio, self.callback = trackio, Callback()
 
     def finish(self, failed: bool) -> None:
-        if failed:  # else the callback has done it
-            self.finish_run()
+        if self.trackio.context_vars.current_run.get() is not None:  # else the callback has done it
+            self.trackio.finish()
 
 
 RUNS: dict[str, Callable[[Described], Any]] = {
