@@ -148,6 +148,24 @@ def test_a_tracker_that_breaks_is_dropped_once_and_in_words(
         assert caplog.text.count(told) == 1
 
 
+def test_a_server_that_goes_is_named_once(tiny, place, monkeypatch, caplog):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", str(place / "mlflow"))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    from transformers.integrations import MLflowCallback
+
+    on_log = MLflowCallback.on_log
+
+    def leaving(self, args, state, control, **kwargs):
+        if state.global_step == 2:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        on_log(self, args, state, control, **kwargs)
+
+    monkeypatch.setattr(MLflowCallback, "on_log", leaving)
+    assert train(tiny, ["mlflow"])
+    assert caplog.text.count("mlflow fails (") == 1
+    assert "127.0.0.1" in caplog.text
+
+
 def test_only_the_first_process_reports(place):
     config = changed(load_config("tiny_llama"), tracking={"report_to": NAMES})
     with tracked(SimpleNamespace(ranks=Ranks(1, 2)), config, {}):

@@ -24,6 +24,8 @@ from yoyak.training.tracking import check_keys
 
 log = logging.getLogger(__name__)
 IDS = "tracking.json"  # in the work folder
+ASYNC_LOG = logging.getLogger("mlflow.utils.async_logging.async_logging_queue")
+CHANGED = "Changing param"  # what it says where a training resumes on another device, say
 OURS = "yoyak"  # our own id of a training, beside those that trackers give
 
 
@@ -57,6 +59,8 @@ class Described:
 
 
 class WandbRun:
+    """Like those below: transformers' `callback` for a run of the training, and the run's end."""
+
     def __init__(self, training: Described) -> None:
         import wandb
         from transformers.integrations import WandbCallback
@@ -79,6 +83,8 @@ class WandbRun:
 
 
 class TensorBoardRun:
+    """Event files in a folder of this training alone; what resumes adds a file there."""
+
     def __init__(self, training: Described) -> None:
         from torch.utils.tensorboard import SummaryWriter
         from transformers.integrations import TensorBoardCallback
@@ -97,6 +103,8 @@ class TensorBoardRun:
 
 
 class MlflowRun:
+    """A run under an id of MLflow's own, which the work folder keeps."""
+
     def __init__(self, training: Described) -> None:
         import mlflow
         from transformers.integrations import MLflowCallback
@@ -105,7 +113,23 @@ class MlflowRun:
         if self.ours:
             mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME") or training.project)
             self._start(training)
-        self.callback = MLflowCallback()
+        faults: list[str] = []
+
+        def note(record: logging.LogRecord) -> bool:
+            if record.levelno >= logging.ERROR and CHANGED not in record.getMessage():
+                faults.append(record.getMessage())
+            return False
+
+        class Callback(MLflowCallback):
+            """It logs from a thread, whose faults are otherwise a line for every step."""
+
+            def on_log(self, *args, **kwargs):
+                if faults:
+                    raise OSError(faults[0])
+                super().on_log(*args, **kwargs)
+
+        ASYNC_LOG.addFilter(note)
+        self.note, self.callback = note, Callback()
 
     def _start(self, training: Described) -> None:
         known = training.ids.get("mlflow")
@@ -119,12 +143,17 @@ class MlflowRun:
         self.mlflow.log_params(training.flat())
 
     def finish(self, failed: bool) -> None:
-        if self.ours:
-            self.mlflow.flush_async_logging()
-            self.mlflow.end_run("FAILED" if failed else "FINISHED")
+        try:
+            if self.ours:
+                self.mlflow.flush_async_logging()
+                self.mlflow.end_run("FAILED" if failed else "FINISHED")
+        finally:
+            ASYNC_LOG.removeFilter(self.note)
 
 
 class TrackioRun:
+    """A run that Trackio finds again by its name."""
+
     def __init__(self, training: Described) -> None:
         import trackio
         from transformers.integrations import TrackioCallback
