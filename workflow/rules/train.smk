@@ -1,23 +1,6 @@
 # One training for each model, variant, format, augmentation and seed. The loop is in
 # yoyak/training/packed_trainer.py, the loss in loss.py. Those that differ in decoding alone share one.
 
-from yoyak.training.tracking import check_keys
-
-
-def check_trackers():
-    """Before any job on this machine: end the run if a tracker of its trainings lacks something.
-
-    Under --sdm conda the trainings have packages of their own and say it themselves.
-    """
-    if not workflow.is_main_process or workflow.deployment_settings.deployment_method:
-        return
-    jobs = workflow.dag.needrun_jobs() if workflow.local_exec else []
-    for model in {job.wildcards.model: None for job in jobs if job.rule.name == "train"}:
-        try:
-            check_keys(STUDY.model(model).tracking.report_to)
-        except UserError as error:
-            sys.exit(f"error: {error}")
-
 
 ruleorder: take_training > train
 
