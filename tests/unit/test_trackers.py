@@ -32,6 +32,7 @@ def place(tmp_path, monkeypatch):
         "WANDB_MODE": "offline",
         "WANDB_CONSOLE": "off",
         "WANDB_SILENT": "true",
+        "WANDB_ERROR_REPORTING": "false",
         "MLFLOW_TRACKING_URI": "",
         "TENSORBOARD_LOGGING_DIR": "",
     }.items():
