@@ -38,12 +38,11 @@ def dataset(lengths, per_dialogue=1) -> LLMSummarizationDataset:
 
 
 def llm_trainer(
-    checkpoint, output_dir=None, *, minutes=1e-9, wandb=False, overwrite=False, lora=None,
+    checkpoint, output_dir=None, *, minutes=1e-9, overwrite=False, lora=None,
     **training,
 ):  # fmt: skip
     """Two passes of 13 examples in batches of 4, with dropout, saving at every step."""
     config = tiny_config(checkpoint, **{"dropout": 0.05, **(lora or {})})
-    config.tracking.wandb = wandb
     values = {"epochs": 2, "batch_size": 2, "gradient_accumulation_steps": 2, "learning_rate": 1e-2}
     execution = {"token_budget": 70, "threads": 1, "checkpoint_minutes": minutes}
     config = changed(config, training=values | training, execution=execution)

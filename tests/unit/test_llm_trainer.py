@@ -19,7 +19,6 @@ from yoyak.training.interruption import Interrupted
 from yoyak.training.llm_trainer import create_llm_trainer
 from yoyak.training.outputs import merge_by_step, summary, write_outputs
 from yoyak.training.plans import steps_between_evaluations
-from yoyak.training.tracking import NonFatalCallback
 
 
 class SignalAt(TrainerCallback):
@@ -55,15 +54,6 @@ def undisturbed(checkpoint, tmp_path_factory):
     made = trainer(checkpoint, folder / "work", minutes=1000)
     assert made.fit() == 0
     return made.state, finish(made, folder / "final")
-
-
-def test_a_tracker_that_fails_is_dropped(checkpoint, tmp_path, undisturbed, monkeypatch, caplog):
-    failing = NonFatalCallback(FailAfter(3))
-    monkeypatch.setattr("yoyak.training.llm_trainer.wandb_tracker", lambda: failing)
-    made = trainer(checkpoint, tmp_path / "work", minutes=1000, wandb=True)
-    made.fit()
-    assert finish(made, tmp_path / "final") == undisturbed[1]
-    assert caplog.text.count("tracking.wandb fails (Fault); the training continues without it") == 1
 
 
 @pytest.mark.parametrize("step", [1, 3, 4, 6, 8])  # mid-epoch, an epoch's end, the very end

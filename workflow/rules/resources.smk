@@ -15,6 +15,7 @@ from yoyak.run.estimate import (
     training_request,
 )
 from yoyak.run.workspace import discard
+from yoyak.training.tracking import check_keys
 
 # Seconds where none were measured.
 GENERATION = 2700
@@ -121,6 +122,21 @@ def check_gpu_limit():
             "trainings run at once on its CPU",
             file=sys.stderr,
         )
+
+
+def check_trackers():
+    """Before any job on this machine: end the run if a tracker of its trainings lacks something.
+
+    Under --sdm conda the trainings have packages of their own and say it themselves.
+    """
+    if not workflow.is_main_process or workflow.deployment_settings.deployment_method:
+        return
+    jobs = workflow.dag.needrun_jobs() if workflow.local_exec else []
+    for model in {job.wildcards.model: None for job in jobs if job.rule.name == "train"}:
+        try:
+            check_keys(STUDY.model(model).tracking.report_to)
+        except UserError as error:
+            sys.exit(f"error: {error}")
 
 
 def discard_checkpoints():

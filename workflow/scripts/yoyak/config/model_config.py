@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from yoyak.config.fields import (
+    DISTINCT,
     FileName,
     Form,
     Label,
@@ -184,11 +185,15 @@ class ExecutionSettings(Section):
 class TrackingSettings(Section):
     """Experiment trackers."""
 
-    wandb: bool = Field(
-        False,
-        description="report the training to Weights & Biases: project named after the study, run "
-        "after the training (`WANDB_PROJECT` and `WANDB_NAME` go before them). Checked before "
-        "anything loads; what fails later ends the tracking alone",
+    report_to: Annotated[list[Literal["wandb", "tensorboard", "mlflow", "trackio"]], *DISTINCT] = (
+        Field(
+            [],
+            description="trackers that each training is reported to: `wandb` (Weights & Biases), "
+            "`tensorboard`, `mlflow`, `trackio`; see [Trackers](#trackers)",
+        )
+    )
+    project: FileName | None = Field(
+        None, description="project (in MLflow: experiment) there; `null` is the study's name"
     )
 
 
@@ -227,6 +232,7 @@ class ModelConfig(Section):
         "training.lr_scheduler": "training.lr_scheduler_type",
         "execution.gradient_checkpointing": "training.gradient_checkpointing",
         "execution.optim": "training.optim",
+        "tracking.wandb": "tracking.report_to (a list, such as [wandb])",
     }
 
     model: ModelSettings

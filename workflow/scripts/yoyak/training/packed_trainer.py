@@ -25,7 +25,7 @@ from yoyak.training.arguments import Arguments
 from yoyak.training.early_stopping import stopped_early
 from yoyak.training.engine import apply_plan
 from yoyak.training.interruption import Interrupted, StopOnSignal
-from yoyak.training.loss import batch_loss
+from yoyak.training.loss import batch_loss, number_format
 from yoyak.training.neftune import noisy_embeddings
 from yoyak.training.order import Numbered, SeededOrder
 from yoyak.training.overflow import OverflowWatch
@@ -116,7 +116,7 @@ class PackedTrainer(Trainer):
         for batch in inputs["batches"]:
             batch = batch.to(self.args.device)
             noise = noisy_embeddings(model, batch, self.args.neftune_noise_alpha)
-            with self.compute_loss_context_manager(), noise:
+            with number_format(self.plan), noise:
                 loss = batch_loss(model, batch, self.plan.head) / supervised
             self.accelerator.backward(loss)
             total = total + loss.detach()
@@ -150,7 +150,7 @@ class PackedTrainer(Trainer):
             batch = self._collate(rows)
             for part in batch["batches"]:
                 part = part.to(self.args.device)
-                with torch.no_grad(), self.compute_loss_context_manager():
+                with torch.no_grad(), number_format(self.plan):
                     total += batch_loss(self.model, part, self.plan.head).item()
             supervised += batch["supervised"]
         total = self.ranks.sum(torch.tensor(total, dtype=torch.float64)).item()
