@@ -58,7 +58,7 @@ REFUSED_STARTS = {
 TYPES: dict[str, Any] = {
     "init_lora_weights": bool
     | Literal["gaussian", "olora", "orthogonal", "pissa", "mica"]
-    | Annotated[str, Form(r"^pissa_niter_\d{1,4}$", "pissa_niter_ and a number")],
+    | Annotated[str, Form(r"^pissa_niter_\d{1,4}$", "pissa_niter_ with a number behind it")],
     "layers_to_transform": Annotated[Whole, Field(ge=0)]
     | Annotated[list[Annotated[Whole, Field(ge=0)]], Field(min_length=1)]
     | None,
