@@ -195,7 +195,7 @@ def training_request(
 
 
 def cpu_megabytes(shape: ModelShape | None) -> int:
-    """Memory of a training or generation on the CPU, in MB: weights in float32, and as they load."""
+    """Memory of a job on the CPU, in MB: weights in float32, and once more while they load."""
     parameters = shape.parameters if shape else 8e9
     return 1000 + math.ceil(12 * parameters / 1e6)
 
