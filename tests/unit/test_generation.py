@@ -33,7 +33,7 @@ from yoyak.generation.engines import (
 from yoyak.generation.forward import FusedForward, PlainForward
 
 
-@pytest.fixture(scope="module", params=["llama", "qwen3"])
+@pytest.fixture(scope="module", params=["llama", "qwen3", "qwen2", "mistral"])
 def model(request):
     return random_model(request.param)
 

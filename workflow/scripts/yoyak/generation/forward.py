@@ -1,4 +1,4 @@
-"""One forward pass of a Llama or Qwen3 over the slots, with few passes over memory.
+"""One forward pass of a model with layers like Llama's over the slots, with few passes over memory.
 
 Half of a step's time goes into small operations around the matrix products. Here projections that
 read the same input are one product, and normalisation, rotary positions and the gated activation
@@ -13,10 +13,10 @@ import torch.nn.functional as F
 
 from yoyak.generation.cache import SlotBatch, attend
 from yoyak.kernels import plain_layers
-from yoyak.kernels.decoder_layers import FUSED_LAYERS
+from yoyak.kernels.decoder_layers import FUSED_LAYERS, window_of
 
 # Their forward is embedding, layers, norm and head with nothing between: see FusedForward.
-FUSED_MODELS = ("LlamaForCausalLM", "Qwen3ForCausalLM")
+FUSED_MODELS = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
 
 
 def make_forward(model):
@@ -93,7 +93,7 @@ class _Layer:
         attention, mlp = layer.self_attn, layer.mlp
         self.index, self.head_dim = attention.layer_idx, attention.head_dim
         self.scaling = attention.scaling
-        self.window = getattr(attention, "sliding_window", None)
+        self.window = window_of(attention)
         self.norms = (layer.input_layernorm, layer.post_attention_layernorm)
         self.head_norms = (getattr(attention, "q_norm", None), getattr(attention, "k_norm", None))
         self.qkv = _Joined([attention.q_proj, attention.k_proj, attention.v_proj])
@@ -128,18 +128,22 @@ class _Joined:
 
     def __init__(self, projections: list):
         self.projections, self.weight = projections, None
-        if any(type(part) is not torch.nn.Linear or part.bias is not None for part in projections):
+        biased = {part.bias is not None for part in projections}
+        if any(type(part) is not torch.nn.Linear for part in projections) or len(biased) > 1:
             return
         sizes = [part.out_features for part in projections]
         self.weight = torch.cat([part.weight.detach() for part in projections])
         for part, rows in zip(projections, self.weight.split(sizes), strict=True):
             part.weight.data = rows
+        self.bias = (
+            torch.cat([part.bias.detach() for part in projections]) if biased.pop() else None
+        )
         self.sizes = sizes
 
     def product(self, x: torch.Tensor) -> torch.Tensor:
         """(T, all outputs side by side)."""
         if self.weight is not None:
-            return F.linear(x, self.weight)
+            return F.linear(x, self.weight, self.bias)
         return torch.cat([part(x) for part in self.projections], dim=1)
 
     def __call__(self, x: torch.Tensor) -> list[torch.Tensor]:

@@ -113,7 +113,7 @@ class FusedLayer:
         self.layer, self.recompute = layer, recompute
         self.head_dim = attention.head_dim
         self.scaling = attention.scaling
-        self.window = _window(attention)
+        self.window = window_of(attention)
         self.norms = (layer.input_layernorm, layer.post_attention_layernorm)
         norms = (getattr(attention, "q_norm", None), getattr(attention, "k_norm", None))
         self.head_norms: tuple[Any, Any] = norms
@@ -269,7 +269,7 @@ def _ops(tensor):
     return triton_layers
 
 
-def _window(attention) -> int | None:
+def window_of(attention) -> int | None:
     """Positions that a token sees, its own included; None: all before it."""
     if type(attention).__name__ == "MistralAttention":  # the others have it for each layer
         return getattr(attention.config, "sliding_window", None)

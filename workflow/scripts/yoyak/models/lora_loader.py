@@ -268,6 +268,7 @@ def load_lora_model_and_tokenizer(
     loader = LoRALoader(config, logger, device=device)
     training, lengths = config.training, config.tokenizer
     longest = lengths.encoder_max_len + lengths.decoder_max_len
+    most = longest * training.batch_size * training.gradient_accumulation_steps
     plan = plan_training(
         config,
         loader.decoder.shape,
@@ -275,7 +276,8 @@ def load_lora_model_and_tokenizer(
         free_bytes=torch.cuda.mem_get_info(device)[0] if device != "cpu" else 0,
         supports_bf16=device == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False),
         longest=longest,
-        batch_tokens=longest * training.batch_size * training.gradient_accumulation_steps,
+        batch_tokens=most,
+        largest_batch=most,
         steps=training.max_steps or 1000,  # the length of the data is not known yet
     )
     loader.base_weights, loader.dtype = plan.base_weights, DTYPES[plan.compute_dtype]
