@@ -11,6 +11,7 @@ import merge_adapter
 import pytest
 import summarize
 import torch
+from prompt_files import KOREAN
 from tiny_models import adapters, changed, tiny_config, write_checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -58,7 +59,7 @@ def place(tmp_path_factory):
 def splits(place, adapter=None) -> tuple[list[dict], dict]:
     folder, config = place
     files = {"dev": folder / "dev.csv"}
-    lines, record = generate_splits(config, "instruction", "ko", adapter, files, "cpu")
+    lines, record = generate_splits(config, "instruction", KOREAN, adapter, files, "cpu")
     return [json.loads(line) for line in lines["dev"].splitlines()], record
 
 
@@ -150,7 +151,7 @@ def test_merged_model_in_plain_transformers_gives_the_same(place, tmp_path, monk
     model = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(merged)
     dialogues = read_dialogues(folder / "dev.csv")
-    prompts, _ = build_prompts(dialogues, tokenizer, config, "instruction", "ko")
+    prompts, _ = build_prompts(dialogues, tokenizer, config, "instruction", KOREAN)
     texts = []
     for prompt in prompts:
         output = model.generate(

@@ -52,9 +52,14 @@ ENTRY_POINTS = {
     ],
     "model_card": ["yoyak.reporting.model_card:model_card"],
 }
-# Modules that a step's code names but never runs: in training, what LLMTrainer offers to
-# programs that use the library: ROUGE after a training, and checks of its output folder.
-NOT_ENTERED = {"train": ("yoyak.generation.summaries", "yoyak.scoring.scores", "yoyak.run.manual")}
+# Modules that a step's code names but never runs, since they are for programs that use the library:
+# files of prompts, which LLMTrainer's datasets may name; ROUGE after a training; checks of its
+# output folder.
+FILES = "yoyak.config.loading"
+NOT_ENTERED = {
+    "build_dataset": (FILES,),
+    "train": (FILES, "yoyak.generation.summaries", "yoyak.scoring.scores", "yoyak.run.manual"),
+}
 WHOLE, ON_IMPORT, GUARDED = "*", "on import", "guarded"  # beside the names of definitions
 GUARDS = ("__name__ == '__main__'", "TYPE_CHECKING", "typing.TYPE_CHECKING")
 # Fields of syntax trees that mean nothing, or that only some versions of Python fill in.
