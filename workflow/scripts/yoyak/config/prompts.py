@@ -13,24 +13,23 @@ from yoyak.errors import UserError, display
 FORMATS = ("instruction", "chat")
 AUGMENTATIONS = {"none": 1, "templates": 5}  # examples per dialogue, each with a request of its own
 BY_LANGUAGE = {"ko": "korean", "en": "english"}  # the file where nobody names one
-PLACEHOLDER = re.compile(r"\{(\w*)\}")  # other braces, such as those of JSON, are text
+PLACEHOLDER = re.compile(r"\{(\w+)\}")  # other braces, such as those of JSON, are text
 
 
 def _with(needed: Sequence[str], allowed: Sequence[str] = ()) -> AfterValidator:
     """A text with each needed placeholder once, and no others than the allowed ones."""
+    wanted = "a text with " + (" and ".join(f"{{{name}}}" for name in needed) or "no placeholder")
+    wanted += "".join(f" (and {{{name}}})" for name in allowed)
 
     def check(text: str) -> str:
         if not text.strip():
-            raise ValueError("a text, not an empty one")
+            raise ValueError("not empty")
         found = PLACEHOLDER.findall(text)
-        known = (*needed, *allowed)
-        odd = [name for name in found if name not in known or found.count(name) > 1]
-        odd += [name for name in needed if name not in found]
-        if odd:
-            wanted = " and ".join(f"{{{name}}}" for name in needed) or "no placeholder"
-            may = "".join(f", and {{{name}}} if you like," for name in allowed)
-            once = " once" if known else ""
-            raise ValueError(f"a text with {wanted}{may}{once} (look at {{{odd[0]}}})")
+        faults = [f"lacks {{{name}}}" for name in needed if name not in found]
+        faults += [f"has {{{name}}}" for name in found if name not in (*needed, *allowed)]
+        faults += [f"has {{{name}}} twice" for name in found if found.count(name) > 1]
+        if faults:
+            raise ValueError(f"{wanted}: it {faults[0]}")
         return text
 
     return AfterValidator(check)
@@ -38,7 +37,7 @@ def _with(needed: Sequence[str], allowed: Sequence[str] = ()) -> AfterValidator:
 
 def _all_or_one(requests: list[str]) -> list[str]:
     if len(requests) not in AUGMENTATIONS.values() or len(set(requests)) < len(requests):
-        raise ValueError(f"one text or five different ones (here are {len(requests)})")
+        raise ValueError(f"one text or five different ones; there are {len(requests)}")
     return requests
 
 
@@ -122,11 +121,13 @@ class Prompts(Section):
                 f"{self._file}: {prompt_format}.requests: found 1 text, and augmentation "
                 f"'{augmentation}' needs {count}; add {count - 1} or set augmentations: [none]"
             )
-        update: dict[str, object] = {"requests": texts.requests[:count]}
-        if isinstance(texts, InstructionPrompt):
-            update |= self._layout(texts, few_shot)
-        kept = Prompts(**{prompt_format: texts.model_copy(update=update)})
+        kept, update = Prompts(), {"requests": texts.requests[:count]}
         kept._file = self._file
+        if isinstance(texts, InstructionPrompt):
+            layout = self._layout(texts, few_shot)
+            kept.instruction = texts.model_copy(update={**update, **layout})
+        else:
+            kept.chat = texts.model_copy(update=update)
         return kept
 
     def _layout(self, texts: InstructionPrompt, few_shot: int) -> dict[str, object]:
