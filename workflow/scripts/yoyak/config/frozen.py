@@ -42,7 +42,7 @@ STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "model_card": (
         ("description", "language", "data", "metric", "report.note"),
-        ("tokenizer", "generation", "experiment.tags"),
+        ("experiment.tags",),
     ),
 }
 RUN_ON_DEVICES = ("train", "generate")  # their execution keys are read when the job starts
