@@ -17,7 +17,8 @@ from pathlib import Path
 import torch
 from transformers import GenerationConfig
 
-from yoyak.config.loading import find_prompts, load_config
+from yoyak.config.loading import load_config
+from yoyak.config.prompt_files import find_prompts
 from yoyak.data.control_tokens import decode_summaries
 from yoyak.data.dialogues import read_dialogues
 from yoyak.data.encoding import build_prompts

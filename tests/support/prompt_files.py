@@ -2,7 +2,7 @@
 
 import yaml
 
-from yoyak.config.loading import find_prompts
+from yoyak.config.prompt_files import find_prompts
 from yoyak.errors import PROJECT_ROOT
 
 KOREAN, ENGLISH = find_prompts(None, "ko"), find_prompts(None, "en")

@@ -8,7 +8,8 @@ from real_tokenizers import made_tokenizer
 from study_files import PLAIN
 
 from yoyak.config.frozen import freeze, thaw
-from yoyak.config.loading import find_prompts, read_config
+from yoyak.config.loading import read_config
+from yoyak.config.prompt_files import find_prompts
 from yoyak.config.study import load_study
 from yoyak.config.trained import as_trained
 from yoyak.data.dialogues import Dialogue

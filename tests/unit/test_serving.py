@@ -7,8 +7,8 @@ from prompt_files import KOREAN, prompt_file
 from real_tokenizers import NAMES, load_tokenizer, made_tokenizer
 from transformers import AutoTokenizer
 
-from yoyak.config.loading import find_prompts
 from yoyak.config.model_config import ModelConfig
+from yoyak.config.prompt_files import find_prompts
 from yoyak.config.prompts import FORMATS
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.encoding import build_prompts

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from yoyak.config.frozen import thaw
-from yoyak.config.loading import find_prompts, given, load_config, overridden, read_config
+from yoyak.config.loading import given, load_config, overridden, read_config
 from yoyak.config.model_config import GenerationSettings, ModelConfig
+from yoyak.config.prompt_files import find_prompts
 from yoyak.config.prompts import BY_LANGUAGE, FORMATS
 from yoyak.config.study import Study, load_study
 from yoyak.config.study_settings import StudySettings

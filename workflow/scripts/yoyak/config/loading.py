@@ -1,4 +1,4 @@
-"""Model files: YAML with `_base_` inheritance, merged and checked. And files of prompts."""
+"""Model files: YAML with `_base_` inheritance, merged and checked."""
 
 import copy
 import unicodedata
@@ -6,7 +6,6 @@ from pathlib import Path
 
 from yoyak.config.fields import name_fault
 from yoyak.config.model_config import GenerationSettings, ModelConfig
-from yoyak.config.prompts import BY_LANGUAGE, Prompts
 from yoyak.config.section import did_you_mean
 from yoyak.config.yaml_reader import load_yaml
 from yoyak.errors import PROJECT_ROOT, UserError, display, one_line
@@ -40,27 +39,6 @@ def load_config(experiment: str, debug: bool = False) -> ModelConfig:
     if config.experiment.name is None:
         config.experiment.name = experiment
     return overridden(config, DEBUG_VALUES, path) if debug else config
-
-
-def find_prompts(named: Prompts | str | None, language: str) -> Prompts:
-    """The prompts of this name in config/prompts/, or of this path; of the language without one.
-
-    Raises UserError for a missing file, an unknown key or placeholder, or a bad text.
-    """
-    if isinstance(named, Prompts):
-        return named
-    name = named or BY_LANGUAGE[language]
-    if "/" in name or name.endswith(".yaml"):
-        places = [root / name for root in (Path(), PROJECT_ROOT)]
-        path = next((place for place in places if place.is_file()), None)
-        if path is None:
-            raise UserError(
-                f"prompts: {name[:200]}: no such file; correct the path, or name a file of "
-                "config/prompts/ without .yaml"
-            )
-    else:
-        path = settings_file("prompts", name)
-    return Prompts.checked(load_yaml(path), path)
 
 
 def settings_file(kind: str, name: str) -> Path:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from yoyak.config.loading import (
     deep_merge,
-    find_prompts,
     load_config,
     load_yaml,
     overridden,
     settings_file,
 )
 from yoyak.config.model_config import ModelConfig
+from yoyak.config.prompt_files import find_prompts
 from yoyak.config.study_settings import StudySettings
 from yoyak.config.variants import (
     DEFAULT,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from yoyak.config.loading import find_prompts
+from yoyak.config.prompt_files import find_prompts
 from yoyak.config.prompts import BY_LANGUAGE, Prompts
 from yoyak.data.encoding import encode_answers, encode_prompts
 from yoyak.data.prompts import check_choice, prompt_frames

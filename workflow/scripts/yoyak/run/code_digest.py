@@ -55,7 +55,7 @@ ENTRY_POINTS = {
 # Modules that a step's code names but never runs, since they are for programs that use the library:
 # files of prompts, which LLMTrainer's datasets may name; ROUGE after a training; checks of its
 # output folder.
-FILES = "yoyak.config.loading"
+FILES = "yoyak.config.prompt_files"
 NOT_ENTERED = {
     "build_dataset": (FILES,),
     "train": (FILES, "yoyak.generation.summaries", "yoyak.scoring.scores", "yoyak.run.manual"),
