@@ -5,15 +5,19 @@ Examples:
   python workflow/scripts/submission.py \\
       --predictions results/embedded/runs/tiny_llama/default/chat/fine_tuned/seed42/predictions \\
       --output results/embedded/submission/tiny_llama-chat-fine_tuned-seed42.csv
+
+Where a study numbers its speakers (data.speakers), their own names stand in the summaries again.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from yoyak.config.arguments import script_parser
 from yoyak.data.dialogues import load_split
+from yoyak.data.turns import with_own_names
 from yoyak.errors import display, run_script
 from yoyak.run.workspace import atomic_write_text
 from yoyak.scoring.predictions import Prediction, match_predictions, read_predictions
@@ -38,8 +42,12 @@ def write_submission(folder: Path, data: Path | None, output: Path) -> None:
     predictions = read_predictions(path)
     if data is not None:
         test = data / "test.csv"
-        fnames = [dialogue.fname for dialogue in load_split(test, labelled=False)]
-        predictions = match_predictions(predictions, fnames, path, test)
+        rows = load_split(test, labelled=False)
+        predictions = match_predictions(predictions, [row.fname for row in rows], path, test)
+        predictions = [
+            replace(found, prediction=with_own_names(found.prediction, row.names))
+            for found, row in zip(predictions, rows, strict=True)
+        ]
     atomic_write_text(output, submission_csv(predictions))
     print(f"{display(output)}: {len(predictions)} summaries")
 

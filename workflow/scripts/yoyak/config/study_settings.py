@@ -68,7 +68,8 @@ class Data(Section):
     speakers: Literal["as_given", "numbered"] = Field(
         "as_given",
         description="names of the speakers of a list of turns: `as_given`, or `numbered`: "
-        "`#Person1#`, `#Person2#`, … in the order in which they speak, in the references too",
+        "`#Person1#`, `#Person2#`, … in the order in which they speak, in the references too; a "
+        "submission has their own names again",
     )
     selection: Literal["held_out", "dev"] = Field(
         "held_out",

@@ -2,11 +2,12 @@
 
 A raw file may be CSV, JSON or a `datasets` folder with columns of any name; everything after it
 sees `Dialogue` rows, or the canonical CSV columns
-fname, dialogue, summary[, summary2, …], topic, group[, cluster].
+fname, dialogue, summary[, summary2, …], topic, group[, cluster][, speakers].
 """
 
 import csv
 import io
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -34,6 +35,7 @@ class Dialogue:
     topic: str = ""
     group: str = ""
     cluster: str = ""  # dialogues that are alike: one situation, one source
+    names: tuple[str, ...] = ()  # the speakers' own, in the order of their tags, if numbered
 
     @property
     def summary(self) -> str:
@@ -139,10 +141,12 @@ def to_csv(dialogues: Iterable[Dialogue], labelled: bool = True) -> str:
     labels = ["topic", "group"]
     if any(row.cluster for row in dialogues):
         labels.append("cluster")
-    writer.writerow(["fname", "dialogue", *names, *labels])
+    numbered = any(row.names for row in dialogues)
+    writer.writerow(["fname", "dialogue", *names, *labels, *(["speakers"] if numbered else [])])
     for row in dialogues:
         padding = [""] * (references - len(row.summaries))
         values = [getattr(row, label) for label in labels]
+        values += [json.dumps(row.names, ensure_ascii=False)] if numbered else []
         writer.writerow([row.fname, row.dialogue, *row.summaries, *padding, *values])
     return text.getvalue()
 
@@ -173,6 +177,7 @@ def load_split(path: Path, labelled: bool = True) -> list[Dialogue]:
             dialogue=row["dialogue"],
             summaries=tuple(row[name] for name in references if row[name]),
             **{label: row.get(label, "") for label in OPTIONAL_COLUMNS},
+            names=tuple(json.loads(row.get("speakers", "[]"))),
         )
         for row in table.to_dict("records")
     ]
@@ -235,4 +240,5 @@ def _parse_record(
     except ValueError as reason:
         bad.add(record.number, f"{where}{reason}")
         return None
-    return Dialogue(fname, dialogue, tuple(renamed(text, tags) for text in summaries), **labels)
+    named = tuple(renamed(text, tags) for text in summaries)
+    return Dialogue(fname, dialogue, named, **labels, names=tuple(tags))

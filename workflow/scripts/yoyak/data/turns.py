@@ -1,6 +1,7 @@
 """A dialogue that is a list of turns, as nested JSON has it: who says what, and under what name."""
 
 import re
+from collections.abc import Sequence
 
 from yoyak.data.cells import text_cell
 from yoyak.data.rows import quote
@@ -36,6 +37,12 @@ def _turn(turn: dict, place: str) -> tuple[str, str]:
         has = quote(", ".join(map(str, turn)))
         raise ValueError(f"{place} needs utterance and speaker (or participantID), it has {has}")
     return speaker, words
+
+
+def with_own_names(text: str, names: Sequence[str]) -> str:
+    """A text with the speakers' own names for their tags; names[0] is #Person1#'s."""
+    own = {f"#Person{number}#": name for number, name in enumerate(names, start=1)}
+    return re.sub(r"#Person[0-9]+#", lambda tag: own.get(tag[0], tag[0]), text)
 
 
 def renamed(text: str, tags: dict[str, str]) -> str:
