@@ -10,13 +10,14 @@ from study_files import PLAIN
 from yoyak.config.frozen import freeze, thaw
 from yoyak.config.loading import read_config
 from yoyak.config.prompt_files import find_prompts
-from yoyak.config.study import load_study
+from yoyak.config.study import FEW_SHOT, load_study
 from yoyak.config.trained import as_trained
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.few_shot import few_shot_frame
 from yoyak.data.llm_dataset import create_llm_dataset
 from yoyak.data.prompts import prompt_frames
 from yoyak.errors import UserError
+from yoyak.reporting.alike import refuse_mixtures
 
 TURNS = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}"
 
@@ -173,6 +174,29 @@ def test_an_adapter_keeps_the_prompts_that_it_was_trained_with(write_study, tmp_
     assert read_config(record["settings"], "run.json").model_dump() == config.model_dump()
     with pytest.raises(UserError, match="run.json: prompts: key 'instruction' is missing"):
         now.prompted("instruction")
+
+
+def test_a_comparison_mixes_no_prompts_of_one_format(write_study, tmp_path):
+    def record(run, config) -> None:
+        few_shot = 2 if run.condition == FEW_SHOT else 0
+        settings = config.prompted(run.format, few_shot=few_shot).model_dump()
+        for name in ("run.json", "predictions/run.json"):
+            file = tmp_path / run.folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps({"settings": settings}), encoding="utf-8")
+
+    study = write_study(few_shot="2")
+    for run in study.runs():
+        record(run, study.model(run.model))
+    refuse_mixtures(study, tmp_path)  # formats differ, and so do few-shot prompts
+    prompt_file(tmp_path, **{"chat.system": "다르다"})
+    changed = write_study(few_shot="2", prompts="mine").model("tiny_llama")
+    last = [run for run in study.trainings() if (run.model, run.format) == ("tiny_llama", "chat")][
+        -1
+    ]
+    record(last, changed)
+    with pytest.raises(UserError, match="^prompts.chat.system is 당신은.* and 다르다 in .*seed7"):
+        refuse_mixtures(study, tmp_path)
 
 
 def test_braces_are_text_and_examples_stand_where_the_file_says(tmp_path, monkeypatch):
