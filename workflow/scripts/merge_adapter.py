@@ -99,6 +99,11 @@ def merge(
         saved = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
         context = config.tokenizer.encoder_max_len + new_tokens
         adds_bos = bool(saved.get("add_bos_token"))
+        if adds_bos and not serving.opening(tokenizer, frame).startswith(tokenizer.bos_token):
+            print(
+                "note: Ollama puts a BOS first (add_bos_token in tokenizer_config.json); set it to"
+            )
+            print("false there before `ollama create`: training had none")
         text = serving.modelfile(tokenizer, frame, stops, new_tokens, context, adds_bos)
         (folder / "Modelfile").write_text(text, encoding="utf-8", newline="\n")
         write_run_record(

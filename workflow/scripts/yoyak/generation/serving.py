@@ -59,7 +59,12 @@ def renders_as_trained(tokenizer, frame: PromptFrame, chat: ChatPrompt | None) -
     text = tokenizer.apply_chat_template(
         messages_of(DIALOGUE, frame, chat), add_generation_prompt=True, tokenize=False
     )
-    return text == tokenizer.decode(frame.prefix_ids) + frame.around(DIALOGUE)
+    return text == opening(tokenizer, frame) + DIALOGUE + frame.tail
+
+
+def opening(tokenizer, frame: PromptFrame) -> str:
+    """The text before the dialogue, a BOS included."""
+    return tokenizer.decode(frame.prefix_ids) + frame.head
 
 
 def modelfile(
@@ -69,7 +74,7 @@ def modelfile(
 
     context: tokens of prompt and summary. adds_bos: Ollama puts the BOS before the text by itself.
     """
-    head = tokenizer.decode(frame.prefix_ids) + frame.head
+    head = opening(tokenizer, frame)
     if adds_bos:
         head = head.removeprefix(tokenizer.bos_token or "")
     lines = [
