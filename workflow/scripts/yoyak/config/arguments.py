@@ -138,7 +138,8 @@ def find_config(args: argparse.Namespace) -> tuple[ModelConfig, str]:
     elif args.checkpoint:
         content, prompt_format = merged_with(args.checkpoint)
         named = {"model": {"checkpoint": args.checkpoint}, "lora": {"use_qlora": False}}
-        config = read_config({**content, **named}, "the command line")
+        source = f"{args.checkpoint}/run.json" if content else "the command line"
+        config = read_config({**content, **named}, source)
     elif args.adapter is not None:
         config = trained_with(args.adapter)
     else:

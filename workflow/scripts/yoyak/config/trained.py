@@ -66,6 +66,8 @@ def merged_with(folder: str) -> tuple[dict, str | None]:
     try:
         record = json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
         settings, prompt_format = record["settings"], record["format"]
+        if record["step"] != "merge_adapter":
+            return {}, None
         return {key: settings[key] for key in TEXT_SETTINGS}, prompt_format
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}, None
