@@ -76,7 +76,7 @@ def assert_own(trainer, own: str) -> None:
 
 def test_after_a_training_with_fused_layers_the_model_is_transformers_own(trained):
     trainer, own = trained
-    assert trainer.plan.compile and trainer.plan.engine == "packed"
+    assert trainer.plan.layers == "fused" and trainer.plan.engine == "packed"
     assert_own(trainer, own)
 
 

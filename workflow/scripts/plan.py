@@ -28,8 +28,8 @@ from yoyak.reporting.results import CONDITION_NAMES, read_table, where
 from yoyak.run.estimate import START_SECONDS, Estimate, estimate_training
 from yoyak.run.gpus import GPUS, Device, described_gpu, gpu_named, this_device
 from yoyak.run.memory import GIB
-from yoyak.run.plan import GPU_RESERVE
 from yoyak.run.plan_table import plan_row, print_table, total_time
+from yoyak.run.planning import GPU_RESERVE
 from yoyak.scoring.seeds import FEWEST, planned
 
 # Standard deviations assumed until the study has results, in points of the mean of ROUGE-1, -2, -L:

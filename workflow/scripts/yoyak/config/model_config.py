@@ -201,8 +201,9 @@ class ExecutionSettings(Section):
     )
     compile: Literal["auto"] | bool = Field(
         "auto",
-        description="run the decoder layers as fused Triton kernels (Llama and Qwen3 with LoRA, on "
-        "a GPU): `true`, `false`",
+        description="run the decoder layers as fused Triton kernels (Llama and Qwen3 with LoRA), "
+        "those of any other architecture through torch.compile: `true`, `false`; `auto`: on a GPU, "
+        "where that saves more time than compiling takes",
     )
     checkpoint_minutes: Number = Field(
         15, gt=0, le=100_000, description="minutes between checkpoints within an epoch"

@@ -267,7 +267,7 @@ def _backward_problem(model, reference: Reference, plan: Plan) -> str | None:
     model that would overflow unscaled is a problem: the scaler finds any other scale by itself.
     """
     rows = reference.rows
-    if plan.gradient_checkpointing and not plan.compile:  # the Trainer turns that on later
+    if plan.gradient_checkpointing and plan.layers == "own":  # the Trainer turns that on later
         rows = [min(rows, key=lambda row: len(row["input_ids"]))]
     supervised = sum(int((row["labels"][1:] != IGNORED).sum()) for row in rows)
     model.train()

@@ -17,7 +17,8 @@ from yoyak.models.reference import causal_lm
 from yoyak.models.saving import adapted_modules
 from yoyak.run.devices import peak_memory_gb, refuse_to_share
 from yoyak.run.manual import MANUAL, deciding_settings, refuse_to_replace
-from yoyak.run.plan import Engine, ModelShape, Plan
+from yoyak.run.memory import ModelShape
+from yoyak.run.plan import Engine, Plan
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import discard, work_folder
 from yoyak.training import plans
@@ -199,14 +200,14 @@ class LLMTrainer:
         shape = shape or ModelShape.from_config(model.config)
         if plan is None:
             device, room = str(model.device), plans.usable_bytes(model)
-            plan = plans.make_plan(config, shape, device, data, free_bytes=room)
+            plan = plans.make_plan(config, shape, device, data, free_bytes=room, seed=self.seed)
         if checks is not None:
             return plan, checks
 
         def plan_for(engine: Engine) -> Plan:
             if fixed:
                 return plans.on_engine(plan, engine)
-            return plans.replan(plan, config, shape, data, engine)
+            return plans.replan(plan, config, shape, data, engine, self.seed)
 
         def choose() -> tuple[Plan, list[dict]]:
             rows = pick_examples(data, self.eval_dataset)
