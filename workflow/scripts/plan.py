@@ -105,7 +105,7 @@ def main() -> None:
     for note in notes:
         print(note)
     for file, count in absent_splits(study).items():
-        print(f"{file} is not there: planned for {count:,} rows, as in the Korean DialogSum data.")
+        print(f"{file} is not here: planned for {count:,} rows, as in the Korean DialogSum data.")
 
 
 def plan_run(study: Study, run: Run, device: Device) -> Estimate:

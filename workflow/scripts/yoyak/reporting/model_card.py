@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from yoyak.config.hub_dataset import short_name
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import TRAINED, Run, Study
 from yoyak.config.variants import DEFAULT
@@ -76,7 +77,7 @@ def _metadata(study: Study, run: Run, config: ModelConfig, rows: list[Row]):
             task_type="summarization",
             task_name="Dialogue summarisation",
             dataset_type=study.source,
-            dataset_name=f"{Path(study.settings.data.dev).name}, {row['n']} dialogues",
+            dataset_name=f"{short_name(study.settings.data.dev)}, {row['n']} dialogues",
             metric_type="rouge",
             metric_name=f"{name} F1 × 100, tokenizer {row['tokenizer']}",
             metric_value=row[measure],
@@ -159,7 +160,7 @@ def _scores(results: Path, study: Study, run: Run, rows: list[Row]) -> str:
     )
     several = any(level["name"] == HUMAN for level in records(context))
     return (
-        f"## Scores\n\nROUGE F1 × 100 on `{Path(data.dev).name}`, which {chosen}. "
+        f"## Scores\n\nROUGE F1 × 100 on `{short_name(data.dev)}`, which {chosen}. "
         + (f"Over several references: {metric.references}. " if several else "")
         + "A score means nothing without its tokenizer and floor. Floors are what a text reaches "
         "that read or understood nothing.\n\n"
@@ -225,7 +226,7 @@ def _score_line(tokenizer: str, name: str, row: Row) -> str:
 
 def _training(study: Study, record: dict, config: ModelConfig, statistics: dict) -> str:
     facts = {
-        "data": f"`{Path(study.settings.data.train).name}`, {record['examples']:,} examples",
+        "data": f"`{short_name(study.settings.data.train)}`, {record['examples']:,} examples",
         "optimiser steps": f"{record['steps']:,}, best at step {record['best_step']:,}",
         "supervised tokens": f"{record['supervised_tokens']:,}",
         "selection loss": f"{record['best_eval_loss']:.4f}",

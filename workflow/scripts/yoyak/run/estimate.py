@@ -194,6 +194,12 @@ def training_request(
     return Request(host_megabytes(shape, config.execution.devices), seconds)
 
 
+def cpu_megabytes(shape: ModelShape | None) -> int:
+    """Memory of a job on the CPU, in MB: weights in float32, and once more while they load."""
+    parameters = shape.parameters if shape else 8e9
+    return 1000 + math.ceil(12 * parameters / 1e6)
+
+
 def host_megabytes(shape: ModelShape | None, processes: int = 1) -> int:
     """Host memory while 16-bit weights are read and quantised, in MB."""
     parameters = shape.parameters if shape else 8e9

@@ -15,7 +15,7 @@ GPU_RESERVE = 2 * GIB  # CUDA context, kernels' workspaces, fragmentation
 GPU_BUDGETS = (32768, 16384, 8192, 4096, 2048, 1024)
 SMALL_PACK = 4096  # below, a GPU's products run slow: computing layers again costs less
 # Of the first step: of fused layers, whose kernels are compiled, and of layers that torch compiles.
-COMPILE_SECONDS = {"fused": 15, "compiled": 45}
+COMPILE_SECONDS = {"fused": 15, "compiled": 75}
 ASSUMED_RATE = 400e12  # operations a second, to weigh that time against the time saved
 
 

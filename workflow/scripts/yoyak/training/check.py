@@ -5,7 +5,6 @@ Two questions. *Values*: do the losses and logits of each row equal those of `mo
 What no example can show, such as a window longer than all of them, cannot matter; it is reported.
 """
 
-import contextlib
 import time
 from dataclasses import asdict, dataclass, field, replace
 
@@ -27,7 +26,7 @@ from yoyak.models.reference import (
     unreached_windows,
 )
 from yoyak.run.plan import Plan
-from yoyak.training.loss import batch_logits, batch_loss, model_logits
+from yoyak.training.loss import batch_logits, batch_loss, model_logits, number_format
 
 SCALES = (2.0**16, 2.0**12, 2.0**8, 2.0**4, 1.0)  # of a float16 loss: where its scaler may settle
 EDGE = 8  # places at a row's beginning and end that are looked at for leaks
@@ -163,14 +162,6 @@ def check_engine(model, reference: Reference, plan: Plan) -> Check:
         found.problem = f"{type(error).__name__}: {one_line(error)[:200]}"
     found.seconds = round(reference.seconds + time.perf_counter() - started, 2)
     return found
-
-
-def number_format(plan: Plan):
-    """The autocast that the Trainer computes a loss in."""
-    cuda, half = plan.device.startswith("cuda"), plan.compute_dtype != "float32"
-    if not (cuda and half):
-        return contextlib.nullcontext()
-    return torch.autocast("cuda", dtype=getattr(torch, plan.compute_dtype))
 
 
 def _compare_values(model, reference: Reference, plan: Plan, found: Check) -> None:

@@ -35,7 +35,7 @@ from yoyak.training.parallel import Ranks
 from yoyak.training.progress import show_progress
 from yoyak.training.record import run_of, training_key, weight_files
 from yoyak.training.rouge import rouge_on
-from yoyak.training.tracking import wandb_tracker
+from yoyak.training.trackers import tracked
 
 log = logging.getLogger(__name__)
 TRAINED = "yoyak_trained"  # attribute of a model whose weights are no longer as loaded
@@ -134,7 +134,9 @@ class LLMTrainer:
                     "with load_lora_model_and_tokenizer"
                 )
             setattr(self.model, TRAINED, True)
-            self.resumed_from = packed.fit()
+            known = self.config.model_copy(update={"training": self.training})
+            with tracked(packed, known, (self.record or {}).get("run") or self._run()):
+                self.resumed_from = packed.fit()
             self.peak_memory_gb = self.ranks.largest(peak_memory_gb())
             if self.ranks.first:
                 packed.load_best()
@@ -187,8 +189,6 @@ class LLMTrainer:
             ranks=self.ranks,
             checks=self.checks,
         )
-        if self.config.tracking.wandb and self.ranks.first:
-            trainer.add_callback(wandb_tracker())
         if self.training.early_stopping_patience:
             trainer.add_callback(StopEarly(self.training.early_stopping_patience))
         show_progress(trainer, silent=not self.ranks.first)
