@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from prompt_files import KOREAN
 from yoyak.config.loading import CONFIG, load_config
 from yoyak.config.study import Study, load_study
 from yoyak.config.study_settings import Data
-from yoyak.data.dialogues import load_split, read_dialogues, to_csv
+from yoyak.data.dialogues import read_dialogues, to_csv
 from yoyak.data.prepare import prepare_data
 from yoyak.data.preview import preview
 from yoyak.errors import UserError
@@ -104,10 +105,19 @@ def test_speakers_as_given_leave_every_text_alone():
 
 def test_a_submission_has_the_speakers_own_names_again(tmp_path):
     columns = settings_of("institute").columns.model_dump()
-    read = EVERYDAY / "institute.json", columns
+    text = (EVERYDAY / "institute.json").read_text(encoding="utf-8")
+    text = text.replace("made-", "test-").replace('"utterance": "', '"utterance": "음, ')
+    (tmp_path / "test.json").write_text(text, encoding="utf-8")
+    read = tmp_path / "test.json", columns
     rows = read_dialogues(*read, numbered=True)
     (tmp_path / "test.csv").write_text(to_csv(rows), encoding="utf-8", newline="")
-    assert load_split(tmp_path / "test.csv") == rows
+    study = load_study(STUDY)
+    files = raw(tmp_path, "institute")
+    data = settings_of("institute").model_copy(update={**files, "test": str(read[0])})
+    made = Study("made", False, study.settings.model_copy(update={"data": data}), {})
+    card = prepare_data(made, tmp_path / "prepared")
+    assert card["speakers"] == {row.fname: row.names for row in rows}
+    shutil.copy(tmp_path / "prepared" / "data_card.json", tmp_path)
     counts = {"prompt_tokens": 9, "new_tokens": 9, "finish": "stop", "dialogue_shortened": False}
     lines = [{"fname": row.fname, "prediction": row.summary, **counts} for row in rows]
     lines[1]["prediction"] += " #Person9#도 #Person1도"  # nobody's, and no tag

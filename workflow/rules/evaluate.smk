@@ -170,6 +170,7 @@ rule score:
 rule submission:
     input:
         test="<results>/data/test.csv",
+        card="<results>/data/data_card.json",
         predictions=submitted_predictions,
     output:
         "<results>/submission/{name}.csv",

@@ -19,14 +19,16 @@ from yoyak.config.arguments import script_parser
 from yoyak.data.dialogues import load_split
 from yoyak.data.turns import with_own_names
 from yoyak.errors import display, run_script
-from yoyak.run.workspace import atomic_write_text
+from yoyak.run.workspace import atomic_write_text, read_json
 from yoyak.scoring.predictions import Prediction, match_predictions, read_predictions
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__)
     parser.add_argument("--predictions", type=Path, required=True, help="folder of test.jsonl")
-    parser.add_argument("--data", type=Path, help="folder of test.csv, to check against")
+    parser.add_argument(
+        "--data", type=Path, help="folder of test.csv and data_card.json, to check against"
+    )
     parser.add_argument("--output", type=Path, required=True, help="the CSV to write")
     return parser.parse_args(arguments)
 
@@ -42,11 +44,12 @@ def write_submission(folder: Path, data: Path | None, output: Path) -> None:
     predictions = read_predictions(path)
     if data is not None:
         test = data / "test.csv"
-        rows = load_split(test, labelled=False)
-        predictions = match_predictions(predictions, [row.fname for row in rows], path, test)
+        fnames = [dialogue.fname for dialogue in load_split(test, labelled=False)]
+        predictions = match_predictions(predictions, fnames, path, test)
+        names = read_json(data / "data_card.json", "run prepare_data.py first").get("speakers", {})
         predictions = [
-            replace(found, prediction=with_own_names(found.prediction, row.names))
-            for found, row in zip(predictions, rows, strict=True)
+            replace(row, prediction=with_own_names(row.prediction, names.get(row.fname, [])))
+            for row in predictions
         ]
     atomic_write_text(output, submission_csv(predictions))
     print(f"{display(output)}: {len(predictions)} summaries")

@@ -2,12 +2,11 @@
 
 Raw data may have many forms (`reading`) and columns of any name. Everything after them sees
 `Dialogue` rows, or the canonical CSV columns
-fname, dialogue, summary[, summary2, …], topic, group[, cluster][, speakers].
+fname, dialogue, summary[, summary2, …], topic, group[, cluster].
 """
 
 import csv
 import io
-import json
 import logging
 import re
 from collections import Counter
@@ -48,7 +47,7 @@ class Dialogue:
     topic: str = ""
     group: str = ""
     cluster: str = ""  # dialogues that are alike: one situation, one source
-    names: tuple[str, ...] = ()  # the speakers' own, in the order of their tags, if numbered
+    names: tuple[str, ...] = ()  # of raw data: the speakers' own, in their tags' order, if numbered
 
     @property
     def summary(self) -> str:
@@ -178,12 +177,10 @@ def to_csv(dialogues: Iterable[Dialogue], labelled: bool = True) -> str:
     labels = ["topic", "group"]
     if any(row.cluster for row in dialogues):
         labels.append("cluster")
-    numbered = any(row.names for row in dialogues)
-    writer.writerow(["fname", "dialogue", *names, *labels, *(["speakers"] if numbered else [])])
+    writer.writerow(["fname", "dialogue", *names, *labels])
     for row in dialogues:
         padding = [""] * (references - len(row.summaries))
         values = [getattr(row, label) for label in labels]
-        values += [json.dumps(row.names, ensure_ascii=False)] if numbered else []
         writer.writerow([row.fname, row.dialogue, *row.summaries, *padding, *values])
     return text.getvalue()
 
@@ -214,7 +211,6 @@ def load_split(path: Path, labelled: bool = True) -> list[Dialogue]:
             dialogue=row["dialogue"],
             summaries=tuple(row[name] for name in references if row[name]),
             **{label: row.get(label, "") for label in OPTIONAL_COLUMNS},
-            names=tuple(json.loads(row.get("speakers", "[]"))),
         )
         for row in table.to_dict("records")
     ]
