@@ -90,6 +90,9 @@ def main() -> None:
         rows.append(plan_row(name, found))
         seconds[run] = found.seconds
         notes |= dict.fromkeys(f"warning: {run.model}: {text}" for text in found.warnings)
+        if study.model(run.model, run.variant).training.early_stopping_patience:
+            said = f"{run.model}, {run.variant}: planned to the last epoch; it may stop early"
+            notes[said] = None
     if not seconds:
         raise UserError(f"no training of study '{study.name}' can be planned: {'; '.join(notes)}")
     print_table(rows)
