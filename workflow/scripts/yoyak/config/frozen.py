@@ -161,6 +161,9 @@ def _part(kind: type[Part], content: dict) -> Part:
     part: Any = kind.model_construct()
     part.__dict__.clear()
     for key, value in content.items():
+        if key not in kind.model_fields and part.__pydantic_extra__ is not None:
+            part.__pydantic_extra__[key] = value  # of PEFT
+            continue
         section: Any = section_of(kind.model_fields[key].annotation)
         is_section = section is not None and isinstance(value, dict)
         part.__dict__[key] = _part(section, value) if is_section else value
