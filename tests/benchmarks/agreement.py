@@ -18,6 +18,7 @@ import torch
 from transformers import GenerationConfig
 
 from yoyak.config.loading import load_config
+from yoyak.config.prompt_files import find_prompts
 from yoyak.data.control_tokens import decode_summaries
 from yoyak.data.dialogues import read_dialogues
 from yoyak.data.encoding import build_prompts
@@ -44,7 +45,7 @@ def main() -> None:
     config.model.checkpoint = args.checkpoint or config.model.checkpoint
     rows = read_dialogues(args.dialogues)[: args.rows]
     model, tokenizer = LoRALoader(config, device=args.device).load_for_generation()
-    prompts, _ = build_prompts(rows, tokenizer, config, "chat", "en")
+    prompts, _ = build_prompts(rows, tokenizer, config, "chat", find_prompts(None, "en"))
     stops = stop_token_ids(tokenizer, "chat")
     decoding = DecodingSettings.from_config(config)
 

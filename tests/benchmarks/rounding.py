@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from yoyak.config.loading import load_config
+from yoyak.config.prompt_files import find_prompts
 from yoyak.data.dialogues import read_dialogues
 from yoyak.data.encoding import build_prompts
 from yoyak.generation.cache import SlotBatch, SlotCache
@@ -47,7 +48,7 @@ def main() -> None:
     config.model.dtype = "bf16"
     model, tokenizer = LoRALoader(config, device=args.device).load_for_generation()
     rows = read_dialogues(args.dialogues)[: args.rows]
-    prompts, _ = build_prompts(rows, tokenizer, config, "chat", "en")
+    prompts, _ = build_prompts(rows, tokenizer, config, "chat", find_prompts(None, "en"))
     exact = copy.deepcopy(model).float()
     forward = make_forward(copy.deepcopy(model))  # it lays the model's own weights out anew
     errors = {"transformers": [], "engine": []}

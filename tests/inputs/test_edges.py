@@ -37,8 +37,9 @@ def leaves(schema: dict, path: tuple = (), root: dict | None = None) -> dict[tup
     return found
 
 
-def edges(part: dict) -> list:
+def edges(kind: str, path: tuple) -> list:
     """Values that this key must refuse: nearest to its limits first, then of other kinds."""
+    part = {**leaves(SCHEMAS[kind])[path], "$defs": SCHEMAS[kind]["$defs"]}
     near = [part["minimum"] - 1] if "minimum" in part else []
     near += [part["maximum"] + 1] if "maximum" in part else []
     near += [part["exclusiveMinimum"]] if "exclusiveMinimum" in part else []
@@ -58,7 +59,7 @@ def test_there_are_edges_for_every_key():
     assert len(KEYS) > 55
     for kind, path in KEYS:
         if path[-1] != "overrides":
-            assert len(edges(leaves(SCHEMAS[kind])[path])) >= 8, path
+            assert len(edges(kind, path)) >= 8, path
 
 
 @pytest.mark.parametrize("kind, path", KEYS, ids=name)
@@ -76,7 +77,7 @@ def test_every_edge_is_refused_in_one_line(tmp_path, monkeypatch, kind, path):
         "model": (model, "config/models/mine.yaml", load_config),
         "study": (STUDY, "config/studies/mine.yaml", load_study),
     }[kind]
-    for value in edges(leaves(SCHEMAS[kind])[path]):
+    for value in edges(kind, path):
         content = spot = copy.deepcopy(start)
         for key in path[:-1]:
             spot = spot.setdefault(key, {})

@@ -28,6 +28,7 @@ def test_formulas_stay_text_in_every_csv(tmp_path):
          "dialogue_shortened": False}
         for name in names
     ]  # fmt: skip
+    (data / "data_card.json").write_text("{}")
     for split in ("train", "dev", "test"):
         (data / f"{split}.csv").write_text(to_csv(rows), encoding="utf-8")
         text = "".join(json.dumps(line) + "\n" for line in lines)

@@ -85,7 +85,7 @@ def write_examples(folder: Path, limits: TokenizerSettings, augmentation: str, g
     statistics = {
         "train": {"examples": count, "prompts_shortened": shortened},
         "example": example,
-        "frames": [{"head": "### Instruction:\n", "tail": "\n\n### Response:\n"}],
+        "frames": [{"prefix": "", "head": "### Instruction:\n", "tail": "\n\n### Response:\n"}],
         "template_hash": "0" * 64,
         "stop_tokens": {"2": "<|im_end|>"},
     }

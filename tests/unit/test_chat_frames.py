@@ -1,6 +1,7 @@
 """Chat templates of many families: where the system sentence goes, headers and ends of answers."""
 
 import pytest
+from prompt_files import ENGLISH, KOREAN
 from real_tokenizers import made_tokenizer
 from row_datasets import dataset_of
 from transformers import AutoTokenizer
@@ -10,13 +11,13 @@ from yoyak.data.chat_frames import OWN_MESSAGE, USER_MESSAGE
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.encoding import build_prompts
 from yoyak.data.llm_dataset import IGNORED
-from yoyak.data.prompts import REQUESTS, SYSTEM, prompt_frames, stop_token_ids, supervised_stop_id
+from yoyak.data.prompts import prompt_frames, stop_token_ids, supervised_stop_id
 from yoyak.errors import UserError
 
 CONFIG = ModelConfig(model={"checkpoint": "a/b"})
 ROWS = [Dialogue("a", "#Person1#: 내일 볼까요?\n#Person2#: 네.", ("둘은 내일 만난다.",))]
-ASKED = f"{REQUESTS['ko']['chat']}\n"
-SENTENCE = SYSTEM["ko"]
+ASKED = f"{KOREAN.chat.requests[0]}\n"
+SENTENCE = KOREAN.chat.system
 
 TURNS = "{% for m in messages %}<|open|>{{ m.role }}\n{{ m.content }}<|close|>\n{% endfor %}"
 HEADER = "{% if add_generation_prompt %}<|open|>assistant\n{% endif %}"
@@ -55,7 +56,7 @@ def tokenizer_with(template: str, **traits):
 
 def texts(tokenizer) -> tuple[str, str, str]:
     """The generation prompt, the prompt in the training example, and what is supervised."""
-    prompt = build_prompts(ROWS, tokenizer, CONFIG, "chat", "ko")[0][0]
+    prompt = build_prompts(ROWS, tokenizer, CONFIG, "chat", KOREAN)[0][0]
     item = dataset_of(ROWS, tokenizer, CONFIG, "chat")[0]
     masked = item["labels"] == IGNORED
     parts = (prompt, item["input_ids"][masked], item["input_ids"][~masked])
@@ -76,20 +77,20 @@ def texts(tokenizer) -> tuple[str, str, str]:
 )
 def test_a_system_sentence_without_a_message_opens_the_users(template, opening):
     tokenizer = tokenizer_with(template)
-    frames = prompt_frames(tokenizer, "chat", "ko", "templates")
+    frames = prompt_frames(tokenizer, "chat", KOREAN, "templates")
     assert {frame.system for frame in frames} == {USER_MESSAGE}
     assert frames[0].head == f"{opening}{SENTENCE}\n\n{ASKED}"
     prompt, trained, _ = texts(tokenizer)
     assert prompt == trained == frames[0].around(ROWS[0].dialogue)
-    english = prompt_frames(tokenizer, "chat", "en")[0]
-    assert SYSTEM["en"] + "\n\nSummarize" in english.head and SENTENCE not in english.head
+    english = prompt_frames(tokenizer, "chat", ENGLISH)[0]
+    assert ENGLISH.chat.system + "\n\nSummarize" in english.head and SENTENCE not in english.head
 
 
 def test_a_system_message_stays_one_where_the_template_shows_it():
-    frame = prompt_frames(tokenizer_with(TURNS + HEADER), "chat", "ko")[0]
+    frame = prompt_frames(tokenizer_with(TURNS + HEADER), "chat", KOREAN)[0]
     assert frame.system == OWN_MESSAGE
     assert frame.head == f"<|open|>system\n{SENTENCE}<|close|>\n<|open|>user\n{ASKED}"
-    assert prompt_frames(made_tokenizer(), "instruction", "ko")[0].system == ""
+    assert prompt_frames(made_tokenizer(), "instruction", KOREAN)[0].system == ""
 
 
 # ---- between dialogue and answer ----
@@ -115,7 +116,7 @@ def test_a_system_message_stays_one_where_the_template_shows_it():
 )  # fmt: skip
 def test_the_header_is_the_same_in_training_and_generation(template, tail):
     tokenizer = tokenizer_with(template)
-    assert prompt_frames(tokenizer, "chat", "ko")[0].tail == tail
+    assert prompt_frames(tokenizer, "chat", KOREAN)[0].tail == tail
     prompt, trained, answer = texts(tokenizer)
     assert prompt == trained and prompt.endswith(ROWS[0].dialogue + tail)
     stop = tokenizer.decode([supervised_stop_id(tokenizer, "chat")])
@@ -136,7 +137,7 @@ def test_the_header_is_the_same_in_training_and_generation(template, tail):
 )  # fmt: skip
 def test_a_template_without_a_place_for_the_answer_is_one_line(template, message):
     with pytest.raises(UserError, match=message) as caught:
-        prompt_frames(tokenizer_with(template), "chat", "ko")
+        prompt_frames(tokenizer_with(template), "chat", KOREAN)
     assert str(caught.value).isprintable() and "instruction format" in str(caught.value)
 
 
@@ -147,10 +148,10 @@ def test_a_broken_template_is_one_line_and_no_matter_to_the_instruction_format(t
     tokenizer_with(template).save_pretrained(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     with pytest.raises(UserError, match="chat_template.jinja: its chat template cannot be") as one:
-        prompt_frames(tokenizer, "chat", "ko")
+        prompt_frames(tokenizer, "chat", KOREAN)
     assert str(one.value).isprintable() and len(str(one.value)) < 700
     assert "use the instruction format" in str(one.value)
-    assert prompt_frames(tokenizer, "instruction", "ko")
+    assert prompt_frames(tokenizer, "instruction", KOREAN)
     assert stop_token_ids(tokenizer, "instruction")
 
 
@@ -167,7 +168,7 @@ def test_a_broken_template_is_one_line_and_no_matter_to_the_instruction_format(t
 def test_a_template_gets_no_further_than_jinjas_sandbox(tmp_path, monkeypatch, template):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="chat template cannot be used"):
-        prompt_frames(tokenizer_with(template), "chat", "ko")
+        prompt_frames(tokenizer_with(template), "chat", KOREAN)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,7 +7,7 @@ import pytest
 from yoyak.config import loading
 from yoyak.config.loading import load_config, load_yaml
 from yoyak.config.model_config import ModelConfig
-from yoyak.config.section import canonical
+from yoyak.config.section import canonical, section_of
 from yoyak.errors import PROJECT_ROOT, UserError
 
 MODEL_FILES = sorted(file.stem for file in (loading.CONFIG / "models").glob("*.yaml"))
@@ -163,7 +163,10 @@ def test_a_name_never_leaves_the_folder(name):
     assert text.isprintable()
 
 
-SECTIONS = {name: field.annotation.model_fields for name, field in ModelConfig.model_fields.items()}
+SECTIONS = {
+    name: section_of(field.annotation).model_fields
+    for name, field in ModelConfig.model_fields.items()
+}
 
 
 @pytest.mark.parametrize("section", sorted(SECTIONS))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import real_tokenizers
+from prompt_files import KOREAN
 
 from yoyak.config.loading import load_config
 from yoyak.config.study import Study
@@ -156,7 +157,7 @@ def checkpoint(tmp_path):
 
 def test_what_build_dataset_writes(study, checkpoint, tmp_path):
     prepare_data(study, tmp_path / "data")
-    config = load_config("tiny_llama")
+    config = load_config("tiny_llama").model_copy(update={"prompts": KOREAN})
     config.model.checkpoint = str(checkpoint)
     output = tmp_path / "examples"
     arguments = (study, config, "instruction", "templates", tmp_path / "data", output)
@@ -169,6 +170,8 @@ def test_what_build_dataset_writes(study, checkpoint, tmp_path):
     assert statistics["stop_tokens"] == {"0": "<|end|>"}
     assert (output / "statistics.json").is_file()
     record = json.loads((output / "run.json").read_text(encoding="utf-8"))
+    used = KOREAN.used("instruction", "templates").model_dump()
+    assert record["settings"]["prompts"] == used and used["chat"] is None
     inputs = {Path(name).name for name in record["inputs"]}
     assert {"train.csv", "selection.csv", "tokenizer.json"} <= inputs
     assert "model.safetensors" not in inputs
@@ -178,8 +181,9 @@ def test_what_build_dataset_writes(study, checkpoint, tmp_path):
 
 
 def test_build_dataset_without_data(study, tmp_path):
+    config = load_config("tiny_llama").model_copy(update={"prompts": KOREAN})
     with pytest.raises(UserError, match="train.csv: no such file; run prepare_data.py first"):
-        build_dataset(study, {}, "chat", "none", tmp_path / "no", tmp_path / "out")
+        build_dataset(study, config, "chat", "none", tmp_path / "no", tmp_path / "out")
 
 
 def run(script, *arguments):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from prompt_files import KOREAN
 from tiny_models import changed, tiny_config, write_checkpoint
 from transformers import AutoTokenizer
 
@@ -39,7 +40,7 @@ def predictions(folder: Path, data: Path, work: Path) -> list[str]:
     lengths = {"encoder_max_len": 256, "decoder_max_len": 24}
     config = changed(config, tokenizer=lengths, execution={"threads": 1, "device": "cpu"})
     work.mkdir()
-    lines, _ = generate_splits(config, "instruction", "ko", None, {"dev": data}, "cpu")
+    lines, _ = generate_splits(config, "instruction", KOREAN, None, {"dev": data}, "cpu")
     return [json.loads(line)["prediction"] for line in lines["dev"].splitlines()]
 
 

@@ -1,13 +1,14 @@
 """Few-shot prompts: the same solved examples before every dialogue, of which alone is ever cut."""
 
 import pytest
+from prompt_files import KOREAN
 from real_tokenizers import NAMES, load_tokenizer, made_tokenizer
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.encoding import build_prompts
 from yoyak.data.few_shot import choose_examples, few_shot_frame, few_shot_record
-from yoyak.data.prompts import FORMATS, SYSTEM, prompt_frames
+from yoyak.data.prompts import FORMATS, prompt_frames
 from yoyak.errors import UserError
 
 EXAMPLES = [
@@ -29,7 +30,7 @@ def settings(limit: int) -> ModelConfig:
 
 def decoded(tokenizer, rows, prompt_format, limit=1024, examples=EXAMPLES):
     prompts, shortened = build_prompts(
-        rows, tokenizer, settings(limit), prompt_format, "ko", examples
+        rows, tokenizer, settings(limit), prompt_format, KOREAN, examples
     )
     assert max(map(len, prompts)) <= limit
     return [tokenizer.decode(ids) for ids in prompts], shortened
@@ -51,7 +52,7 @@ def test_the_instruction_prompt_word_for_word(name):
 @every_tokenizer
 def test_chat_ids_are_those_of_the_tokenizers_own_template(name):
     tokenizer = load_tokenizer(name)
-    messages = [{"role": "system", "content": SYSTEM["ko"]}]
+    messages = [{"role": "system", "content": KOREAN.chat.system}]
     for row in EXAMPLES:
         asked = f"다음 대화를 요약해주세요:\n{row.dialogue}"
         messages.append({"role": "user", "content": asked})
@@ -60,7 +61,7 @@ def test_chat_ids_are_those_of_the_tokenizers_own_template(name):
     own = tokenizer.apply_chat_template(
         messages, add_generation_prompt=True, enable_thinking=False, return_dict=False
     )
-    prompts, _ = build_prompts([ROW], tokenizer, settings(1024), "chat", "ko", EXAMPLES)
+    prompts, _ = build_prompts([ROW], tokenizer, settings(1024), "chat", KOREAN, EXAMPLES)
     assert prompts == [own]
 
 
@@ -68,8 +69,8 @@ def test_chat_ids_are_those_of_the_tokenizers_own_template(name):
 @every_format
 def test_without_examples_it_is_the_zero_shot_frame(name, prompt_format):
     tokenizer = load_tokenizer(name)
-    zero_shot = prompt_frames(tokenizer, prompt_format, "ko")[0]
-    assert few_shot_frame(tokenizer, prompt_format, "ko", []) == zero_shot
+    zero_shot = prompt_frames(tokenizer, prompt_format, KOREAN)[0]
+    assert few_shot_frame(tokenizer, prompt_format, KOREAN, []) == zero_shot
 
 
 @every_tokenizer
@@ -78,7 +79,7 @@ def test_the_dialogue_is_cut_and_the_examples_never(name, prompt_format):
     tokenizer = load_tokenizer(name)
     texts, shortened = decoded(tokenizer, [ROW, LONG], prompt_format, limit=320)
     assert shortened == [False, True]
-    frame = few_shot_frame(tokenizer, prompt_format, "ko", EXAMPLES)
+    frame = few_shot_frame(tokenizer, prompt_format, KOREAN, EXAMPLES)
     for text in texts:
         assert frame.head in text and text.endswith(frame.tail)
         for row in EXAMPLES:
@@ -93,7 +94,7 @@ def test_marks_and_control_tokens_in_an_example_are_words():
     )
     tokenizer = made_tokenizer(chat_template=template, special=("<|im_start|>", "<|im_end|>"))
     odd = Dialogue("e", "A: ⟦dialogue⟧ ⟦answer 1⟧ <|im_end|>", ("⟦dialogue 1⟧",))
-    head = few_shot_frame(tokenizer, "chat", "ko", [odd]).head
+    head = few_shot_frame(tokenizer, "chat", KOREAN, [odd]).head
     assert "A: ⟦dialogue⟧ ⟦answer 1⟧ < |im_end|><|im_end|>" in head
     assert "assistant\n⟦dialogue 1⟧<|im_end|>" in head
 
@@ -104,7 +105,7 @@ def test_a_template_that_hides_earlier_turns_is_refused():
         "{% endif %}{% endfor %}"
     )
     with pytest.raises(UserError, match="does not show every earlier turn once.*few_shot: 0"):
-        few_shot_frame(made_tokenizer(chat_template=template), "chat", "ko", EXAMPLES)
+        few_shot_frame(made_tokenizer(chat_template=template), "chat", KOREAN, EXAMPLES)
 
 
 @every_format
@@ -112,7 +113,7 @@ def test_examples_are_drawn_among_the_short_rows_by_a_fixed_seed(prompt_format):
     tokenizer = load_tokenizer("tiny_llama")
     rows = [Dialogue(f"r{n}", f"{ROW.dialogue}{n}", (f"{n}",)) for n in range(40)]
     rows += [LONG] * 40
-    arguments = (tokenizer, settings(400), prompt_format, "ko")
+    arguments = (tokenizer, settings(400), prompt_format, KOREAN)
     chosen = choose_examples(rows, 3, *arguments)
     assert len({row.fname for row in chosen}) == 3
     assert all(row.fname.startswith("r") for row in chosen)
@@ -133,7 +134,7 @@ def test_too_few_short_rows_name_key_and_cure(prompt_format, limit, rows, words)
     cure = ".*lower few_shot or raise tokenizer.encoder_max_len"
     tokenizer = load_tokenizer("tiny_llama")
     with pytest.raises(UserError, match=words + cure):
-        choose_examples(rows, 2, tokenizer, settings(limit), prompt_format, "ko")
+        choose_examples(rows, 2, tokenizer, settings(limit), prompt_format, KOREAN)
 
 
 def test_too_little_room_for_the_dialogue_names_key_and_cure():
@@ -141,4 +142,4 @@ def test_too_little_room_for_the_dialogue_names_key_and_cure():
     row = Dialogue("f", "A: 네", ("네",))
     limit = 2 * (len(tokenizer("### Input:\nA: 네\n\n### Response:\n네")["input_ids"]) + 8)
     with pytest.raises(UserError, match="few_shot: 1 examples .* a quarter must be left for"):
-        choose_examples([row], 1, tokenizer, settings(limit), "instruction", "ko")
+        choose_examples([row], 1, tokenizer, settings(limit), "instruction", KOREAN)

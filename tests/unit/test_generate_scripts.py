@@ -5,12 +5,14 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import generate
 import merge_adapter
 import pytest
 import summarize
 import torch
+from prompt_files import KOREAN, prompt_file
 from tiny_models import adapters, changed, tiny_config, write_checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -19,11 +21,13 @@ from yoyak.config.frozen import freeze, thaw
 from yoyak.config.study import Run, load_study
 from yoyak.data.dialogues import read_dialogues
 from yoyak.data.encoding import build_prompts
+from yoyak.data.prompts import prompt_frames, stop_token_ids
 from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.generation.loading import plan_loading
 from yoyak.generation.predictions import generate_splits
 from yoyak.models.lora_loader import LoRALoader
 from yoyak.models.saving import save_trained
+from yoyak.reporting.usage import usage
 
 WORDS = [f"w{number}" for number in range(150)]
 
@@ -58,7 +62,7 @@ def place(tmp_path_factory):
 def splits(place, adapter=None) -> tuple[list[dict], dict]:
     folder, config = place
     files = {"dev": folder / "dev.csv"}
-    lines, record = generate_splits(config, "instruction", "ko", adapter, files, "cpu")
+    lines, record = generate_splits(config, "instruction", KOREAN, adapter, files, "cpu")
     return [json.loads(line) for line in lines["dev"].splitlines()], record
 
 
@@ -147,10 +151,12 @@ def test_merged_model_in_plain_transformers_gives_the_same(place, tmp_path, monk
     command = ["merge_adapter.py", "--adapter", str(folder / "final_model")]
     monkeypatch.setattr("sys.argv", [*command, "--output-dir", str(merged)])
     merge_adapter.main()
+    record = json.loads((merged / "run.json").read_text(encoding="utf-8"))
+    assert (record["format"], record["messages"][0]["content"]) == ("instruction", "{dialogue}")
     model = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(merged)
     dialogues = read_dialogues(folder / "dev.csv")
-    prompts, _ = build_prompts(dialogues, tokenizer, config, "instruction", "ko")
+    prompts, _ = build_prompts(dialogues, tokenizer, config, "instruction", KOREAN)
     texts = []
     for prompt in prompts:
         output = model.generate(
@@ -160,7 +166,7 @@ def test_merged_model_in_plain_transformers_gives_the_same(place, tmp_path, monk
         texts.append(text.strip())
     assert texts == expected
 
-    arguments = [str(folder / "dev.csv"), "--format", "instruction", "--max_new_tokens", "12"]
+    arguments = [str(folder / "dev.csv")]  # prompt and lengths are the training's, in both folders
     for name in (["--checkpoint", str(merged)], ["--adapter", str(folder / "final_model")]):
         output = tmp_path / "summaries.csv"
         monkeypatch.setattr(
@@ -169,6 +175,45 @@ def test_merged_model_in_plain_transformers_gives_the_same(place, tmp_path, monk
         summarize.main()
         with open(output, newline="") as file:
             assert [row["summary"] for row in csv.DictReader(file)] == expected
+
+
+def test_a_merged_folder_has_what_ollama_and_vllm_read(place, tmp_path, monkeypatch):
+    adapter = place[0] / "final_model"
+    own = prompt_file(tmp_path, **{"instruction.text": "{request}\n{dialogue}\nA:"})
+    command = ["merge_adapter.py", "--adapter", str(adapter), "--prompts", str(own)]
+    monkeypatch.setattr("sys.argv", [*command, "--output-dir", str(tmp_path / "merged")])
+    merge_adapter.main()
+    monkeypatch.chdir(tmp_path / "merged")
+    text = Path("Modelfile").read_text(encoding="utf-8")
+    assert f'"{KOREAN.instruction.requests[0]}\n{{{{ .Prompt }}}}\nA:"' in text
+    assert "PARAMETER num_ctx 268\n" in text and text.splitlines()[1] == "FROM ."
+    ends = json.loads(Path("generation_config.json").read_text())["eos_token_id"]
+    tokenizer = AutoTokenizer.from_pretrained(".")
+    base = LoRALoader(place[1]).load_tokenizer()
+    assert ends == stop_token_ids(base, "instruction") and len(ends) == 2  # chat's end, too
+    said = [{"role": "user", "content": "A: 네"}]
+    written = tokenizer.apply_chat_template(said, tokenize=False)
+    assert written == f"{KOREAN.instruction.requests[0]}\nA: 네\nA:"
+    own.unlink()  # what was merged needs no file any more
+    (tmp_path / "talk.txt").write_text("A: 네")
+    command = ["summarize.py", "../talk.txt", "--checkpoint", "."]
+    monkeypatch.setattr("sys.argv", command)
+    summarize.main()
+
+
+@pytest.mark.parametrize("decoding", [{}, {"num_beams": 3, "length_penalty": 2.0}])
+def test_the_cards_code_gives_the_studys_summaries(place, decoding, monkeypatch, capsys):
+    folder, config = place
+    config = changed(config, lora={"use_qlora": False}, generation=decoding)
+    rows, record = splits((folder, config), folder / "final_model")
+    tokenizer = LoRALoader(config).load_tokenizer()
+    frame = prompt_frames(tokenizer, "instruction", KOREAN)[0]
+    written = {"prefix": tokenizer.decode(frame.prefix_ids), "head": frame.head, "tail": frame.tail}
+    statistics = {"frames": [written], "stop_tokens": record["stop_tokens"]}
+    code = usage(config, statistics, record["decoding"]).split("```")[1].removeprefix("python\n")
+    monkeypatch.chdir(folder)
+    exec(code, {"dialogue": read_dialogues(folder / "dev.csv")[3].dialogue})
+    assert capsys.readouterr().out.strip() == rows[3]["prediction"]
 
 
 def test_one_text_gives_one_summary(place, tmp_path, monkeypatch, capsys):

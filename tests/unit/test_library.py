@@ -10,6 +10,7 @@ import sys
 import pandas as pd
 import pytest
 import torch
+from prompt_files import KOREAN
 from score import score
 
 import yoyak
@@ -62,7 +63,7 @@ def of_the_studys_steps(config, prompt_format, output, work) -> dict[str, float]
     for split in ("train", "dev"):
         shutil.copy2(f"data/raw/{split}.csv", data)
     files = {"dev": data / "dev.csv"}
-    lines, _ = generate_splits(config, prompt_format, "ko", output / "final_model", files, "cpu")
+    lines, _ = generate_splits(config, prompt_format, KOREAN, output / "final_model", files, "cpu")
     (predictions / "dev.jsonl").write_text(lines["dev"], encoding="utf-8")
     shutil.copy2(output / "run.json", predictions)
     score(load_study("embedded").settings.metric, "ko", predictions, data, work / "scores")

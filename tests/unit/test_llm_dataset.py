@@ -6,6 +6,7 @@ import time
 import pandas
 import pytest
 import torch
+from prompt_files import KOREAN
 from real_tokenizers import load_tokenizer, made_tokenizer
 from row_datasets import dataset_of
 
@@ -51,7 +52,7 @@ def test_five_examples_a_dialogue_side_by_side():
     augmented = dataset_of(ROWS, tokenizer, CONFIG, augmentation="templates")
     assert isinstance(augmented, LLMSummarizationDataset) and len(augmented) == 35
     assert augmented.dialogue_index.tolist() == [index for index in range(7) for _ in range(5)]
-    prompts, _ = build_prompts(ROWS, tokenizer, CONFIG, "instruction", "ko")
+    prompts, _ = build_prompts(ROWS, tokenizer, CONFIG, "instruction", KOREAN)
     assert plain.prompts() == augmented.prompts() == prompts  # as generation has them
     for index in range(7):
         five = [augmented[5 * index + number] for number in range(5)]

@@ -63,6 +63,32 @@ def test_text_shows_zero_shot_floors_use_and_command(reported_study):
         assert part in text, part
 
 
+@pytest.mark.parametrize(
+    "decoding, call, said",
+    [
+        ({"num_beams": 1, "do_sample": False}, "do_sample=False, repetition_penalty=1.0)", None),
+        ({"num_beams": 4, "do_sample": False, "length_penalty": 0.8},
+         "do_sample=False, num_beams=4, length_penalty=0.8, repetition_penalty=1.0)", None),
+        ({"num_beams": 1, "do_sample": True, "temperature": 0.7, "top_p": 0.9, "seed": 1},
+         "do_sample=True, temperature=0.7, top_p=0.9, top_k=0, rep", "had seeds of their own"),
+        ({"num_beams": 1, "do_sample": False, "no_repeat_ngram_size": 3},
+         "do_sample=False, repetition_penalty=1.0)", "had `no_repeat_ngram_size` 3, too"),
+    ],
+)  # fmt: skip
+def test_its_code_decodes_as_the_study_did(reported_study, tmp_path, decoding, call, said):
+    study, results = reported_study
+    copied = tmp_path / "results"
+    shutil.copytree(results, copied)
+    file = copied / RUN.folder / "predictions" / "run.json"
+    record = json.loads(file.read_text(encoding="utf-8"))
+    record["decoding"] = {**decoding, "max_new_tokens": 80}
+    file.write_text(json.dumps(record), encoding="utf-8")
+    text = model_card(study, copied, RUN)
+    assert f"eos_token_id=stops, max_new_tokens=80, {call}" in text
+    assert said in text if said else "seeds of their own" not in text
+    assert "vllm serve merged" in text and "ollama create summariser -f merged/Modelfile" in text
+
+
 def test_a_seed_is_not_taken_for_the_method(reported_study, tmp_path):
     study, results = reported_study
     assert "- One seed: with another" in model_card(study, results, RUN)
@@ -116,6 +142,7 @@ def test_a_checkpoint_of_the_hub_is_the_base_model(reported_study, tmp_path):
     record["settings"]["model"]["checkpoint"] = "Qwen/Qwen3-4B-Instruct-2507"
     record["settings"]["lora"] |= {"use_lora": False, "use_qlora": False}
     (copied / RUN.folder).mkdir(parents=True)
+    (copied / RUN.folder / "predictions").symlink_to(results / RUN.folder / "predictions")
     (copied / RUN.folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
     card = ModelCard(model_card(study, copied, RUN))
     assert card.data.base_model == "Qwen/Qwen3-4B-Instruct-2507"

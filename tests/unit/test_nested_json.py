@@ -2,15 +2,18 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+import submission
 import yaml
+from prompt_files import KOREAN
 
 from yoyak.config.loading import CONFIG, load_config
 from yoyak.config.study import Study, load_study
 from yoyak.config.study_settings import Data
-from yoyak.data.dialogues import read_dialogues
+from yoyak.data.dialogues import read_dialogues, to_csv
 from yoyak.data.prepare import prepare_data
 from yoyak.data.preview import preview
 from yoyak.errors import UserError
@@ -81,13 +84,13 @@ def test_from_the_files_to_what_a_model_sees(tmp_path, corpus):
     assert rows[fname].turns[0] == first and later in rows[fname].turns
     assert summary in rows[fname].summary and rows[fname].topic == topic
 
-    config = load_config("tiny_llama")
+    config = load_config("tiny_llama").model_copy(update={"prompts": KOREAN})
     config.tokenizer = whole.model("llama_3.2_3b").tokenizer
     assert (config.tokenizer.encoder_max_len, config.tokenizer.decoder_max_len) == (2560, 512)
     counts = build_dataset(study, config, "chat", "none", tmp_path / "data", tmp_path / "examples")
     assert counts["train"]["examples"] == len(rows) - 1
     tokenizer = LoRALoader(config).load_tokenizer()
-    shown = preview(rows[fname], tokenizer, config, "chat", "ko")
+    shown = preview(rows[fname], tokenizer, config, "chat", KOREAN)
     assert f"dialogue {fname} " in shown and first in shown
 
 
@@ -98,6 +101,33 @@ def test_speakers_as_given_leave_every_text_alone():
     assert "SD2900015는 사진을" in row.summary
     numbered = read_dialogues(EVERYDAY / "institute.json", columns, numbered=True)[1]
     assert numbered.turns[3] == "#Person2#: 저도 다음에는 SD카드 들고 사진이나 찍으러 가 볼까요."
+
+
+def test_a_submission_has_the_speakers_own_names_again(tmp_path):
+    columns = settings_of("institute").columns.model_dump()
+    text = (EVERYDAY / "institute.json").read_text(encoding="utf-8")
+    text = text.replace("made-", "test-").replace('"utterance": "', '"utterance": "음, ')
+    (tmp_path / "test.json").write_text(text, encoding="utf-8")
+    read = tmp_path / "test.json", columns
+    rows = read_dialogues(*read, numbered=True)
+    (tmp_path / "test.csv").write_text(to_csv(rows), encoding="utf-8", newline="")
+    study = load_study(STUDY)
+    files = raw(tmp_path, "institute")
+    data = settings_of("institute").model_copy(update={**files, "test": str(read[0])})
+    made = Study("made", False, study.settings.model_copy(update={"data": data}), {})
+    card = prepare_data(made, tmp_path / "prepared")
+    assert card["speakers"] == {row.fname: row.names for row in rows}
+    shutil.copy(tmp_path / "prepared" / "data_card.json", tmp_path)
+    counts = {"prompt_tokens": 9, "new_tokens": 9, "finish": "stop", "dialogue_shortened": False}
+    lines = [{"fname": row.fname, "prediction": row.summary, **counts} for row in rows]
+    lines[1]["prediction"] += " #Person9#도 #Person1도"  # nobody's, and no tag
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (tmp_path / "test.jsonl").write_text(text, encoding="utf-8")
+    submission.write_submission(tmp_path, tmp_path, tmp_path / "mine.csv")
+    written = [line.split(",", 1)[1] for line in (tmp_path / "mine.csv").read_text().splitlines()]
+    as_given = [row.summary for row in read_dialogues(*read)]
+    as_given[1] += " #Person9#도 #Person1도"
+    assert [text.strip('"') for text in written[1:]] == as_given
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import preview as preview_script
 import pytest
+from prompt_files import KOREAN
 from real_tokenizers import NAMES, load_tokenizer, made_tokenizer
 from row_datasets import dataset_of
 
@@ -22,7 +23,7 @@ ROW = Dialogue("train_9", "#Person1#: 뷁이 뭐예요?\n#Person2#: 몰라요.",
 @pytest.mark.parametrize("prompt_format", ["instruction", "chat"])
 def test_every_token_is_listed_and_the_supervised_ones_are_marked(name, prompt_format):
     tokenizer = load_tokenizer(name)
-    text = preview(ROW, tokenizer, CONFIG, prompt_format, "ko")
+    text = preview(ROW, tokenizer, CONFIG, prompt_format, KOREAN)
     dataset = dataset_of([ROW], tokenizer, CONFIG, prompt_format)
     ids = dataset[0]["input_ids"].tolist()
     prompt = int(dataset.prompt_lengths[0])
@@ -40,7 +41,9 @@ def test_the_script_shows_a_row_of_the_models_own_data(capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", [*arguments, "--row", "train_3"])
     preview_script.main()
     shown = capsys.readouterr().out
-    assert shown.startswith("dialogue train_3 · format instruction · language ko")
+    assert shown.startswith(
+        "dialogue train_3 · format instruction · prompts config/prompts/korean.yaml"
+    )
     monkeypatch.setattr("sys.argv", [*arguments, "--few-shot", "2"])
     preview_script.main()
     said, shown = capsys.readouterr().out.split("\n", 1)
@@ -75,7 +78,9 @@ def test_part_of_a_character_is_shown_as_bytes():
 
 
 def test_an_unlabelled_row_shows_its_prompt():
-    text = preview(Dialogue("test_1", ROW.dialogue), made_tokenizer(), CONFIG, "instruction", "ko")
+    text = preview(
+        Dialogue("test_1", ROW.dialogue), made_tokenizer(), CONFIG, "instruction", KOREAN
+    )
     assert "no summary in this split" in text and "\n* " not in text
 
 

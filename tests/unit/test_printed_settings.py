@@ -144,7 +144,7 @@ def test_our_own_files_differ_only_where_they_say_so(printed, monkeypatch, name)
     differing = {
         f"{part}.{key}"
         for part in ours
-        for key in ours[part]
+        for key in ours[part] or ()
         if ours[part][key] != as_printed[part][key]
     }
     assert differing <= {

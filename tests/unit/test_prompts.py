@@ -1,19 +1,18 @@
 """Prompts: the exact texts, and the guards against the mistakes that trainers are known for."""
 
 import pytest
+from prompt_files import ENGLISH, KOREAN
 from real_tokenizers import NAMES, load_tokenizer, made_tokenizer
 from row_datasets import dataset_of
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.encoding import build_prompts, encode_answers
-from yoyak.data.llm_dataset import IGNORED
+from yoyak.data.llm_dataset import IGNORED, create_llm_dataset
 from yoyak.data.prompts import (
     AUGMENTATIONS,
     FORMATS,
-    LANGUAGES,
     prompt_frames,
-    request_sentences,
     stop_token_ids,
     supervised_stop_id,
 )
@@ -38,7 +37,7 @@ def ids_of(item, supervised):
 
 
 def test_the_korean_instruction_prompt_word_for_word():
-    frame = prompt_frames(made_tokenizer(), "instruction", "ko")[0]
+    frame = prompt_frames(made_tokenizer(), "instruction", KOREAN)[0]
     assert frame.around("{dialogue}") + "{summary}" == (
         "### Instruction:\n다음 대화를 간결하게 요약해주세요.\n\n### Input:\n{dialogue}\n\n"
         "### Response:\n{summary}"
@@ -47,29 +46,29 @@ def test_the_korean_instruction_prompt_word_for_word():
 
 def test_the_korean_chat_prompt_word_for_word():
     tokenizer = made_tokenizer(chat_template=CHATML, special=("<|im_start|>", "<|im_end|>"))
-    frame = prompt_frames(tokenizer, "chat", "ko")[0]
+    frame = prompt_frames(tokenizer, "chat", KOREAN)[0]
     assert frame.around("{dialogue}") == (
         "<|im_start|>system\n당신은 대화를 요약하는 전문가입니다.<|im_end|>\n"
         "<|im_start|>user\n다음 대화를 요약해주세요:\n{dialogue}<|im_end|>\n<|im_start|>assistant\n"
     )
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("prompts", [KOREAN, ENGLISH], ids=["ko", "en"])
 @every_format
-def test_there_are_five_different_requests(prompt_format, language):
-    requests = request_sentences(prompt_format, language)
+def test_there_are_five_different_requests(prompt_format, prompts):
+    requests = getattr(prompts, prompt_format).requests
     assert len(set(requests)) == AUGMENTATIONS["templates"] == 5
     tokenizer = made_tokenizer(chat_template=CHATML, special=("<|im_start|>", "<|im_end|>"))
-    frames = prompt_frames(tokenizer, prompt_format, language, "templates")
+    frames = prompt_frames(tokenizer, prompt_format, prompts, "templates")
     assert [frame.request for frame in frames] == requests
-    assert frames[0] == prompt_frames(tokenizer, prompt_format, language)[0]
+    assert frames[0] == prompt_frames(tokenizer, prompt_format, prompts)[0]
 
 
 @every_tokenizer
 @every_format
 def test_the_generation_prompt_is_an_exact_prefix_of_the_training_text(name, prompt_format):
     tokenizer = load_tokenizer(name)
-    prompts, _ = build_prompts(ROWS, tokenizer, CONFIG, prompt_format, "ko")
+    prompts, _ = build_prompts(ROWS, tokenizer, CONFIG, prompt_format, KOREAN)
     dataset = dataset_of(ROWS, tokenizer, CONFIG, prompt_format)
     for prompt, item in zip(prompts, dataset, strict=True):
         assert item["input_ids"][: len(prompt)].tolist() == prompt
@@ -79,7 +78,7 @@ def test_the_generation_prompt_is_an_exact_prefix_of_the_training_text(name, pro
 @every_tokenizer
 def test_chat_ids_are_those_of_the_tokenizers_own_template(name):
     tokenizer = load_tokenizer(name)
-    prompts, _ = build_prompts(ROWS, tokenizer, CONFIG, "chat", "ko")
+    prompts, _ = build_prompts(ROWS, tokenizer, CONFIG, "chat", KOREAN)
     for row, prompt in zip(ROWS, prompts, strict=True):
         messages = [
             {"role": "system", "content": "당신은 대화를 요약하는 전문가입니다."},
@@ -99,7 +98,7 @@ def test_chat_ids_are_those_of_the_tokenizers_own_template(name):
 @every_tokenizer
 def test_instruction_ids_are_those_of_the_whole_text(name):
     tokenizer = load_tokenizer(name)
-    frame = prompt_frames(tokenizer, "instruction", "ko")[0]
+    frame = prompt_frames(tokenizer, "instruction", KOREAN)[0]
     for row, item in zip(ROWS, dataset_of(ROWS, tokenizer, CONFIG), strict=True):
         text = frame.around(row.dialogue) + row.summary
         whole = tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -175,7 +174,7 @@ def test_the_end_token_is_learned_though_it_is_the_padding_token_too():
 @pytest.mark.parametrize("name", ["qwen3", "tiny_qwen3"])
 def test_the_think_block_is_the_same_in_training_and_generation(name):
     tokenizer = load_tokenizer(name)
-    prompt = tokenizer.decode(build_prompts(ROWS, tokenizer, CONFIG, "chat", "ko")[0][0])
+    prompt = tokenizer.decode(build_prompts(ROWS, tokenizer, CONFIG, "chat", KOREAN)[0][0])
     text = tokenizer.decode(dataset_of(ROWS, tokenizer, CONFIG, "chat")[0]["input_ids"])
     assert text.startswith(prompt)
     assert prompt.count("<think>") == text.count("<think>")
@@ -186,7 +185,7 @@ def test_the_think_block_is_the_same_in_training_and_generation(name):
 def test_todays_date_never_enters_a_prompt():
     template = "{{ date_string }} {{ strftime_now('%Y-%m-%d') }} " + CHATML
     tokenizer = made_tokenizer(chat_template=template, special=("<|im_start|>", "<|im_end|>"))
-    assert prompt_frames(tokenizer, "chat", "ko")[0].head.startswith("26 Jul 2024 26 Jul 2024 ")
+    assert prompt_frames(tokenizer, "chat", KOREAN)[0].head.startswith("26 Jul 2024 26 Jul 2024 ")
 
 
 @every_tokenizer
@@ -229,9 +228,9 @@ def test_an_empty_answer_is_an_error():
         dataset_of([], made_tokenizer(), CONFIG)
 
 
-def refused(message, prompt_format="chat", language="ko", **traits):
+def refused(message, prompt_format="chat", **traits):
     with pytest.raises(UserError, match=message) as error:
-        prompt_frames(made_tokenizer(**traits), prompt_format, language)
+        prompt_frames(made_tokenizer(**traits), prompt_format, KOREAN)
         supervised_stop_id(made_tokenizer(**traits), prompt_format)
     assert "\n" not in str(error.value)
 
@@ -239,7 +238,8 @@ def refused(message, prompt_format="chat", language="ko", **traits):
 def test_what_a_prompt_cannot_be_made_of():
     refused("no chat template, which format 'chat' needs; set model.chat_template: llama")
     refused("format: found 'poem', allowed are instruction, chat", prompt_format="poem")
-    refused("language: found 'fr', allowed are ko, en", language="fr")
+    with pytest.raises(UserError, match="language: found 'fr', allowed are ko, en"):
+        create_llm_dataset(["안녕"], ["인사"], made_tokenizer(), language="fr")
     refused("has no end token", prompt_format="instruction", eos=None)
     picky = "{{ raise_exception('no system, please') }}"
     refused("no system, please; use the instruction format", chat_template=picky)

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from prompt_files import KOREAN
 from real_tokenizers import NAMES, load_tokenizer, made_tokenizer
 from row_datasets import dataset_of
 
@@ -55,7 +56,7 @@ def shown_dialogue(tokenizer, frame, ids):
 @pytest.mark.parametrize("side", ["start", "end"])
 def test_dialogues_of_2_to_60_turns(name, prompt_format, side):
     tokenizer = load_tokenizer(name)
-    frame = prompt_frames(tokenizer, prompt_format, "ko")[0]
+    frame = prompt_frames(tokenizer, prompt_format, KOREAN)[0]
     texts = [dialogue(turns, seed=turns) for turns in range(2, 61)]
     prompts = encode_prompts(texts, [frame], tokenizer, 300, side)[0]
     assert 0 < sum(prompt.shortened for prompt in prompts) < len(prompts)
@@ -76,7 +77,7 @@ def test_dialogues_of_2_to_60_turns(name, prompt_format, side):
 @pytest.mark.parametrize("side", ["start", "end"])
 def test_a_turn_longer_than_the_room_is_cut_inside(name, side):
     tokenizer = load_tokenizer(name)
-    frame = prompt_frames(tokenizer, "instruction", "ko")[0]
+    frame = prompt_frames(tokenizer, "instruction", KOREAN)[0]
     for seed in range(6):
         text = dialogue(1, seed, words=(300, 400))
         prompt = encode_prompts([text], [frame], tokenizer, 150, side)[0][0]
@@ -92,7 +93,7 @@ def test_a_turn_longer_than_the_room_is_cut_inside(name, side):
 @pytest.mark.parametrize("side", ["start", "end"])
 def test_a_long_turn_next_to_short_ones_does_not_waste_the_room(side):
     tokenizer = made_tokenizer()
-    frame = prompt_frames(tokenizer, "instruction", "ko")[0]
+    frame = prompt_frames(tokenizer, "instruction", KOREAN)[0]
     short = "#Person2#: 네."
     turns = [dialogue(1, 3, words=(300, 300)), short]
     text = "\n".join(turns if side == "start" else reversed(turns))
@@ -109,7 +110,7 @@ def test_a_long_turn_next_to_short_ones_does_not_waste_the_room(side):
 )
 def test_text_without_blanks_is_cut_between_characters(side, text):
     tokenizer = made_tokenizer()
-    frame = prompt_frames(tokenizer, "instruction", "ko")[0]
+    frame = prompt_frames(tokenizer, "instruction", KOREAN)[0]
     for limit in range(300, 312):
         prompt = encode_prompts([text], [frame], tokenizer, limit, side)[0][0]
         shown = shown_dialogue(tokenizer, frame, prompt.input_ids)
@@ -123,7 +124,7 @@ def test_text_without_blanks_is_cut_between_characters(side, text):
 def test_a_huge_cell_is_quick():
     tokenizer = made_tokenizer()
     row = Dialogue("a", "#Person1#: " + "가나다 " * 2_500_000)
-    prompts, shortened = build_prompts([row], tokenizer, settings(1024), "instruction", "ko")
+    prompts, shortened = build_prompts([row], tokenizer, settings(1024), "instruction", KOREAN)
     assert len(prompts[0]) <= 1024 and shortened == [True]
 
 
@@ -142,7 +143,7 @@ def test_a_frame_that_leaves_no_room_is_an_error():
     with pytest.raises(UserError, match="encoder_max_len: 32 tokens, of which the prompt's frame"):
         build_prompts(
             [Dialogue("a", "안녕")], made_tokenizer(), settings(32),
-            "instruction", "ko",
+            "instruction", KOREAN,
         )  # fmt: skip
 
 
@@ -150,7 +151,7 @@ def test_a_frame_that_leaves_no_room_is_an_error():
 @pytest.mark.parametrize("prompt_format", FORMATS)
 def test_exchanging_the_head_gives_what_tokenising_gives(name, prompt_format):
     tokenizer = load_tokenizer(name)
-    frames = prompt_frames(tokenizer, prompt_format, "ko", "templates")
+    frames = prompt_frames(tokenizer, prompt_format, KOREAN, "templates")
     texts = [dialogue(turns, turns) for turns in (2, 9, 30)]
     texts += ["네", "\u1112\u1161", "!!", "1234", "'s", "-", "👍🏽", "…\n\n#P#:", "ㅋㅋ", "\tx"]
     first = encode_framed(tokenizer, frames[0], texts)
@@ -162,7 +163,7 @@ def test_exchanging_the_head_gives_what_tokenising_gives(name, prompt_format):
 
 def test_without_a_cut_between_head_and_dialogue_the_whole_prompt_is_tokenised():
     tokenizer = made_tokenizer(pre_tokenizer=False)
-    frames = prompt_frames(tokenizer, "instruction", "ko", "templates")
+    frames = prompt_frames(tokenizer, "instruction", KOREAN, "templates")
     texts = [dialogue(5, 1), "### Input:\n네"]
     first = encode_framed(tokenizer, frames[0], texts)
     for frame in frames[1:]:

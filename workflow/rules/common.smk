@@ -84,9 +84,16 @@ def digest(step):
         sys.exit(f"error: {error}")
 
 
-def settings(step):
-    """All settings that a step depends on, as text for its script."""
-    return lambda wildcards: freeze(STUDY, step, wildcards.get("model"), wildcards.get("variant"))
+def settings(step, few_shot=0):
+    """All settings that a step depends on, as text for its script; of the prompts, what it uses."""
+
+    def text(wildcards):
+        of_model, prompt = [wildcards.get("model"), wildcards.get("variant")], None
+        if "format" in wildcards.keys():
+            prompt = wildcards.format, wildcards.get("augmentation", "none"), few_shot
+        return freeze(STUDY, step, *of_model, prompt)
+
+    return text
 
 
 def weights(wildcards):

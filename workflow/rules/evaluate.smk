@@ -52,6 +52,7 @@ use rule generate_zero_shot as generate_few_shot with:
     benchmark:
         "<results>/benchmarks/generate/few_shot/{model}/{format}.tsv"
     params:
+        settings=settings("generate", few_shot=STUDY.settings.few_shot),
         few_shot=STUDY.settings.few_shot,
     message:
         "Summarising with {wildcards.model} · {wildcards.format} · few-shot"
@@ -169,6 +170,7 @@ rule score:
 rule submission:
     input:
         test="<results>/data/test.csv",
+        card="<results>/data/data_card.json",
         predictions=submitted_predictions,
     output:
         "<results>/submission/{name}.csv",

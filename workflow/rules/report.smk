@@ -128,6 +128,7 @@ rule model_card:
         ],
         zero_shot="<results>/zero_shot/{model}/{format}/scores/summary.json",
         scores=f"{TRAINED}/scores/summary.json",
+        generation=f"{TRAINED}/predictions/run.json",
         training=f"{TRAINED}/run.json",
         statistics=examples("statistics.json"),
     output:

@@ -8,8 +8,8 @@ Examples:
       --output-dir results/embedded/runs/tiny_llama/default/chat/fine_tuned/seed42/predictions
 
 --few-shot 2 puts two dialogues of train.csv with their summaries into every prompt.
-For an adapter, the run.json beside it gives model, format, condition and seed. Other decoding needs
-no new training: --num_beams 4 --output-dir beams, then score.py --predictions beams.
+For an adapter, the run.json beside it gives model, format, prompts, condition and seed. Other
+decoding needs no new training: --num_beams 4 --output-dir beams, then score.py --predictions beams.
 
 Writes dev.jsonl, test.jsonl if there is a test split, and run.json, all at the end: if killed, it
 leaves nothing, and the same command starts again.
@@ -27,8 +27,9 @@ from yoyak.config.arguments import (
     with_decoding,
 )
 from yoyak.config.model_config import ModelConfig
+from yoyak.config.prompts import FORMATS
 from yoyak.config.study import CONDITIONS, FEW_SHOT, ZERO_SHOT, Run, Study
-from yoyak.config.trained import FORMATS, check_base, training_record
+from yoyak.config.trained import as_trained, check_base, training_record
 from yoyak.errors import UserError, run_script
 from yoyak.generation.predictions import generate_splits
 from yoyak.models.checkpoints import resolve_checkpoint
@@ -47,7 +48,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--experiment", help="one of the study's models; default: the adapter's")
     parser.add_argument(
         "--format",
-        choices=sorted(FORMATS),
+        choices=FORMATS,
         help="default: the adapter's, or the model file's",
     )
     parser.add_argument("--adapter", type=Path, help="final_model/ of a training; none: zero-shot")
@@ -69,7 +70,7 @@ def main() -> None:
     if args.adapter is not None and not args.adapter.is_dir():
         raise UserError(f"{args.adapter}: no such folder; train this model first (train_llm.py)")
     run, config = run_and_config(args, study)
-    config = with_decoding(config, args)
+    config = with_decoding(config.prompted(run.format, few_shot=args.few_shot), args)
     data = args.data or study.results / "data"
     files = {split: data / f"{split}.csv" for split in SPLITS}
     if not files["dev"].is_file():
@@ -81,7 +82,7 @@ def main() -> None:
     inputs += [args.adapter] if args.adapter is not None else []
     with claim_device(config.execution.device) as device:
         lines, record = generate_splits(
-            config, run.format, study.language, args.adapter, files, device, args.few_shot, train
+            config, run.format, config.texts, args.adapter, files, device, args.few_shot, train
         )
         with atomic_directory(args.output_dir) as folder:
             for split, text in lines.items():
@@ -118,6 +119,7 @@ def run_and_config(args: argparse.Namespace, study: Study) -> tuple[Run, ModelCo
         raise UserError("--experiment is missing: name one of the study's models")
     config = study.model(found["model"])
     check_base(args.adapter, record, config)
+    config = as_trained(config, args.adapter, record)
     if args.adapter is None:
         if args.condition or args.variant or args.seed is not None:
             raise UserError("--condition, --variant and --seed belong to an --adapter; name it")

@@ -16,9 +16,9 @@ import argparse
 import os
 import sys
 
-from yoyak.config.arguments import add_few_shot_argument, script_parser
+from yoyak.config.arguments import add_few_shot_argument, add_prompts_argument, script_parser
 from yoyak.config.loading import load_config
-from yoyak.config.study import Study, load_study
+from yoyak.config.study import Study, load_study, with_prompts
 from yoyak.data.dialogues import Dialogue, load_split, read_dialogues
 from yoyak.data.own_data import check_own_data, own_study
 from yoyak.data.splits import raw_data
@@ -32,6 +32,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--format", choices=["instruction", "chat"], help="default: the model file's format_type"
     )
     parser.add_argument("--study", help="whose data: a file of config/studies/; default: its own")
+    add_prompts_argument(parser, "those of the study or the model file")
     parser.add_argument("--row", help="fname of the dialogue; default: the first train row")
     add_few_shot_argument(parser)
     return parser.parse_args(arguments)
@@ -46,6 +47,8 @@ def main() -> None:
         check_own_data(study)
     known = args.experiment in study.models
     config = study.model(args.experiment) if known else load_config(args.experiment)
+    config = config.model_copy(update={"prompts": args.prompts or config.prompts})
+    config = with_prompts(config, study.settings)
     row = find_row(study, args.row)
 
     from yoyak.data.few_shot import choose_examples
@@ -55,7 +58,7 @@ def main() -> None:
     tokenizer = LoRALoader(config).load_tokenizer()
     try:
         prompt_format = args.format or config.dataset.format_type
-        shown = tokenizer, config, prompt_format, study.language
+        shown = tokenizer, config, prompt_format, config.texts
         examples = []
         if args.few_shot:
             examples = choose_examples(train_rows(study), args.few_shot, *shown)

@@ -11,7 +11,8 @@ A text file or stdin is one dialogue, one turn a line (`#Person1#: 안녕하세�
 printed. A table holds many (fname, dialogue, or the columns of --study) and gives CSV
 (fname,summary): whatever data.train of a study may be, such as a .csv, .json, .jsonl or .parquet
 file, a folder that `datasets` saved, or a dataset on the Hub.
-With --adapter alone, model, prompt format and settings are those of its training (its run.json).
+With --adapter alone, model, prompts and settings are those of its training (its run.json), whatever
+config/ says now.
 """
 
 import argparse
@@ -23,9 +24,11 @@ import pandas as pd
 from yoyak.config.arguments import (
     add_decoding_arguments,
     add_model_arguments,
+    add_prompt_arguments,
     find_config,
     script_parser,
     with_decoding,
+    with_prompts,
 )
 from yoyak.config.hub_dataset import PREFIX
 from yoyak.config.model_config import ModelConfig
@@ -47,13 +50,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="a text file or a table (see above); - or nothing: stdin",
     )
     add_model_arguments(parser)
-    parser.add_argument(
-        "--format",
-        choices=["instruction", "chat"],
-        help="default: the training's, or the model file's",
-    )
-    parser.add_argument("--language", choices=["ko", "en"], help="of the prompt; default: ko")
-    parser.add_argument("--study", help="whose language and data.columns the input has")
+    add_prompt_arguments(parser)
+    parser.add_argument("--study", help="whose prompts and data.columns the input has")
     parser.add_argument("--output", type=Path, help="write here instead of to stdout")
     add_decoding_arguments(parser)
     return parser.parse_args(arguments)
@@ -64,12 +62,10 @@ def main() -> None:
     config, prompt_format = find_config(args)
     config = with_decoding(config, args)
     study = load_study(args.study) if args.study else None
+    config = with_prompts(config, args, study.settings if study else None)
     rows, single = read_input(args.input, study)
-    language = args.language or (study.language if study else "ko")
     with claim_device(config.execution.device) as device:
-        summaries = summarize(
-            rows, config, device, args.adapter, args.format or prompt_format, language
-        )
+        summaries = summarize(rows, config, device, args.adapter, args.format or prompt_format)
     text = summaries[0] + "\n" if single else as_csv(rows, summaries)
     if args.output is None:
         sys.stdout.write(text)
@@ -106,7 +102,6 @@ def summarize(
     device: str,
     adapter: Path | None,
     prompt_format: str,
-    language: str,
 ) -> list[str]:
     """One summary per dialogue, exactly as generate.py would write it."""
     from yoyak.data.encoding import build_prompts
@@ -114,7 +109,7 @@ def summarize(
     from yoyak.generation.summaries import write_summaries
 
     model, tokenizer = load_model(config, plan_loading(config, device), adapter)
-    prompts, shortened = build_prompts(rows, tokenizer, config, prompt_format, language)
+    prompts, shortened = build_prompts(rows, tokenizer, config, prompt_format, config.texts)
     for row, short in zip(rows, shortened, strict=True):
         if short:
             print(f"note: {row.fname}: shortened to fit tokenizer.encoder_max_len", file=sys.stderr)

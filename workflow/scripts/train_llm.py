@@ -20,7 +20,7 @@ from yoyak.config.arguments import add_study_arguments, open_study, script_parse
 from yoyak.config.frozen import add_sections
 from yoyak.config.loading import chosen_adapters, given, load_config, overridden
 from yoyak.config.model_config import ModelConfig
-from yoyak.config.study import CONDITIONS, Run, Study
+from yoyak.config.study import CONDITIONS, Run, Study, with_prompts
 from yoyak.config.variants import DEFAULT
 from yoyak.data.own_data import check_own_data, example_record, own_study
 from yoyak.data.splits import raw_digests
@@ -93,6 +93,7 @@ def main() -> None:
         args.seed,
         variant_of(study, args),
     )
+    config = config.prompted(run.format, run.augmentation)
     output = args.output_dir or (
         result_folder(study.models[args.experiment], config, run, args.debug)
         if own
@@ -127,7 +128,7 @@ def effective_config(study: Study, args: argparse.Namespace) -> ModelConfig:
         variant = None if args.settings else variant_of(study, args)
         config = study.model(args.experiment, variant)
     else:
-        config = load_config(args.experiment, args.debug)
+        config = with_prompts(load_config(args.experiment, args.debug), study.settings)
     config = chosen_adapters(config, args.use_lora, args.use_qlora, "the command line")
     flags = given({"execution": {"devices": args.devices}})
     return overridden(config, flags, "the command line") if flags else config

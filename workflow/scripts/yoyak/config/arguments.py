@@ -8,8 +8,11 @@ from typing import Any
 from yoyak.config.frozen import thaw
 from yoyak.config.loading import given, load_config, overridden, read_config
 from yoyak.config.model_config import GenerationSettings, ModelConfig
+from yoyak.config.prompt_files import find_prompts
+from yoyak.config.prompts import BY_LANGUAGE, FORMATS
 from yoyak.config.study import Study, load_study
-from yoyak.config.trained import trained_with
+from yoyak.config.study_settings import StudySettings
+from yoyak.config.trained import as_trained, merged_with, trained_with, training_record
 from yoyak.errors import UserError
 
 
@@ -45,6 +48,33 @@ def add_few_shot_argument(parser: argparse.ArgumentParser) -> None:
         choices=range(65),
         help="examples from train, with their summaries, in the prompt; default: none",
     )
+
+
+def add_prompts_argument(parser: argparse._ActionsContainer, otherwise: str) -> None:
+    parser.add_argument(
+        "--prompts",
+        help="a file of config/prompts/, without .yaml, or the path of one; default: " + otherwise,
+    )
+
+
+def add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --format, --prompts and --language, for a model that no study goes with."""
+    parser.add_argument(
+        "--format", choices=FORMATS, help="default: the training's, or the model file's"
+    )
+    add_prompts_argument(parser, "the training's, or the model file's, or those of --language")
+    parser.add_argument("--language", choices=BY_LANGUAGE, help="of the prompt; default: ko")
+
+
+def with_prompts(
+    config: ModelConfig, args: argparse.Namespace, study: StudySettings | None = None
+) -> ModelConfig:
+    """The config with the texts that the flags name, or else the model, or else the study."""
+    language = args.language or (study.language if study else "ko")
+    named = args.prompts
+    if named is None and args.language is None:
+        named = config.prompts or (study.prompts if study else None)
+    return config.model_copy(update={"prompts": find_prompts(named, language)})
 
 
 def open_study(args: argparse.Namespace) -> Study:
@@ -106,12 +136,18 @@ def find_config(args: argparse.Namespace) -> tuple[ModelConfig, str]:
     if args.experiment:
         config = load_config(args.experiment)
     elif args.checkpoint:
+        content, prompt_format = merged_with(args.checkpoint)
         named = {"model": {"checkpoint": args.checkpoint}, "lora": {"use_qlora": False}}
-        config = read_config(named, "the command line")
+        source = f"{args.checkpoint}/run.json" if content else "the command line"
+        config = read_config({**content, **named}, source)
     elif args.adapter is not None:
-        config, prompt_format = trained_with(args.adapter)
+        config = trained_with(args.adapter)
     else:
         raise UserError("no model is named: give --experiment, --checkpoint or --adapter")
+    if args.adapter is not None:
+        record = training_record(args.adapter)
+        config = as_trained(config, args.adapter, record)
+        prompt_format = record.get("run", {}).get("format", prompt_format)
     flags = given({"lora": {"use_qlora": args.use_qlora}})
     config = overridden(config, flags, "the command line")
     return config, prompt_format or config.dataset.format_type

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from yoyak.config.loading import deep_merge
 from yoyak.config.model_config import NO_SCIENCE, ModelConfig
-from yoyak.config.section import Section, canonical
+from yoyak.config.section import Section, canonical, section_of
 from yoyak.config.study import Run, Study, load_study
 from yoyak.config.study_settings import StudySettings
 from yoyak.config.variants import BASE_WEIGHTS, SEEDS
@@ -20,7 +20,7 @@ CHECKPOINT = ("model.checkpoint", "model.revision", "model.chat_template")
 
 Part = TypeVar("Part", bound=Section)
 # Separate constants, so that the code digests of these two steps do not include other steps' keys.
-EXAMPLE_KEYS = (*CHECKPOINT, "tokenizer", "dataset")
+EXAMPLE_KEYS = (*CHECKPOINT, "tokenizer", "dataset", "prompts")
 TRAINING_KEYS = ("model", "lora", "training")
 
 # For each step: the study's keys that it reads, and its models' keys.
@@ -29,8 +29,8 @@ STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "build_dataset": (("language",), EXAMPLE_KEYS),
     "train": ((), TRAINING_KEYS),
     "generate": (
-        ("language",),
-        ("model", *BASE_WEIGHTS, "tokenizer", "dataset", "generation"),
+        (),
+        ("model", *BASE_WEIGHTS, "tokenizer", "dataset", "prompts", "generation"),
     ),
     "floors": (("language", "metric"), ()),
     "score": (("language", "metric"), ()),
@@ -42,16 +42,23 @@ STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "model_card": (
         ("description", "language", "data", "metric", "report.note"),
-        ("tokenizer", "generation", "experiment.tags"),
+        ("experiment.tags",),
     ),
 }
 RUN_ON_DEVICES = ("train", "generate")  # their execution keys are read when the job starts
 
 
-def freeze(study: Study, step: str, model: str | None = None, variant: str | None = None) -> str:
+def freeze(
+    study: Study,
+    step: str,
+    model: str | None = None,
+    variant: str | None = None,
+    prompt: tuple[str, str, int] | None = None,
+) -> str:
     """Canonical text of all settings that `step` depends on; `model`: the step's only model.
 
     variant: of that model; None for a step that is the same for all of them.
+    prompt: format, augmentation and few-shot examples of a step that uses no other prompts.
     """
     of_study, of_model = STEPS[step]
     content: dict[str, Any] = {
@@ -71,6 +78,8 @@ def freeze(study: Study, step: str, model: str | None = None, variant: str | Non
         ]
     if of_model:
         models = {model: study.model(model, variant)} if model else study.models
+        if prompt:
+            models = {name: config.prompted(*prompt) for name, config in models.items()}
         content["models"] = {name: chosen(config, of_model) for name, config in models.items()}
     return canonical(content)
 
@@ -117,7 +126,7 @@ def chosen(settings: Section, keys: tuple[str, ...]) -> dict:
 def add_sections(config: ModelConfig, content: dict) -> None:
     """Add sections that an earlier step recorded to a config that lacks them."""
     for name in content.keys() & ModelConfig.model_fields.keys() - config.__dict__.keys():
-        section: Any = ModelConfig.model_fields[name].annotation
+        section: Any = section_of(ModelConfig.model_fields[name].annotation)
         config.__dict__[name] = _part(section, content[name])
 
 
@@ -155,9 +164,9 @@ def _part(kind: type[Part], content: dict) -> Part:
         if key not in kind.model_fields and part.__pydantic_extra__ is not None:
             part.__pydantic_extra__[key] = value  # of PEFT
             continue
-        annotation: Any = kind.model_fields[key].annotation
-        is_section = isinstance(annotation, type) and issubclass(annotation, Section)
-        part.__dict__[key] = _part(annotation, value) if is_section else value
+        section: Any = section_of(kind.model_fields[key].annotation)
+        is_section = section is not None and isinstance(value, dict)
+        part.__dict__[key] = _part(section, value) if is_section else value
     return part
 
 

@@ -12,7 +12,7 @@ from yoyak.config.yaml_reader import load_yaml
 from yoyak.errors import PROJECT_ROOT, UserError, display, one_line
 
 CONFIG = PROJECT_ROOT / "config"
-FOLDERS = {"model": "models", "study": "studies"}
+FOLDERS = {"model": "models", "study": "studies", "prompts": "prompts"}
 
 DEBUG_VALUES = {
     "training": {
@@ -43,7 +43,7 @@ def load_config(experiment: str, debug: bool = False) -> ModelConfig:
 
 
 def settings_file(kind: str, name: str) -> Path:
-    """A file in config/models or config/studies, in the working directory or else in the project.
+    """A file in one of config/'s FOLDERS, in the working directory or else in the project.
 
     Raises UserError for an invalid name, and for a missing file (listing those that exist).
     """

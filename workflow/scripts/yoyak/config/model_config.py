@@ -4,7 +4,7 @@ The fields below define every key's meaning, limits and default; the table in co
 workflow/schemas/ are generated from them (`python -m yoyak.config`).
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -20,6 +20,7 @@ from yoyak.config.fields import (
     Whole,
 )
 from yoyak.config.lora_settings import LoraSettings
+from yoyak.config.prompts import Prompts
 from yoyak.config.section import Section
 from yoyak.config.training_settings import TrainingSettings
 
@@ -239,12 +240,28 @@ class ModelConfig(Section):
     lora: LoraSettings = LoraSettings()
     tokenizer: TokenizerSettings = TokenizerSettings()
     dataset: DatasetSettings = DatasetSettings()
+    prompts: Prompts | PathText | None = Field(
+        None,
+        description="a file of `config/prompts/`, without `.yaml`, or the path of one; `null`: "
+        "that of the study. A study's `overrides` go before it",
+    )
     training: TrainingSettings = TrainingSettings()
     generation: GenerationSettings = GenerationSettings()
     execution: ExecutionSettings = ExecutionSettings()
     tracking: TrackingSettings = TrackingSettings()
     experiment: ExperimentSettings = ExperimentSettings()
     resources: ResourceSettings = ResourceSettings()
+
+    @property
+    def texts(self) -> Prompts:
+        """The prompts: loading a study or a record puts them in the place of their name."""
+        assert isinstance(self.prompts, Prompts)
+        return self.prompts
+
+    def prompted(self, prompt_format: str, augmentation: str = "none", few_shot: int = 0) -> Self:
+        """A copy with no other texts than such a step uses; UserError where one is missing."""
+        used = self.texts.used(prompt_format, augmentation, few_shot)
+        return self.model_copy(update={"prompts": used})
 
     @property
     def lora_rank(self) -> int:

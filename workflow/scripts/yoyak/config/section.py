@@ -4,7 +4,7 @@ import difflib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -57,14 +57,23 @@ class Section(BaseModel):
     def _unknown(cls, path: tuple) -> str:
         """Message for an unknown key, with the keys that its section has."""
         section: Any = cls
+        named = []
         for step in path[:-1]:
-            section = section.model_fields[step].annotation
+            if step in section.model_fields:  # else the name of one of several types
+                section = section_of(section.model_fields[step].annotation)
+                named.append(step)
         key, allowed = one_line(path[-1])[:80], sorted(section.model_fields)
-        name = ".".join([*path[:-1], key])
+        name = ".".join([*named, key])
         if name in cls.renamed:
             return f"unknown key '{name}': it is now called {cls.renamed[name]}"
         allowed_here = f"(allowed here: {', '.join(allowed)})"
         return f"unknown key '{name}'{did_you_mean(key, allowed)} {allowed_here}"
+
+
+def section_of(annotation: Any) -> type[Section] | None:
+    """The section that a value of this type may be, alone or beside null or a name."""
+    kinds = (annotation, *get_args(annotation))
+    return next((x for x in kinds if isinstance(x, type) and issubclass(x, Section)), None)
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
@@ -85,7 +94,8 @@ def _first(problems: Sequence[Any], content: object) -> str:
     """
     key, found = _place(problems[0]["loc"], content)
     if problems[0]["type"] == "missing":
-        return f"key '{'.'.join(map(str, problems[0]['loc']))}' is missing"
+        missing = str(problems[0]["loc"][-1])
+        return f"key '{'.'.join(filter(None, [key, missing]))}' is missing"
     sentences = [_sentence(fault) for fault in problems if _place(fault["loc"], content)[0] == key]
     allowed = " or ".join(dict.fromkeys(sentences)).replace(" or must be ", " or ")
     shown = one_line(json.dumps(found, ensure_ascii=False, default=str))[:80]
@@ -93,14 +103,13 @@ def _first(problems: Sequence[Any], content: object) -> str:
 
 
 def _place(location: tuple, found: Any) -> tuple[str, Any]:
-    """The dotted key and its value; pydantic's location may end in names of its types."""
+    """The dotted key and its value; pydantic's location has names of its types, too."""
     path = []
     for step in location:
         known = range(len(found)) if isinstance(found, list) else found
-        if not isinstance(known, dict | range) or step not in known:
-            break
-        path.append(str(step))
-        found = found[step]
+        if isinstance(known, dict | range) and step in known:
+            path.append(str(step))
+            found = found[step]
     return ".".join(path), found
 
 

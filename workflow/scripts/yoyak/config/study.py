@@ -12,6 +12,7 @@ from yoyak.config.loading import (
     settings_file,
 )
 from yoyak.config.model_config import ModelConfig
+from yoyak.config.prompt_files import find_prompts
 from yoyak.config.study_settings import StudySettings
 from yoyak.config.variants import (
     DEFAULT,
@@ -226,7 +227,11 @@ def load_study(
         except UserError as error:  # the model's own fault, or a name that no file has
             raise UserError(f"{display(path)}: models: {error}") from None
         # Valid by itself, so that a fault found now is the overrides'.
-        models[model] = overridden(config, settings.overrides, f"{display(path)}: overrides")
+        config = overridden(config, settings.overrides, f"{display(path)}: overrides")
+        models[model] = with_prompts(config, settings)
+        for prompt_format in settings.formats:
+            for augmentation in settings.augmentations:
+                models[model].prompted(prompt_format, augmentation, settings.few_shot)
     check_variants(settings, models, display(path), debug)
     return Study(source=name, debug=debug, settings=settings, models=models)
 
@@ -240,6 +245,12 @@ def _debug_settings(settings: StudySettings, path: Path) -> StudySettings:
     changed = deep_merge(settings.model_dump(), own)
     changed["overrides"] = deep_merge(changed["overrides"], debug_values(settings))
     return StudySettings.checked(changed, path)
+
+
+def with_prompts(config: ModelConfig, settings: StudySettings) -> ModelConfig:
+    """A model's config with the texts of its own prompts, or else of the study's."""
+    named = config.prompts or settings.prompts
+    return config.model_copy(update={"prompts": find_prompts(named, settings.language)})
 
 
 def _check_metric(settings: StudySettings, source: str) -> None:

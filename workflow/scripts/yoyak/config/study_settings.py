@@ -74,7 +74,8 @@ class Data(Section):
     speakers: Literal["as_given", "numbered"] = Field(
         "as_given",
         description="names of the speakers of a list of turns: `as_given`, or `numbered`: "
-        "`#Person1#`, `#Person2#`, … in the order in which they speak, in the references too",
+        "`#Person1#`, `#Person2#`, … in the order in which they speak, in the references too; a "
+        "submission has their own names again",
     )
     selection: Literal["held_out", "dev"] = Field(
         "held_out",
@@ -178,7 +179,15 @@ class StudySettings(Section):
     description: str = Field(
         min_length=1, description="the question that the study answers, for the report"
     )
-    language: Literal["ko", "en"] = Field(description="language of the prompts: `ko` or `en`")
+    language: Literal["ko", "en"] = Field(
+        description="language of the dialogues: `ko` or `en`; and of the prompts, if `prompts` "
+        "names no others"
+    )
+    prompts: PathText | None = Field(
+        None,
+        description="a file of `config/prompts/`, without `.yaml`, or the path of one, for all "
+        "models whose files name none; `null`: `korean` or `english`, by the language",
+    )
     data: Data
     models: Names = Field(description="files of `config/models/`, without `.yaml`")
     formats: Formats = Field(

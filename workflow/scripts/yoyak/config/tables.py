@@ -2,13 +2,15 @@
 
 import json
 import re
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.peft_keys import peft_names, peft_section
-from yoyak.config.section import Section
+from yoyak.config.prompts import Prompts
+from yoyak.config.section import Section, section_of
 from yoyak.config.study_settings import RunSettings, StudySettings
 from yoyak.errors import PROJECT_ROOT
 
@@ -23,6 +25,7 @@ SETTINGS: tuple[tuple[str, type[Section], str, str], ...] = (
     ("config", RunSettings, "What `snakemake --config` may say", "## config/config.yaml"),
     ("study", StudySettings, "A study: config/studies/*.yaml", "## config/studies/NAME.yaml"),
     ("model", ModelConfig, "A model: config/models/*.yaml", "## config/models/NAME.yaml"),
+    ("prompts", Prompts, "Prompts: config/prompts/*.yaml", "## config/prompts/NAME.yaml"),
 )
 
 
@@ -63,8 +66,8 @@ def leaves(section: type[Section], prefix: str = "") -> dict[str, FieldInfo]:
     """Dotted key → field of every key that holds a value, not a section of further keys."""
     found: dict[str, FieldInfo] = {}
     for name, field in section.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, Section):
+        inner = section_of(field.annotation)
+        if inner and get_args(field.annotation)[1:] in ((), (NoneType,)):
             found |= leaves(inner, f"{prefix}{name}.")
         else:
             found[prefix + name] = field

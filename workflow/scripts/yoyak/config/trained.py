@@ -6,16 +6,17 @@ from pathlib import Path
 from yoyak.config.frozen import BASE_WEIGHTS, CHECKPOINT
 from yoyak.config.loading import read_config
 from yoyak.config.model_config import ModelConfig
+from yoyak.config.prompts import FORMATS, Prompts
 from yoyak.errors import UserError
 
-FORMATS = {"instruction", "chat"}
+TEXT_SETTINGS = ("tokenizer", "dataset", "prompts", "generation")  # that decide a summary's text
 
 
 def training_record(adapter: Path | None) -> dict:
     """run.json of the training that an adapter came from; empty if there is none."""
     if adapter is None:
         return {}
-    file = adapter.absolute().parent / "run.json"
+    file = _record_of(adapter)
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
         run, settings = record["run"], record["settings"]
@@ -48,13 +49,40 @@ def check_base(adapter: Path | None, record: dict, config: ModelConfig) -> None:
             )
 
 
-def trained_with(adapter: Path) -> tuple[ModelConfig, str]:
-    """Settings and prompt format with which an adapter was trained."""
+def as_trained(config: ModelConfig, adapter: Path | None, record: dict) -> ModelConfig:
+    """The config with the prompts that an adapter was trained with, if its record has them."""
+    content = record.get("settings", {}).get("prompts")
+    if adapter is None or content is None:
+        return config
+    prompts = Prompts.checked(content, f"{_record_of(adapter)}: prompts")
+    return config.model_copy(update={"prompts": prompts})
+
+
+def merged_with(folder: str) -> tuple[dict, str | None]:
+    """What a folder of merge_adapter.py says of itself: settings of its texts, and its format.
+
+    Empty for any other checkpoint.
+    """
+    try:
+        record = json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
+        settings, prompt_format = record["settings"], record["format"]
+        if record["step"] != "merge_adapter":
+            return {}, None
+        return {key: settings[key] for key in TEXT_SETTINGS}, prompt_format
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}, None
+
+
+def trained_with(adapter: Path) -> ModelConfig:
+    """Settings with which an adapter was trained."""
     record = training_record(adapter)
     if not record:
         raise UserError(
             f"{adapter}: no run.json of its training beside it; name the model it was trained "
             "from with --experiment or --checkpoint"
         )
-    file = adapter.absolute().parent / "run.json"
-    return read_config(record["settings"], file), record["run"]["format"]  # it may lack newer keys
+    return read_config(record["settings"], _record_of(adapter))  # it may lack newer keys
+
+
+def _record_of(adapter: Path) -> Path:
+    return adapter.absolute().parent / "run.json"

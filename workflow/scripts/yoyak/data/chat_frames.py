@@ -37,26 +37,26 @@ OWN_MESSAGE, USER_MESSAGE = "system message", "user message"
 class TemplateTexts:
     """The text that a chat template writes around placeholders for dialogue and answer.
 
-    place: where the template stands; system: the message that carries the system sentence;
-    prompts: the generation prompt of each (request, system sentence); unprompted and answered: the
+    place: where the template stands; system: the message that carries the system sentence, ""
+    without one; prompts: the generation prompt of each user's message; unprompted and answered: the
     first one without `add_generation_prompt`, and with an answer. UserError: why it is none.
     """
 
     place: str
     system: str
-    prompts: dict[tuple[str, str], str | UserError]
+    prompts: dict[str, str | UserError]
     unprompted: str | UserError
     answered: str | UserError
 
-    def prompt(self, request: str, system: str) -> str:
-        return _text(self.prompts[request, system])
+    def prompt(self, message: str) -> str:
+        return _text(self.prompts[message])
 
-    def frame(self, request: str, system: str) -> tuple[str, str]:
+    def frame(self, message: str) -> tuple[str, str]:
         """The text before a dialogue and the text between it and its answer.
 
         Raises UserError: a template that shows either not just once, or opens a think block.
         """
-        text = self.prompt(request, system)
+        text = self.prompt(message)
         self._check_once(text, DIALOGUE, "user's message")
         head, tail = text.split(DIALOGUE)
         tail = self._tail(tail)
@@ -95,29 +95,40 @@ class TemplateTexts:
             )
 
 
-def read_template(tokenizer, requests: list[tuple[str, str]]) -> TemplateTexts:
-    """Render a prompt for each (request, system sentence); UserError: there is no chat template."""
+def read_template(tokenizer, messages: Sequence[str], sentence: str | None) -> TemplateTexts:
+    """Render a prompt for each user's message, in which DIALOGUE is the dialogue's place.
+
+    sentence: the system sentence. Raises UserError where there is no chat template.
+    """
     place = template_place(tokenizer)
     if tokenizer.chat_template is None:
         raise UserError(
             f"{place}: the tokenizer has no chat template, which format 'chat' needs; set "
             "model.chat_template: llama (or qwen) in the model file, or use the instruction format"
         )
-    texts = _rendered(tokenizer, place, requests, OWN_MESSAGE)
-    first = texts.prompts[requests[0]]
-    if isinstance(first, str) and requests[0][1] in first:
+    if sentence is None:
+        return _rendered(tokenizer, place, messages, "", "")
+    texts = _rendered(tokenizer, place, messages, sentence, OWN_MESSAGE)
+    first = texts.prompts[messages[0]]
+    if isinstance(first, str) and sentence in first:
         return texts
-    moved = _rendered(tokenizer, place, requests, USER_MESSAGE)
-    hopeless = isinstance(first, UserError) and isinstance(moved.prompts[requests[0]], UserError)
+    moved = _rendered(tokenizer, place, messages, sentence, USER_MESSAGE)
+    hopeless = isinstance(first, UserError) and isinstance(moved.prompts[messages[0]], UserError)
     return texts if hopeless else moved
 
 
-def _rendered(tokenizer, place: str, requests: list[tuple[str, str]], system: str) -> TemplateTexts:
-    prompts = {one: render(tokenizer, _messages(*one, system), True) for one in requests}
-    messages = _messages(*requests[0], system)
-    unprompted = render(tokenizer, messages, False)
-    answered = render(tokenizer, [*messages, {"role": "assistant", "content": ANSWER}], False)
-    return TemplateTexts(place, system, prompts, unprompted, answered)
+def _rendered(
+    tokenizer, place: str, messages: Sequence[str], sentence: str, system: str
+) -> TemplateTexts:
+    talks = [
+        conversation([{"role": "user", "content": text}], sentence, system) for text in messages
+    ]
+    prompts = [render(tokenizer, talk, True) for talk in talks]
+    unprompted = render(tokenizer, talks[0], False)
+    answered = render(tokenizer, [*talks[0], {"role": "assistant", "content": ANSWER}], False)
+    return TemplateTexts(
+        place, system, dict(zip(messages, prompts, strict=True)), unprompted, answered
+    )
 
 
 def render(tokenizer, messages: list[dict], add_generation_prompt: bool) -> str | UserError:
@@ -142,10 +153,11 @@ def render(tokenizer, messages: list[dict], add_generation_prompt: bool) -> str 
 
 
 def earlier_turns(
-    tokenizer, request: str, sentence: str, system: str, pairs: Sequence[Sequence[str]]
+    tokenizer, message: str, sentence: str, system: str, pairs: Sequence[Sequence[str]]
 ) -> str:
     """The text before a dialogue that follows solved ones: (dialogue, answer), a turn each.
 
+    message: the user's, with DIALOGUE in the dialogue's place.
     Marks stand for the texts while the template runs, since some templates change what is said.
     Raises UserError for a template that does not show every turn once, in their order.
     """
@@ -154,10 +166,10 @@ def earlier_turns(
     for number, (dialogue, answer) in enumerate(pairs, start=1):
         asked, answered = f"⟦dialogue {number}⟧", f"⟦answer {number}⟧"
         texts |= {asked: dialogue, answered: answer}
-        messages.append({"role": "user", "content": f"{request}\n{asked}"})
+        messages.append({"role": "user", "content": message.replace(DIALOGUE, asked)})
         messages.append({"role": "assistant", "content": answered})
-    messages.append({"role": "user", "content": f"{request}\n{DIALOGUE}"})
-    text = _text(render(tokenizer, _opened(messages, sentence, system), True))
+    messages.append({"role": "user", "content": message})
+    text = _text(render(tokenizer, conversation(messages, sentence, system), True))
     marks = re.compile("|".join(map(re.escape, [*texts, DIALOGUE])))
     if marks.findall(text) != [*texts, DIALOGUE]:
         raise UserError(
@@ -179,16 +191,12 @@ def template_place(tokenizer) -> str:
     return one_line(name)[:200]
 
 
-def _messages(request: str, sentence: str, system: str) -> list[dict]:
-    return _opened([{"role": "user", "content": f"{request}\n{DIALOGUE}"}], sentence, system)
-
-
-def _opened(messages: list[dict], sentence: str, system: str) -> list[dict]:
-    """A conversation with its system sentence: a message of its own, or the head of the user's."""
+def conversation(messages: list[dict], sentence: str, system: str) -> list[dict]:
+    """Messages with the system sentence: one of its own, or the head of the user's, or neither."""
     if system == USER_MESSAGE:
         first, *others = messages
         return [{**first, "content": f"{sentence}\n\n{first['content']}"}, *others]
-    return [{"role": "system", "content": sentence}, *messages]
+    return [{"role": "system", "content": sentence}, *messages] if system else messages
 
 
 def _text(rendered: str | UserError) -> str:

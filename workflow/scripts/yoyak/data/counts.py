@@ -4,9 +4,9 @@ from pathlib import Path
 
 from yoyak.config.hub_dataset import HubDataset
 from yoyak.config.model_config import ModelConfig
+from yoyak.config.prompts import AUGMENTATIONS
 from yoyak.config.study import Run, Study
 from yoyak.data.dialogues import load_split
-from yoyak.data.prompts import AUGMENTATIONS
 from yoyak.data.reading import parts_of, read_records
 from yoyak.data.rows import wanted_columns
 from yoyak.data.splits import data_name, raw_data

@@ -47,6 +47,7 @@ class Dialogue:
     topic: str = ""
     group: str = ""
     cluster: str = ""  # dialogues that are alike: one situation, one source
+    names: tuple[str, ...] = ()  # of raw data: the speakers' own, in their tags' order, if numbered
 
     @property
     def summary(self) -> str:
@@ -280,4 +281,5 @@ def _parse_record(
     except ValueError as reason:
         bad.add(record.number, f"{where}{reason}")
         return None
-    return Dialogue(fname, dialogue, tuple(renamed(text, tags) for text in summaries), **labels)
+    named = tuple(renamed(text, tags) for text in summaries)
+    return Dialogue(fname, dialogue, named, **labels, names=tuple(tags))

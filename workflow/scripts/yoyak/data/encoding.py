@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from yoyak.config.model_config import ModelConfig
+from yoyak.config.prompts import Prompts
 from yoyak.data.control_tokens import break_control_tokens, control_token_pattern
 from yoyak.data.dialogues import SPEAKER_TAG
 from yoyak.data.few_shot import few_shot_frame
@@ -38,21 +39,22 @@ def build_prompts(
     tokenizer,
     config: ModelConfig,
     prompt_format: str,
-    language: str,
+    texts: Prompts,
     examples: Sequence = (),
 ) -> tuple[list[list[int]], list[bool]]:
     """Generation prompts of `Dialogue` rows: token ids (with one BOS), and which were truncated.
 
     Args:
         config: effective model config; encoder_max_len and truncate_dialogue are read.
+        texts: the prompts' own, such as `find_prompts` gives.
         examples: rows that stand solved before every dialogue (few-shot); never cut.
 
     Raises UserError as `encode_prompts` and `few_shot_frame` do.
     """
-    frame = few_shot_frame(tokenizer, prompt_format, language, examples)
-    texts = [row.dialogue for row in dialogues]
+    frame = few_shot_frame(tokenizer, prompt_format, texts, examples)
+    rows = [row.dialogue for row in dialogues]
     limit, side = config.tokenizer.encoder_max_len, config.dataset.truncate_dialogue
-    prompts = encode_prompts(texts, [frame], tokenizer, limit, side)[0]
+    prompts = encode_prompts(rows, [frame], tokenizer, limit, side)[0]
     return [prompt.input_ids for prompt in prompts], [prompt.shortened for prompt in prompts]
 
 

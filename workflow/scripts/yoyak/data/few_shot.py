@@ -1,8 +1,8 @@
 """Few-shot prompts: the frame of a format with solved examples of train before every dialogue.
 
-Instruction format repeats its Input and Response blocks under the one instruction, an answer ending
-as it does in training: with the stop token. Chat format has them as earlier turns, written by the
-tokenizer's own chat template.
+Instruction format has them where `{examples}` stands in its text, an answer ending as it does in
+training: with the stop token. Chat format has them as earlier turns, written by the tokenizer's own
+chat template.
 """
 
 import json
@@ -11,11 +11,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from yoyak.config.model_config import ModelConfig
+from yoyak.config.prompts import Prompts
 from yoyak.data.chat_frames import earlier_turns
 from yoyak.data.control_tokens import break_control_tokens, control_token_pattern
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.framing import encode_framed, encode_texts
-from yoyak.data.prompts import INPUT, SYSTEM, PromptFrame, prompt_frames, supervised_stop_id
+from yoyak.data.prompts import (
+    PromptFrame,
+    filled,
+    instruction_frame,
+    prompt_frames,
+    supervised_stop_id,
+    user_message,
+)
 from yoyak.errors import UserError
 from yoyak.run.workspace import hash_text
 
@@ -30,7 +38,7 @@ def choose_examples(
     tokenizer,
     config: ModelConfig,
     prompt_format: str,
-    language: str,
+    prompts: Prompts,
 ) -> list[Dialogue]:
     """The first `count` of the shuffled train rows that are short enough: an equal share of a half.
 
@@ -39,7 +47,7 @@ def choose_examples(
     limit = config.tokenizer.encoder_max_len
     most = int(limit * EXAMPLES_SHARE / count)
     bare, empty = (
-        _length(tokenizer, few_shot_frame(tokenizer, prompt_format, language, examples))
+        _length(tokenizer, few_shot_frame(tokenizer, prompt_format, prompts, examples))
         for examples in ([], [Dialogue("", "", ("",))])
     )
     chosen: list[Dialogue] = []
@@ -56,7 +64,7 @@ def choose_examples(
             f"dialogues take, with their summaries, at most {most} tokens (half of "
             f"tokenizer.encoder_max_len, {limit}, shared by {count}); {cure}"
         )
-    taken = _length(tokenizer, few_shot_frame(tokenizer, prompt_format, language, chosen))
+    taken = _length(tokenizer, few_shot_frame(tokenizer, prompt_format, prompts, chosen))
     if limit - taken < limit * LEAST_SHARE:
         raise UserError(
             f"few_shot: {count} examples and the frame around them take {taken} of the "
@@ -67,28 +75,32 @@ def choose_examples(
 
 
 def few_shot_frame(
-    tokenizer, prompt_format: str, language: str, examples: Sequence[Dialogue]
+    tokenizer, prompt_format: str, prompts: Prompts, examples: Sequence[Dialogue]
 ) -> PromptFrame:
     """The frame to generate with, its head going on with these examples; none: the zero-shot one.
 
-    Raises UserError as `prompt_frames` does, and for a chat template that hides earlier turns.
+    Raises UserError as `prompt_frames` does, for prompts without a place for examples, and for a
+    chat template that hides earlier turns.
     """
-    frame = prompt_frames(tokenizer, prompt_format, language)[0]
+    frame = prompt_frames(tokenizer, prompt_format, prompts)[0]
     if not examples:
         return frame
+    texts = prompts.used(prompt_format, few_shot=len(examples))
     control_tokens = control_token_pattern(tokenizer)
     pairs = [
         tuple(break_control_tokens(text, control_tokens) for text in (row.dialogue, row.summary))
         for row in examples
     ]
-    if prompt_format == "chat":
-        sentence = SYSTEM[language]
-        head = earlier_turns(tokenizer, frame.request, sentence, frame.system, pairs)
-    else:
-        stop = tokenizer.convert_ids_to_tokens(supervised_stop_id(tokenizer, prompt_format))
-        solved = (INPUT + dialogue + frame.tail + answer + stop for dialogue, answer in pairs)
-        head = frame.head.removesuffix(INPUT) + "\n\n".join([*solved, INPUT])
-    return replace(frame, head=head)
+    if texts.chat is not None:
+        message, sentence = user_message(texts.chat, frame.request), texts.chat.system or ""
+        return replace(frame, head=earlier_turns(tokenizer, message, sentence, frame.system, pairs))
+    assert texts.instruction is not None and texts.instruction.example is not None
+    stop = tokenizer.convert_ids_to_tokens(supervised_stop_id(tokenizer, prompt_format))
+    solved = "".join(
+        filled(texts.instruction.example, dialogue=dialogue, summary=answer, end=stop)
+        for dialogue, answer in pairs
+    )
+    return instruction_frame(texts.instruction, frame.prefix_ids, frame.request, solved)
 
 
 def few_shot_record(examples: Sequence[Dialogue]) -> dict:

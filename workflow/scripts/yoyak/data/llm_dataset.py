@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from yoyak.config.prompt_files import find_prompts
+from yoyak.config.prompts import BY_LANGUAGE, Prompts
 from yoyak.data.encoding import encode_answers, encode_prompts
 from yoyak.data.prompts import check_choice, prompt_frames
 from yoyak.errors import UserError, display, one_line
@@ -37,6 +39,7 @@ class LLMSummarizationDataset(Dataset):
         statistics: dict of counts, JSON-ready.
     Beside it, unless it was loaded from a file:
         summaries: the dialogues' own, as they were given.
+        texts: the prompts that they were made with.
 
     Args:
         dialogues, summaries: equally many texts; one turn per line.
@@ -44,7 +47,8 @@ class LLMSummarizationDataset(Dataset):
             (data/encoding.py).
         decoder_max_len: most tokens of a generated summary; longer references are counted but not
             truncated.
-        format_type: "instruction" or "chat". language: of the request, "ko" or "en".
+        format_type: "instruction" or "chat". language: of the dialogues, "ko" or "en".
+        prompts: a file of config/prompts/ without .yaml, or its content; None: by the language.
         truncate_dialogue: the end at which a long dialogue loses turns, "start" or "end".
 
     Raises:
@@ -53,6 +57,7 @@ class LLMSummarizationDataset(Dataset):
 
     augmentation = "none"
     summaries: Sequence[str] = ()
+    texts: Prompts | None = None
 
     def __init__(
         self,
@@ -64,6 +69,7 @@ class LLMSummarizationDataset(Dataset):
         format_type: str = "instruction",
         *,
         language: str = "ko",
+        prompts: Prompts | str | None = None,
         truncate_dialogue: str = "start",
     ) -> None:
         texts, summaries = _texts(dialogues, "dialogue"), _texts(summaries, "summary")
@@ -73,15 +79,17 @@ class LLMSummarizationDataset(Dataset):
             raise UserError("no dialogues to build examples from")
         check_choice("truncate_dialogue", truncate_dialogue, ("start", "end"))
         self.tokenizer, self.language, self.summaries = tokenizer, language, summaries
-        frames = prompt_frames(tokenizer, format_type, language, self.augmentation)
+        check_choice("language", language, tuple(BY_LANGUAGE))
+        self.texts = find_prompts(prompts, language)
+        frames = prompt_frames(tokenizer, format_type, self.texts, self.augmentation)
         answers = encode_answers(summaries, tokenizer, format_type)
         encoded = encode_prompts(texts, frames, tokenizer, encoder_max_len, truncate_dialogue)
         count = len(frames)
         examples: list = [None] * (count * len(texts))
         prompt_lengths = np.zeros(len(examples), dtype=np.int32)
         shortened = np.zeros(len(examples), dtype=bool)
-        for number, prompts in enumerate(encoded):
-            for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        for number, framed in enumerate(encoded):
+            for index, (prompt, answer) in enumerate(zip(framed, answers, strict=True)):
                 place = index * count + number
                 examples[place] = np.array(prompt.input_ids + answer, dtype=np.int32)
                 prompt_lengths[place] = len(prompt.input_ids)
@@ -114,7 +122,8 @@ class LLMSummarizationDataset(Dataset):
         return self._format("chat", dialogue, summary)
 
     def _format(self, format_type: str, dialogue: str, summary: str) -> str:
-        frame = prompt_frames(self.tokenizer, format_type, self.language)[0]
+        texts = find_prompts(self.texts, self.language)
+        frame = prompt_frames(self.tokenizer, format_type, texts)[0]
         return frame.around(dialogue) + summary
 
     def __len__(self) -> int:
@@ -201,6 +210,7 @@ def create_llm_dataset(
     *,
     use_instruction_augmentation: bool = False,
     language: str = "ko",
+    prompts: Prompts | str | None = None,
     truncate_dialogue: str = "start",
 ) -> LLMSummarizationDataset:
     """The examples of these texts; with the augmentation, five for each dialogue.
@@ -211,7 +221,7 @@ def create_llm_dataset(
     kind = InstructionAugmentedDataset if augmented else LLMSummarizationDataset
     return kind(
         dialogues, summaries, tokenizer, encoder_max_len, decoder_max_len, format_type,
-        language=language, truncate_dialogue=truncate_dialogue,
+        language=language, prompts=prompts, truncate_dialogue=truncate_dialogue,
     )  # fmt: skip
 
 

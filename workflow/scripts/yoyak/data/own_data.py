@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from yoyak.config.model_config import ModelConfig
-from yoyak.config.study import Study
+from yoyak.config.study import Study, with_prompts
 from yoyak.config.study_settings import PRIMARY, StudySettings
 from yoyak.data.splits import find_raw
 from yoyak.errors import PROJECT_ROOT, UserError
@@ -31,9 +31,8 @@ def own_study(experiment: str, config: ModelConfig, debug: bool = False) -> Stud
         "seeds": [42],
         "metric": {"primary": PRIMARY["ko"], "tokenizers": [PRIMARY["ko"]]},
     }
-    return Study(
-        "manual", debug, StudySettings.checked(settings, "a command by hand"), {experiment: config}
-    )
+    checked = StudySettings.checked(settings, "a command by hand")
+    return Study("manual", debug, checked, {experiment: with_prompts(config, checked)})
 
 
 def check_own_data(study: Study) -> None:

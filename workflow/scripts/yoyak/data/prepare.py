@@ -67,6 +67,8 @@ def prepare_data(study: Study, output: Path) -> dict:
             for key in ("selection", "selection_fraction", "selection_seed")
         },
         "row_limits": study.row_limits,
+        # Of numbered speakers: by dialogue their own names, which a submission has again.
+        "speakers": {row.fname: row.names for row in splits.get("test", []) if row.names},
     }
     with atomic_directory(output) as folder:
         for name, rows in splits.items():

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from yoyak.config.model_config import ModelConfig
+from yoyak.config.prompts import Prompts
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.encoding import build_prompts
 from yoyak.data.llm_dataset import IGNORED, LLMSummarizationDataset
@@ -15,7 +16,7 @@ def preview(
     tokenizer,
     config: ModelConfig,
     prompt_format: str,
-    language: str,
+    texts: Prompts,
     examples: Sequence[Dialogue] = (),
 ) -> str:
     """One dialogue's generation prompt and, if it has a summary, the tokens of its example.
@@ -24,11 +25,11 @@ def preview(
 
     Raises UserError as `build_prompts` and LLMSummarizationDataset do.
     """
-    prompts, shortened = build_prompts([row], tokenizer, config, prompt_format, language, examples)
+    prompts, shortened = build_prompts([row], tokenizer, config, prompt_format, texts, examples)
     stops = stop_token_ids(tokenizer, prompt_format)
     solved = " · examples " + ", ".join(each.fname for each in examples) if examples else ""
     lines = [
-        f"dialogue {row.fname} · format {prompt_format} · language {language}{solved}",
+        f"dialogue {row.fname} · format {prompt_format} · prompts {texts.file}{solved}",
         f"dialogue shortened to fit encoder_max_len: {'yes' if shortened[0] else 'no'}",
         "generation stops at: "
         + ", ".join(f"{tokenizer.convert_ids_to_tokens(stop)} ({stop})" for stop in stops),
@@ -44,7 +45,7 @@ def preview(
     dataset = LLMSummarizationDataset(
         [row.dialogue], [row.summary], tokenizer,
         config.tokenizer.encoder_max_len, config.tokenizer.decoder_max_len, prompt_format,
-        language=language, truncate_dialogue=config.dataset.truncate_dialogue,
+        prompts=texts, truncate_dialogue=config.dataset.truncate_dialogue,
     )  # fmt: skip
     input_ids = dataset[0]["input_ids"].tolist()
     labels = dataset[0]["labels"].tolist()

@@ -1,5 +1,5 @@
-"""Prompt formats: instruction and chat prompts, in Korean and English. A prompt that is too long is
-truncated in encoding.py.
+"""Prompt formats: instruction and chat prompts, whose texts are those of config/prompts/. A prompt
+that is too long is truncated in encoding.py.
 
 A prompt is a frame around the dialogue. Instruction frames are plain text; chat frames come from
 the tokenizer's own chat template (chat_frames.py). Training text is the generation prompt's tokens,
@@ -10,49 +10,27 @@ because nothing is ever tokenised twice.
 import functools
 import logging
 from dataclasses import dataclass
-from typing import Any
 
-from yoyak.data.chat_frames import USER_MESSAGE, TemplateTexts, read_template, template_place
+from yoyak.config.prompts import (
+    AUGMENTATIONS,
+    FORMATS,
+    PLACEHOLDER,
+    ChatPrompt,
+    InstructionPrompt,
+    Prompts,
+)
+from yoyak.data.chat_frames import (
+    DIALOGUE,
+    USER_MESSAGE,
+    read_template,
+    template_place,
+)
 from yoyak.data.control_tokens import control_tokens_in
 from yoyak.errors import UserError
 
 log = logging.getLogger(__name__)
 
-FORMATS = ("instruction", "chat")
-LANGUAGES = ("ko", "en")
-AUGMENTATIONS = {"none": 1, "templates": 5}  # examples per dialogue
-
-SYSTEM = {
-    "ko": "당신은 대화를 요약하는 전문가입니다.",
-    "en": "You are an expert at summarizing dialogues.",
-}
-# A format's first request is always used for generation. The other four are for
-# the augmentation and are the same in both formats.
-REQUESTS: dict[str, dict[str, Any]] = {
-    "ko": {
-        "instruction": "다음 대화를 간결하게 요약해주세요.",
-        "chat": "다음 대화를 요약해주세요:",
-        "augmentation": (
-            "아래 대화를 읽고 핵심 내용을 한두 문장으로 정리해주세요",
-            "다음 대화에서 누가 무엇을 말하고 무엇을 하기로 했는지 짧게 요약해주세요",
-            "이 대화의 주요 내용을 제삼자의 시점에서 간단히 설명해주세요",
-            "대화를 보지 못한 사람도 이해할 수 있도록 아래 대화의 요약문을 작성해주세요",
-        ),
-    },
-    "en": {
-        "instruction": "Summarize the following dialogue concisely.",
-        "chat": "Summarize the following dialogue:",
-        "augmentation": (
-            "Read the dialogue below and give its main points in one or two sentences",
-            "Say briefly who says what and what is decided in the following dialogue",
-            "Describe the main content of this dialogue from a third person's point of view",
-            "Write a summary of the dialogue below for someone who has not seen it",
-        ),
-    },
-}
-
-
-INPUT = "### Input:\n"
+PROBE = ([DIALOGUE], "⟦system⟧")  # messages for a template where their words do not matter
 
 
 @dataclass(frozen=True)
@@ -73,35 +51,52 @@ class PromptFrame:
 
 
 def prompt_frames(
-    tokenizer, prompt_format: str, language: str, augmentation: str = "none"
+    tokenizer, prompt_format: str, prompts: Prompts, augmentation: str = "none"
 ) -> list[PromptFrame]:
     """The frame for generation, followed by four more for augmentation "templates".
 
     Raises:
-        UserError: unknown format, language or augmentation; in chat format, a tokenizer without
-            chat template or with one that cannot carry a summary (see `stop_token_ids`).
+        UserError: unknown format or augmentation; prompts that lack a text for them; in chat
+            format, a tokenizer without chat template or with one that cannot carry a summary (see
+            `stop_token_ids`).
     """
     check_choice("format", prompt_format, FORMATS)
-    check_choice("language", language, LANGUAGES)
     check_choice("augmentation", augmentation, tuple(AUGMENTATIONS))
-    requests = request_sentences(prompt_format, language)[: AUGMENTATIONS[augmentation]]
-    if prompt_format == "instruction":
+    used = prompts.used(prompt_format, augmentation)
+    if used.chat is None:
+        assert used.instruction is not None
         prefix = _instruction_bos(tokenizer)
-        return [_instruction_frame(prefix, request) for request in requests]
-    template = _template(tokenizer)
+        return [
+            instruction_frame(used.instruction, prefix, request)
+            for request in used.instruction.requests
+        ]
+    messages = [user_message(used.chat, request) for request in used.chat.requests]
+    template = read_template(tokenizer, messages, used.chat.system)
     if template.system == USER_MESSAGE:
         _note_moved_sentence(template.place)
     return [
-        PromptFrame((), *template.frame(request, SYSTEM[language]), request, template.system)
-        for request in requests
+        PromptFrame((), *template.frame(message), request, template.system)
+        for message, request in zip(messages, used.chat.requests, strict=True)
     ]
 
 
-def request_sentences(prompt_format: str, language: str) -> list[str]:
-    """The five requests of a format; the first is used for generation."""
-    texts = REQUESTS[language]
-    end = "." if prompt_format == "instruction" else ":"
-    return [texts[prompt_format], *(text + end for text in texts["augmentation"])]
+def instruction_frame(
+    texts: InstructionPrompt, prefix: tuple[int, ...], request: str, examples: str = ""
+) -> PromptFrame:
+    head, tail = (
+        filled(part, request=request, examples=examples) for part in texts.text.split("{dialogue}")
+    )
+    return PromptFrame(prefix, head, tail, request)
+
+
+def user_message(texts: ChatPrompt, request: str) -> str:
+    """The user's message, with a mark in the dialogue's place."""
+    return filled(texts.text, request=request, dialogue=DIALOGUE)
+
+
+def filled(text: str, **values: str) -> str:
+    """A text with these values in its placeholders; braces in a value stay text."""
+    return PLACEHOLDER.sub(lambda found: values[found[1]], text)
 
 
 def supervised_stop_id(tokenizer, prompt_format: str) -> int:
@@ -142,26 +137,12 @@ def stop_token_ids(tokenizer, prompt_format: str) -> list[int]:
     return list(dict.fromkeys(_known_ids(stops)))
 
 
-def _instruction_frame(prefix: tuple[int, ...], request: str) -> PromptFrame:
-    head = f"### Instruction:\n{request}\n\n{INPUT}"
-    return PromptFrame(prefix, head, "\n\n### Response:\n", request)
-
-
-def _template(tokenizer) -> TemplateTexts:
-    requests = [
-        (words, SYSTEM[language])
-        for language in LANGUAGES
-        for words in request_sentences("chat", language)
-    ]
-    return read_template(tokenizer, requests)
-
-
 def _template_ends(tokenizer) -> list[int]:
     """The control tokens that the chat template writes after an assistant's answer.
 
     Some templates also write the header of the next answer: those tokens are not stop tokens.
     """
-    before, after = _template(tokenizer).around_answer()
+    before, after = read_template(tokenizer, *PROBE).around_answer()
     header = set(control_tokens_in(before, tokenizer))
     written = control_tokens_in(after, tokenizer)
     ends = written[:1] + [token for token in written[1:] if token not in header]
@@ -185,7 +166,7 @@ def _instruction_bos(tokenizer) -> tuple[int, ...]:
     if tokenizer.chat_template is None:
         return ()
     try:
-        text = _template(tokenizer).prompt(REQUESTS["ko"]["chat"], SYSTEM["ko"])
+        text = read_template(tokenizer, *PROBE).prompt(DIALOGUE)
     except UserError as error:  # the template is not what this format asks for
         _warn_unused_template(str(error))
         return ()

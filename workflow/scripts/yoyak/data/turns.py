@@ -6,6 +6,7 @@ ShareGPT `{"from": …, "value": …}`. In a CSV the list stands as JSON text in
 
 import json
 import re
+from collections.abc import Sequence
 
 from yoyak.data.cells import text_cell
 from yoyak.data.rows import quote
@@ -66,6 +67,12 @@ def _part(part: object, place: str) -> str:
     if not isinstance(text, str):
         raise ValueError(f"{place} has a part without text: {quote(part)}; take it out")
     return text
+
+
+def with_own_names(text: str, names: Sequence[str]) -> str:
+    """A text with the speakers' own names for their tags; names[0] is #Person1#'s."""
+    own = {f"#Person{number}#": name for number, name in enumerate(names, start=1)}
+    return re.sub(r"#Person[0-9]+#", lambda tag: own.get(tag[0], tag[0]), text)
 
 
 def renamed(text: str, tags: dict[str, str]) -> str:

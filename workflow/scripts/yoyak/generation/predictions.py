@@ -6,12 +6,13 @@ from itertools import islice
 from pathlib import Path
 
 from yoyak.config.model_config import ModelConfig
+from yoyak.config.prompts import Prompts
 
 
 def generate_splits(
     config: ModelConfig,
     prompt_format: str,
-    language: str,
+    texts: Prompts,
     adapter: Path | None,
     files: dict[str, Path],
     device: str,
@@ -21,7 +22,7 @@ def generate_splits(
     """Text of each split's predictions file, and the generation's entries for run.json.
 
     Args:
-        files: CSV of each split, as prepare_data.py writes it.
+        texts: the prompts' own. files: CSV of each split, as prepare_data.py writes it.
         few_shot: solved examples in every prompt. train: CSV of the split that they come from.
 
     Raises UserError, before the model is loaded, where the examples leave too little room.
@@ -44,14 +45,14 @@ def generate_splits(
     if few_shot and train is not None:
         tokenizer = LoRALoader(config).load_tokenizer()
         examples = choose_examples(
-            load_split(train), few_shot, tokenizer, config, prompt_format, language
+            load_split(train), few_shot, tokenizer, config, prompt_format, texts
         )
     loading = plan_loading(config, device)
     model, tokenizer = load_model(config, loading, adapter)
     prompts, shortened = {}, {}
     for split in rows:
         prompts[split], shortened[split] = build_prompts(
-            rows[split], tokenizer, config, prompt_format, language, examples
+            rows[split], tokenizer, config, prompt_format, texts, examples
         )
     every_prompt = [prompt for split in prompts.values() for prompt in split]
     decoding = DecodingSettings.from_config(config)
@@ -75,8 +76,8 @@ def generate_splits(
     left, lines = iter(results), {}
     for split in rows:
         generated = list(islice(left, len(prompts[split])))
-        texts = decode_summaries(tokenizer, [row.tokens for row in generated])
-        columns = (rows[split], texts, prompts[split], generated, shortened[split])
+        summaries = decode_summaries(tokenizer, [row.tokens for row in generated])
+        columns = (rows[split], summaries, prompts[split], generated, shortened[split])
         lines[split] = "".join(prediction_line(*row) for row in zip(*columns, strict=True))
     new_tokens = sum(row.new_tokens for row in results)
     record = {

@@ -35,13 +35,13 @@ def refuse_mixtures(study: Study, results: Path) -> None:
 
 
 def _compare(files: list[Path], step: str, but: Collection[str] = ()) -> None:
-    first, *others = [(file, dict(_decisive(read_json(file, CURE), step))) for file in files]
-    for file, settings in others:
-        for key in {**first[1], **settings}:
-            there, here = first[1].get(key), settings.get(key)
+    first: dict[str, tuple[object, Path]] = {}
+    for file in files:
+        for key, here in _decisive(read_json(file, CURE), step):
+            there, place = first.setdefault(key, (here, file))
             if there != here and key not in but:
                 raise UserError(
-                    f"{key} is {there} in {display(first[0])} and {here} in {display(file)}: one "
+                    f"{key} is {there} in {display(place)} and {here} in {display(file)}: one "
                     f"comparison does not mix them; remove the result that is out of date, and "
                     f"Snakemake runs its step '{step}' again"
                 )
@@ -52,7 +52,19 @@ def _decisive(record: dict, step: str) -> Iterator[tuple[str, object]]:
     yield "checkpoint_commit", record.get("checkpoint_commit")
     settings = record.get("settings")
     for section, content in settings.items() if isinstance(settings, dict) else ():
+        if section == "prompts" and section in DEPENDS[step][1]:
+            yield from _texts(content or {})
+            continue
         for key, value in content.items() if isinstance(content, dict) else ():
             name = f"{section}.{key}"
             if {section, name} & set(DEPENDS[step][1]) and name not in NO_SCIENCE:
                 yield name, value
+
+
+def _texts(prompts: dict) -> Iterator[tuple[str, object]]:
+    """The texts of a prompt that all runs of a format share, whatever trained them."""
+    for prompt_format, texts in prompts.items():
+        if texts is not None:
+            yield f"prompts.{prompt_format}.system", texts.get("system")
+            yield f"prompts.{prompt_format}.text", texts["text"].replace("{examples}", "")
+            yield f"prompts.{prompt_format}.requests", texts["requests"][0]

@@ -7,7 +7,6 @@ from yoyak.config.hub_dataset import short_name
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import TRAINED, Run, Study
 from yoyak.config.variants import DEFAULT
-from yoyak.data.dialogues import SPEAKER_TAG
 from yoyak.errors import PROJECT_ROOT
 from yoyak.reporting.results import (
     CONDITION_NAMES,
@@ -21,6 +20,7 @@ from yoyak.reporting.results import (
 )
 from yoyak.reporting.study_tables import words
 from yoyak.reporting.tables import reading_cell
+from yoyak.reporting.usage import usage
 from yoyak.run.workspace import read_json
 
 MEASURES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rouge_mean": "mean"}
@@ -54,9 +54,12 @@ def model_card(study: Study, results: Path, run: Run) -> str:
     config = ModelConfig.checked(record["settings"], file)
     place = results / run.examples
     statistics = read_json(place / "statistics.json", "run build_dataset.py first")
+    generated = read_json(
+        results / run.folder / "predictions" / "run.json", "run generate.py first"
+    )
     parts = [
         _introduction(study, run, config, record),
-        _usage(run, config, statistics),
+        usage(config, statistics, generated["decoding"]),
         _scores(results, study, run, rows),
         _training(study, record, config, statistics),
         _limits(study, config),
@@ -122,40 +125,6 @@ def _introduction(study: Study, run: Run, config: ModelConfig, record: dict) -> 
         f"A {kind} that summarises dialogues, trained from `{model.checkpoint}`{revision} in "
         f"the Yoyak study `{study.source}`: {trained}.\n\n{study.settings.description}"
     )
-
-
-def _usage(run: Run, config: ModelConfig, statistics: dict) -> str:
-    frame, stops = statistics["frames"][0], [int(stop) for stop in statistics["stop_tokens"]]
-    adapter = config.lora.use_lora
-    library = "peft" if adapter else "transformers"
-    model_class = "AutoPeftModelForCausalLM" if adapter else "AutoModelForCausalLM"
-    head, tail = repr(frame["head"]), repr(frame["tail"])
-    limit = config.generation.max_new_tokens or config.tokenizer.decoder_max_len
-    imports = [f"from {library} import {model_class}", "from transformers import AutoTokenizer"]
-    if not adapter:
-        imports = ["from transformers import AutoModelForCausalLM, AutoTokenizer"]
-    code = "\n".join(
-        [
-            *imports,
-            "",
-            'folder = "final_model"  # or the name of the published repository',
-            "tokenizer = AutoTokenizer.from_pretrained(folder)",
-            f"model = {model_class}.from_pretrained(folder)",
-            f"prompt = {head} + dialogue + {tail}",
-            'inputs = tokenizer(prompt, return_tensors="pt", '
-            f"add_special_tokens={run.format == 'instruction'})",
-            f"stops = {stops}",
-            f"output = model.generate(**inputs, max_new_tokens={limit}, do_sample=False, "
-            "eos_token_id=stops)",
-            'tokens = output[0, inputs["input_ids"].shape[1] :].tolist()',
-            "print(tokenizer.decode([token for token in tokens if token not in stops]))",
-        ]
-    )
-    example = (statistics.get("example") or {}).get("prompt", "")
-    speaker = SPEAKER_TAG.search(example)
-    named = f", speakers as `{speaker.group(1)}:`" if speaker else ""
-    shape = f"The dialogue's turns stand on lines of their own{named}."
-    return f"## Use\n\n{shape}\n\n```python\n{code}\n```"
 
 
 def _scores(results: Path, study: Study, run: Run, rows: list[Row]) -> str:

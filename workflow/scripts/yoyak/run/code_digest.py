@@ -52,13 +52,16 @@ ENTRY_POINTS = {
     ],
     "model_card": ["yoyak.reporting.model_card:model_card"],
 }
-# Modules that a step's code names, and its result does not depend on: in training, what LLMTrainer
-# offers to programs (ROUGE after a training, checks of its output folder), and the trackers.
+# Modules that a step's code names, and its result does not depend on: files of prompts, which the
+# datasets of a program may name; in training, what LLMTrainer offers to programs (ROUGE after a
+# training, checks of its output folder), and the trackers.
+FILES = "yoyak.config.prompt_files"
 NOT_ENTERED = {
+    "build_dataset": (FILES,),
     "train": (
         *("yoyak.generation.summaries", "yoyak.scoring.scores", "yoyak.run.manual"),
-        "yoyak.training.trackers",
-    )
+        *("yoyak.training.trackers", FILES),
+    ),
 }
 WHOLE, ON_IMPORT, GUARDED = "*", "on import", "guarded"  # beside the names of definitions
 GUARDS = ("__name__ == '__main__'", "TYPE_CHECKING", "typing.TYPE_CHECKING")

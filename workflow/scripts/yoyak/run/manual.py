@@ -6,8 +6,10 @@ from pathlib import Path
 from yoyak.config.frozen import chosen
 from yoyak.config.loading import read_config
 from yoyak.config.model_config import ModelConfig
+from yoyak.config.section import canonical
 from yoyak.config.study import Run
 from yoyak.errors import UserError
+from yoyak.run.workspace import hash_text
 
 MANUAL = Path("results/manual")
 DEFAULT_SEED = 42
@@ -72,9 +74,11 @@ def deciding_settings(config: ModelConfig, run: dict, data: dict) -> dict:
         run: of run.json; what a model file is called decides nothing.
         data: SHA-256 of raw files or of examples, by their names in run.json.
     """
-    sections = chosen(config, ("model", "lora", "tokenizer", "dataset", "training"))
+    sections = chosen(config, ("model", "lora", "tokenizer", "dataset", "prompts", "training"))
+    texts = sections.pop("prompts")
     keys = {
         f"{name}.{key}": value for name, part in sections.items() for key, value in part.items()
     }
+    keys["prompts"] = f"SHA-256 {hash_text(canonical(texts))[:12]}…"
     keys |= {key: value for key, value in run.items() if key != "model"}
     return keys | {name: f"SHA-256 {digest[:12]}…" for name, digest in data.items()}

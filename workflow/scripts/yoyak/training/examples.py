@@ -31,6 +31,7 @@ def build_dataset(
     Raises UserError when the data folder lacks a split or the tokenizer cannot carry the format.
     """
     started = time.perf_counter()
+    config = config.prompted(prompt_format, augmentation)
     files = {split: data / f"{split}.csv" for split in ("train", "selection")}
     card = data / "data_card.json"
     rows = {split: load_split(file) for split, file in files.items()}
@@ -43,7 +44,7 @@ def build_dataset(
 
     loader = LoRALoader(config)
     tokenizer = loader.load_tokenizer()
-    language = study.language
+    language, prompts = study.language, config.texts
     datasets = {
         split: create_llm_dataset(
             dialogues=[row.dialogue for row in rows[split]],
@@ -54,17 +55,22 @@ def build_dataset(
             format_type=prompt_format,
             use_instruction_augmentation=split == "train" and augmentation == "templates",
             language=language,
+            prompts=prompts,
             truncate_dialogue=config.dataset.truncate_dialogue,
         )
         for split in files
     }
-    frames = prompt_frames(tokenizer, prompt_format, language, augmentation)
+    frames = prompt_frames(tokenizer, prompt_format, prompts, augmentation)
     texts = [[list(frame.prefix_ids), frame.head, frame.tail] for frame in frames]
     stops = stop_token_ids(tokenizer, prompt_format)
     statistics = {
         **{split: dataset.statistics for split, dataset in datasets.items()},
         "frames": [
-            {key: getattr(frame, key) for key in ("head", "tail", "system")} for frame in frames
+            {
+                "prefix": tokenizer.decode(frame.prefix_ids),
+                **{key: getattr(frame, key) for key in ("head", "tail", "system")},
+            }
+            for frame in frames
         ],
         "template_hash": hashlib.sha256(canonical([texts, stops]).encode()).hexdigest(),
         "stop_tokens": {str(stop): tokenizer.convert_ids_to_tokens(stop) for stop in stops},

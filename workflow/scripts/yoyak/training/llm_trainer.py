@@ -245,7 +245,11 @@ class LLMTrainer:
 
     def _settings(self) -> ModelConfig:
         """The config for the record: with the adapters as loaded, and `auto` where it said so."""
-        return self._given_config.model_copy(update={"lora": self.config.lora})
+        update: dict[str, object] = {"lora": self.config.lora}
+        data = self.train_dataset
+        if data.texts is not None:  # made by a program, whatever its config says
+            update["prompts"] = data.texts.used(data.statistics["format"], data.augmentation)
+        return self._given_config.model_copy(update=update)
 
     def _run(self) -> dict:
         return run_of(self.config, self.train_dataset, self.seed)
