@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from workflow_project import ROOT, environment
 
-DOCUMENTS = ("README.md", "config/README.md", "docs/first_study.md")
+DOCUMENTS = ("README.md", "config/README.md", "docs/first_study.md", "docs/usage.md")
 PROGRAMS = r"snakemake|python|pip|make|hf|tail|source|git|sbatch|printf|cat"
 
 # Begins a command: why it is not run here.
@@ -138,12 +138,23 @@ def test_what_is_excused_stands_in_a_document():
         assert any(each.startswith(begin) for each in commands), f"nothing begins with {begin!r}"
 
 
+def test_the_korean_readme_has_the_same_commands_in_the_same_order():
+    english, korean = (ROOT / name for name in ("README.md", "README.ko.md"))
+    assert english.name in korean.read_text(encoding="utf-8")[:200]
+    assert korean.name in english.read_text(encoding="utf-8")[:200]
+    found = [commands_of(file.read_text(encoding="utf-8")) for file in (english, korean)]
+    assert found[0] == found[1] and len(found[0]) > 8
+    links = [re.findall(r"\]\((.+?)\)", file.read_text("utf-8"))[1:] for file in (english, korean)]
+    assert [link.replace("-ko.png", ".png") for link in links[1]] == links[0]
+
+
 def test_no_block_escapes():
     """A block that is no commands is one that a test reads: here, or in test_library.py."""
     others = {
-        "README.md": ["python"],
+        "README.md": [],
         "config/README.md": ["python"],
         "docs/first_study.md": ["json", "yaml"],
+        "docs/usage.md": ["python"],
     }
     for name in DOCUMENTS:
         text = (ROOT / name).read_text(encoding="utf-8")
@@ -177,7 +188,7 @@ def test_the_table_of_cards_is_what_plan_prints(tmp_path):
         text = re.sub(rf"^{key}: .*$", f"{key}: [{value}]", text, flags=re.M)
     (tmp_path / "config/studies").mkdir(parents=True)
     (tmp_path / "config/studies/cards.yaml").write_text(text, encoding="utf-8")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "docs/usage.md").read_text(encoding="utf-8")
     (head,) = re.findall(r"^\| GPU \| 3B.*$", readme, re.M)
     smallest = re.findall(r"[\d.]+ GiB", head)
     cards = re.findall(r"^\| \d+ GB, (.*?) \| (.*?) \| (.*?) \| (.*?) \|$", readme, re.M)

@@ -8,7 +8,7 @@ from yoyak.data.dialogues import Dialogue
 from yoyak.reporting.results import records, score_name, where
 from yoyak.reporting.samples import read_predictions, read_scores
 from yoyak.reporting.study_tables import Number, StudyTables, score
-from yoyak.reporting.texts import Texts
+from yoyak.reporting.texts import texts_of
 
 COUNT = 4
 
@@ -44,12 +44,13 @@ def best_training(study: Study, study_tables: StudyTables) -> Run:
 
 
 def most_disputed(
-    run: Run, dialogues: list[Dialogue], results: Path, primary: str, texts: Texts
+    study: Study, run: Run, dialogues: list[Dialogue], results: Path
 ) -> list[Disputed]:
     """At most COUNT dialogues whose prediction changes its place most between two scores.
 
     Places, not scores, since metrics have scales of their own. Empty with one score only.
     """
+    texts, primary = texts_of(study), study.settings.metric.primary
     table = read_scores(run, results)
     source = f"{run.folder}/scores/dialogues"
     ranked: dict[tuple, list[Ranked]] = {}

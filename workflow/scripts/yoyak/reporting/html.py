@@ -80,9 +80,7 @@ def render_report(study: Study, results: Path) -> str:
         trainings=_trainings(study, study_tables, results, plots),
         conclusions=conclusions(study, study_tables),
         disputed_of=_title(best, study),
-        disputed=most_disputed(
-            best, load_split(results / "data" / "dev.csv"), results, primary, texts
-        ),
+        disputed=most_disputed(study, best, load_split(results / "data" / "dev.csv"), results),
         signatures=_signatures(study, results),
         data_card=_yaml(read_json(results / "data/data_card.json", "run prepare_data.py first")),
         dataset=_record(results / "data/run.json"),

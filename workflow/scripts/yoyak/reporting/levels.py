@@ -38,7 +38,7 @@ def against_floors(
         **outcomes,
         floor=context_name(texts, high["floor"]),
         level=study_tables.cell("context", floor, "rouge_mean"),
-        spread=least if total == 1 else texts.sentence("words.range", low=least, high=most),
+        spread=least if total == 1 else texts.sentence("level.range", low=least, high=most),
     )
 
 

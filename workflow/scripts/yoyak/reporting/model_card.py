@@ -256,7 +256,7 @@ def _of_other_seeds(results: Path, study: Study, run: Run) -> str:
 
 def _score_line(texts: Texts, tokenizer: str, name: str, row: Row) -> str:
     values = [reading_cell(key, row[key]) for key in MEASURES]
-    interval = texts("words.range", **_interval(row))
+    interval = texts("card.range", **_interval(row))
     return (
         "| " + " | ".join([tokenizer, name, reading_cell("n", row["n"]), *values, interval]) + " |"
     )
