@@ -1,31 +1,45 @@
 """The report in two languages: one file of texts, complete in both, and nothing else is said."""
 
-import dataclasses
+import itertools
 import json
 import re
-import warnings
 from string import Formatter
+from typing import get_args
 
 import pytest
+from fixture_report import in_korean
 
 from yoyak.config.frozen import STEPS, freeze
-from yoyak.config.study import Run
-from yoyak.reporting.html import TEMPLATES, render_report
+from yoyak.config.study import CONDITIONS, Run
+from yoyak.config.study_settings import StudySettings, Tokenizer
+from yoyak.reporting import tables
+from yoyak.reporting.html import TEMPLATES
 from yoyak.reporting.model_card import model_card
 from yoyak.reporting.opening import render_opening
-from yoyak.reporting.plots import write_plots
 from yoyak.reporting.style import drawable
 from yoyak.reporting.texts import FILE, Texts, _read, texts_digest
+from yoyak.scoring.comparison import QUESTIONS
 
 TEXTS = {
     f"{section}.{key}": text
     for section, content in _read().items()
     for key, text in (content.items() if isinstance(content, dict) else enumerate(content))
 }
-# Sections whose keys are those of the tables, settings and outcomes: taken by f"section.{key}".
-BY_KEY = ("conditions", "tokenizers", "comparisons", "levels", "languages", "recorded", "level")
-BY_KEY += ("headline", "answer", "verdicts", "conclusions", "titles", "headings", "note_parts")
-BY_KEY += ("notes", "card", "plots")
+COLUMNS = set(itertools.chain(*tables.COLUMNS.values())) - set(tables.UNREAD)
+# Sections taken by the names of what is in tables and settings.
+BY_KEY = {
+    "titles": tables.COLUMNS,
+    "notes": tables.COLUMNS,
+    "headings": COLUMNS,
+    "tokenizers": get_args(Tokenizer),
+    "languages": get_args(StudySettings.model_fields["language"].annotation),
+    "conditions": ["zero_shot", "few_shot", *CONDITIONS.values(), "people", "floor", "falsified"],
+    "verdicts": ["up", "down", "undecided", "not tested", "no claim"],
+    "comparisons": [*QUESTIONS, "fine_tuned-few_shot", "few_shot-zero_shot"],
+    "levels": [f"falsified_{kind}" for kind in ("all", "speakers", "numbers", "negated")]
+    + [f"floor_{kind}" for kind in ("constant", "nearest", "other_reference")]
+    + ["score", "score-floor", "human_agreement"],
+}
 PARTICLES = "은|는|이|가|을|를|와|과|로|으로|이다|이며|이고|라|이라|나|이나"
 # Names, which stay as they are in Korean.
 NAMES = r"DataTables|SpryMedia|Ltd|Fixture|MIT|ROUGE|LoRA|QLoRA|Report|run\.json|report\.html"
@@ -65,12 +79,14 @@ def test_a_text_is_in_both_languages_with_the_same_fields(key):
 def test_every_text_that_is_used_exists_and_every_text_is_used():
     files = [*TEMPLATES.glob("*.j2"), *FILE.parents[1].glob("scripts/yoyak/reporting/*.py")]
     code = "\n".join(file.read_text(encoding="utf-8") for file in files)
-    sections = "|".join(_read())
-    used = set(re.findall(rf'"((?:{sections})\.\w[\w-]*)"', code))
+    used = set(re.findall(rf"""["']((?:{"|".join(_read())})\.\w[\w-]*)["']""", code))
     assert used <= set(TEXTS)
-    taken = set(re.findall(rf'f?"((?:{sections}))\.(?:\{{|" ~)', code))
-    assert taken | {"recorded"} >= set(BY_KEY)
-    assert [key for key in TEXTS if key not in used and not key.startswith(BY_KEY)] == []
+    for section, keys in BY_KEY.items():
+        assert {f"{section}.{key}" for key in keys} <= set(TEXTS), section
+        used |= {f"{section}.{key}" for key in keys}
+    # Taken by f"section.{key}", with a key that the code names.
+    used |= {key for key in TEXTS if f'"{key.partition(".")[2]}"' in code}
+    assert [key for key in TEXTS if key not in used and not key.startswith("recorded.")] == []
 
 
 def test_a_text_for_one_and_for_several():
@@ -96,31 +112,9 @@ def test_another_language_touches_plots_report_and_cards_alone(reported_study):
     assert texts_digest("en") != texts_digest("ko")
 
 
-def in_korean(study):
-    settings = study.settings.model_copy(deep=True)
-    settings.report.language = "ko"
-    settings.report.note = "지은 예측이다."
-    settings.description = "미세조정은 얼마나 도움이 되는가?"
-    return dataclasses.replace(study, settings=settings)
-
-
-@pytest.fixture(scope="module")
-def korean(reported_study, tmp_path_factory):
-    """The same results with plots and report in Korean; a letter that no font has is an error."""
-    study, results = in_korean(reported_study[0]), tmp_path_factory.mktemp("korean")
-    for folder in reported_study[1].iterdir():
-        if folder.is_dir() and folder.name != "plots":
-            (results / folder.name).symlink_to(folder)
-    (results / "plots").mkdir()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        write_plots(study, results, results / "plots")
-    return study, results
-
-
-def test_no_english_sentence_is_in_the_korean_report(korean):
-    study, results = korean
-    html = render_report(study, results)
+def test_no_english_sentence_is_in_the_korean_report(korean_study):
+    study, results = korean_study
+    html = (results / "report.html").read_text(encoding="utf-8")
     assert '<html lang="ko"' in html
     # Commands, records, signatures and drawings; the data's own dialogues and summaries.
     quoted = r"<(script|style|pre|code|svg)\b.*?</\1>|<p [^>]*class=\"text\">.*?</p>"
@@ -135,8 +129,8 @@ def test_no_english_sentence_is_in_the_korean_report(korean):
     assert {text: found for text in said if (found := english_of(text))} == {}
 
 
-def test_the_model_card_is_in_korean(korean):
-    card = model_card(*korean, Run("tiny_llama", "chat", "fine_tuned", 42))
+def test_the_model_card_is_in_korean(korean_study):
+    card = model_card(*korean_study, Run("tiny_llama", "chat", "fine_tuned", 42))
     text = re.sub(r"```.*?```|^# .*?$|^---.*?^---", "", card, flags=re.S | re.M)
     assert "## 점수" in text and "| 형태소 | **이 모델** |" in text
     assert [line for line in text.splitlines() if english_of(line)] == []
