@@ -37,7 +37,7 @@ class Texts:
 
     def recorded(self, value: object) -> str:
         """A word or sentence that a file holds in English; as it is where nobody translated it."""
-        for pattern, texts in _recorded():
+        for pattern, texts in _recorded() if self.language != "en" else ():
             if found := pattern.fullmatch(str(value)):
                 return texts[self.language].format(**found.groupdict())
         return str(value)
