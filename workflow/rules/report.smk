@@ -112,6 +112,7 @@ rule report:
     params:
         script=script("report.py"),
         code=digest("report"),
+        texts=texts(),
         settings=settings("report"),
         results=lambda wildcards, output: str(Path(output[0]).parent),
     message:
