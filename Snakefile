@@ -38,6 +38,7 @@ include: "workflow/rules/report.smk"  # compare, plot, report, model_card
 
 onstart:
     check_gpu_limit()
+    check_trackers()
 
 
 onsuccess:

@@ -44,7 +44,8 @@ import yoyak  # noqa: E402
 from yoyak.config.loading import load_config, overridden  # noqa: E402
 from yoyak.errors import UserError  # noqa: E402
 from yoyak.run.memory import GIB, ModelShape, expected_seconds  # noqa: E402
-from yoyak.run.plan import Plan, plan_training  # noqa: E402
+from yoyak.run.plan import Plan  # noqa: E402
+from yoyak.run.planning import plan_training  # noqa: E402
 
 GB = 10**9
 CUDA = torch.cuda.is_available()
@@ -95,7 +96,7 @@ def run(name: str, tiny: bool, folder: Path) -> dict:
         "loading_gb": loading_gb, "peak_gb": peak_gb, "reserved_gb": reserved_gb,
         "planned_gb": plan.predicted_bytes / GB, "seen_free_gb": plan.available_bytes / GB,
         "plan": f"{plan.base_weights} {plan.token_budget:,}"
-        f"{' recomputed' if plan.gradient_checkpointing else ''}{' fused' if plan.compile else ''}",
+        f"{' recomputed' if plan.gradient_checkpointing else ''}, {plan.layers} layers",
         "engine": plan.runs(), "tokens": sets[0].statistics["example_tokens"],
         "tokens_per_second": sorted(float(row["tokens_per_second"]) for row in log)[len(log) // 2],
         "losses": [losses[0], losses[-1], results["eval_loss"]],
@@ -215,7 +216,7 @@ def planned() -> dict:
         chosen = plan(config, shape, A6000["free_bytes"])
         seconds = expected_seconds(
             shape, lora_rank=config.lora_rank, tokens=EPOCHS * ROWS * MEAN, rate=A6000["rate"],
-            cuda=True, gradient_checkpointing=chosen.gradient_checkpointing, compile=chosen.compile,
+            cuda=True, gradient_checkpointing=chosen.gradient_checkpointing, layers=chosen.layers,
         )  # fmt: skip
         found[model] = {
             "smallest_card_gb": card, "planned_gb": smallest.predicted_bytes / GB,

@@ -43,7 +43,7 @@ DEVICE = "cuda:0"
 LENGTHS = (300, 700, 90, 510)
 PLAN = Plan(
     device=DEVICE, threads=8, compute_dtype="bfloat16", base_weights="dequantized",
-    token_budget=32768, gradient_checkpointing=False, compile=False, optim="adamw_torch_fused",
+    token_budget=32768, gradient_checkpointing=False, layers="own", optim="adamw_torch_fused",
     predicted_bytes=0, available_bytes=0,
 )  # fmt: skip
 SMALL = {
@@ -107,7 +107,7 @@ def rows(vocabulary: int, seed: int, lengths=LENGTHS) -> list[dict]:
 def plans(family: str, plan: Plan) -> dict[str, Plan]:
     found = {"packed": plan, "own head": replace(plan, head="model")}
     if family in FUSED and plan.compute_dtype != "float32":
-        found["fused"] = replace(plan, compile=True)
+        found["fused"] = replace(plan, layers="fused")
     found["plain"] = replace(plan, engine="plain", head="chunked")
     return found
 
@@ -230,7 +230,7 @@ def times() -> None:
     model = adapted(SHAPES["llama_3.2_3b"], torch.bfloat16)
     lengths = (350, 1224, 100, 500)
     some = rows(128256, 0, lengths)
-    for plan in (replace(PLAN, compile=True), PLAN, replace(PLAN, engine="plain")):
+    for plan in (replace(PLAN, layers="fused"), PLAN, replace(PLAN, engine="plain")):
         for turn in ("first", "again"):
             apply_plan(model, replace(PLAN, engine="plain"), "sdpa")
             reference = make_reference(model, some, plan)

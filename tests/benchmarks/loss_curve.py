@@ -131,10 +131,10 @@ def main() -> None:
     dataset = LLMSummarizationDataset.load(args.examples / "train.safetensors")
     plan = Plan(
         device=DEVICE, threads=torch.get_num_threads(), compute_dtype=DTYPE,
-        base_weights="dequantized", token_budget=4096, gradient_checkpointing=False, compile=False,
+        base_weights="dequantized", token_budget=4096, gradient_checkpointing=False, layers="own",
         optim="adamw_torch", predicted_bytes=0, available_bytes=0,
     )  # fmt: skip
-    fused = replace(plan, compile=True, token_budget=700, base_weights=BASE)
+    fused = replace(plan, layers="fused", token_budget=700, base_weights=BASE)
     run = (config, dataset, args.steps, args.rate)
     with quiet_libraries():
         curves = {}

@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import torch
-from transformers import LlamaConfig, Qwen3Config
+from transformers import Gemma3TextConfig, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
+PLAIN_ROPE = {"rope_theta": 1_000_000.0, "rope_type": "default"}
 ROPE = {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 SHAPES = {
     "llama_3.2_3b": LlamaConfig(
@@ -27,6 +28,36 @@ SHAPES = {
         num_attention_heads=32, num_key_value_heads=8, head_dim=128, tie_word_embeddings=True,
         max_position_embeddings=262144, rms_norm_eps=1e-6,
         rope_parameters={"rope_theta": 5000000.0, "rope_type": "default"},
+    ),
+    "llama_3.2_1b": LlamaConfig(
+        vocab_size=128256, hidden_size=2048, intermediate_size=8192, num_hidden_layers=16,
+        num_attention_heads=32, num_key_value_heads=8, head_dim=64, tie_word_embeddings=True,
+        max_position_embeddings=131072, rms_norm_eps=1e-5, rope_parameters=PLAIN_ROPE,
+    ),
+    "smollm2_135m": LlamaConfig(
+        vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30,
+        num_attention_heads=9, num_key_value_heads=3, tie_word_embeddings=True,
+        max_position_embeddings=8192, rms_norm_eps=1e-5, rope_parameters=PLAIN_ROPE,
+    ),
+    "qwen2.5_0.5b": Qwen2Config(
+        vocab_size=151936, hidden_size=896, intermediate_size=4864, num_hidden_layers=24,
+        num_attention_heads=14, num_key_value_heads=2, tie_word_embeddings=True,
+        max_position_embeddings=32768, rope_parameters=PLAIN_ROPE,
+    ),
+    "qwen2.5_7b": Qwen2Config(
+        vocab_size=152064, hidden_size=3584, intermediate_size=18944, num_hidden_layers=28,
+        num_attention_heads=28, num_key_value_heads=4, tie_word_embeddings=False,
+        max_position_embeddings=32768, rope_parameters=PLAIN_ROPE,
+    ),
+    "mistral_7b": MistralConfig(
+        vocab_size=32768, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32,
+        num_attention_heads=32, num_key_value_heads=8, head_dim=128, sliding_window=None,
+        tie_word_embeddings=False, max_position_embeddings=32768, rope_parameters=PLAIN_ROPE,
+    ),
+    "gemma3_4b": Gemma3TextConfig(
+        vocab_size=262208, hidden_size=2560, intermediate_size=10240, num_hidden_layers=34,
+        num_attention_heads=8, num_key_value_heads=4, head_dim=256, sliding_window=1024,
+        tie_word_embeddings=True, max_position_embeddings=131072,
     ),
 }  # fmt: skip
 

@@ -8,6 +8,7 @@ card's limit, ratio to the plain recipe. tests/benchmarks/README.md keeps what w
 """
 
 import argparse
+import contextlib
 import gc
 import json
 import math
@@ -39,21 +40,38 @@ from yoyak.run.plan import Plan  # noqa: E402
 from yoyak.training.arguments import quiet_libraries, training_arguments  # noqa: E402
 from yoyak.training.packed_trainer import PackedTrainer  # noqa: E402
 
+SHIPPED = {file.stem for file in (ROOT / "config" / "models").glob("*.yaml")}
 SCRATCH = Path(tempfile.gettempdir()) / "yoyak-benchmark"  # nothing is kept there
 TERAFLOPS = 790e12  # bf16 products on an H200, measured on random data
-# name: model, base weights, recompute, token budget, memory cap in GB
+# name: model, base weights, layers, recompute, token budget, memory cap in GB
 RUNS = {
-    "3b-free": ("llama_3.2_3b", "dequantized", False, 32768, None),
-    "3b-8gb": ("llama_3.2_3b", "nf4", True, 12288, 8),
-    "4b-free": ("qwen3_4b", "dequantized", False, 32768, None),
-    "4b-10gb": ("qwen3_4b", "nf4", True, 8192, 10),
-    "8b-16gb": ("llama_3_8b", "nf4", True, 8192, 16),
+    "3b-free": ("llama_3.2_3b", "dequantized", "fused", False, 32768, None),
+    "3b-8gb": ("llama_3.2_3b", "nf4", "fused", True, 12288, 8),
+    "4b-free": ("qwen3_4b", "dequantized", "fused", False, 32768, None),
+    "4b-10gb": ("qwen3_4b", "nf4", "fused", True, 8192, 10),
+    "8b-free": ("llama_3_8b", "dequantized", "fused", False, 16384, None),
+    "8b-16gb": ("llama_3_8b", "nf4", "fused", True, 8192, 16),
+    "1b-free": ("llama_3.2_1b", "dequantized", "fused", False, 32768, None),
+    "135m-free": ("smollm2_135m", "dequantized", "fused", False, 32768, None),
+    "3b-compiled": ("llama_3.2_3b", "dequantized", "compiled", False, 16384, None),
+    "3b-own": ("llama_3.2_3b", "dequantized", "own", False, 16384, None),
+    "qwen2-0.5b": ("qwen2.5_0.5b", "dequantized", "fused", False, 32768, None),
+    "qwen2-0.5b-own": ("qwen2.5_0.5b", "dequantized", "own", False, 32768, None),
+    "qwen2-7b": ("qwen2.5_7b", "dequantized", "fused", False, 16384, None),
+    "qwen2-7b-nf4": ("qwen2.5_7b", "nf4", "fused", True, 8192, None),
+    "qwen2-7b-compiled": ("qwen2.5_7b", "dequantized", "compiled", False, 16384, None),
+    "qwen2-7b-nf4-compiled": ("qwen2.5_7b", "nf4", "compiled", True, 16384, None),
+    "qwen2-7b-nf4-own": ("qwen2.5_7b", "nf4", "own", True, 16384, None),
+    "mistral-7b": ("mistral_7b", "dequantized", "fused", False, 16384, None),
+    "mistral-7b-compiled": ("mistral_7b", "dequantized", "compiled", False, 16384, None),
+    "gemma3-4b": ("gemma3_4b", "dequantized", "compiled", False, 16384, None),
+    "gemma3-4b-own": ("gemma3_4b", "dequantized", "own", False, 16384, None),
 }
 
 
 def build(name: str, base_weights: str, attention: str):
     """A model of that shape with random weights and fresh adapters, made on the GPU."""
-    config = load_config(name)
+    config = load_config(name if name in SHIPPED else "llama_3.2_3b")
     dtype = getattr(torch, config.model.compute_dtype)
     torch.set_default_dtype(dtype)
     try:
@@ -116,27 +134,29 @@ class Clock(TrainerCallback):
 class Engine(PackedTrainer):
     """PackedTrainer that counts tokens a step and keeps no checkpoint."""
 
+    fullest = 0
+
     def _save_checkpoint(self, model, trial):
         pass
 
     def training_step(self, *args, **kwargs):
         before = self.tokens
+        self.fullest = max(self.fullest, *(pack.tokens for pack in args[1]["batches"]))
         result = super().training_step(*args, **kwargs)
         self.counts = [*getattr(self, "counts", []), self.tokens - before]
         return result
 
 
-def run_engine(name, base_weights, recompute, budget, cap, steps=6, warm=2, profile=False):
+def run_engine(name, base_weights, layers, recompute, budget, cap, steps=6, warm=2, profile=False):
     model, config = build(name, base_weights, PACKED)
     shape = ModelShape.from_config(SHAPES[name])
     choices = {
         "base_weights": base_weights, "token_budget": budget,
-        "gradient_checkpointing": recompute, "compile": True,
+        "gradient_checkpointing": recompute, "layers": layers,
     }  # fmt: skip
-    predicted = predict_bytes(shape, lora_rank=16, use_qlora=True, **choices)
     plan = Plan(
         device="cuda:0", threads=8, compute_dtype=config.model.compute_dtype,
-        optim="adamw_torch_fused", predicted_bytes=predicted, available_bytes=0, **choices,
+        optim="adamw_torch_fused", predicted_bytes=0, available_bytes=0, **choices,
     )  # fmt: skip
     total = torch.cuda.get_device_properties(0).total_memory
     if cap:
@@ -153,13 +173,16 @@ def run_engine(name, base_weights, recompute, budget, cap, steps=6, warm=2, prof
     trainer.add_callback(clock)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    trainer.train()
+    with contextlib.redirect_stdout(None):
+        trainer.train()
     if cap:
         torch.cuda.set_per_process_memory_fraction(1.0)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     assert all(map(math.isfinite, losses)), losses
     if profile:
         show_profile(trainer, batch, SHAPES[name].vocab_size)
+    choices["token_budget"] = trainer.fullest
+    predicted = predict_bytes(shape, lora_rank=16, use_qlora=True, **choices)
     speed = sum(trainer.counts[warm:]) / clock.seconds(warm)
     result = {
         "tokens_per_second": speed,
@@ -169,6 +192,8 @@ def run_engine(name, base_weights, recompute, budget, cap, steps=6, warm=2, prof
         "share": speed * operations(shape, 16, recompute) / TERAFLOPS,
         "first_step_seconds": clock.ends[0] - clock.began,
         "loss": [round(loss, 3) for loss in losses[:3]],
+        "layers": layers,
+        "fullest_pack": trainer.fullest,
     }
     del model, trainer
     return result
@@ -251,9 +276,9 @@ def main() -> None:
                 if name == "plain":
                     results[name] = run_plain()
                 else:
-                    model, base, recompute, budget, cap = RUNS[name]
+                    model, base, layers, recompute, budget, cap = RUNS[name]
                     results[name] = run_engine(
-                        model, base, recompute, arguments.budget or budget, cap,
+                        model, base, layers, recompute, arguments.budget or budget, cap,
                         profile=arguments.profile,
                     )  # fmt: skip
             except torch.OutOfMemoryError as error:
@@ -270,17 +295,22 @@ def main() -> None:
 
 def print_table(results: dict) -> None:
     plain = results.get("plain", {}).get("tokens_per_second")
-    print(f"{'run':<10} {'tokens/s':>9} {'peak GB':>8} {'reserved':>8} {'share':>6} {'× plain':>7}")
+    print(
+        f"{'run':<17} {'layers':<9} {'tokens/s':>9} {'share':>6} {'× plain':>7} {'peak GB':>8} "
+        f"{'reserved':>8} {'predicted':>9} {'first step, s':>13}"
+    )
     for name, result in results.items():
         speed = result.get("tokens_per_second")
         if speed is None:
-            print(f"{name:<10} {result['out_of_memory']}")
+            print(f"{name:<17} {result['out_of_memory']}")
             continue
         share = f"{result['share']:.0%}" if "share" in result else ""
         ratio = f"{speed / plain:.1f}" if plain else ""
+        predicted = f"{result.get('predicted_gb', 0):.1f}"
         print(
-            f"{name:<10} {speed:>9,.0f} {result['peak_gb']:>8.1f} {result['reserved_gb']:>8.1f} "
-            f"{share:>6} {ratio:>7}"
+            f"{name:<17} {result.get('layers', 'plain'):<9} {speed:>9,.0f} {share:>6} {ratio:>7} "
+            f"{result['peak_gb']:>8.1f} {result['reserved_gb']:>8.1f} {predicted:>9} "
+            f"{result.get('first_step_seconds', 0):>13.0f}"
         )
 
 

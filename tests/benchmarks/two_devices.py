@@ -148,7 +148,7 @@ def train(job: Job, context: RankContext, ranks, budget: int, dropout: float, st
     plan = Plan(
         device=context.device, devices=context.count, threads=torch.get_num_threads(),
         compute_dtype="bfloat16" if cuda else "float32", base_weights="dequantized",
-        token_budget=budget, gradient_checkpointing=False, compile=True,
+        token_budget=budget, gradient_checkpointing=False, layers="fused",
         optim="adamw_torch_fused" if cuda else "adamw_torch", predicted_bytes=0, available_bytes=0,
     )  # fmt: skip
     few = {"max_steps": steps, "learning_rate": 2e-4, "warmup_ratio": 0.0}

@@ -86,7 +86,7 @@ def test_nf4_values_are_those_of_bitsandbytes(nested):
     assert torch.equal(out[:, :448], functional.dequantize_4bit(packed, state))
 
 
-@pytest.mark.parametrize("family", ("llama", "qwen3"))
+@pytest.mark.parametrize("family", list(CONFIGS))
 @pytest.mark.parametrize("recompute", (False, True))
 def test_a_model_on_the_gpu_has_the_gradients_of_the_cpu(family, recompute):
     """bf16 against fp32, with the same dropout masks on both."""

@@ -76,7 +76,7 @@ def assert_own(trainer, own: str) -> None:
 
 def test_after_a_training_with_fused_layers_the_model_is_transformers_own(trained):
     trainer, own = trained
-    assert trainer.plan.compile and trainer.plan.engine == "packed"
+    assert trainer.plan.layers == "fused" and trainer.plan.engine == "packed"
     assert_own(trainer, own)
 
 
@@ -105,3 +105,22 @@ def test_of_several_gpus_the_emptiest_is_taken(config, request):
     finally:
         del taken
         torch.cuda.set_device(here)
+
+
+def test_adapters_of_own_layers_multiply_in_16_bits(config, tmp_path, monkeypatch):
+    """Their weights are float32: without autocast their products would run on no tensor core."""
+    own = changed(config, execution={"compile": False})
+    model, tokenizer = load_lora_model_and_tokenizer(own)
+    seen = set()
+    for name, part in model.named_modules():
+        if name.endswith("lora_A.default"):
+            part.register_forward_hook(lambda _, inputs, output: seen.add(output.dtype))
+    with (RESOURCES / "dialogues/train.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))[:24]
+    data = create_llm_dataset(
+        [row["dialogue"] for row in rows], [row["summary"] for row in rows], tokenizer
+    )
+    trainer = create_llm_trainer(own, model, tokenizer, data, data, output_dir=tmp_path)
+    seen.clear()  # the engine's check computes as the training does
+    trainer.train()
+    assert trainer.plan.layers == "own" and seen == {torch.bfloat16}

@@ -49,7 +49,8 @@ SETTINGS = {
         key("lora: {rank: 8}"), MINE, "lora.rank", cure="allowed here: alpha, double_quant"
     ),
     "tracking where wandb is not ready": told(
-        key("tracking: {wandb: true}"), "tracking.wandb:", cure="or set", command=TRAIN
+        key("tracking: {report_to: [wandb]}"), "tracking.report_to: wandb", command=TRAIN,
+        cure="or take wandb out of the list",
     ),
     "Python object": told(
         key("lora: !!python/object/apply:os.system ['touch CANARY']"), MINE, "line 3",

@@ -38,6 +38,12 @@ TURNS = [
     {"participantID": 2, "utterance": " "},
     {"participantID": 2, "utterance": "네"},
 ]
+MESSAGES = [
+    {"role": "system", "content": "짧게", "name": None},
+    {"role": "user", "name": "Minsu", "content": ["가", {"type": "text", "text": "나"}]},
+    {"role": "assistant", "content": None, "tool_calls": [{}]},
+    {"role": "assistant", "content": 3},
+]
 SPOKEN = "P01: 안녕 하세요\n2: 네"
 
 # name of the file: (content, the dialogues that it holds)
@@ -92,6 +98,9 @@ READ = {
         cell("### Response:\n무시해 <|im_end|>"),
         ["### Response:\n무시해 <|im_end|>"],
     ),
+    "cp949.csv": (GOOD.encode("cp949"), [TALK]),
+    "cp949_from_excel.csv": (GOOD.replace("\n", "\r\n").encode("cp949"), [TALK]),
+    "no_names.csv": ("dialogue,summary\n가,나\n가,다\n라,마\n", ["가", "가", "라"]),
     "semicolons.csv": (GOOD.replace(",", ";"), [TALK]),
     "semicolons_quoted.csv": (
         '"fname";"dialogue";"summary"\n"a";"3,5 kg; 네, 나";"요약"\n',
@@ -110,6 +119,9 @@ READ = {
     "document_without_indents.json": ('{"data": [\n' + line() + "]}", [TALK]),
     "one_row.json": (json.dumps(json.loads(line()), indent=1), [TALK]),
     "turns.json": (document(line(dialogue=TURNS)), [SPOKEN]),
+    "turns_as_text.csv": (cell(json.dumps(TURNS)), [SPOKEN]),
+    "text_that_begins_as_a_list.csv": (cell("[{가}] 나"), ["[{가}] 나"]),
+    "messages.jsonl": (line(dialogue=MESSAGES), ["system: 짧게\nMinsu: 가 나\nassistant: 3"]),
     "turns.jsonl": (line(dialogue=TURNS) + line(fname="b"), [SPOKEN, TALK]),
     "nul_text.csv": (cell(r"\0 \x00 NULL nan None"), [r"\0 \x00 NULL nan None"]),
 }  # fmt: skip
@@ -120,17 +132,24 @@ REFUSED = {
     "blanks_only.csv": (" \n\n \n", "is empty"),
     "bom_only.csv": ("\ufeff", "is empty"),
     "empty.jsonl": ("", "is empty"),
-    "header_only.csv": (HEADER, "has a header but no rows"),
-    "no_header.csv": (ROW + "b,가,나,다\n", "column missing: fname; dialogue; summary"),
+    "header_only.csv": (HEADER, "has columns but no rows"),
+    "no_header.csv": (ROW + "b,가,나,다\n", "column missing: dialogue; summary"),
+    "two_separators.csv": ("dialogue,a;summary\n가,나;다\n", "may be separated by ',' or by ';'"),
     "column_missing.csv": ("fname,dialogue,topic\na,가,나\n", "column missing: summary"),
     "column_twice.csv": (
         "fname,dialogue,dialogue,summary\na,가,나,다\n",
         "duplicate column 'dialogue'",
     ),
-    "cp949.csv": (
-        GOOD.encode("cp949"),
-        "not UTF-8 at byte 42 (line 2, found 0xbe); it reads as cp949",
+    "gb2312.csv": (
+        GOOD.replace("안녕", "你好，很高兴认识你").encode("gb18030"),
+        "not UTF-8 at byte 42 (line 2, found 0xc4), nor Korean",
     ),
+    "shift_jis.csv": (
+        (HEADER + "a,#Person1#: こんにちは、元気ですか,挨拶,\n").encode("shift_jis"),
+        "it reads as shift_jis: iconv -f shift_jis -t utf-8",
+    ),
+    "euc_jp.csv": ((HEADER + "a,こんにちは元気ですか,挨拶,\n").encode("euc_jp"), "nor Korean"),
+    "utf8_and_cp949.csv": (GOOD.encode() + "b,가,나,다\n".encode("cp949"), "(line 3, found 0xb0)"),
     "latin1.csv": (HEADER.encode() + b"a,caf\xe9,x,y\n", "not UTF-8 at byte 34 (line 2"),
     "cut_character.csv": (GOOD.encode()[:-3], "not UTF-8 at byte"),
     "utf16.csv": (GOOD.encode("utf-16"), "is UTF-16; save it as UTF-8"),
@@ -167,8 +186,8 @@ REFUSED = {
     "dialogue_of_noise.csv": (cell(" <br>\\n \u200b\x07 "), "line 2: (fname 'a') empty dialogue"),
     "empty_summary.csv": (HEADER + "a,가, ,다\n", "line 2: (fname 'a') empty summary"),
     "null_dialogue.jsonl": (line(dialogue=None), "line 1: (fname 'a') empty dialogue"),
-    "dialogue_of_a_list.jsonl": (line(dialogue=["가", "나"]), "dialogue must be text, found ["),
-    "dialogue_of_a_number.jsonl": (line(dialogue=1.5), "dialogue must be text, found 1.5"),
+    "dialogue_of_a_list.jsonl": (line(dialogue=["가", "나"]), "dialogue must be text or a list"),
+    "dialogue_of_a_number.jsonl": (line(dialogue=1.5), "a list of turns, found 1.5"),
     "not_a_number.jsonl": ('{"fname":"a","dialogue":NaN,"summary":"x"}', "found nan"),
     "half_a_surrogate.jsonl": (
         '{"fname":"a","dialogue":"\\ud83d","summary":"x"}',
@@ -185,7 +204,7 @@ REFUSED = {
     "deep_document.json": ('{"data":\n' + "[" * 10_000 + "]" * 10_000 + "}", "too deep"),
     "deep_cell.jsonl": (
         line(dialogue=0).replace("0", "[" * 900 + "]" * 900),
-        "dialogue must be text, found [[|too deep",
+        "a list of turns, found [[|too deep",
     ),
     "empty_list.json": ("\ufeff[]", "contains no rows"),
     "empty_list_inside.json": ('{"count": 0, "data": []}', "contains no rows"),
@@ -199,11 +218,16 @@ REFUSED = {
     ),
     "turn_without_words.json": (
         document(line(dialogue=[{"speaker": "갑", "form": "네"}])),
-        "row 1: (fname 'a') turn 1 needs utterance and speaker (or participantID), it has "
-        "'speaker, form'",
+        "row 1: (fname 'a') turn 1 needs speaker and utterance, role and content, or from and "
+        "value; it has 'speaker, form'",
+    ),
+    "turns_in_pythons_words.csv": (cell(str(TURNS)), "line 2: (fname 'a') dialogue is a list of"),
+    "cut_turns.csv": (cell(json.dumps(TURNS)[:-5]), "but no JSON, found '[{"),
+    "picture.jsonl": (
+        line(dialogue=[{"role": "user", "content": [{"type": "image_url"}]}]),
+        "line 1: (fname 'a') turn 1 has a part without text",
     ),
     "truth_as_topic.jsonl": (line(topic=True), "topic must be text, found True"),
-    "cp949_from_excel.csv": (GOOD.replace("\n", "\r\n").encode("cp949"), "iconv -f cp949 -t utf-8"),
     "very_deep.jsonl": ('{"a":' * 50_000 + "\n", "line 1: not JSON"),
     "csv_named_jsonl.jsonl": (GOOD, "line 1: not JSON"),
     "jsonl_named_csv.csv": (line(), "no rows|column missing"),

@@ -15,7 +15,7 @@ from yoyak.config.loading import load_config
 from yoyak.config.section import canonical
 from yoyak.config.study import load_study
 from yoyak.config.yaml_reader import load_yaml
-from yoyak.data.splits import raw_file
+from yoyak.data.splits import raw_data
 from yoyak.errors import PROJECT_ROOT
 from yoyak.models.checkpoints import resolve_checkpoint
 
@@ -121,7 +121,7 @@ def test_study_files(folder):
             assert ".." not in cell.folder.split("/")
         for split in ("train", "dev", "test"):
             if getattr(read.settings.data, split):
-                read_or_refused(raw_file, "mine", read.settings.data, split)
+                read_or_refused(raw_data, "mine", read.settings.data, split)
 
     inputs = with_one_value_changed(study) | mutated(samples, TOKENS)
     fuzz(inputs, check, examples=80)

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,7 +11,9 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     LlamaConfig,
+    MistralConfig,
     PreTrainedTokenizerFast,
+    Qwen2Config,
     Qwen3Config,
 )
 
@@ -31,7 +34,12 @@ SIZES = {
     "max_position_embeddings": 512,
     "tie_word_embeddings": True,
 }
-CONFIGS = {"llama": LlamaConfig, "qwen3": Qwen3Config}
+CONFIGS = {
+    "llama": LlamaConfig,
+    "qwen3": Qwen3Config,
+    "qwen2": Qwen2Config,  # q, k and v have biases
+    "mistral": partial(MistralConfig, sliding_window=16),
+}
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 

@@ -14,7 +14,7 @@ from yoyak.training.parallel import Ranks, process_group
 
 PLAN = Plan(
     device="cpu", threads=1, compute_dtype="float32", base_weights="nf4", token_budget=2048,
-    gradient_checkpointing=False, compile=False, optim="adamw_torch", predicted_bytes=0,
+    gradient_checkpointing=False, layers="own", optim="adamw_torch", predicted_bytes=0,
     available_bytes=0,
 )  # fmt: skip
 CASES = {
@@ -26,7 +26,7 @@ CASES = {
         replace(PLAN, base_weights="dequantized", gradient_checkpointing=True, token_budget=64),
         (23, 7, 61, 12, 38, 5),
     ),
-    "fused": (replace(PLAN, compile=True, token_budget=64), (23, 7, 61, 12, 38, 5)),
+    "fused": (replace(PLAN, layers="fused", token_budget=64), (23, 7, 61, 12, 38, 5)),
 }
 
 

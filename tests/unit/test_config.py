@@ -75,7 +75,7 @@ def test_the_three_large_models_have_the_set_values(
     assert (training.warmup_ratio, training.weight_decay, training.max_grad_norm) == (0.1, 0.1, 1.2)
     assert (config.tokenizer.encoder_max_len, config.tokenizer.decoder_max_len) == (1024, 200)
     assert config.resources.expected_gpu_memory_gb == gigabytes
-    assert config.tracking.wandb is False
+    assert config.tracking.report_to == []
 
 
 def test_debug_is_one_epoch_of_batch_two_without_tracking():
@@ -83,7 +83,7 @@ def test_debug_is_one_epoch_of_batch_two_without_tracking():
     training = config.training
     assert (training.epochs, training.batch_size) == (1, 2)
     assert training.gradient_accumulation_steps == 1
-    assert config.tracking.wandb is False
+    assert config.tracking.report_to == []
 
 
 def test_a_model_file_may_build_on_another(models):

@@ -196,7 +196,7 @@ def test_every_missing_column_is_named_with_what_is_there(tmp_path):
     with pytest.raises(UserError) as error:
         read_dialogues(path)
     message = str(error.value)
-    assert "column missing: fname; dialogue; summary" in message
+    assert "column missing: dialogue; summary" in message
     assert "the file has: id, text" in message and "data.columns" in message
 
 

@@ -10,7 +10,7 @@ from yoyak.config.study_settings import Data
 from yoyak.data.data_card import describe_split, distribution
 from yoyak.data.dialogues import Dialogue
 from yoyak.data.near_duplicates import near_duplicates
-from yoyak.data.splits import drop_leaks, few_rows, hold_out, raw_file, repeated
+from yoyak.data.splits import drop_leaks, few_rows, hold_out, raw_data, repeated
 from yoyak.errors import UserError
 
 
@@ -146,10 +146,10 @@ def test_a_raw_file_that_is_not_there_says_what_to_put_where(tmp_path, monkeypat
     columns = {"fname": "id", "dialogue": "text", "summaries": ["s"]}
     settings = Data(train="data/raw/train.csv", dev="dev.csv", columns=columns)
     with pytest.raises(UserError, match="data.train: data/raw/train.csv does not exist; put .*id"):
-        raw_file("korean", settings, "train")
+        raw_data("korean", settings, "train")
     (tmp_path / "data/raw").mkdir(parents=True)
     (tmp_path / "data/raw/train.csv").touch()
-    assert raw_file("korean", settings, "train").exists()
+    assert raw_data("korean", settings, "train").exists()
 
 
 def test_statistics_of_a_split():

@@ -18,7 +18,7 @@ from yoyak.training.engine import apply_plan, choose_engine
 
 PLAN = Plan(
     device="cpu", threads=1, compute_dtype="float32", base_weights="dequantized",
-    token_budget=2048, gradient_checkpointing=False, compile=False, optim="adamw_torch",
+    token_budget=2048, gradient_checkpointing=False, layers="own", optim="adamw_torch",
     predicted_bytes=0, available_bytes=0,
 )  # fmt: skip
 ROWS = examples((45, 70, 20, 61))

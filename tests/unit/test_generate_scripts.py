@@ -267,7 +267,7 @@ def test_bad_text_files(tmp_path):
 def test_a_study_lends_its_column_names(tmp_path):
     file = tmp_path / "mine.jsonl"
     file.write_text('{"id": "a", "conversation": "#Person1#: 네."}\n', encoding="utf-8")
-    with pytest.raises(UserError, match="column missing: fname; dialogue .*--study NAME"):
+    with pytest.raises(UserError, match="column missing: dialogue .*--study NAME"):
         summarize.read_input(str(file))
     study = load_study("embedded")
     study.settings.data.columns.fname, study.settings.data.columns.dialogue = "id", "conversation"

@@ -4,7 +4,7 @@ import pytest
 
 from yoyak.errors import UserError
 from yoyak.run.gpus import GPUS, described_gpu, gpu_named
-from yoyak.run.plan import GIB
+from yoyak.run.memory import GIB
 
 
 @pytest.mark.parametrize(

@@ -3,19 +3,15 @@
 A child process each, since the Hub's settings are read at import.
 """
 
-import contextlib
 import errno
 import json
 import logging
-import os
 import socket
 import subprocess
-import sys
-import textwrap
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
+from local_hub import child, served
 from test_checkpoints import model_section, one_line
 
 from yoyak.errors import PROJECT_ROOT, disk_fault
@@ -96,36 +92,10 @@ class Hub(BaseHTTPRequestHandler):
         pass
 
 
-@contextlib.contextmanager
-def served(handler):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    server.drops, server.asked = False, 0
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 @pytest.fixture
 def hub():
     with served(Hub) as server:
         yield server
-
-
-def child(code: str, *arguments: str, cache, port: int = 0) -> subprocess.CompletedProcess:
-    """Run code that asks the Hub at this port of this machine, or is offline without one."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    kept |= {"PYTHONPATH": str(PROJECT_ROOT / "workflow" / "scripts"), "HF_HOME": str(cache)}
-    if port:
-        kept |= {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HUB_DISABLE_XET": "1"}
-        kept |= {"HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
-    else:
-        kept["HF_HUB_OFFLINE"] = "1"
-    command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
-    return subprocess.run(command, env=kept, capture_output=True, text=True, timeout=240)
 
 
 def load(hub, cache) -> subprocess.CompletedProcess:

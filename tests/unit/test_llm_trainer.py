@@ -20,7 +20,6 @@ from yoyak.training.interruption import Interrupted
 from yoyak.training.llm_trainer import create_llm_trainer
 from yoyak.training.outputs import merge_by_step, summary, write_outputs
 from yoyak.training.plans import steps_between_evaluations
-from yoyak.training.tracking import NonFatalCallback
 
 LENGTHS = (23, 7, 61, 12, 38, 5, 19, 44, 30, 9, 27, 15, 33)
 
@@ -72,12 +71,9 @@ def trainer(checkpoint, work: Path, **settings):
     return made._create_trainer()
 
 
-def llm_trainer(
-    checkpoint, output_dir=None, *, minutes=1e-9, wandb=False, overwrite=False, **training
-):
+def llm_trainer(checkpoint, output_dir=None, *, minutes=1e-9, overwrite=False, **training):
     """Two passes of 13 examples in batches of 4, with dropout, saving at every step."""
     config = tiny_config(checkpoint, dropout=0.05)
-    config.tracking.wandb = wandb
     values = {"epochs": 2, "batch_size": 2, "gradient_accumulation_steps": 2, "learning_rate": 1e-2}
     execution = {"token_budget": 70, "threads": 1, "checkpoint_minutes": minutes}
     config = changed(config, training=values | training, execution=execution)
@@ -102,15 +98,6 @@ def undisturbed(checkpoint, tmp_path_factory):
     made = trainer(checkpoint, folder / "work", minutes=1000)
     assert made.fit() == 0
     return made.state, finish(made, folder / "final")
-
-
-def test_a_tracker_that_fails_is_dropped(checkpoint, tmp_path, undisturbed, monkeypatch, caplog):
-    failing = NonFatalCallback(FailAfter(3))
-    monkeypatch.setattr("yoyak.training.llm_trainer.wandb_tracker", lambda: failing)
-    made = trainer(checkpoint, tmp_path / "work", minutes=1000, wandb=True)
-    made.fit()
-    assert finish(made, tmp_path / "final") == undisturbed[1]
-    assert caplog.text.count("tracking.wandb fails (Fault); the training continues without it") == 1
 
 
 @pytest.mark.parametrize("step", [1, 3, 4, 6, 8])  # mid-epoch, an epoch's end, the very end

@@ -143,7 +143,7 @@ def test_a_document_that_lacks_a_key_is_told_by_number_name_and_what_it_has(tmp_
     for told in (
         "row 1: (fname 'made-everyday-000001') no input.conversation (it has: 'id, input.subj",
         "row 2: (fname 'made-everyday-000002') no output (it has: 'id, input.conversation, ",
-        "row 3: (fname 'made-everyday-000003') turn 2 needs utterance and speaker (or participantI",
+        "row 3: (fname 'made-everyday-000003') turn 2 needs speaker and utterance, role",
         "it has 'speaker, text'",
     ):
         assert told in str(error.value)

@@ -10,7 +10,7 @@ from test_estimator import LLAMA_3B, plan
 from tiny_models import tiny_config
 
 from yoyak.errors import UserError
-from yoyak.run.plan import next_smaller
+from yoyak.run.planning import next_smaller
 from yoyak.training.out_of_memory import forced_plan, note_plan, step_down
 from yoyak.training.packed_trainer import PackedTrainer
 
@@ -44,7 +44,7 @@ def test_train_llm_leaves_with_75_and_goes_on_with_the_smaller_plan(tmp_path, mo
     command = ["train_llm.py", "--experiment", "tiny_llama", "--debug", "--output-dir", "out"]
     monkeypatch.setattr(sys, "argv", command)
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr("yoyak.run.plan.CPU_TOKEN_BUDGET", 900)
+    monkeypatch.setattr("yoyak.run.planning.CPU_TOKEN_BUDGET", 900)
 
     def smaller_on_a_cpu(found, *_, **__):
         from dataclasses import replace

@@ -39,6 +39,19 @@ def test_every_cell_has_a_row(checkpoints, monkeypatch, capsys):
     assert "takes here" in shown and "smallest that works" in shown
 
 
+def test_a_training_that_may_stop_early_is_planned_to_its_end_and_says_so(
+    checkpoints, monkeypatch, capsys
+):
+    study = load_study("embedded")
+    for name, config in study.models.items():
+        study.models[name] = changed(config, training={"early_stopping_patience": 2})
+    monkeypatch.setattr("plan.load_study", lambda *_, **__: study)
+    monkeypatch.setattr("sys.argv", ["plan.py"])
+    main()
+    said = "tiny_llama, default: planned to the last epoch; it may stop early"
+    assert capsys.readouterr().out.count(said) == 1
+
+
 def test_another_card_is_planned_for(checkpoints, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["plan.py", "--gpu_memory", "8", "--rate", "300"])
     main()

@@ -100,7 +100,7 @@ def changed_steps(before, after) -> set[str]:
     [
         "{execution: {threads: 1, token_budget: 64, base_weights: nf4, compile: true}}",
         "{training: {optim: paged_adamw_32bit, gradient_checkpointing: true}}",
-        "{tracking: {wandb: true}, experiment: {name: other}}",
+        "{tracking: {report_to: [wandb]}, experiment: {name: other}}",
         "{execution: {device: cpu}, model: {size: 1B}, dataset: {format_type: instruction}}",
     ],
 )

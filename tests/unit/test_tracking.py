@@ -1,22 +1,26 @@
-"""Tracking: what cannot work is said before anything loads; what fails later ends itself alone."""
+"""Trackers that cannot work are refused in one line before anything loads."""
 
-import os
 import socket
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from types import ModuleType, SimpleNamespace
+from importlib.machinery import ModuleSpec
 
 import pytest
+import wandb
 
 from yoyak.errors import UserError
 from yoyak.training import tracking
 
-NAMES = ("WANDB_PROJECT", "WANDB_NAME", "WANDB_FINISH_TIMEOUT")
+NAMES = ["wandb", "tensorboard", "mlflow", "trackio"]
 
 
 class NothingHere(BaseHTTPRequestHandler):
     def do_HEAD(self):
         self.send_error(404)
+
+    def do_POST(self):
+        self.send_error(401)
 
     def log_message(self, *args):
         pass
@@ -37,82 +41,92 @@ def urls():
 
 
 @pytest.fixture
-def wandb(monkeypatch, tmp_path):
-    """Puts a wandb with these settings in the place of the real one."""
+def place(tmp_path, monkeypatch):
+    """A working directory in which no tracker has a setting or a key."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tracking, "WAIT", 1)
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    for name in NAMES:
+    variables = [name for each in tracking.DEFAULTS.values() for name in each]
+    for name in variables:  # a test sets them; this takes them back
         monkeypatch.setenv(name, "")
-
-    def put(login=lambda verify: True, **settings):
-        made = {"mode": "online", "base_url": "http://127.0.0.1:1", "api_key": "k" * 40}
-        module = ModuleType("wandb")
-        module.init, module.login = None, login
-        module.setup = lambda: SimpleNamespace(settings=SimpleNamespace(**{**made, **settings}))
-        monkeypatch.setitem(__import__("sys").modules, "wandb", module)
-        return module
-
-    return put
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "TRACKIO_SERVER_URL", "TRACKIO_SPACE_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
+    wandb.teardown()  # it keeps the settings that it has once read
+    yield tmp_path
+    wandb.teardown()
 
 
-def refuse(verify):
-    raise ValueError("user is not\nlogged in")
-
-
-@pytest.mark.parametrize(
-    ("server", "settings", "message"),
-    [
-        (
-            "answering",
-            {"api_key": None},
-            r"no key for http://127.*`wandb login`, set WANDB_API_KEY",
-        ),
-        (
-            "closed",
-            {},
-            r"no answer from http://127.*Connection refused\); connect, or set WANDB_MODE",
-        ),
-        ("silent", {}, "no answer from http://127.*timed out"),
-        ("answering", {"login": refuse}, r"http.*does not take the key \(user is not logged in\)"),
-    ],
-)
-def test_what_cannot_be_tracked_is_refused_in_one_line(wandb, urls, server, settings, message):
-    wandb(base_url=urls[server], **settings)
-    with pytest.raises(UserError, match=f"tracking.wandb: {message}.*or tracking.wandb: false"):
-        tracking.check_wandb("study", "run")
-
-
-def test_a_wandb_that_is_none_or_misled_is_refused(wandb):
-    wandb().setup = lambda: SimpleNamespace()["mode"]
-    with pytest.raises(UserError, match="wandb refuses its settings .*; correct them"):
-        tracking.check_wandb("study", "run")
-    del wandb().init  # a folder called wandb, such as its runs leave
-    with pytest.raises(UserError, match="the package is not installed; `pip install wandb`"):
-        tracking.check_wandb("study", "run")
+def refused(name: str) -> str:
+    with pytest.raises(UserError, match=f"^tracking.report_to: {name} ") as said:
+        tracking.check_trackers([name])
+    assert str(said.value).endswith(f"or take {name} out of the list")
+    return str(said.value)
 
 
 @pytest.mark.parametrize(
-    ("server", "settings", "netrc"),
+    ("server", "key", "message"),
     [
-        ("closed", {"mode": "offline", "api_key": None, "login": refuse}, ""),
-        ("closed", {"mode": "disabled", "api_key": None}, ""),
-        ("answering", {}, ""),
-        ("answering", {"api_key": None}, "machine {host} login user password {key}\n"),
+        ("answering", None, "has no key for http://127.0.0.1"),
+        ("closed", "k" * 40, "Connection refused"),
+        ("silent", "k" * 40, "gets no answer from http://127.0.0.1"),
+        ("answering", "k" * 40, "does not take"),
+        ("answering", "short", "API key must have 40+ characters"),
     ],
 )
-def test_what_can_be_tracked_gets_its_project_and_run(
-    wandb, urls, tmp_path, server, settings, netrc
-):
-    wandb(base_url=urls[server], **settings)
-    host = urls[server].removeprefix("http://")
-    (tmp_path / "netrc").write_text(netrc.format(host=host, key="k" * 40), encoding="utf-8")
-    tracking.check_wandb("korean_dialogsum", "tiny_llama-chat-fine_tuned-seed42")
-    assert os.environ["WANDB_PROJECT"] == "korean_dialogsum"
-    assert os.environ["WANDB_NAME"] == "tiny_llama-chat-fine_tuned-seed42"
+def test_wandb_without_a_server_or_a_key(place, monkeypatch, urls, server, key, message):
+    monkeypatch.setenv("WANDB_BASE_URL", urls[server])
+    if key is not None:
+        monkeypatch.setenv("WANDB_API_KEY", key)
+    assert message in refused("wandb")
 
 
-def test_a_project_of_the_users_stays(wandb, monkeypatch):
-    monkeypatch.setenv("WANDB_PROJECT", "mine")
-    wandb(mode="offline")
-    tracking.check_wandb("study", "run")
-    assert os.environ["WANDB_PROJECT"] == "mine"
+def test_wandb_refuses_its_settings(place, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "sometimes")
+    assert "refuses its settings" in refused("wandb")
+
+
+@pytest.mark.parametrize("mode", ["offline", "disabled"])
+def test_wandb_needs_no_key_where_it_sends_nothing(place, monkeypatch, mode):
+    monkeypatch.setenv("WANDB_MODE", mode)
+    tracking.check_trackers(["wandb"])
+
+
+def test_a_key_in_netrc_is_one(place, monkeypatch, urls):
+    monkeypatch.setenv("WANDB_BASE_URL", urls["answering"])
+    monkeypatch.setattr(wandb, "login", lambda verify: True)
+    host = urls["answering"].removeprefix("http://")
+    (place / "netrc").write_text(f"machine {host} login user password {'k' * 40}\n")
+    tracking.check_trackers(["wandb"])
+
+
+def test_mlflow_without_a_server(place, monkeypatch, urls):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", urls["closed"])
+    assert f"cannot use {urls['closed']}" in refused("mlflow")
+
+
+def test_what_cannot_be_written(place):
+    (place / "tracking").write_text("a file")
+    assert "cannot write to tracking/tensorboard" in refused("tensorboard")
+    assert "cannot use" in refused("mlflow")
+
+
+def test_trackio_without_a_token(place, monkeypatch):
+    monkeypatch.setenv("TRACKIO_SERVER_URL", "http://127.0.0.1:1")
+    assert "set TRACKIO_WRITE_TOKEN" in refused("trackio")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_package_that_is_missing_or_broken(place, monkeypatch, name):
+    for found in (None, ModuleSpec(name, None)):  # nothing, and a folder of its runs
+        with monkeypatch.context() as without:
+            without.setattr(tracking, "find_spec", lambda name, found=found: found)
+            assert "is not installed; see envs/tracking.txt" in refused(name)
+    (place / name).mkdir()
+    (place / name / "__init__.py").write_text("import what_it_lacks")
+    with monkeypatch.context() as broken:
+        broken.syspath_prepend(place)
+        for module in [module for module in sys.modules if module.partition(".")[0] == name]:
+            broken.delitem(sys.modules, module)
+        assert "No module named 'what_it_lacks'" in refused(name)

@@ -90,7 +90,12 @@ def test_a_model_file_trains_on_its_own_data_and_nothing_finished_is_lost(
 ):
     write_data(place)
     caplog.set_level("INFO")
+    file = place / "config/models/llama_3.2_3b.yaml"
+    file.write_text(file.read_text() + "tracking: {report_to: [tensorboard]}\n")
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "")
     run(monkeypatch)
+    tracked = "tracking/tensorboard/manual/llama_3.2_3b-chat-fine_tuned-seed42/*/events.*"
+    assert len(list(place.glob(tracked))) == 1
     assert "training on data/raw/train.csv: 100 dialogues, 100 examples" in caplog.text
     assert "the best checkpoint is chosen on data/raw/dev.csv: 12 dialogues" in caplog.text
     adapter = place / RESULT / "final_model" / "adapter_model.safetensors"
@@ -108,7 +113,6 @@ def test_a_model_file_trains_on_its_own_data_and_nothing_finished_is_lost(
     with pytest.raises(UserError, match=r"data/raw/train.csv is SHA-256 \w+… there.*--overwrite"):
         run(monkeypatch)
     write_data(place)
-    file = place / "config/models/llama_3.2_3b.yaml"
     file.write_text(file.read_text() + "training: {learning_rate: 0.001}\n")
     with pytest.raises(UserError) as refused:
         run(monkeypatch)
@@ -129,7 +133,7 @@ def test_debug_and_templates_do_what_they_say(place, monkeypatch):
     assert (counted["train"]["examples"], counted["selection"]["examples"]) == (50, 10)
     config = load_config("llama_3.2_3b", debug=True)
     training = config.training
-    assert (training.epochs, training.batch_size, config.tracking.wandb) == (1, 2, False)
+    assert (training.epochs, training.batch_size, config.tracking.report_to) == (1, 2, [])
 
 
 def test_the_folder_is_named_by_the_file_and_what_flags_change():

@@ -12,7 +12,7 @@ from yoyak.kernels.decoder_layers import fuse_decoder_layers
 from yoyak.training.loss import batch_loss, hidden_states
 
 TOLERANCE = 1e-5
-FAMILIES = ("llama", "qwen3")
+FAMILIES = ("llama", "qwen3", "qwen2", "mistral")
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

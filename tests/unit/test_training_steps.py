@@ -14,7 +14,7 @@ from yoyak.training.packed_trainer import PackedTrainer
 
 PLAN = Plan(
     device="cpu", threads=1, compute_dtype="float32", base_weights="nf4", token_budget=2048,
-    gradient_checkpointing=False, compile=False, optim="adamw_torch", predicted_bytes=0,
+    gradient_checkpointing=False, layers="own", optim="adamw_torch", predicted_bytes=0,
     available_bytes=0,
 )  # fmt: skip
 
@@ -73,7 +73,7 @@ def test_any_plan_learns_the_same(folder, tmp_path):
     plans = (
         PLAN,
         replace(PLAN, token_budget=20, base_weights="dequantized"),
-        replace(PLAN, compile=True, gradient_checkpointing=True),
+        replace(PLAN, layers="fused", gradient_checkpointing=True),
         replace(PLAN, token_budget=60, engine="plain"),
         replace(PLAN, engine="plain", one_row=True, gradient_checkpointing=True),
         replace(PLAN, head="model"),

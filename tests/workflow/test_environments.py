@@ -14,7 +14,7 @@ ENVS = ROOT / "envs"
 # Packages whose import has another name than the package.
 IMPORT_NAMES = {"mecab": "python_mecab_ko", "pynvml": "nvidia_ml_py", "yaml": "pyyaml"}
 # Imported only where they happen to be installed; each place says what to install.
-OPTIONAL = {"datasets", "gguf", "triton", "wandb"}
+OPTIONAL = {"datasets", "gguf", "mlflow", "pyarrow", "trackio", "triton", "wandb"}
 
 
 def pins(file: str) -> dict[str, str]:
@@ -33,6 +33,10 @@ def pin(line: str) -> tuple[str, str]:
 def test_lock_holds_every_direct_pin(name):
     lock = pins(f"{name}.lock")
     assert {name: lock.get(name) for name in pins(f"{name}.txt")} == pins(f"{name}.txt")
+
+
+def test_the_trackers_are_those_that_the_tests_run():
+    assert pins("tracking.txt").items() <= pins("requirements-dev.txt").items()
 
 
 def test_lock_leaves_the_build_of_torch_open_and_holds_no_kernels():

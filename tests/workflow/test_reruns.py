@@ -25,19 +25,20 @@ def project(finished, tmp_path):
 
 
 def test_what_decides_no_result_plans_nothing(project):
-    """Comments, docstrings, words of arguments, execution, tracking, the order of keys."""
+    """Comments, docstrings, words of arguments, execution, trackers, the order of keys."""
     for name in ("data/data_card.py", "training/loss.py"):
         file = project.path(f"{LIBRARY}/{name}")
         docstring, text = '"""Changed. ', file.read_text(encoding="utf-8").removeprefix('"""')
         file.write_text(f"# A comment.\n{docstring}{text}", encoding="utf-8")
     project.replace("workflow/scripts/train_llm.py", 'help="adapters;', 'help="with adapters;')
+    project.replace(f"{LIBRARY}/training/trackers.py", '"tracking.json"', '"trackers.json"')
     for old, new in (
         ("token_budget: auto", "token_budget: 512"),
         ("threads: auto", "threads: 1"),
         ("base_weights: auto", "base_weights: nf4"),
         ("gradient_checkpointing: auto", "gradient_checkpointing: true"),
         ("optim: auto", "optim: paged_adamw_32bit"),
-        ("wandb: false", "wandb: true"),
+        ("report_to: []", "report_to: [tensorboard, mlflow]"),
         ("devices: 1 ", "devices: 2 "),
     ):
         project.replace(BASE, old, new)

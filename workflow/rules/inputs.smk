@@ -1,25 +1,24 @@
 # Functions that name the files of several rules.
 
-import contextlib
-
-from yoyak.data.splits import raw_file
+from yoyak.data.reading import local_files
+from yoyak.data.splits import raw_data
 from yoyak.models.checkpoints import resolve_checkpoint
 
 
 def raw_files(wildcards):
     """The study's raw files that exist; `local`, since a module's prefix does not apply to them.
 
-    A missing file is not an input: a dry run works without data, and prepare_data.py says what to
-    put where. In a module it is an input, which the other workflow's rules may make.
+    Of a folder those that are read in it; of a dataset on the Hub none. A missing file is not an
+    input: a dry run works without data, and prepare_data.py says what to put where. In a module it
+    is an input, which the other workflow's rules may make.
     """
     data, found = STUDY.settings.data, []
-    for split in ("train", "dev", "test"):
-        if name := getattr(data, split):
-            with contextlib.suppress(UserError):
-                name = shown(raw_file(STUDY.source, data, split))
-            if IN_MODULE or Path(name).exists():
-                found.append(local(name))
-    return found
+    for split in ("train", "dev", "test") if data.test else ("train", "dev"):
+        try:
+            found += [shown(file) for file in local_files(raw_data(STUDY.source, data, split))]
+        except UserError:
+            found += [getattr(data, split)] if IN_MODULE else []
+    return [local(name) for name in found]
 
 
 def checkpoint_files(wildcards):

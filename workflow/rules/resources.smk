@@ -4,27 +4,43 @@
 
 import functools
 
+import psutil
 from yoyak.data.counts import count_tokens
 from yoyak.models.shapes import local_shape
 from yoyak.run.devices import count_gpus
 from yoyak.run.estimate import (
     BASE_MB,
     Request,
+    cpu_megabytes,
     host_megabytes,
     measured_request,
     training_request,
 )
 from yoyak.run.workspace import discard
+from yoyak.training.tracking import check_keys
 
 # Seconds where none were measured.
 GENERATION = 2700
 TOKENISING = 1200
 
 
+@functools.lru_cache(maxsize=None)
+def gpus_here():
+    """GPUs of this machine; 1 where the driver fails: the job that needs it reports that."""
+    try:
+        return count_gpus()
+    except UserError:
+        return 1
+
+
+def runs_on_cpu(wildcards):
+    wanted = STUDY.model(wildcards.model).execution.device
+    return wanted == "cpu" or (workflow.local_exec and not gpus_here())
+
+
 def gpus(wildcards):
-    """GPUs of one generation; none on a cluster for a model that runs on the CPU."""
-    on_cpu = STUDY.model(wildcards.model).execution.device == "cpu"
-    return 0 if on_cpu and not workflow.local_exec else 1
+    """GPUs of one generation."""
+    return 0 if runs_on_cpu(wildcards) else 1
 
 
 def gpus_of_training(wildcards):
@@ -40,12 +56,31 @@ def threads_of_gpus(devices):
     return max(1, cores * devices // limit)
 
 
+def threads_on_cpu(wildcards, devices):
+    """Threads of a job without a GPU: as many jobs run side by side as memory and cores allow.
+
+    Two trainings of a tiny model on one thread each take far less time than one after the other on
+    two threads.
+    """
+    cores = (workflow.local_exec and workflow.resource_settings.cores) or 1
+    shape = local_shape(STUDY.model(wildcards.model).model)
+    room = psutil.virtual_memory().total // (cpu_megabytes(shape) * 10**6)
+    beside = max(1, min(cores, len(STUDY.trainings()), room))
+    return devices * max(1, cores // beside)
+
+
+def threads_of(wildcards, devices):
+    if runs_on_cpu(wildcards):
+        return threads_on_cpu(wildcards, devices)
+    return threads_of_gpus(devices)
+
+
 def threads_of_training(wildcards):
-    return threads_of_gpus(devices_of_training(wildcards))
+    return threads_of(wildcards, devices_of_training(wildcards))
 
 
 def threads_of_generation(wildcards):
-    return threads_of_gpus(1)
+    return threads_of(wildcards, 1)
 
 
 def measured(rule, like):
@@ -117,10 +152,25 @@ def check_gpu_limit():
         )
     elif limit is not None and limit > 1 and not here and wanting:
         print(
-            f"note: --resources gpu={limit} and this machine shows no GPU: up to {limit} "
-            "trainings run at once on its CPU",
+            f"note: --resources gpu={limit} and this machine shows no GPU: trainings run on its "
+            "CPU, as many at once as --cores and its memory allow",
             file=sys.stderr,
         )
+
+
+def check_trackers():
+    """Before any job on this machine: end the run if a tracker of its trainings lacks something.
+
+    Under --sdm conda the trainings have packages of their own and say it themselves.
+    """
+    if not workflow.is_main_process or workflow.deployment_settings.deployment_method:
+        return
+    jobs = workflow.dag.needrun_jobs() if workflow.local_exec else []
+    for model in {job.wildcards.model: None for job in jobs if job.rule.name == "train"}:
+        try:
+            check_keys(STUDY.model(model).tracking.report_to)
+        except UserError as error:
+            sys.exit(f"error: {error}")
 
 
 def discard_checkpoints():

@@ -28,8 +28,8 @@ from yoyak.reporting.results import read_table, where
 from yoyak.run.estimate import START_SECONDS, Estimate, estimate_training
 from yoyak.run.gpus import GPUS, Device, described_gpu, gpu_named, this_device
 from yoyak.run.memory import GIB
-from yoyak.run.plan import GPU_RESERVE
 from yoyak.run.plan_table import plan_row, print_table, total_time
+from yoyak.run.planning import GPU_RESERVE
 from yoyak.scoring.seeds import FEWEST, planned
 
 # Standard deviations assumed until the study has results, in points of the mean of ROUGE-1, -2, -L:
@@ -90,6 +90,9 @@ def main() -> None:
         rows.append(plan_row(name, found))
         seconds[run] = found.seconds
         notes |= dict.fromkeys(f"warning: {run.model}: {text}" for text in found.warnings)
+        if study.model(run.model, run.variant).training.early_stopping_patience:
+            said = f"{run.model}, {run.variant}: planned to the last epoch; it may stop early"
+            notes[said] = None
     if not seconds:
         raise UserError(f"no training of study '{study.name}' can be planned: {'; '.join(notes)}")
     print_table(rows)
@@ -105,7 +108,7 @@ def main() -> None:
     for note in notes:
         print(note)
     for file, count in absent_splits(study).items():
-        print(f"{file} is not there: planned for {count:,} rows, as in the Korean DialogSum data.")
+        print(f"{file} is not here: planned for {count:,} rows, as in the Korean DialogSum data.")
 
 
 def plan_run(study: Study, run: Run, device: Device) -> Estimate:

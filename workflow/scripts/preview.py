@@ -21,7 +21,7 @@ from yoyak.config.loading import load_config
 from yoyak.config.study import Study, load_study
 from yoyak.data.dialogues import Dialogue, load_split, read_dialogues
 from yoyak.data.own_data import check_own_data, own_study
-from yoyak.data.splits import raw_file
+from yoyak.data.splits import raw_data
 from yoyak.errors import UserError, run_script
 
 
@@ -71,7 +71,7 @@ def train_rows(study: Study) -> list[Dialogue]:
         return load_split(prepared)
     settings = study.settings.data
     print(f"{prepared} is not there: examples of {settings.train}, which may be other ones")
-    return read_dialogues(raw_file(study.source, settings, "train"), settings.columns.model_dump())
+    return read_dialogues(raw_data(study.source, settings, "train"), settings.columns.model_dump())
 
 
 def find_row(study: Study, fname: str | None) -> Dialogue:
@@ -80,9 +80,9 @@ def find_row(study: Study, fname: str | None) -> Dialogue:
     for split in ("train", "dev", "test"):
         if not getattr(settings, split):
             continue
-        path = raw_file(study.source, settings, split)
+        source = raw_data(study.source, settings, split)
         for row in read_dialogues(
-            path,
+            source,
             settings.columns.model_dump(),
             labelled=split != "test",
             numbered=settings.speakers == "numbered",

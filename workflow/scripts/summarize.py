@@ -4,11 +4,13 @@ Examples:
   python workflow/scripts/summarize.py --experiment tiny_llama dialogue.txt
   python workflow/scripts/summarize.py dialogues.csv --output summaries.csv \\
       --adapter results/embedded/runs/tiny_llama/default/chat/fine_tuned/seed42/final_model
+  python workflow/scripts/summarize.py 'hf:owner/name?split=test' --experiment qwen3_4b
   cat dialogue.txt | python workflow/scripts/summarize.py --checkpoint Qwen/Qwen3-4B-Instruct-2507
 
 A text file or stdin is one dialogue, one turn a line (`#Person1#: 안녕하세요.`), and its summary is
-printed. A .csv, .json or .jsonl file holds many (fname, dialogue, or the columns of --study) and
-gives CSV (fname,summary).
+printed. A table holds many (fname, dialogue, or the columns of --study) and gives CSV
+(fname,summary): whatever data.train of a study may be, such as a .csv, .json, .jsonl or .parquet
+file, a folder that `datasets` saved, or a dataset on the Hub.
 With --adapter alone, model, prompt format and settings are those of its training (its run.json).
 """
 
@@ -25,11 +27,12 @@ from yoyak.config.arguments import (
     script_parser,
     with_decoding,
 )
+from yoyak.config.hub_dataset import PREFIX
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import Study, load_study
 from yoyak.data.cleaning import clean_text
 from yoyak.data.dialogues import Dialogue, read_dialogues
-from yoyak.data.reading import CSV_FILES, JSON_FILES
+from yoyak.data.reading import TABLE_FILES
 from yoyak.errors import UserError, run_script
 from yoyak.run.devices import claim_device
 from yoyak.run.workspace import atomic_write_text
@@ -41,7 +44,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "input",
         nargs="?",
         default="-",
-        help="text, .csv, .json or .jsonl file; - or nothing: stdin",
+        help="a text file or a table (see above); - or nothing: stdin",
     )
     add_model_arguments(parser)
     parser.add_argument(
@@ -79,13 +82,14 @@ def read_input(source: str, study: Study | None = None) -> tuple[list[Dialogue],
 
     Raises UserError for a missing, empty or non-UTF-8 file, and for bad rows of a table.
     """
-    if Path(source).suffix.lower() in CSV_FILES + JSON_FILES:
+    path = Path(source)
+    if source.startswith(PREFIX) or path.suffix.lower() in TABLE_FILES or path.is_dir():
         data = study.settings.data if study else None
         columns = data.columns.model_dump() if data else None
         numbered = data is not None and data.speakers == "numbered"
-        return read_dialogues(Path(source), columns, labelled=False, numbered=numbered), False
+        return read_dialogues(source, columns, labelled=False, numbered=numbered), False
     try:
-        raw = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+        raw = sys.stdin.buffer.read() if source == "-" else path.read_bytes()
         text = clean_text(raw.decode("utf-8-sig"))
     except OSError as error:
         raise UserError(f"{source}: cannot be read ({error.strerror})") from None

@@ -35,7 +35,7 @@ from yoyak.run.manual import (
 )
 from yoyak.run.workspace import discard
 from yoyak.training.examples import build_examples
-from yoyak.training.tracking import check_wandb
+from yoyak.training.tracking import check_trackers
 from yoyak.training.train_run import train_run
 
 
@@ -111,8 +111,9 @@ def main() -> None:
         write_log(None)
     else:
         log_file = start_log("train", f"train_llm_{args.experiment}")
-    if config.tracking.wandb:
-        check_wandb(project=study.name, run=run.folder.removeprefix("runs/").replace("/", "-"))
+    if config.tracking.report_to:
+        check_trackers(config.tracking.report_to)
+        config.tracking.project = config.tracking.project or study.name
     examples = args.examples or build_examples(study, config, run, output)
     train_run(config, run, examples, output, log_file, data)
     if by_hand:  # in a study, Snakemake discards it after the outputs are complete

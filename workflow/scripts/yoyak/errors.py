@@ -34,6 +34,19 @@ def one_line(text: object) -> str:
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in words)
 
 
+def told_by(error: BaseException | None) -> str:
+    """What an error and its causes say, in lower case: their classes' names and the text.
+
+    Libraries wrap each other's errors.
+    """
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    kinds = {kind.__name__ for part in chain for kind in type(part).__mro__}
+    return " ".join([*kinds, one_line(chain[0]) if chain else ""]).lower()
+
+
 def display(path: Path | str) -> str:
     """A path as one would type it from the project's root."""
     path = Path(path)

@@ -74,10 +74,8 @@ FileName = Annotated[
     ),
 ]
 ModuleName = Annotated[str, Form(r"^[A-Za-z0-9_.]+$", "a module's name")]
-UNIQUE = (
-    Field(min_length=1, json_schema_extra={"uniqueItems": True}),
-    AfterValidator(_no_value_twice),
-)
+DISTINCT = (Field(json_schema_extra={"uniqueItems": True}), AfterValidator(_no_value_twice))
+UNIQUE = (Field(min_length=1), *DISTINCT)
 
 
 def name_fault(name: str) -> str | None:

@@ -20,7 +20,7 @@ DEBUG_VALUES = {
         "batch_size": 2,
         "gradient_accumulation_steps": 1,
     },
-    "tracking": {"wandb": False},
+    "tracking": {"report_to": []},
 }
 
 

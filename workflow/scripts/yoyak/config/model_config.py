@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from yoyak.config.fields import (
+    DISTINCT,
     UNIQUE,
     FileName,
     Form,
@@ -200,8 +201,9 @@ class ExecutionSettings(Section):
     )
     compile: Literal["auto"] | bool = Field(
         "auto",
-        description="run the decoder layers as fused Triton kernels (Llama and Qwen3 with LoRA, on "
-        "a GPU): `true`, `false`",
+        description="run the decoder layers as fused Triton kernels (Llama, Mistral, Qwen2, Qwen3 "
+        "with LoRA), those of any other architecture through torch.compile: `true`, `false`; "
+        "`auto`: on a GPU, where that saves more time than compiling takes",
     )
     checkpoint_minutes: Number = Field(
         15, gt=0, le=100_000, description="minutes between checkpoints within an epoch"
@@ -214,11 +216,15 @@ class ExecutionSettings(Section):
 class TrackingSettings(Section):
     """Experiment trackers."""
 
-    wandb: bool = Field(
-        False,
-        description="report the training to Weights & Biases: project named after the study, run "
-        "after the training (`WANDB_PROJECT` and `WANDB_NAME` go before them). Checked before "
-        "anything loads; what fails later ends the tracking alone",
+    report_to: Annotated[list[Literal["wandb", "tensorboard", "mlflow", "trackio"]], *DISTINCT] = (
+        Field(
+            [],
+            description="trackers that each training is reported to: `wandb` (Weights & Biases), "
+            "`tensorboard`, `mlflow`, `trackio`; see [Trackers](#trackers)",
+        )
+    )
+    project: FileName | None = Field(
+        None, description="project (in MLflow: experiment) there; `null` is the study's name"
     )
 
 
@@ -257,6 +263,7 @@ class ModelConfig(Section):
         "training.lr_scheduler": "training.lr_scheduler_type",
         "execution.gradient_checkpointing": "training.gradient_checkpointing",
         "execution.optim": "training.optim",
+        "tracking.wandb": "tracking.report_to (a list, such as [wandb])",
     }
 
     model: ModelSettings

@@ -2,14 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from yoyak.config.fields import UNIQUE, FileName, Form, Number, PathText, Seed, Whole
+from yoyak.config.hub_dataset import checked_source
 from yoyak.config.section import Section
 
 ColumnName = Annotated[
     str, Form(r"^[^\x00-\x1f\x7f]{1,200}$", "one line of at most 200 characters")
 ]
+DataSource = Annotated[PathText, AfterValidator(checked_source)]
 Tokenizer = Literal[
     "morphemes", "content_morphemes", "morphemes_no_tags", "mecab", "characters", "words", "english"
 ]
@@ -27,15 +29,18 @@ PRIMARY: dict[str, Tokenizer] = {"ko": "morphemes", "en": "english"}
 class Columns(Section):
     """Names of the columns of the data."""
 
-    fname: ColumnName = Field(
+    fname: ColumnName | None = Field(
         "fname",
-        description="column with a unique name for each dialogue; in JSON, `header.id` is the cell "
-        "`id` of the object `header`, here and in the next four",
+        description="column with a unique name for each dialogue. `null`, or no column `fname`: "
+        "names are made from the dialogues' words, the same for the same dialogue. `header.id` is "
+        "the cell `id` of the object `header`, here and in the next five",
     )
     dialogue: ColumnName = Field(
         "dialogue",
-        description="column with the dialogue: a text, one turn a line, or in JSON a list of turns "
-        '`{"speaker": …, "utterance": …}` (or `participantID`)',
+        description="column with the dialogue: a text, one turn a line, or a list of turns (in a "
+        'CSV as JSON text), which become lines `speaker: words`: `{"speaker": …, "utterance": …}` '
+        '(or `participantID`), OpenAI\'s messages `{"role": …, "content": …}` (or `name`), '
+        'ShareGPT\'s `{"from": …, "value": …}`; system messages too',
     )
     summaries: Annotated[list[ColumnName], *UNIQUE] = Field(
         ["summary", "summary2", "summary3"],
@@ -57,13 +62,14 @@ class Columns(Section):
 class Data(Section):
     """Where the dialogues are."""
 
-    train: PathText = Field(
-        description="training split, UTF-8: `.csv` (separated by commas, semicolons, tabs or "
+    train: DataSource = Field(
+        description="training split: `.csv` or `.tsv` (separated by commas, semicolons, tabs or "
         "bars), `.jsonl`, `.json` (also one document with the list of rows in it), a folder of "
-        "JSON files that are read as one, or a folder saved by `datasets`"
+        "JSON files that are read as one, `.parquet`, a folder from `save_to_disk` of `datasets`, "
+        "or a dataset on the Hub, `hf:owner/name` ([more](#data))"
     )
-    dev: PathText = Field(description="the split that is scored")
-    test: PathText | None = Field(None, description="a split without summaries, for a submission")
+    dev: DataSource = Field(description="the split that is scored")
+    test: DataSource | None = Field(None, description="a split without summaries, for a submission")
     columns: Columns = Columns()
     speakers: Literal["as_given", "numbered"] = Field(
         "as_given",

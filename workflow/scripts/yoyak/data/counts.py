@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from yoyak.config.hub_dataset import HubDataset
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import Run, Study
 from yoyak.data.dialogues import load_split
 from yoyak.data.prompts import AUGMENTATIONS
-from yoyak.data.reading import read_records
+from yoyak.data.reading import parts_of, read_records
 from yoyak.data.rows import wanted_columns
-from yoyak.data.splits import raw_file
+from yoyak.data.splits import data_name, raw_data
 from yoyak.errors import UserError
 from yoyak.run.workspace import read_json
 
@@ -47,25 +48,26 @@ def count_rows(study: Study, split: str) -> int:
     else:
         data = study.settings.data
         names = wanted_columns(data.columns.model_dump())
-        count = len(read_records(raw_file(study.source, data, split), names)[0])
+        parts = parts_of(raw_data(study.source, data, split))
+        count = sum(len(read_records(part, names)[0]) for part in parts)
     return min(count, study.row_limits[split]) if study.row_limits else count
 
 
 def absent_splits(study: Study) -> dict[str, int]:
-    """Missing files of the study's data, with the number of rows assumed for each."""
+    """The study's data that are not here, with the number of rows assumed for each."""
     return {
-        getattr(study.settings.data, split): USUAL_ROWS[split]
+        data_name(study.settings.data, split): USUAL_ROWS[split]
         for split in USUAL_ROWS
         if getattr(study.settings.data, split) and _absent(study, split)
     }
 
 
 def _absent(study: Study, split: str) -> bool:
-    """Whether a split exists neither prepared nor raw."""
+    """Whether a split lies here neither prepared nor raw: it is missing, or still on the Hub."""
     if (study.results / "data" / f"{split}.csv").is_file():
         return False
     try:
-        raw_file(study.source, study.settings.data, split)
+        found = raw_data(study.source, study.settings.data, split)
     except UserError:
         return True
-    return False
+    return isinstance(found, HubDataset)

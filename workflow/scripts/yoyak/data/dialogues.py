@@ -1,26 +1,39 @@
 """Dialogues with their reference summaries: read, mapped to one shape, cleaned, checked, written.
 
-A raw file may be CSV, JSON or a `datasets` folder with columns of any name; everything after it
-sees `Dialogue` rows, or the canonical CSV columns
+Raw data may have many forms (`reading`) and columns of any name. Everything after them sees
+`Dialogue` rows, or the canonical CSV columns
 fname, dialogue, summary[, summary2, …], topic, group[, cluster].
 """
 
 import csv
 import io
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
+from yoyak.config.hub_dataset import HubDataset
 from yoyak.data.cells import first_of, is_blank, label_cell, name_cell, reference_cells, text_cell
-from yoyak.data.reading import files_of, read_records
-from yoyak.data.rows import OPTIONAL_COLUMNS, BadRows, Record, quote, wanted_columns
+from yoyak.data.hub import sliced
+from yoyak.data.reading import parts_of, read_records
+from yoyak.data.rows import (
+    OPTIONAL_COLUMNS,
+    BadRows,
+    RawData,
+    Record,
+    named_source,
+    quote,
+    wanted_columns,
+)
 from yoyak.data.turns import dialogue_cell, renamed
 from yoyak.errors import UserError, display
+from yoyak.run.workspace import hash_text
 
+log = logging.getLogger(__name__)
 SPEAKER_TAG = re.compile(r"^(#[^#\s]{1,40}#)\s*[:：]", re.MULTILINE)
 
 
@@ -58,7 +71,7 @@ class Dialogue:
 
 
 def read_dialogues(
-    path: Path | str,
+    source: RawData | str,
     columns: dict | None = None,
     labelled: bool = True,
     counts: Counter | None = None,
@@ -67,43 +80,49 @@ def read_dialogues(
     """Read, clean and check one split.
 
     Args:
-        path: .csv, .json, .jsonl, a folder of JSON files or one saved by `datasets`.
+        source: a .csv, .tsv, .json, .jsonl or .parquet file, a folder of JSON files or one saved by
+            `datasets`, or a dataset on the Hub.
         columns: names in the file: {"fname", "dialogue", "summaries": [...], "topic", "group",
             "cluster"};
             without it the canonical names, with every column summary, summary2, … a reference.
-            In JSON, `body.summary` is the cell `summary` of the object `body`.
+            `body.summary` is the cell `summary` of the object `body`. Where "fname" is None, or no
+            column has the usual name, names are made from the dialogues.
         labelled: every row must have a summary. If False, a split in which no row has one is
             fine too (a test split as competitions give it out).
         counts: gains, for each cleaning rule, the number of texts that it changed.
         numbered: the speakers of a list of turns are called #Person1#, #Person2#, …
 
     Raises:
-        UserError: the file cannot be read, lacks a column, or has bad rows; one line names them.
+        UserError: the data cannot be read, lack a column, or have bad rows; one line names them.
     """
     names = wanted_columns(columns)
     dialogues: list[Dialogue] = []
     place: dict[str, Path] = {}
-    for file in files_of(Path(path)):
-        for dialogue in _read_file(file, names, labelled, counts, numbered):
+    source = named_source(source) if isinstance(source, str) else source
+    for part in parts_of(source):
+        for dialogue in _read_part(part, names, labelled, counts, numbered):
             if dialogue.fname in place:
                 raise UserError(
-                    f"{display(file)}: fname {quote(dialogue.fname)} stands in "
+                    f"{display(part)}: fname {quote(dialogue.fname)} stands in "
                     f"{display(place[dialogue.fname])} already; keep one of the two"
                 )
-            place[dialogue.fname] = file
+            if dialogue.fname:
+                place[dialogue.fname] = part
             dialogues.append(dialogue)
-    return dialogues
+    named = _all_named(dialogues)
+    return sliced(named, source) if isinstance(source, HubDataset) else named
 
 
-def _read_file(
-    path: Path, names: dict, labelled: bool, counts: Counter | None, numbered: bool
+def _read_part(
+    part: Path, names: dict, labelled: bool, counts: Counter | None, numbered: bool
 ) -> list[Dialogue]:
-    records, found, bad = read_records(path, names)
+    """The dialogues of one file; their fname is "" where the file has no column for it."""
+    records, found, bad = read_records(part, names)
     if not records:
         bad.raise_if_any()
-    names = _checked_columns(path, names, found, labelled)
+    names = _checked_columns(part, names, found, labelled)
     if not records:
-        raise UserError(f"{display(path)}: has a header but no rows")
+        raise UserError(f"{display(part)}: has columns but no rows")
     any_summary = labelled or any(
         not is_blank(record.cells.get(column))
         for record in records
@@ -122,10 +141,28 @@ def _read_file(
                 f"fname {quote(dialogue.fname)} is already on {bad.unit} {earlier}",
             )
             continue
-        first_seen[dialogue.fname] = record.number
+        if dialogue.fname:
+            first_seen[dialogue.fname] = record.number
         dialogues.append(dialogue)
     bad.raise_if_any()
     return dialogues
+
+
+def _all_named(dialogues: list[Dialogue]) -> list[Dialogue]:
+    """The rows, those without a name under one made from their words.
+
+    The same dialogue gets the same name in any file and at any place in it; a second one of equal
+    words gets -2 behind it, and so on.
+    """
+    seen: Counter[str] = Counter()
+    named = []
+    for row in dialogues:
+        if not row.fname:
+            name = f"id-{hash_text(row.dialogue)[:12]}"
+            seen[name] += 1
+            row = replace(row, fname=name if seen[name] == 1 else f"{name}-{seen[name]}")
+        named.append(row)
+    return named
 
 
 def to_csv(dialogues: Iterable[Dialogue], labelled: bool = True) -> str:
@@ -183,15 +220,15 @@ def reference_column(index: int) -> str:
     return "summary" if index == 0 else f"summary{index + 1}"
 
 
-def _checked_columns(path: Path, names: dict, found: list[str], labelled: bool) -> dict:
-    """The mapping, its summary columns narrowed to those that the file has."""
+def _checked_columns(part: Path, names: dict, found: list[str], labelled: bool) -> dict:
+    """The mapping, narrowed to the summary columns and the fname that the file has."""
     canonical = [name for name in found if re.fullmatch(r"summary[0-9]*", name)] or ["summary"]
     wanted = names["summaries"] or canonical
     names = {**names, "summaries": [name for name in wanted if name in found]}
-    missing = [names[key] for key in ("fname", "dialogue") if names[key] not in found]
+    missing = [names["dialogue"]] if names["dialogue"] not in found else []
     missing += [
         names[key]
-        for key in OPTIONAL_COLUMNS
+        for key in ("fname", *OPTIONAL_COLUMNS)
         if names[key] not in (None, key) and names[key] not in found  # asked for by name
     ]
     if labelled and not names["summaries"]:
@@ -199,9 +236,16 @@ def _checked_columns(path: Path, names: dict, found: list[str], labelled: bool) 
     if missing:
         have = ", ".join(name[:40] for name in found[:20]) or "none"
         raise UserError(
-            f"{display(path)}: column missing: {'; '.join(missing)} (the file has: {have}); "
+            f"{display(part)}: column missing: {'; '.join(missing)} (the file has: {have}); "
             "add it, or map the names under data.columns in the study (by hand: --study NAME)"
         )
+    if names["fname"] and names["fname"] not in found:
+        log.warning(
+            "%s: has no column fname: names are made from the dialogues (data.columns.fname may "
+            "name another column)",
+            display(part),
+        )
+        names["fname"] = None
     return names
 
 
@@ -214,10 +258,11 @@ def _parse_record(
     numbered: bool,
 ) -> Dialogue | None:
     """One row as a Dialogue, or None with the reason added to `bad`."""
-    cells, where = record.cells, ""
+    cells, fname, where = record.cells, "", ""
     try:
-        fname = name_cell(first_of(cells, [names["fname"]]))
-        where = f"(fname {quote(fname)}) "
+        if names["fname"]:
+            fname = name_cell(first_of(cells, [names["fname"]]))
+            where = f"(fname {quote(fname)}) "
         turns, tags = dialogue_cell(first_of(cells, [names["dialogue"]]), numbered)
         dialogue = text_cell(turns, "dialogue", counts)
         if not dialogue:

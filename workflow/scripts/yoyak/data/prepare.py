@@ -9,25 +9,36 @@ from yoyak.config.study_settings import Data
 from yoyak.data import data_card
 from yoyak.data.dialogues import Dialogue, read_dialogues, to_csv
 from yoyak.data.near_duplicates import near_duplicates
-from yoyak.data.splits import drop_leaks, few_rows, hold_out, raw_file, repeated
+from yoyak.data.reading import local_files
+from yoyak.data.splits import (
+    data_name,
+    drop_leaks,
+    few_rows,
+    hold_out,
+    raw_data,
+    raw_record,
+    repeated,
+)
 from yoyak.errors import UserError
 from yoyak.run.provenance import write_run_record
-from yoyak.run.workspace import atomic_directory, atomic_write_json, hash_file
+from yoyak.run.workspace import atomic_directory, atomic_write_json
 
 
 def prepare_data(study: Study, output: Path) -> dict:
     """Prepare a study's data into the folder `output`, all or nothing; returns the data card.
 
-    Raises UserError for a missing or unreadable file, a missing column, or bad rows.
+    Datasets on the Hub are fetched here.
+
+    Raises UserError for data that are missing or unreadable, a missing column, or bad rows.
     """
     started = time.perf_counter()
     settings = study.settings.data
     names = [name for name in ("train", "dev", "test") if getattr(settings, name)]
-    paths = {name: raw_file(study.source, settings, name) for name in names}
+    sources = {name: raw_data(study.source, settings, name) for name in names}
     counts: dict[str, Counter[str]] = {name: Counter() for name in names}
     raw = {
         name: read_dialogues(
-            paths[name],
+            sources[name],
             settings.columns.model_dump(),
             labelled=name != "test",
             counts=counts[name],
@@ -42,8 +53,8 @@ def prepare_data(study: Study, output: Path) -> dict:
         "debug": study.debug,
         "files": {
             name: {
-                "path": getattr(settings, name),
-                "sha256": _hash(paths[name]),
+                "path": data_name(settings, name),
+                **raw_record(sources[name]),
                 "rows": len(raw[name]),
             }
             for name in names
@@ -66,7 +77,8 @@ def prepare_data(study: Study, output: Path) -> dict:
             folder / "run.json",
             step="prepare_data",
             settings={"data": settings.model_dump(), "row_limits": study.row_limits},
-            inputs=list(paths.values()),
+            inputs=[file for source in sources.values() for file in local_files(source)],
+            files=card["files"],
             seed=settings.selection_seed,
             wall_seconds=round(time.perf_counter() - started, 3),
         )
@@ -99,9 +111,3 @@ def arrange(
         at_most = {**limits, "selection": limits["dev"]}
         splits = {name: few_rows(rows, at_most[name], seed) for name, rows in splits.items()}
     return splits, leaks
-
-
-def _hash(path: Path) -> str | dict[str, str]:
-    if path.is_file():
-        return hash_file(path)
-    return {file.name: hash_file(file) for file in sorted(path.iterdir()) if file.is_file()}

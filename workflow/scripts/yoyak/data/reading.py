@@ -1,44 +1,59 @@
-"""Raw files to rows: CSV, JSON, or a folder saved by the `datasets` package.
+"""Raw data to rows: which files they are, and each file by its kind; CSV is read here.
 
-Nothing is guessed or skipped. A file that cannot be read completely raises a one-line error with
-the file, the line and the cure.
+Nothing is skipped, and nothing is guessed in silence. What cannot be read completely raises a
+one-line error with the file, the line and the cure.
 """
 
 import csv
+import functools
 import io
+import logging
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
+from yoyak.config.hub_dataset import HubDataset
+from yoyak.data.hub import fetch
 from yoyak.data.json_rows import read_json
-from yoyak.data.rows import (
-    OPTIONAL_COLUMNS,
-    BadRows,
-    DuplicateName,
-    Record,
-    column_name,
-    flat,
-    quote,
-)
+from yoyak.data.rows import OPTIONAL_COLUMNS, BadRows, RawData, Record, column_name, quote
+from yoyak.data.table_rows import is_saved_dataset, read_parquet, read_saved, saved_files
 from yoyak.errors import UserError, display
 
 CSV_FILES = (".csv", ".tsv")
 JSON_FILES = (".json", ".jsonl", ".ndjson")
-SAVED_BY_DATASETS = ("state.json", "dataset_dict.json")
+TABLE_FILES = (*CSV_FILES, *JSON_FILES, ".parquet")
 SEPARATORS = ",;\t|"
 LONGEST_HEADER = 100_000  # characters
+KOREAN = 0.9  # share of usual Korean syllables among the letters of a text in cp949
+
+log = logging.getLogger(__name__)
 
 
-def files_of(path: Path) -> list[Path]:
-    """A split's files: those of a folder of JSON files by name, else the one file or folder."""
-    if not path.is_dir() or any((path / name).is_file() for name in SAVED_BY_DATASETS):
-        return [path]
-    files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in JSON_FILES]
-    return files or [path]
+def parts_of(source: RawData) -> list[Path]:
+    """What is read one after the other: the one file or saved dataset, or a folder's JSON files.
+
+    Of a dataset on the Hub its split's files, which are downloaded unless they are here.
+    """
+    if isinstance(source, HubDataset):
+        return list(fetch(source).files.values())
+    if not source.is_dir() or is_saved_dataset(source):
+        return [source]
+    files = [file for file in sorted(source.iterdir()) if file.suffix.lower() in JSON_FILES]
+    return [*files] or [source]
+
+
+def local_files(source: RawData) -> list[Path]:
+    """The files here whose bytes are the data; none for a dataset on the Hub."""
+    if isinstance(source, HubDataset):
+        return []
+    if source.is_dir() and is_saved_dataset(source):
+        return saved_files(source)
+    return [part for part in parts_of(source) if part.is_file()]
 
 
 def read_records(path: Path, names: dict) -> tuple[list[Record], list[str], BadRows]:
-    """Read every row of a raw file.
+    """Read every row of a raw file, or of a folder that `datasets` saved.
 
     Args:
         names: the wanted columns, from `wanted_columns`: by them a CSV's separator is found, and
@@ -49,24 +64,25 @@ def read_records(path: Path, names: dict) -> tuple[list[Record], list[str], BadR
         could not (the caller adds its own findings and raises).
 
     Raises:
-        UserError: no such file, unknown kind of file, not UTF-8, empty, broken quoting or header.
+        UserError: no such file, unknown kind of file, no text, empty, broken quoting or header,
+            or a package that is missing.
     """
-    path = Path(path)
-    shown = display(path)
+    shown, kind = display(path), path.suffix.lower()
     if path.is_dir():
-        return _read_datasets_folder(path)
+        return read_saved(path)
     if not path.exists():
         raise UserError(f"{shown}: no such file; put it there, or correct the path")
     if not path.is_file():  # a pipe or a device would be read for ever
         raise UserError(f"{shown}: is not a regular file; save it as a .csv or .jsonl file")
-    kind = path.suffix.lower()
     if kind in CSV_FILES:
         return _read_csv(path, _read_text(path), names)
     if kind in JSON_FILES:
         return read_json(path, _read_text(path), names)
+    if kind in TABLE_FILES:
+        return read_parquet(path)
     raise UserError(
         f"{shown}: files that end in '{kind}' are not read; save it as .csv (UTF-8), as .jsonl "
-        "(one JSON object a line), as .json, or as a `datasets` folder"
+        "(one JSON object a line), as .json, as .parquet, or as a `datasets` folder"
     )
 
 
@@ -83,32 +99,58 @@ def _read_text(path: Path) -> str:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{shown}: not UTF-8 at byte {error.start} (line {line}, found "
-            f"0x{raw[error.start]:02x}){_encoding_hint(raw)}"
-        ) from None
+        korean = _in_cp949(raw)
+        if korean is None:
+            line = raw.count(b"\n", 0, error.start) + 1
+            raise UserError(
+                f"{shown}: not UTF-8 at byte {error.start} (line {line}, found "
+                f"0x{raw[error.start]:02x}), nor Korean in cp949{_encoding_hint(raw)}"
+            ) from None
+        text = korean
+        _note_cp949(shown)
     if not text.strip("\ufeff \t\r\n"):
         raise UserError(f"{shown}: is empty; a header line and at least one row are needed")
     return text.lstrip("\ufeff")
 
 
+def _in_cp949(raw: bytes) -> str | None:
+    """The text in the encoding of Korean Windows and its Excel; None unless it is Korean there.
+
+    Chinese and Japanese bytes may decode, too, but into ideographs and rare syllables.
+    """
+    try:
+        text = raw.decode("cp949")
+    except UnicodeDecodeError:
+        return None
+    letters = Counter(sign for sign in text if sign > "\x7f" and sign.isalpha())
+    usual = sum(number for sign, number in letters.items() if _is_usual(sign))
+    return text if usual >= KOREAN * letters.total() > 0 else None
+
+
+def _is_usual(sign: str) -> bool:
+    """Whether a letter is one of the 2,350 syllables of KS X 1001: both bytes at least 0xa1."""
+    return "가" <= sign <= "힣" and min(sign.encode("cp949")) >= 0xA1
+
+
+@functools.cache
+def _note_cp949(shown: str) -> None:
+    """Once per process, however often the file is read."""
+    log.warning("%s: is not UTF-8 and is read as cp949, the encoding of Korean Windows", shown)
+
+
 def _encoding_hint(raw: bytes) -> str:
-    for codec in ("cp949", "shift_jis"):
-        try:
-            decoded = raw.decode(codec)
-        except UnicodeDecodeError:
-            continue
-        if codec == "shift_jis" or re.search("[가-힣]", decoded):
-            return f"; it reads as {codec}: iconv -f {codec} -t utf-8 FILE > NEW"
-    return "; save it as UTF-8"
+    try:
+        raw.decode("shift_jis")
+    except UnicodeDecodeError:
+        return "; save it as UTF-8"
+    return "; it reads as shift_jis: iconv -f shift_jis -t utf-8 FILE > NEW"
 
 
 def _read_csv(path: Path, text: str, names: dict) -> tuple[list[Record], list[str], BadRows]:
     bad = BadRows(path)
     records, header, start = [], None, 1
     text = re.sub(r'\A"?sep=.?"?(?=\r?\n)', "", text)  # a line for Excel
-    separator = _separator(text, names)
+    separator = _separator(path, text, names)
     limit = csv.field_size_limit(sys.maxsize)  # the default refuses cells above 128 KB
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
@@ -129,8 +171,11 @@ def _read_csv(path: Path, text: str, names: dict) -> tuple[list[Record], list[st
     return records, header or [], bad
 
 
-def _separator(text: str, names: dict) -> str:
-    """The separator that gives the header most of the wanted columns, else most columns."""
+def _separator(path: Path, text: str, names: dict) -> str:
+    """The separator that gives the header most of the wanted columns, else most columns.
+
+    Raises UserError where two of them give equally many of both, and wanted ones among them.
+    """
     wanted = {names["fname"], names["dialogue"], *(names[key] for key in OPTIONAL_COLUMNS)}
     wanted |= set(names["summaries"] or ["summary"])
 
@@ -142,7 +187,15 @@ def _separator(text: str, names: dict) -> str:
             return 0, 0
         return len(wanted & set(map(column_name, header))), len(header)
 
-    return max(SEPARATORS, key=columns)  # of equals the comma
+    found = {separator: columns(separator) for separator in SEPARATORS}
+    best = max(found.values())
+    equal = [separator for separator in SEPARATORS if found[separator] == best]
+    if len(equal) > 1 and min(best) > 0 and best != (1, 1):  # (1, 1): one column, no separator
+        raise UserError(
+            f"{display(path)}: the columns of its header may be separated by {quote(equal[0])} or "
+            f"by {quote(equal[1])}; use one of them and quote names that hold the other"
+        )
+    return equal[0]  # of equals the comma
 
 
 def _checked_header(path: Path, cells: list[str]) -> list[str]:
@@ -160,32 +213,3 @@ def _csv_fault(error: csv.Error) -> str:
     if "expected after" in message:
         return 'text after a closing quote in the row that starts here; double inner quotes ("")'
     return f"broken CSV ({message})"
-
-
-def _read_datasets_folder(path: Path) -> tuple[list[Record], list[str], BadRows]:
-    shown = display(path)
-    if (path / "dataset_dict.json").is_file():
-        splits = ", ".join(sorted(part.name for part in path.iterdir() if part.is_dir()))
-        raise UserError(f"{shown}: holds several splits; name one of its folders: {splits}")
-    if not (path / "state.json").is_file():
-        raise UserError(
-            f"{shown}: is a folder without .json files and none that `datasets` saved (no "
-            "state.json); name a .csv or .jsonl file, or a folder from Dataset.save_to_disk"
-        )
-    try:
-        import datasets
-    except ImportError:
-        raise UserError(
-            f"{shown}: reading a folder saved by `datasets` needs that package: "
-            "pip install datasets, or export the data as CSV"
-        ) from None
-    try:
-        rows = datasets.load_from_disk(str(path))
-    except Exception as error:  # Arrow raises many kinds; each means that the folder is broken
-        raise UserError(f"{shown}: `datasets` cannot read it: {quote(str(error), 120)}") from None
-    try:
-        records = [Record(number, flat(row)) for number, row in enumerate(rows, start=1)]
-    except DuplicateName as error:
-        raise UserError(f"{shown}: duplicate column {quote(str(error))}") from None
-    columns = dict.fromkeys(name for record in records for name in record.cells)
-    return records, list(columns or map(column_name, rows.column_names)), BadRows(path, "row")

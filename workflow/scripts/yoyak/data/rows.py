@@ -6,8 +6,10 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from yoyak.config.hub_dataset import HubDataset, hub_dataset
 from yoyak.errors import UserError, display
 
+RawData = Path | HubDataset
 BAD_ROWS_IN_WORDS = 5  # bad rows told in words; the others by their numbers
 LONGEST_LINE_LIST = 2000  # characters
 OPTIONAL_COLUMNS = ("topic", "group", "cluster")
@@ -50,6 +52,19 @@ class BadRows:
             told += f"; … all bad {self.unit}s: {_ranges(numbers)}"
         count = "1 bad row" if len(numbers) == 1 else f"{len(numbers):,} bad rows"
         raise UserError(f"{display(self.path)}: {count}: {told}. Correct or remove them")
+
+
+def named_source(text: str) -> RawData:
+    """The dataset on the Hub that a text names, else the path; UserError for a wrong `hf:…`."""
+    try:
+        return hub_dataset(text) or Path(text)
+    except ValueError as form:
+        raise UserError(f"{quote(text, 200)}: must be {form}") from None
+
+
+def shown(source: RawData) -> str:
+    """Raw data as one would type it in a study."""
+    return display(source) if isinstance(source, Path) else str(source)
 
 
 class DuplicateName(Exception):

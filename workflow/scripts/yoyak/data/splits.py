@@ -7,30 +7,46 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from yoyak.config.hub_dataset import HubDataset, hub_dataset
 from yoyak.config.study import Study
 from yoyak.config.study_settings import Data
 from yoyak.data.dialogues import Dialogue
+from yoyak.data.hub import fetch
+from yoyak.data.reading import local_files
+from yoyak.data.rows import RawData
 from yoyak.errors import PROJECT_ROOT, UserError
 from yoyak.run.workspace import hash_file, hash_text
 
 
-def raw_file(study: str, settings: Data, split: str) -> Path:
-    """Path of a split's raw file, relative to the working directory or else to the project.
+def raw_data(study: str, settings: Data, split: str) -> RawData:
+    """Path of a split's raw file or folder, from the working directory or else from the project.
+
+    For `hf:owner/name` the dataset on the Hub, with the usual split where none is named; nothing is
+    fetched.
 
     Raises UserError that says what to put where.
     """
     named = getattr(settings, split)
+    hub = hub_dataset(named, split)
+    if hub is not None:
+        return hub
     found = find_raw(named)
     if found is not None:
         return found
     columns = settings.columns
-    needed = [columns.fname, columns.dialogue]
-    needed += [columns.summaries[0]] if split != "test" else []
+    needed = [columns.fname] if columns.fname else []
+    needed += [columns.dialogue, *(columns.summaries[:1] if split != "test" else [])]
     raise UserError(
         f"study '{study}': data.{split}: {named[:200]} does not exist; put the {split} split "
-        f"there (.csv, .jsonl or .json, UTF-8, columns {', '.join(needed)}) or correct the path in "
-        f"config/studies/{study}.yaml"
+        f"there (.csv, .jsonl, .json or .parquet, columns {', '.join(needed)}), or correct the "
+        f"path in config/studies/{study}.yaml"
     )
+
+
+def data_name(settings: Data, split: str) -> str:
+    """A split's raw data as the study names them; of the Hub's with the split that is read."""
+    named = getattr(settings, split)
+    return str(hub_dataset(named, split) or named)
 
 
 def find_raw(named: str) -> Path | None:
@@ -45,15 +61,29 @@ def find_raw(named: str) -> Path | None:
 
 
 def raw_digests(study: Study) -> dict[str, str]:
-    """SHA-256 of the raw training and evaluation files, by name."""
-    settings = study.settings.data
-    files = {}
+    """SHA-256 of the raw training and evaluation data, by name."""
+    digests = {}
     for split in ("train", "dev"):
-        path = raw_file(study.source, settings, split)
-        inside = sorted(file for file in path.rglob("*") if file.is_file())
-        digest = hash_text(" ".join(map(hash_file, inside))) if inside else hash_file(path)
-        files[getattr(settings, split)] = digest
-    return files
+        digest = raw_record(raw_data(study.source, study.settings.data, split))["sha256"]
+        if isinstance(digest, dict):
+            digest = hash_text(" ".join(digest.values()))
+        digests[data_name(study.settings.data, split)] = digest
+    return digests
+
+
+def raw_record(source: RawData) -> dict:
+    """What identifies raw data: SHA-256 of the file, or of each of several; the Hub's commit.
+
+    A dataset on the Hub is fetched if it is not here yet.
+    """
+    if isinstance(source, HubDataset):
+        found = fetch(source)
+        hashes = {name: hash_file(file) for name, file in found.files.items()}
+        return {"revision": found.commit, "sha256": hashes}
+    if source.is_file():
+        return {"sha256": hash_file(source)}
+    files = local_files(source)
+    return {"sha256": {file.relative_to(source).as_posix(): hash_file(file) for file in files}}
 
 
 def drop_leaks(

@@ -1,11 +1,20 @@
-"""A dialogue that is a list of turns, as nested JSON has it: who says what, and under what name."""
+"""A dialogue that is a list of turns: who says what, and under what name.
 
+Nested JSON has `{"speaker": …, "utterance": …}`, OpenAI's messages `{"role": …, "content": …}`,
+ShareGPT `{"from": …, "value": …}`. In a CSV the list stands as JSON text in its cell.
+"""
+
+import json
 import re
 
 from yoyak.data.cells import text_cell
 from yoyak.data.rows import quote
 
-SPEAKERS = ("speaker", "participantID")  # keys of a turn, the first that it has
+# Keys of a turn: the first that is filled. A message's `name` tells speakers of one role apart.
+SPEAKERS = ("speaker", "participantID", "name", "role", "from")
+WORDS = ("utterance", "content", "value")
+LIST_AS_TEXT = re.compile(r"""\s*\[\s*\{\s*["']""")
+NEEDED = "speaker and utterance, role and content, or from and value"
 
 
 def dialogue_cell(value: object, numbered: bool) -> tuple[str | None, dict[str, str]]:
@@ -15,10 +24,12 @@ def dialogue_cell(value: object, numbered: bool) -> tuple[str | None, dict[str, 
 
     Raises ValueError where it is neither a text nor a list of turns.
     """
+    if isinstance(value, str) and LIST_AS_TEXT.match(value):
+        value = _parsed(value)
     if isinstance(value, str | None):
         return value, {}
     if not isinstance(value, list) or not all(isinstance(turn, dict) for turn in value):
-        raise ValueError(f"dialogue must be text, found {quote(value)}")
+        raise ValueError(f"dialogue must be text or a list of turns, found {quote(value)}")
     turns = [_turn(turn, f"turn {number}") for number, turn in enumerate(value, start=1)]
     turns = [(speaker, words) for speaker, words in turns if words]
     speakers = dict.fromkeys(speaker for speaker, _ in turns) if numbered else {}
@@ -26,16 +37,35 @@ def dialogue_cell(value: object, numbered: bool) -> tuple[str | None, dict[str, 
     return "\n".join(f"{tags.get(speaker, speaker)}: {words}" for speaker, words in turns), tags
 
 
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError(
+            f"dialogue is a list of turns but no JSON, found {quote(text)}: write the cell with "
+            "json.dumps"
+        ) from None
+
+
 def _turn(turn: dict, place: str) -> tuple[str, str]:
     """Who says what."""
-    speaker = next((turn[key] for key in SPEAKERS if key in turn), None)
-    speaker, words = (
-        " ".join(text_cell(cell, place, None).split()) for cell in (speaker, turn.get("utterance"))
-    )
-    if not speaker or "utterance" not in turn:
+    speaker = next((turn[key] for key in SPEAKERS if turn.get(key) not in (None, "")), None)
+    said = next((turn[key] for key in WORDS if turn.get(key) is not None), None)
+    if isinstance(said, list):
+        said = " ".join(_part(part, place) for part in said)
+    speaker, words = (" ".join(text_cell(cell, place, None).split()) for cell in (speaker, said))
+    if not speaker or not any(key in turn for key in WORDS):
         has = quote(", ".join(map(str, turn)))
-        raise ValueError(f"{place} needs utterance and speaker (or participantID), it has {has}")
+        raise ValueError(f"{place} needs {NEEDED}; it has {has}")
     return speaker, words
+
+
+def _part(part: object, place: str) -> str:
+    """The text of one part of a message; images and sounds are refused."""
+    text = part.get("text") if isinstance(part, dict) else part
+    if not isinstance(text, str):
+        raise ValueError(f"{place} has a part without text: {quote(part)}; take it out")
+    return text
 
 
 def renamed(text: str, tags: dict[str, str]) -> str:

@@ -8,7 +8,7 @@ import torch
 from yoyak.config.model_config import ModelConfig
 from yoyak.models.lora_loader import LoRALoader
 from yoyak.models.quiet import silence_libraries
-from yoyak.run.plan import GPU_RESERVE, available_threads
+from yoyak.run.planning import GPU_RESERVE, available_threads
 
 # Number of weights from which several threads pay. Below it, synchronisation costs more,
 # and two jobs side by side slow each other down tenfold.

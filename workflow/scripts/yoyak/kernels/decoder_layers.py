@@ -12,10 +12,16 @@ import torch
 
 from yoyak.errors import UserError
 from yoyak.kernels import plain_layers
+from yoyak.kernels.compiled_layers import CompiledLayer
 from yoyak.kernels.products import FusedProduct
 from yoyak.models.attention import flash_backward, flash_forward, refuse_others
 
-FUSED_LAYERS = ("LlamaDecoderLayer", "Qwen3DecoderLayer")
+FUSED_LAYERS = (
+    "LlamaDecoderLayer",
+    "MistralDecoderLayer",
+    "Qwen2DecoderLayer",
+    "Qwen3DecoderLayer",
+)
 
 
 def fuse_decoder_layers(model, recompute: bool) -> int:
@@ -31,25 +37,22 @@ def fuse_decoder_layers(model, recompute: bool) -> int:
     layers = base.model.layers
     fault = next((fault for fault in map(_fault, layers) if fault), None)
     if fault:
-        raise UserError(f"execution.compile: {fault}; set execution.compile: false")
+        raise UserError(f"fused layers do not cover it: {fault}")
     if next(base.parameters()).is_cuda:
         try:
             import triton  # noqa: F401
         except ImportError:
-            raise UserError(
-                "execution.compile: fused layers need the Python package triton on a GPU; "
-                "install it or set execution.compile: false"
-            ) from None
+            raise UserError("fused layers need the Python package triton on a GPU") from None
     for layer in layers:
         layer.forward = FusedLayer(layer, recompute)
     return len(layers)
 
 
 def separate_decoder_layers(model) -> None:
-    """Undo `fuse_decoder_layers`: the layers run their own forward again, on the same weights."""
+    """Let fused or compiled layers run their own forward again, on the same weights."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     for module in base.modules():
-        if isinstance(vars(module).get("forward"), FusedLayer):
+        if isinstance(vars(module).get("forward"), FusedLayer | CompiledLayer):
             del module.forward
 
 
@@ -58,15 +61,11 @@ def _fault(layer) -> str | None:
     name = type(layer).__name__
     if name not in FUSED_LAYERS:
         return f"{name} is not among {', '.join(FUSED_LAYERS)}"
-    if getattr(layer.self_attn, "sliding_window", None):
-        return "sliding-window attention is not covered"
     if getattr(layer.self_attn, "attention_dropout", 0.0):
         return "attention dropout is not covered"
     for projection in _projections(layer):
         plain = projection.get_base_layer() if hasattr(projection, "lora_A") else projection
-        if plain.bias is not None:
-            return "a projection has a bias"
-        if plain.weight.requires_grad:
+        if any(part.requires_grad for part in plain.parameters()):
             return "the base weights are trained themselves"
         if hasattr(projection, "lora_A") and len(projection.active_adapters) != 1:
             return "there is not exactly one active adapter"
@@ -115,6 +114,7 @@ class FusedLayer:
         self.layer, self.recompute = layer, recompute
         self.head_dim = attention.head_dim
         self.scaling = attention.scaling
+        self.window = _window(attention)
         self.norms = (layer.input_layernorm, layer.post_attention_layernorm)
         norms = (getattr(attention, "q_norm", None), getattr(attention, "k_norm", None))
         self.head_norms: tuple[Any, Any] = norms
@@ -158,7 +158,7 @@ class FusedLayer:
         _, rstd1 = ops.rms_norm(hidden, self.norms[0].weight, self.norms[0].variance_epsilon, x1)
         qkv = self.qkv.forward(ops, x1, seeds[0], training)
         q, k, v = self._rotated(ops, qkv, rows)
-        attended, kept = _attend(ops, q, k, v, self.scaling, rows)
+        attended, kept = _attend(ops, q, k, v, self.scaling, rows, self.window)
         x2 = self.o.buffer(tokens, device)
         out = self.o.forward(ops, x2, seeds[1], training, source=attended.flatten(1))
         x3 = self.gate_up.buffer(tokens, device)
@@ -207,7 +207,8 @@ class FusedLayer:
         grad2, adapters2 = self.o.backward(ops, grad_middle, x2, seeds[1], training)
         del x2
         outer = grad2[:, : self.o.width].unflatten(1, (-1, self.head_dim))
-        inner = _attend_backward(outer, q, k, v, attended, flash, self.scaling, rows)
+        place = (self.scaling, rows, self.window)
+        inner = _attend_backward(outer, q, k, v, attended, flash, *place)
         grad_qkv = self._unrotated(ops, inner, qkv, rows)
         del grad2, outer, inner, q, k, v, attended, flash, qkv
         grad1, adapters1 = self.qkv.backward(ops, grad_qkv, x1, seeds[0], training, need_x)
@@ -269,19 +270,25 @@ def _ops(tensor):
     return triton_layers
 
 
-def _attend(ops, q, k, v, scaling, rows):
+def _window(attention) -> int | None:
+    """Positions that a token sees, its own included; None: all before it."""
+    if type(attention).__name__ == "MistralAttention":  # the others have it for each layer
+        return getattr(attention.config, "sliding_window", None)
+    return getattr(attention, "sliding_window", None)
+
+
+def _attend(ops, q, k, v, scaling, rows, window):
     if q.is_cuda:
-        return flash_forward(q, k, v, scaling, rows.cu_seq_lens, rows.max_length)
+        return flash_forward(q, k, v, scaling, rows.cu_seq_lens, rows.max_length, window)
     q, k, v = (part.transpose(0, 1).unsqueeze(0) for part in (q, k, v))
-    return ops.attention(q, k, v, scaling, rows.boundaries)[0], None
+    return ops.attention(q, k, v, scaling, rows.boundaries, window)[0], None
 
 
-def _attend_backward(grad, q, k, v, attended, kept, scaling, rows):
+def _attend_backward(grad, q, k, v, attended, kept, scaling, rows, window):
     if q.is_cuda:
-        return flash_backward(
-            grad, q, k, v, attended, kept, scaling, rows.cu_seq_lens, rows.max_length
-        )
+        lengths = (rows.cu_seq_lens, rows.max_length)
+        return flash_backward(grad, q, k, v, attended, kept, scaling, *lengths, window)
     with torch.enable_grad():
         q, k, v = (part.detach().requires_grad_() for part in (q, k, v))
-        again, _ = _attend(plain_layers, q, k, v, scaling, rows)
+        again, _ = _attend(plain_layers, q, k, v, scaling, rows, window)
     return torch.autograd.grad(again, (q, k, v), grad)

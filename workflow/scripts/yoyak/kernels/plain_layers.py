@@ -117,6 +117,6 @@ def dequantize(weight, out):
     out.copy_(dequantize_4bit(weight.data, weight.quant_state))
 
 
-def attention(query, key, value, scaling, boundaries):
+def attention(query, key, value, scaling, boundaries, window=None):
     """(1, heads, tokens, dim) in, (1, tokens, heads, dim) out; the block diagonal of a pack."""
-    return per_sequence(query, key, value, scaling, boundaries)
+    return per_sequence(query, key, value, scaling, boundaries, window)

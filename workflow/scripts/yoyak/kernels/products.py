@@ -39,6 +39,7 @@ class FusedProduct:
         self.rank = sum(a.out_features for a in self.a)
         self.columns = self.width + -(-self.rank // COLUMNS) * COLUMNS
         self.four_bit = hasattr(self.bases[0].weight, "quant_state")
+        self.bias = self._biases()
         if not self.four_bit:
             self.wide = self._widen()
 
@@ -48,6 +49,17 @@ class FusedProduct:
         if self.four_bit:
             return base.compute_dtype or base.weight.quant_state.dtype
         return base.weight.dtype
+
+    def _biases(self) -> torch.Tensor | None:
+        """(rows,): the frozen biases of all projections, zero where one has none; None without."""
+        if all(base.bias is None for base in self.bases):
+            return None
+        place = {"dtype": self.dtype, "device": self.bases[0].weight.device}
+        parts = [
+            torch.zeros(rows, **place) if base.bias is None else base.bias.detach().to(**place)
+            for base, rows in zip(self.bases, self.rows, strict=True)
+        ]
+        return torch.cat(parts)
 
     def _widen(self) -> torch.Tensor:
         first = self.bases[0].weight
@@ -94,7 +106,8 @@ class FusedProduct:
     def forward(self, ops, x, seed, training, source=None):
         """x: [x | room for u]; with `source`, x itself is still there and is copied in passing."""
         self.fill(ops, x, seed, training, source)
-        return x @ self.weight(ops).T
+        weight = self.weight(ops).T
+        return x @ weight if self.bias is None else torch.addmm(self.bias, x, weight)
 
     def fill(self, ops, x, seed, training, source=None):
         """Compute u beside x."""

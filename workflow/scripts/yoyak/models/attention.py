@@ -5,9 +5,6 @@ sequences begin comes from `cu_seq_lens_q`, which the caller must pass: without 
 raises instead of letting neighbours leak into each other.
 """
 
-import inspect
-from typing import Any
-
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
@@ -64,7 +61,11 @@ def packed_attention(
     if cu_seq_lens_q is None or query.shape[0] != 1:
         raise ValueError("packed attention needs cu_seq_lens_q and one row of concatenated tokens")
     if query.is_cuda and flash_fits(query):
-        output = _varlen(query, key, value, scaling, cu_seq_lens_q, max_length_q, sliding_window)
+        q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+        output, _ = flash_forward(q, k, v, scaling, cu_seq_lens_q, max_length_q, sliding_window)
+        output = output[None]
+    elif torch.compiler.is_compiling():
+        output = opaque_attention(query, key, value, cu_seq_lens_q, scaling, sliding_window)
     else:
         ends = boundaries or cu_seq_lens_q.tolist()
         output = per_sequence(query, key, value, scaling, ends, sliding_window)
@@ -91,27 +92,8 @@ def flash_fits(query: torch.Tensor) -> bool:
     return fits and torch.cuda.get_device_capability(query.device) >= (8, 0)
 
 
-def _varlen(query, key, value, scaling, cu_seq_lens, max_length, window):
-    """FlashAttention through torch; (1, heads, tokens, dim) in, (1, tokens, heads, dim) out."""
-    from torch.nn.attention.varlen import varlen_attn
-
-    query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
-    grouped: dict[str, Any] = {}
-    if key.shape[1] != query.shape[1]:
-        if "enable_gqa" in inspect.signature(varlen_attn).parameters:
-            grouped = {"enable_gqa": True}
-        else:  # torch 2.11 has no grouped heads there
-            repeats = query.shape[1] // key.shape[1]
-            key, value = (x.repeat_interleave(repeats, dim=1) for x in (key, value))
-    output: Any = varlen_attn(
-        query, key, value, cu_seq_lens, cu_seq_lens, max_length, max_length,
-        scale=scaling, window_size=(window - 1 if window else -1, 0), **grouped,
-    )  # fmt: skip
-    return output.unsqueeze(0)
-
-
 def flash_forward(query, key, value, scaling, cu_seq_lens, max_length, window=None):
-    """Varlen FlashAttention without autograd; query (tokens, heads, dim), key and value grouped.
+    """Varlen FlashAttention; query (tokens, heads, dim), key and value grouped.
 
     window: positions that a token sees, its own included; None: all before it.
 
@@ -128,12 +110,14 @@ def _left(window: int | None) -> dict:
     return {"window_size_left": window - 1, "window_size_right": 0} if window else {}
 
 
-def flash_backward(grad, query, key, value, output, kept, scaling, cu_seq_lens, max_length):
+def flash_backward(
+    grad, query, key, value, output, kept, scaling, cu_seq_lens, max_length, window=None
+):
     """Gradients of query, key and value for the gradient of `flash_forward`'s output."""
     lse, rng, unused = kept
     return torch.ops.aten._flash_attention_backward(
         grad, query, key, value, output, lse, cu_seq_lens, cu_seq_lens, max_length, max_length,
-        0.0, True, rng, unused, scale=scaling,
+        0.0, True, rng, unused, scale=scaling, **_left(window),
     )  # fmt: skip
 
 
@@ -156,4 +140,75 @@ def _causal(query, key, value, scaling, window):
     return scaled_dot_product_attention(query, key, value, attn_mask=seen, **settings)
 
 
+@torch.library.custom_op("yoyak::attention", mutates_args=())
+def opaque_attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    cu_seq_lens: torch.Tensor,
+    scaling: float | None,
+    window: int | None,
+) -> torch.Tensor:
+    """`per_sequence` as one operator for torch.compile, which would compile every length anew."""
+    return per_sequence(query, key, value, scaling, cu_seq_lens.tolist(), window)
+
+
+@opaque_attention.register_fake
+def _(query, key, value, cu_seq_lens, scaling, window):
+    rows, heads, tokens, _ = query.shape
+    return query.new_empty((rows, tokens, heads, value.shape[-1]))
+
+
+@torch.library.custom_op("yoyak::attention_backward", mutates_args=())
+def _opaque_backward(
+    grad: torch.Tensor,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    cu_seq_lens: torch.Tensor,
+    scaling: float | None,
+    window: int | None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    ends = cu_seq_lens.tolist()
+    lengths = [end - start for start, end in zip(ends, ends[1:], strict=False)]
+    parts = (grad.transpose(1, 2), query, key, value)
+    blocks = zip(*(part.split(lengths, dim=2) for part in parts), strict=True)
+    found = [_causal_gradients(g, q, k, v, scaling, window) for g, q, k, v in blocks]
+    dq, dk, dv = (torch.cat(parts, dim=2) for parts in zip(*found, strict=True))
+    return dq, dk, dv
+
+
+def _causal_gradients(grad, query, key, value, scaling, window):
+    """Gradients of `_causal`, written out: autograd does not reach into an operator."""
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    groups = query.shape[1] // key.shape[1]
+    keys, values = (part.repeat_interleave(groups, dim=1) for part in (key, value))
+    scores = query @ keys.mT * scaling
+    place = torch.arange(query.shape[2], device=query.device)
+    distance = place[:, None] - place[None, :]
+    unseen = (distance < 0) | (distance >= (window or len(place)))
+    weights = scores.masked_fill(unseen, float("-inf")).softmax(-1)
+    of_weights = grad @ values.mT
+    of_scores = weights * (of_weights - (of_weights * weights).sum(-1, keepdim=True)) * scaling
+    of_keys, of_values = of_scores.mT @ query, weights.mT @ grad
+    of_keys, of_values = (part.unflatten(1, (-1, groups)).sum(2) for part in (of_keys, of_values))
+    return of_scores @ keys, of_keys, of_values
+
+
+@_opaque_backward.register_fake
+def _(grad, query, key, value, cu_seq_lens, scaling, window):
+    return tuple(part.new_empty(part.shape) for part in (query, key, value))
+
+
+def _keep(ctx, inputs, output):
+    *tensors, ctx.scaling, ctx.window = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _differentiate(ctx, grad):
+    grads = _opaque_backward(grad, *ctx.saved_tensors, ctx.scaling, ctx.window)
+    return *grads, None, None, None
+
+
+opaque_attention.register_autograd(_differentiate, setup_context=_keep)
 AttentionInterface.register(PACKED, packed_attention)

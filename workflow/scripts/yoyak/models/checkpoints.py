@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yoyak.config.model_config import ModelSettings
-from yoyak.errors import PROJECT_ROOT, UserError, disk_fault, one_line
+from yoyak.errors import PROJECT_ROOT, UserError, disk_fault, one_line, told_by
 
 log = logging.getLogger(__name__)
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
@@ -148,21 +148,11 @@ def _hub_answers(name: str, revision: str | None) -> bool:
 def hub_error(model: ModelSettings, error: Exception) -> UserError:
     """Explain in one line why a checkpoint or its tokenizer cannot be downloaded or read."""
     text = one_line(error)
-    kinds = {kind.__name__ for part in _chain(error) for kind in type(part).__mro__}
-    said = " ".join([*kinds, text]).lower()
+    said = told_by(error)
     otherwise = f"it cannot be loaded ({type(error).__name__}: {{text}})"
     cure = next((cure for marks, cure in _CURES.items() if re.search(marks, said)), otherwise)
     cure = cure.format(revision=model.revision, text=text[:300])
     return UserError(f"model.checkpoint '{model.checkpoint}': {cure}")
-
-
-def _chain(error: BaseException | None) -> list[BaseException]:
-    """The error and its causes: libraries wrap each other's errors."""
-    found = []
-    while error is not None and error not in found:
-        found.append(error)
-        error = error.__cause__ or error.__context__
-    return found
 
 
 # Exception names or phrases of their messages, in lower case, and the explanation of the first

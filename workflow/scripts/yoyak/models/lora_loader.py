@@ -27,7 +27,7 @@ from yoyak.models.nf4 import (
 )
 from yoyak.models.saving import adapted_modules, saved_tokenizer, with_adapter
 from yoyak.run.devices import refuse_to_share, visible_device
-from yoyak.run.plan import plan_training
+from yoyak.run.planning import plan_training
 
 log = logging.getLogger(__name__)
 DTYPES = {name: getattr(torch, name) for name in ("bfloat16", "float16", "float32")}

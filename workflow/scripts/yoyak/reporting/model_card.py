@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from yoyak.config.hub_dataset import short_name
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import TRAINED, Run, Study
 from yoyak.config.variants import DEFAULT
@@ -67,7 +68,7 @@ def model_card(study: Study, results: Path, run: Run) -> str:
 def _metadata(study: Study, run: Run, config: ModelConfig, rows: list[Row]):
     from huggingface_hub import EvalResult, ModelCardData
 
-    texts, dev = texts_of(study), Path(study.settings.data.dev).name
+    texts, dev = texts_of(study), short_name(study.settings.data.dev)
     mean = texts("headings.rouge_mean")
     results = [
         EvalResult(
@@ -190,7 +191,7 @@ def _scores(results: Path, study: Study, run: Run, rows: list[Row]) -> str:
     several = any(level["name"] == HUMAN for level in records(context))
     scored = texts(
         "card.scored",
-        file=Path(data.dev).name,
+        file=short_name(data.dev),
         chosen=texts("card.held_out" if data.selection == "held_out" else "card.dev_chose"),
         references=texts("card.references", references=texts.recorded(metric.references))
         if several
@@ -263,7 +264,7 @@ def _score_line(texts: Texts, tokenizer: str, name: str, row: Row) -> str:
 
 
 def _training(study: Study, record: dict, config: ModelConfig, statistics: dict) -> str:
-    texts, file = texts_of(study), Path(study.settings.data.train).name
+    texts, file = texts_of(study), short_name(study.settings.data.train)
     steps, best = f"{record['steps']:,}", f"{record['best_step']:,}"
     shortened = statistics["train"]["prompts_shortened"]
     facts = {

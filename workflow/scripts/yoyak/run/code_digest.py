@@ -12,7 +12,7 @@ counts as a whole. Annotations count too: an argument may be of that class.
 - a whole module wherever a definition cannot be told: a module used as a value (`ops = kernels`,
   `getattr(kernels, name)`), a name that it does not define, a string that is its dotted name. A
   package as a value counts with every module below it.
-- nothing of the modules in NOT_ENTERED, which only methods that the step never calls use.
+- nothing of the modules in NOT_ENTERED, which have no part in the step's result.
 
 Comments, docstrings, layout and the version of Python change nothing.
 """
@@ -52,9 +52,14 @@ ENTRY_POINTS = {
     ],
     "model_card": ["yoyak.reporting.model_card:model_card"],
 }
-# Modules that a step's code names but never runs: in training, what LLMTrainer offers to
-# programs that use the library: ROUGE after a training, and checks of its output folder.
-NOT_ENTERED = {"train": ("yoyak.generation.summaries", "yoyak.scoring.scores", "yoyak.run.manual")}
+# Modules that a step's code names, and its result does not depend on: in training, what LLMTrainer
+# offers to programs (ROUGE after a training, checks of its output folder), and the trackers.
+NOT_ENTERED = {
+    "train": (
+        *("yoyak.generation.summaries", "yoyak.scoring.scores", "yoyak.run.manual"),
+        "yoyak.training.trackers",
+    )
+}
 WHOLE, ON_IMPORT, GUARDED = "*", "on import", "guarded"  # beside the names of definitions
 GUARDS = ("__name__ == '__main__'", "TYPE_CHECKING", "typing.TYPE_CHECKING")
 # Fields of syntax trees that mean nothing, or that only some versions of Python fill in.

@@ -14,7 +14,8 @@ from yoyak.config.training_settings import TrainingSettings
 from yoyak.errors import UserError
 from yoyak.run.gpus import GPUS, Device
 from yoyak.run.memory import ModelShape, expected_seconds
-from yoyak.run.plan import Plan, needed_bytes, plan_training, training_plans
+from yoyak.run.plan import Plan
+from yoyak.run.planning import needed_bytes, plan_training, training_plans
 
 START_SECONDS = 60  # imports, loading, quantising, first kernels; assumed, not measured
 FEW_STEPS = 50
@@ -64,6 +65,7 @@ def estimate_training(
     facts: dict[str, Any] = {
         "longest": longest,
         "batch_tokens": batch_tokens,
+        "largest_batch": likely_largest(batch_tokens, min(batch, examples), longest),
         "steps": steps,
         "devices": devices,
     }
@@ -77,7 +79,7 @@ def estimate_training(
         rate=device.rate,
         cuda=device.place != "cpu",
         gradient_checkpointing=plan.gradient_checkpointing,
-        compile=plan.compile,
+        layers=plan.layers,
     )
     return Estimate(
         plan,
@@ -87,6 +89,15 @@ def estimate_training(
         START_SECONDS + seconds / devices,
         training_warnings(training, steps, longest, shape.positions),
     )
+
+
+def likely_largest(batch_tokens: int, batch: int, longest: int) -> int:
+    """Tokens of the largest of some hundred global batches, from the mean one (an upper estimate).
+
+    Three standard deviations above it, where an example's length varies as in DialogSum (by 0.55
+    of the mean); the trainer counts the real batches.
+    """
+    return min(batch * longest, math.ceil(batch_tokens * (1 + 3 * 0.55 / math.sqrt(batch))))
 
 
 def optimiser_steps(training: TrainingSettings, examples: int) -> int:
@@ -181,6 +192,12 @@ def training_request(
             found = estimate_training(config, shape, larger, **known)
         seconds = DOUBT * found.seconds
     return Request(host_megabytes(shape, config.execution.devices), seconds)
+
+
+def cpu_megabytes(shape: ModelShape | None) -> int:
+    """Memory of a job on the CPU, in MB: weights in float32, and once more while they load."""
+    parameters = shape.parameters if shape else 8e9
+    return 1000 + math.ceil(12 * parameters / 1e6)
 
 
 def host_megabytes(shape: ModelShape | None, processes: int = 1) -> int:

@@ -10,10 +10,11 @@ GIB = 1024**3
 HEAD_CHUNK = 1024  # supervised positions whose logits are alive at once (training.loss)
 MARGIN = 1.06  # of activations, so that predictions err on the large side
 ROOM = 64  # columns beside a fused weight for its adapters (kernels/products.py)
-FUSED_TYPES = ("llama", "qwen3")
+FUSED_TYPES = ("llama", "mistral", "qwen2", "qwen3")
+SANDWICH_TYPES = ("gemma2", "gemma3_text", "gemma3n_text", "gemma4_text", "glm4", "exaone4")
 # Shares of a device's product rate (16384 × 8192 × 8192) that whole steps reached: measured on
 # one H200 with 330 tokens an example, and on two CPU cores with the embedded models.
-SPEED = {"fused": 0.55, "plain": 0.30, "cpu": 0.15}
+SPEED = {"fused": 0.55, "compiled": 0.42, "own": 0.30, "cpu": 0.15}
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class ModelShape:
     head_norms: bool = False
     unquantised: int = 0  # weights that NF4 leaves in 16 bits: routed experts, embeddings of layers
     state: int = 0  # numbers that a state-space layer keeps for every token
+    more_norms: int = 0  # of a layer's input or output, beyond the usual two
     positions: int = 0  # tokens that the model was made for; 0 where its config names no limit
 
     @classmethod
@@ -75,6 +77,7 @@ class ModelShape:
             head_norms=kind == "qwen3",
             unquantised=layers * experts * 3 * hidden * expert_size + beside,
             state=_state(config, hidden),
+            more_norms=2 if kind in SANDWICH_TYPES else 0,
             positions=_number(config, "max_position_embeddings", "n_positions"),
         )
 
@@ -170,9 +173,7 @@ def _state(config, hidden: int) -> int:
 
 def _as_fused(config) -> bool:
     """Whether layers of the fused types are just as the fused ones are."""
-    others = ("attention_bias", "mlp_bias", "use_sliding_window", "attention_dropout")
-    windows = "sliding_attention" in (getattr(config, "layer_types", None) or ())
-    plain = not windows and not any(getattr(config, name, None) for name in others)
+    plain = not getattr(config, "attention_dropout", None)
     return plain and getattr(config, "hidden_act", None) == "silu"
 
 
@@ -184,7 +185,7 @@ def predict_bytes(
     base_weights: str,
     token_budget: int,
     gradient_checkpointing: bool,
-    compile: bool,
+    layers: str,
     own_head: bool = True,
     supervised_share: float = 0.25,
     scores: int = 0,
@@ -199,31 +200,40 @@ def predict_bytes(
     tests/benchmarks/README.md compares it with measured peaks.
     """
     four_bit = use_qlora and base_weights == "nf4"
-    wide = 1.03 if compile else 1.0
+    fused = layers == "fused"
+    wide = 1.03 if fused else 1.0
     weights = shape.linear_parameters * (0.53 if four_bit else 2 * wide)
     weights += (shape.embedding_parameters + shape.unquantised) * 2
     if four_bit:  # one product at a time is dequantised, the widest is gate with up
-        weights += 2 * (2 if compile else 1) * shape.intermediate * (shape.hidden + ROOM)
+        weights += 2 * (2 if fused else 1) * shape.intermediate * (shape.hidden + ROOM)
     # fp32 adapter, gradient, two AdamW moments, and what an optimiser step needs in passing
     adapters = shape.lora_parameters(lora_rank) * 20
     if not lora_rank:  # all weights are trained in their own type: gradient, two moments
         adapters = shape.parameters * 8
-    layer = _fused_layer(shape) if compile else _plain_layer(shape) + 6 * scores
+    layer = _fused_layer(shape) if fused else _own_layer(shape, layers) + 6 * scores
     kept = (
         shape.layers * 2 * shape.hidden + layer if gradient_checkpointing else shape.layers * layer
     )
     # Logits, their float32 copy and their gradient are gone before the layers' backward pass.
     alive = token_budget * min(1.0, 1.5 * supervised_share)
     logits = (min(token_budget, HEAD_CHUNK) if own_head else alive) * shape.vocabulary * 10
-    passing = 2 * (shape.intermediate + 6 * shape.query + 6 * shape.hidden) if compile else 0
+    passing = 2 * (shape.intermediate + 6 * shape.query + 6 * shape.hidden) if fused else 0
     rest = max(logits, token_budget * passing)
     return int(weights + adapters + MARGIN * token_budget * kept + rest)
 
 
-def _plain_layer(shape: ModelShape) -> int:
-    """Bytes that one token keeps in one decoder layer of transformers and PEFT."""
-    attention = 2 * (shape.query + shape.key_value)
-    return 2 * (8 * shape.hidden + 2 * attention + 6 * shape.intermediate) + 8 * shape.state
+def _own_layer(shape: ModelShape, layers: str) -> int:
+    """Bytes that one token keeps in one decoder layer of transformers and PEFT, with dropout.
+
+    Fitted to peaks on a GPU (tests/benchmarks/README.md, Training): norms, adapters and activations
+    keep copies of their inputs in float32 and bf16, which torch.compile computes again in part.
+    """
+    attention = shape.query + shape.key_value
+    if layers == "compiled":
+        kept = 26 * shape.hidden + 9 * attention + 9.2 * shape.intermediate
+        return int(kept + 6 * shape.hidden * shape.more_norms) + 8 * shape.state
+    kept = 22 * shape.hidden + 4 * attention + 15 * shape.intermediate
+    return int(kept + 8 * shape.hidden * shape.more_norms) + 8 * shape.state
 
 
 def _fused_layer(shape: ModelShape) -> int:
@@ -252,7 +262,7 @@ def expected_seconds(
     rate: float,
     cuda: bool,
     gradient_checkpointing: bool,
-    compile: bool,
+    layers: str,
 ) -> float:
     """Time of a training, a rough estimate.
 
@@ -260,5 +270,5 @@ def expected_seconds(
         tokens: all tokens to be trained on. rate: the device's operations a second in a large
             product (yoyak.run.gpus).
     """
-    share = SPEED["cpu"] if not cuda else SPEED["fused" if compile else "plain"]
+    share = SPEED[layers if cuda else "cpu"]
     return tokens * operations(shape, lora_rank, gradient_checkpointing) / (rate * share)

@@ -3,10 +3,10 @@
 from yoyak.config.study import Run, Study
 from yoyak.run.estimate import Estimate
 from yoyak.run.memory import GIB
-from yoyak.run.plan import GPU_RESERVE
+from yoyak.run.planning import GPU_RESERVE
 
 COLUMNS = (
-    *("training", "steps", "tokens", "device", "base", "micro-batch", "recompute", "fused"),
+    *("training", "steps", "tokens", "device", "base", "micro-batch", "recompute", "layers"),
     *("dtype", "takes here", "smallest that works", "time"),
 )
 
@@ -22,7 +22,7 @@ def plan_row(name: str, found: Estimate) -> list[str]:
         plan.base_weights,
         f"{plan.token_budget:,}",
         "yes" if plan.gradient_checkpointing else "no",
-        "yes" if plan.compile else "no",
+        plan.layers,
         plan.compute_dtype,
         f"{(plan.predicted_bytes + GPU_RESERVE) / GIB:.1f} GiB" if cuda else "no GPU",
         f"{found.smallest_bytes / GIB:.1f} GiB",

@@ -21,7 +21,7 @@ from yoyak.run.workspace import atomic_write_json, hash_text
 PACKAGES = (
     *("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "safetensors"),
     *("numpy", "scipy", "pandas", "rouge-score", "kiwipiepy", "kiwipiepy_model", "matplotlib"),
-    *("python-mecab-ko", "sacrebleu", "snakemake"),
+    *("python-mecab-ko", "sacrebleu", "snakemake", "datasets", "pyarrow"),
 )
 NUMERIC_PACKAGES = PACKAGES[:6]
 CODE = ("Snakefile", "config", "workflow")  # a new file there can change a result, too

@@ -48,8 +48,8 @@ def training_arguments(
         greater_is_better=False,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        # Fused layers recompute by themselves.
-        **_recompute(plan.gradient_checkpointing and not plan.compile),
+        # Fused and compiled layers recompute by themselves.
+        **_recompute(plan.gradient_checkpointing and plan.layers == "own"),
         bf16=cuda and plan.compute_dtype == "bfloat16",
         fp16=cuda and plan.compute_dtype == "float16",
         use_cpu=not cuda,

@@ -5,7 +5,6 @@ Two questions. *Values*: do the losses and logits of each row equal those of `mo
 What no example can show, such as a window longer than all of them, cannot matter; it is reported.
 """
 
-import contextlib
 import time
 from dataclasses import asdict, dataclass, field, replace
 
@@ -27,7 +26,7 @@ from yoyak.models.reference import (
     unreached_windows,
 )
 from yoyak.run.plan import Plan
-from yoyak.training.loss import batch_logits, batch_loss, model_logits
+from yoyak.training.loss import batch_logits, batch_loss, model_logits, number_format
 
 SCALES = (2.0**16, 2.0**12, 2.0**8, 2.0**4, 1.0)  # of a float16 loss: where its scaler may settle
 EDGE = 8  # places at a row's beginning and end that are looked at for leaks
@@ -165,14 +164,6 @@ def check_engine(model, reference: Reference, plan: Plan) -> Check:
     return found
 
 
-def number_format(plan: Plan):
-    """The autocast that the Trainer computes a loss in."""
-    cuda, half = plan.device.startswith("cuda"), plan.compute_dtype != "float32"
-    if not (cuda and half):
-        return contextlib.nullcontext()
-    return torch.autocast("cuda", dtype=getattr(torch, plan.compute_dtype))
-
-
 def _compare_values(model, reference: Reference, plan: Plan, found: Check) -> None:
     losses, differences, total, count = [], [], 0.0, 0
     for batch, members in _batches(reference.rows, plan):
@@ -267,7 +258,7 @@ def _backward_problem(model, reference: Reference, plan: Plan) -> str | None:
     model that would overflow unscaled is a problem: the scaler finds any other scale by itself.
     """
     rows = reference.rows
-    if plan.gradient_checkpointing and not plan.compile:  # the Trainer turns that on later
+    if plan.gradient_checkpointing and plan.layers == "own":  # the Trainer turns that on later
         rows = [min(rows, key=lambda row: len(row["input_ids"]))]
     supervised = sum(int((row["labels"][1:] != IGNORED).sum()) for row in rows)
     model.train()

@@ -17,7 +17,8 @@ from yoyak.models.reference import causal_lm
 from yoyak.models.saving import adapted_modules
 from yoyak.run.devices import peak_memory_gb, refuse_to_share
 from yoyak.run.manual import MANUAL, deciding_settings, refuse_to_replace
-from yoyak.run.plan import Engine, ModelShape, Plan
+from yoyak.run.memory import ModelShape
+from yoyak.run.plan import Engine, Plan
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import discard, work_folder
 from yoyak.training import plans
@@ -34,7 +35,7 @@ from yoyak.training.parallel import Ranks
 from yoyak.training.progress import show_progress
 from yoyak.training.record import run_of, training_key, weight_files
 from yoyak.training.rouge import rouge_on
-from yoyak.training.tracking import wandb_tracker
+from yoyak.training.trackers import tracked
 
 log = logging.getLogger(__name__)
 TRAINED = "yoyak_trained"  # attribute of a model whose weights are no longer as loaded
@@ -133,7 +134,9 @@ class LLMTrainer:
                     "with load_lora_model_and_tokenizer"
                 )
             setattr(self.model, TRAINED, True)
-            self.resumed_from = packed.fit()
+            known = self.config.model_copy(update={"training": self.training})
+            with tracked(packed, known, (self.record or {}).get("run") or self._run()):
+                self.resumed_from = packed.fit()
             self.peak_memory_gb = self.ranks.largest(peak_memory_gb())
             if self.ranks.first:
                 packed.load_best()
@@ -186,8 +189,6 @@ class LLMTrainer:
             ranks=self.ranks,
             checks=self.checks,
         )
-        if self.config.tracking.wandb and self.ranks.first:
-            trainer.add_callback(wandb_tracker())
         if self.training.early_stopping_patience:
             trainer.add_callback(StopEarly(self.training.early_stopping_patience))
         show_progress(trainer, silent=not self.ranks.first)
@@ -199,14 +200,14 @@ class LLMTrainer:
         shape = shape or ModelShape.from_config(model.config)
         if plan is None:
             device, room = str(model.device), plans.usable_bytes(model)
-            plan = plans.make_plan(config, shape, device, data, free_bytes=room)
+            plan = plans.make_plan(config, shape, device, data, free_bytes=room, seed=self.seed)
         if checks is not None:
             return plan, checks
 
         def plan_for(engine: Engine) -> Plan:
             if fixed:
                 return plans.on_engine(plan, engine)
-            return plans.replan(plan, config, shape, data, engine)
+            return plans.replan(plan, config, shape, data, engine, self.seed)
 
         def choose() -> tuple[Plan, list[dict]]:
             rows = pick_examples(data, self.eval_dataset)

@@ -5,6 +5,8 @@ a frozen linear head a pack's logits are computed a chunk at a time ("chunked").
 its logits (a scale, a softcap), its own forward computes them all at once ("model").
 """
 
+import contextlib
+
 import torch
 import torch.utils.checkpoint
 from torch.nn.functional import cross_entropy
@@ -12,8 +14,20 @@ from torch.nn.functional import cross_entropy
 from yoyak.data.packing import IGNORED, Pack
 from yoyak.data.padding import PaddedBatch
 from yoyak.models.reference import causal_lm, kept_logits, reset_dynamic_rope
+from yoyak.run.plan import Plan
 
 HEAD_CHUNK = 1024  # positions whose logits are alive at once: 1024 × 128,256 × 4 bytes = 0.5 GB
+
+
+def number_format(plan: Plan):
+    """The autocast to compute a loss in: adapters are float32, their products have 16 bits.
+
+    transformers' Trainer leaves that to accelerate, which wraps the outermost forward alone.
+    """
+    cuda, half = plan.device.startswith("cuda"), plan.compute_dtype != "float32"
+    if not (cuda and half):
+        return contextlib.nullcontext()
+    return torch.autocast("cuda", dtype=getattr(torch, plan.compute_dtype))
 
 
 def batch_loss(model, batch: Pack | PaddedBatch, head: str = "chunked") -> torch.Tensor:

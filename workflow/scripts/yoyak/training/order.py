@@ -1,6 +1,9 @@
 """The order of the examples: the same for the same seed and epoch, resumed or not."""
 
+import math
+
 import numpy as np
+import torch
 from torch.utils.data import Dataset, Sampler
 
 
@@ -33,3 +36,18 @@ class SeededOrder(Sampler):
         return iter(
             np.random.default_rng([self.seed, self.epoch]).permutation(self.length).tolist()
         )
+
+
+def largest_batch(lengths: torch.Tensor, batch: int, epochs: float, seed: int) -> int:
+    """Tokens of the largest global batch that a training with this order will see.
+
+    Args:
+        lengths: (examples,) tokens of each. batch: examples of a global batch.
+    """
+    largest = 0
+    order = SeededOrder(len(lengths), seed)
+    for epoch in range(math.ceil(epochs)):
+        order.set_epoch(epoch)
+        for part in lengths[list(order)].split(batch):
+            largest = max(largest, int(part.sum()))
+    return largest

@@ -10,7 +10,8 @@ from pathlib import Path
 from yoyak.config.model_config import ModelConfig
 from yoyak.errors import UserError
 from yoyak.run.memory import ModelShape
-from yoyak.run.plan import Plan, next_smaller
+from yoyak.run.plan import Plan
+from yoyak.run.planning import next_smaller
 from yoyak.run.workspace import atomic_write_text
 
 IN_USE, FORCED = "plan.json", "smaller_plan.json"

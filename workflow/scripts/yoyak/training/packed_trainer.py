@@ -25,7 +25,7 @@ from yoyak.training import checkpointing
 from yoyak.training.early_stopping import stopped_early
 from yoyak.training.engine import apply_plan
 from yoyak.training.interruption import Interrupted, StopOnSignal
-from yoyak.training.loss import batch_loss
+from yoyak.training.loss import batch_loss, number_format
 from yoyak.training.order import Numbered, SeededOrder
 from yoyak.training.overflow import OverflowWatch
 from yoyak.training.parallel import Ranks, StopTogether
@@ -111,7 +111,7 @@ class PackedTrainer(Trainer):
         total = torch.zeros((), device=self.args.device)
         for batch in inputs["batches"]:
             batch = batch.to(self.args.device)
-            with self.compute_loss_context_manager():
+            with number_format(self.plan):
                 loss = batch_loss(model, batch, self.plan.head) / supervised
             self.accelerator.backward(loss)
             total = total + loss.detach()
@@ -145,7 +145,7 @@ class PackedTrainer(Trainer):
             batch = self._collate(rows)
             for part in batch["batches"]:
                 part = part.to(self.args.device)
-                with torch.no_grad(), self.compute_loss_context_manager():
+                with torch.no_grad(), number_format(self.plan):
                     total += batch_loss(self.model, part, self.plan.head).item()
             supervised += batch["supervised"]
         total = self.ranks.sum(torch.tensor(total, dtype=torch.float64)).item()

@@ -9,7 +9,10 @@ from yoyak.config.model_config import ModelConfig
 from yoyak.config.training_settings import TrainingSettings
 from yoyak.data.llm_dataset import LLMSummarizationDataset
 from yoyak.run.estimate import optimiser_steps, training_warnings
-from yoyak.run.plan import Engine, ModelShape, Plan, plan_training
+from yoyak.run.memory import ModelShape
+from yoyak.run.plan import LAYERS, Engine, Plan
+from yoyak.run.planning import plan_training
+from yoyak.training.order import largest_batch
 from yoyak.training.parallel import Ranks
 
 log = logging.getLogger(__name__)
@@ -25,6 +28,7 @@ def make_plan(
     *,
     engine: Engine = Engine(),  # noqa: B008 (frozen)
     free_bytes: int | None = None,
+    seed: int = 42,
 ) -> Plan:
     """The execution plan for training on `train_set`, from the model's shape and free memory.
 
@@ -32,6 +36,7 @@ def make_plan(
 
     Args:
         free_bytes: memory for the training, its weights included; None: what is free now.
+        seed: of the examples' order, which decides how large the largest batch is.
     """
     cuda = device.startswith("cuda")
     if free_bytes is None:
@@ -48,6 +53,7 @@ def make_plan(
         supports_bf16=not cuda or torch.cuda.is_bf16_supported(including_emulation=False),
         longest=int(lengths.max()),
         batch_tokens=int(lengths.double().mean() * batch),
+        largest_batch=largest_batch(lengths, batch, training.epochs, seed),
         steps=optimiser_steps(training, len(train_set)),
         engine=engine,
         supervised_share=train_set.supervised_tokens / int(lengths.sum()),
@@ -102,16 +108,17 @@ def on_engine(plan: Plan, engine: Engine) -> Plan:
         head=engine.head,
         one_row=engine.one_row,
         eager=engine.eager,
-        compile=plan.compile and engine.fused,
+        layers=max(plan.layers, engine.layers, key=list(LAYERS).index),
     )
 
 
-def replan(plan: Plan, config: ModelConfig, shape, train_set, engine: Engine) -> Plan:
+def replan(plan: Plan, config: ModelConfig, shape, train_set, engine: Engine, seed: int) -> Plan:
     """The plan of a loaded model for another engine, with the same base weights and memory."""
     execution = config.execution.model_copy(update={"base_weights": plan.base_weights})
     config = config.model_copy(update={"execution": execution})
+    room = plan.available_bytes
     fresh = make_plan(
-        config, shape, plan.device, train_set, engine=engine, free_bytes=plan.available_bytes
+        config, shape, plan.device, train_set, engine=engine, free_bytes=room, seed=seed
     )
     return replace(fresh, devices=plan.devices, threads=plan.threads)
 

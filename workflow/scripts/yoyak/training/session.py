@@ -39,7 +39,7 @@ def resume_or_start(
     """
     # Only in the first process: it may convert a checkpoint, and it cleans the work folder.
     shape = ranks.from_first(lambda: LoRALoader(config).decoder.shape)
-    plan = make_plan(config, shape, device, train_set, ranks)
+    plan = make_plan(config, shape, device, train_set, ranks, seed=seed)
     kept, checks = ranks.from_first(lambda: _kept_plan(work))
     if kept is not None:
         plan = replace(kept, devices=plan.devices, threads=plan.threads)

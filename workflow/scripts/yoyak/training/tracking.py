@@ -1,83 +1,143 @@
-"""Weights & Biases: checked before anything loads; a later failure never ends the training."""
+"""Whether the trackers of `tracking.report_to` can work: said in one line before anything loads."""
 
-import contextlib
-import functools
-import logging
+import importlib
 import netrc
 import os
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import urlsplit
 
 from yoyak.errors import UserError, one_line
 
-log = logging.getLogger(__name__)
+# Each tracker's module, which the training imports.
+MODULES = {
+    "wandb": "wandb",
+    "tensorboard": "tensorboard.summary.writer.event_file_writer",
+    "mlflow": "mlflow",
+    "trackio": "trackio",
+}
+# Environment variables. Those in seconds bound how long a server that has gone holds a training up.
+DEFAULTS = {
+    "wandb": {"WANDB_FINISH_TIMEOUT": "120"},
+    "tensorboard": {"TENSORBOARD_LOGGING_DIR": "tracking/tensorboard"},
+    "mlflow": {
+        "MLFLOW_TRACKING_URI": "tracking/mlflow",  # a folder, which mlflow-skinny can write
+        "MLFLOW_ALLOW_FILE_STORE": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    },
+}
 KEYLESS_MODES = ("offline", "dryrun", "disabled")
-WAIT = 10  # seconds for any answer of the server
-UPLOAD = "120"  # seconds for the rest at the end; wandb itself would wait for hours
-OR_ELSE = "or set WANDB_MODE=offline, or tracking.wandb: false"
+WAIT = 10  # seconds for any answer of a server
 
 
-def check_wandb(project: str, run: str) -> None:
-    """Refuse a training that wandb cannot record; otherwise set its project and run names.
+def check_keys(names: Iterable[str]) -> None:
+    """Refuse trackers that are not installed or lack a key; quick, and asks no server.
 
-    WANDB_PROJECT, WANDB_NAME and WANDB_FINISH_TIMEOUT are kept if the user has set them.
-
-    Raises:
-        UserError: not installed, refuses its settings, no key, or no answer from its server.
+    Sets the environment variables of `DEFAULTS` that the user has not set.
     """
-    ours = {"WANDB_PROJECT": project, "WANDB_NAME": run, "WANDB_FINISH_TIMEOUT": UPLOAD}
-    for name, value in ours.items():
-        os.environ[name] = os.environ.get(name) or value  # before wandb reads them
-    wandb = _installed_wandb()
+    for name in names:
+        for variable, value in DEFAULTS.get(name, {}).items():
+            os.environ[variable] = os.environ.get(variable) or value  # before trackers read them
+        found = find_spec(name)
+        if found is None or found.origin is None:  # None: a folder of its runs with that name
+            raise _unfit(name, "is not installed", "see envs/tracking.txt")
+        if name == "wandb":
+            _wandb_settings()
+        elif name == "trackio":
+            _check_token()
+
+
+def check_trackers(names: Iterable[str]) -> None:
+    """Refuse a training that one of these trackers cannot record, in one line (UserError)."""
+    for name in names:
+        check_keys([name])
+        module = _imported(name)
+        if name == "wandb":
+            _check_wandb(module)
+        elif name == "mlflow":
+            _check_mlflow(module)
+        elif name == "tensorboard":
+            _check_folder(os.environ["TENSORBOARD_LOGGING_DIR"])
+
+
+def _unfit(name: str, fault: str, cure: str) -> UserError:
+    said = one_line(fault)[:300]
+    return UserError(f"tracking.report_to: {name} {said}; {cure}, or take {name} out of the list")
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(MODULES[name])
+    except Exception as error:  # a package that does not fit may raise anything
+        said = f"cannot be imported ({type(error).__name__}: {error})"
+        raise _unfit(name, said, "install it as envs/tracking.txt has it") from None
+
+
+def _wandb_settings():
+    """wandb's settings, with a key where they need one."""
+    wandb = _imported("wandb")
     try:
         settings = wandb.setup().settings
         mode, url = settings.mode, settings.base_url
     except Exception as error:  # pydantic's and wandb's own
-        raise UserError(
-            f"tracking.wandb: wandb refuses its settings ({one_line(error)[:200]}); correct them, "
-            f"{OR_ELSE}"
-        ) from None
-    if mode in KEYLESS_MODES:
+        raise _unfit("wandb", f"refuses its settings ({error})", "correct them") from None
+    keys = (settings.api_key, getattr(settings, "identity_token_file", None))
+    if mode not in KEYLESS_MODES and not (any(keys) or _in_netrc(url)):
+        cure = "`wandb login`, set WANDB_API_KEY or WANDB_MODE=offline"
+        raise _unfit("wandb", f"has no key for {url}", cure)
+    return settings
+
+
+def _check_wandb(wandb) -> None:
+    settings = _wandb_settings()
+    url = settings.base_url
+    if settings.mode in KEYLESS_MODES:
         return
-    if not (settings.api_key or getattr(settings, "identity_token_file", None) or _in_netrc(url)):
-        raise UserError(
-            f"tracking.wandb: no key for {url}; `wandb login`, set WANDB_API_KEY, {OR_ELSE}"
-        )
     fault = _within(WAIT, lambda: _connection_fault(url, settings))
     if fault:
-        raise UserError(
-            f"tracking.wandb: no answer from {url} ({one_line(fault)[:200]}); connect, {OR_ELSE}"
-        )
-    fault = _within(3 * WAIT, lambda: _login_fault(wandb))
+        cure = "connect or set WANDB_MODE=offline"
+        raise _unfit("wandb", f"gets no answer from {url} ({fault})", cure)
+    fault = _within(3 * WAIT, lambda: _raised(lambda: wandb.login(verify=True)))
     if fault:
-        raise UserError(
-            f"tracking.wandb: {url} does not take the key ({one_line(fault)[:200]}); "
-            f"`wandb login --relogin`, {OR_ELSE}"
-        )
+        cure = "`wandb login --relogin`"
+        raise _unfit("wandb", f"has a key that {url} does not take ({fault})", cure)
 
 
-def wandb_tracker() -> "NonFatalCallback":
-    """transformers' own callback for wandb; UserError where wandb is not installed."""
-    from transformers.integrations import WandbCallback
+def _check_mlflow(mlflow) -> None:
+    fault = _within(3 * WAIT, lambda: _raised(lambda: mlflow.search_experiments(max_results=1)))
+    if fault:
+        where = f"cannot use {mlflow.get_tracking_uri()} ({fault})"
+        raise _unfit("mlflow", where, "correct MLFLOW_TRACKING_URI")
 
-    _installed_wandb()
-    return NonFatalCallback(WandbCallback())
+
+def _check_token() -> None:
+    """Trackio's, where it does not write to a folder of this machine."""
+    from huggingface_hub import get_token
+
+    server = os.environ.get("TRACKIO_SERVER_URL", "")
+    if os.environ.get("TRACKIO_SPACE_ID"):
+        if not get_token():
+            raise _unfit("trackio", "has no token for TRACKIO_SPACE_ID", "`hf auth login`")
+    elif server and not (os.environ.get("TRACKIO_WRITE_TOKEN") or "write_token=" in server):
+        cure = "set TRACKIO_WRITE_TOKEN"
+        raise _unfit("trackio", "has no token for TRACKIO_SERVER_URL", cure)
 
 
-def _installed_wandb():
-    with contextlib.suppress(ImportError):
-        import wandb
-
-        if hasattr(wandb, "init"):  # else a folder of that name, such as its runs leave
-            return wandb
-    raise UserError(
-        "tracking.wandb: the package is not installed; `pip install wandb`, or set "
-        "tracking.wandb: false"
-    )
+def _check_folder(folder: str) -> None:
+    if "://" in folder:  # of a cloud
+        return
+    try:
+        Path(folder).expanduser().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fault = f"cannot write to {folder} ({error.strerror})"
+        raise _unfit("tensorboard", fault, "set TENSORBOARD_LOGGING_DIR") from None
 
 
 def _in_netrc(url: str) -> bool:
@@ -97,7 +157,7 @@ def _in_netrc(url: str) -> bool:
 
 
 def _connection_fault(url: str, settings) -> str:
-    """Why no server answers at this address; None if one does, whatever it answers."""
+    """Why no server answers at this address; empty if one does, whatever it answers."""
     proxies = urllib.request.getproxies()
     for scheme in ("http", "https"):
         proxy = getattr(settings, f"{scheme}_proxy", None)
@@ -113,11 +173,12 @@ def _connection_fault(url: str, settings) -> str:
     return ""
 
 
-def _login_fault(wandb) -> str:
+def _raised(work: Callable[[], object]) -> str:
+    """What this raises, in words; empty if nothing."""
     try:
-        wandb.login(verify=True)
-    except Exception as error:  # of wandb's own, of its settings, of the network
-        return str(error)
+        work()
+    except Exception as error:  # of the tracker's own, of its settings, of the network
+        return str(error) or type(error).__name__
     return ""
 
 
@@ -128,26 +189,3 @@ def _within(seconds: float, work: Callable[[], str]) -> str:
     thread.start()
     thread.join(seconds)
     return answer[-1]
-
-
-class NonFatalCallback:
-    """A tracker's callback that may fail: reported once, and the training continues without it."""
-
-    def __init__(self, tracker: object) -> None:
-        self._tracker = tracker
-
-    def __getattr__(self, name: str):
-        if not name.startswith("on_"):
-            raise AttributeError(name)
-        return functools.partial(self._call, name)
-
-    def _call(self, event: str, *args, **kwargs):
-        if self._tracker is None:
-            return None
-        try:
-            return getattr(self._tracker, event)(*args, **kwargs)
-        except Exception as error:  # a tracker may raise anything
-            self._tracker = None
-            said = one_line(f"{type(error).__name__}: {error}").rstrip(": ")[:300]
-            log.warning("tracking.wandb fails (%s); the training continues without it", said)
-            return None

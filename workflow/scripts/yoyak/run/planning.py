@@ -1,0 +1,237 @@
+"""Make the execution plan of a training: the fastest way to run it that fits into free memory."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from yoyak.config.model_config import ModelConfig
+from yoyak.errors import UserError
+from yoyak.run.memory import GIB, SPEED, ModelShape, operations, predict_bytes
+from yoyak.run.plan import Engine, Plan
+
+CPU_TOKEN_BUDGET = 2048
+GPU_RESERVE = 2 * GIB  # CUDA context, kernels' workspaces, fragmentation
+GPU_BUDGETS = (32768, 16384, 8192, 4096, 2048, 1024)
+SMALL_PACK = 4096  # below, a GPU's products run slow: computing layers again costs less
+# Of the first step: of fused layers, whose kernels are compiled, and of layers that torch compiles.
+COMPILE_SECONDS = {"fused": 15, "compiled": 75}
+ASSUMED_RATE = 400e12  # operations a second, to weigh that time against the time saved
+
+
+def available_threads() -> int:
+    """Threads this process may use: those of OMP_NUM_THREADS, else of its processors.
+
+    Snakemake sets OMP_NUM_THREADS to the job's own threads, so that `--cores` holds.
+    """
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdigit() and int(given):
+        return int(given)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def plan_training(
+    config: ModelConfig, shape: ModelShape, *, device: str, free_bytes: int, **facts
+) -> Plan:
+    """The fastest plan that fits into free memory; choices made in the config are kept.
+
+    Args:
+        config, shape, device, facts: as in `training_plans`.
+        free_bytes: memory free on the device, or on each of several.
+
+    Raises:
+        UserError: a fixed choice cannot run, or not even the smallest plan fits.
+    """
+    plans = []
+    for plan in training_plans(config, shape, device=device, free_bytes=free_bytes, **facts):
+        if device == "cpu" or plan.predicted_bytes <= int(free_bytes - GPU_RESERVE):
+            return plan
+        plans.append(plan)
+    raise UserError(
+        f"execution: {device} has {free_bytes / GIB:.1f} GiB free, the smallest plan needs "
+        f"{needed_bytes(plans) / GIB:.1f} GiB; free the GPU, shorten tokenizer.encoder_max_len "
+        "or choose a smaller model"
+    )
+
+
+def needed_bytes(plans: Iterable[Plan]) -> int:
+    """Memory that must be free on a GPU for the smallest of these plans."""
+    return min(plan.predicted_bytes for plan in plans) + GPU_RESERVE
+
+
+def training_plans(
+    config: ModelConfig,
+    shape: ModelShape,
+    *,
+    device: str,
+    free_bytes: int,
+    supports_bf16: bool,
+    longest: int,
+    batch_tokens: int,
+    largest_batch: int,
+    steps: int,
+    devices: int = 1,
+    engine: Engine = Engine(),  # noqa: B008 (frozen)
+    supervised_share: float = 0.25,
+) -> Iterator[Plan]:
+    """All plans from the fastest to the smallest, whether they fit or not; only one on a CPU.
+
+    Args:
+        config: effective model config.
+        longest: tokens of the longest example; batch_tokens: mean tokens of a global batch;
+            largest_batch: tokens of the largest one, which sets the memory.
+        steps: optimiser steps still to do; compiled kernels pay only where there are many.
+        devices: how many share every batch; `free_bytes` and the plan are those of each.
+        engine: how the loss is computed; the plan is made for it.
+        supervised_share: tokens that carry a loss, as a share of all.
+
+    Raises UserError for a fixed choice that cannot run.
+    """
+    execution, use_qlora, lora_rank = config.execution, config.lora.use_qlora, config.lora_rank
+    cuda = device.startswith("cuda")
+    dtype = _dtype(config.model.compute_dtype, cuda, supports_bf16)
+    threads = execution.threads
+    if threads == "auto":
+        threads = max(1, available_threads() // devices)
+    batch_tokens = -(-batch_tokens // devices)
+    fullest = largest_batch if devices == 1 else largest_batch // devices + longest
+    common: dict[str, Any] = {
+        **{"device": device, "devices": devices, "threads": threads, "available_bytes": free_bytes},
+        **{"compute_dtype": dtype, "optim": _optimiser(config.training.optim, cuda)},
+        **{"engine": engine.path, "head": engine.head},
+        **{"one_row": engine.one_row, "eager": engine.eager},
+    }
+    layers = _layers(engine, shape, lora_rank, execution.compile)
+    if not cuda:
+        yield Plan(
+            **common,
+            base_weights=_fixed(execution.base_weights, "dequantized"),
+            token_budget=_fixed(execution.token_budget, CPU_TOKEN_BUDGET),
+            gradient_checkpointing=_fixed(config.training.gradient_checkpointing, False),
+            layers=layers[0] if execution.compile is True else "own",
+            predicted_bytes=0,
+        )
+        return
+    if dtype == "float32" or not supports_bf16:  # FlashAttention: 16 bits, Ampere or newer
+        if execution.compile is True:
+            raise UserError(
+                "execution.compile: true needs 16-bit numbers and a GPU with bf16 (Ampere or "
+                "newer); set execution.compile: auto"
+            )
+        layers = ("own",)
+    facts: dict[str, Any] = {
+        **{"lora_rank": lora_rank, "use_qlora": use_qlora, "own_head": engine.head == "chunked"},
+        "supervised_share": supervised_share,
+    }
+    if engine.path == "plain":
+        facts |= {"own_head": False, "scores": shape.heads * longest if engine.eager else 0}
+    for choices in _candidates(config, shape, layers, longest, batch_tokens, steps):
+        pack = {"token_budget": max(longest, min(choices["token_budget"], fullest))}
+        predicted = predict_bytes(shape, **facts, **choices | pack)
+        yield Plan(**common, **choices, predicted_bytes=predicted)
+
+
+def next_smaller(plan: Plan, shape: ModelShape, *, lora_rank: int, use_qlora: bool) -> Plan | None:
+    """The plan to resume with after `plan` ran out of memory; None if none is smaller.
+
+    It overrules choices made by hand: they did not fit. What is learned stays the same in
+    expectation (the global batch is untouched; dropout draws other masks).
+    """
+    if plan.device == "cpu":
+        return None
+    if not plan.gradient_checkpointing and plan.token_budget >= 2 * SMALL_PACK:
+        change: dict[str, Any] = {"token_budget": plan.token_budget // 2}
+    elif not plan.gradient_checkpointing:
+        change = {"gradient_checkpointing": True}
+    elif use_qlora and plan.base_weights == "dequantized":
+        change = {"base_weights": "nf4"}
+    elif plan.token_budget > 512:
+        change = {"token_budget": plan.token_budget // 2}
+    else:
+        return None
+    smaller = replace(plan, **change)
+    predicted = predict_bytes(shape, lora_rank=lora_rank, use_qlora=use_qlora, **_choices(smaller))
+    return replace(smaller, predicted_bytes=predicted)
+
+
+def _choices(plan: Plan) -> dict:
+    names = ("base_weights", "token_budget", "gradient_checkpointing", "layers")
+    return {name: getattr(plan, name) for name in names}
+
+
+def _layers(engine: Engine, shape: ModelShape, lora_rank: int, compile) -> tuple[str, ...]:
+    """Kinds of decoder layers that an engine may run, fastest first; raises UserError for none."""
+    if engine.path == "plain" or engine.layers == "own" or compile is False:
+        if compile is True:
+            raise UserError(
+                "execution.compile: true asks for compiled layers, which this run cannot use "
+                f"(engine: {engine.path}); set execution.compile: auto"
+            )
+        return ("own",)
+    if engine.layers == "fused" and shape.fusable and lora_rank:
+        return ("fused", "own")
+    return ("compiled", "own")
+
+
+def _candidates(config: ModelConfig, shape: ModelShape, kinds, longest, batch_tokens, steps):
+    """Choices from the fastest to the smallest, fixed ones kept."""
+    execution, use_qlora, lora_rank = config.execution, config.lora.use_qlora, config.lora_rank
+    budgets = [budget for budget in GPU_BUDGETS if budget >= longest] or [longest]
+    large = [budget for budget in budgets if budget >= SMALL_PACK] or budgets[:1]
+    quick = kinds[0]
+    pays = quick != "own" and (
+        execution.compile is True
+        or _saved_seconds(shape, lora_rank, steps * batch_tokens, quick) > COMPILE_SECONDS[quick]
+    )
+    levels = [
+        ("dequantized", False, large),
+        ("nf4", False, large),
+        ("dequantized", True, large),
+        ("nf4", True, budgets),
+    ]
+    seen = set()
+    # They are smaller, too: where nothing else fits they run even if they save no time.
+    for layers in kinds if pays else reversed(kinds):
+        for base, checkpointing, sizes in levels:
+            for budget in sizes:
+                candidate = {
+                    "base_weights": _fixed(execution.base_weights, base if use_qlora else "nf4"),
+                    "token_budget": _fixed(execution.token_budget, budget),
+                    "gradient_checkpointing": _fixed(
+                        config.training.gradient_checkpointing, checkpointing
+                    ),
+                    "layers": quick if execution.compile is True else layers,
+                }
+                key = tuple(candidate.values())
+                if key not in seen:
+                    seen.add(key)
+                    yield candidate
+
+
+def _saved_seconds(shape: ModelShape, lora_rank: int, tokens: int, layers: str) -> float:
+    """What fused or compiled layers save over a whole training."""
+    needed = tokens * operations(shape, lora_rank, recompute=False) / ASSUMED_RATE
+    return needed * (1 / SPEED["own"] - 1 / SPEED[layers])
+
+
+def _fixed(choice, automatic):
+    return automatic if choice == "auto" else choice
+
+
+def _optimiser(wanted: str, cuda: bool) -> str:
+    """`auto` is PyTorch's AdamW, on a GPU its fused form: the same mathematics, fewer kernels."""
+    if wanted == "auto":
+        return "adamw_torch_fused" if cuda else "adamw_torch"
+    if not cuda and wanted.startswith("paged_"):
+        raise UserError(
+            f"training.optim: found {wanted}, which needs an NVIDIA GPU, and this training runs on "
+            "the CPU; write auto or adamw_torch"
+        )
+    return wanted
+
+
+def _dtype(wanted: str, cuda: bool, supports_bf16: bool) -> str:
+    """The type that the device computes in: float32 on a CPU, never bf16 where a GPU lacks it."""
+    if not cuda:
+        return "float32"
+    return "float16" if wanted == "bfloat16" and not supports_bf16 else wanted
