@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 import torch  # noqa: E402
 from peft import LoraConfig, get_peft_model  # noqa: E402
 from shapes import SHAPES, rows  # noqa: E402
+from training_runs import RUNS  # noqa: E402
 from transformers import (  # noqa: E402
     AutoModelForCausalLM,
     Trainer,
@@ -43,33 +44,9 @@ from yoyak.training.packed_trainer import PackedTrainer  # noqa: E402
 SHIPPED = {file.stem for file in (ROOT / "config" / "models").glob("*.yaml")}
 SCRATCH = Path(tempfile.gettempdir()) / "yoyak-benchmark"  # nothing is kept there
 TERAFLOPS = 790e12  # bf16 products on an H200, measured on random data
-# name: model, base weights, layers, recompute, token budget, memory cap in GB
-RUNS = {
-    "3b-free": ("llama_3.2_3b", "dequantized", "fused", False, 32768, None),
-    "3b-8gb": ("llama_3.2_3b", "nf4", "fused", True, 12288, 8),
-    "4b-free": ("qwen3_4b", "dequantized", "fused", False, 32768, None),
-    "4b-10gb": ("qwen3_4b", "nf4", "fused", True, 8192, 10),
-    "8b-free": ("llama_3_8b", "dequantized", "fused", False, 16384, None),
-    "8b-16gb": ("llama_3_8b", "nf4", "fused", True, 8192, 16),
-    "1b-free": ("llama_3.2_1b", "dequantized", "fused", False, 32768, None),
-    "135m-free": ("smollm2_135m", "dequantized", "fused", False, 32768, None),
-    "3b-compiled": ("llama_3.2_3b", "dequantized", "compiled", False, 16384, None),
-    "3b-own": ("llama_3.2_3b", "dequantized", "own", False, 16384, None),
-    "qwen2-0.5b": ("qwen2.5_0.5b", "dequantized", "fused", False, 32768, None),
-    "qwen2-0.5b-own": ("qwen2.5_0.5b", "dequantized", "own", False, 32768, None),
-    "qwen2-7b": ("qwen2.5_7b", "dequantized", "fused", False, 16384, None),
-    "qwen2-7b-nf4": ("qwen2.5_7b", "nf4", "fused", True, 8192, None),
-    "qwen2-7b-compiled": ("qwen2.5_7b", "dequantized", "compiled", False, 16384, None),
-    "qwen2-7b-nf4-compiled": ("qwen2.5_7b", "nf4", "compiled", True, 16384, None),
-    "qwen2-7b-nf4-own": ("qwen2.5_7b", "nf4", "own", True, 16384, None),
-    "mistral-7b": ("mistral_7b", "dequantized", "fused", False, 16384, None),
-    "mistral-7b-compiled": ("mistral_7b", "dequantized", "compiled", False, 16384, None),
-    "gemma3-4b": ("gemma3_4b", "dequantized", "compiled", False, 16384, None),
-    "gemma3-4b-own": ("gemma3_4b", "dequantized", "own", False, 16384, None),
-}
 
 
-def build(name: str, base_weights: str, attention: str):
+def build(name: str, base_weights: str, attention: str, dora: bool = False):
     """A model of that shape with random weights and fresh adapters, made on the GPU."""
     config = load_config(name if name in SHIPPED else "llama_3.2_3b")
     dtype = getattr(torch, config.model.compute_dtype)
@@ -87,7 +64,7 @@ def build(name: str, base_weights: str, attention: str):
     lora = config.lora
     adapters = LoraConfig(
         r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout,
-        target_modules=find_targets(model), task_type="CAUSAL_LM",
+        target_modules=find_targets(model), task_type="CAUSAL_LM", use_dora=dora,
     )  # fmt: skip
     return get_peft_model(model, adapters), config
 
@@ -147,8 +124,10 @@ class Engine(PackedTrainer):
         return result
 
 
-def run_engine(name, base_weights, layers, recompute, budget, cap, steps=6, warm=2, profile=False):
-    model, config = build(name, base_weights, PACKED)
+def run_engine(
+    name, base_weights, layers, recompute, budget, cap, steps=6, warm=2, profile=False, dora=False
+):
+    model, config = build(name, base_weights, PACKED, dora)
     shape = ModelShape.from_config(SHAPES[name])
     choices = {
         "base_weights": base_weights, "token_budget": budget,
@@ -182,7 +161,7 @@ def run_engine(name, base_weights, layers, recompute, budget, cap, steps=6, warm
     if profile:
         show_profile(trainer, batch, SHAPES[name].vocab_size)
     choices["token_budget"] = trainer.fullest
-    predicted = predict_bytes(shape, lora_rank=16, use_qlora=True, **choices)
+    predicted = predict_bytes(shape, lora_rank=16, use_qlora=True, dora=dora, **choices)
     speed = sum(trainer.counts[warm:]) / clock.seconds(warm)
     result = {
         "tokens_per_second": speed,
@@ -265,6 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", nargs="*", default=["plain", *RUNS])
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--dora", action="store_true", help="with PEFT's DoRA in place of LoRA")
     parser.add_argument("--budget", type=int, help="token budget instead of the table's")
     parser.add_argument("--output", type=Path, help="also write the figures there, as JSON")
     arguments = parser.parse_args()
@@ -279,7 +259,7 @@ def main() -> None:
                     model, base, layers, recompute, budget, cap = RUNS[name]
                     results[name] = run_engine(
                         model, base, layers, recompute, arguments.budget or budget, cap,
-                        profile=arguments.profile,
+                        profile=arguments.profile, dora=arguments.dora,
                     )  # fmt: skip
             except torch.OutOfMemoryError as error:
                 results[name] = {"out_of_memory": str(error).split(". ")[0]}

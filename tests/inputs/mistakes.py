@@ -46,7 +46,7 @@ def folder_for_a_file(place):
 
 SETTINGS = {
     "unknown key": told(
-        key("lora: {rank: 8}"), MINE, "lora.rank", cure="allowed here: alpha, double_quant"
+        key("lora: {rank: 8}"), MINE, "lora.rank", cure="allowed here: alpha, alpha_pattern"
     ),
     "tracking where wandb is not ready": told(
         key("tracking: {report_to: [wandb]}"), "tracking.report_to: wandb", command=TRAIN,

@@ -35,9 +35,9 @@ class WithoutFiles(PackedTrainer):
         pass
 
 
-def make_trainer(folder, work, plan, lengths, ranks, steps=4, dropout=0.0):
+def make_trainer(folder, work, plan, lengths, ranks, steps=4, dropout=0.0, **values):
     sizes = {"batch_size": 3, "gradient_accumulation_steps": 2, "max_steps": steps}
-    training = TrainingSettings(**sizes, learning_rate=1e-2)
+    training = TrainingSettings(**sizes, learning_rate=1e-2, **values)
     with quiet_libraries():
         return WithoutFiles(
             load_adapted(folder, plan.base_weights, dropout), None,
@@ -80,6 +80,16 @@ def measure_together(job: tuple[Path, Path], context) -> None:
         found = measure(folder, out / f"work{context.rank}", ranks)
         trainer = make_trainer(folder, out, PLAN, (20, 30), ranks, dropout=0.2)
         found["draw"] = torch.rand(4)
+        noisy = make_trainer(
+            folder, out, PLAN, (20, 30, 9), ranks, neftune_noise_alpha=5, loraplus_lr_ratio=16
+        )
+        with torch.no_grad():
+            for name, part in adapters(noisy.model).items():
+                if "lora_" in name:
+                    part.add_(context.rank)  # as another device's singular vectors
+        ranks.share_adapters(noisy.model)
+        noisy.train()
+        found["noisy"] = {name: part.detach() for name, part in adapters(noisy.model).items()}
         assert trainer.ranks.largest(float(context.rank)) == context.count - 1
         assert trainer.ranks.from_first(lambda: f"said by {context.rank}") == "said by 0"
         torch.save(found, out / f"found{context.rank}")

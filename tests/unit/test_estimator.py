@@ -1,14 +1,22 @@
-"""The estimator: plans that fit, memory and time, what a cluster is asked for, warnings."""
+"""The estimator: memory and time, what a cluster is asked for, warnings."""
 
 import math
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from model_shapes import (
+    GEMMA_4B,
+    LLAMA_3B,
+    LLAMA_8B,
+    MISTRAL_7B,
+    QWEN_4B,
+    QWEN_7B,
+    QWEN_HALF_B,
+    TINY,
+)
 from tiny_models import changed
 
 from yoyak.config.loading import load_config
-from yoyak.config.model_config import ExecutionSettings
 from yoyak.errors import UserError
 from yoyak.models.shapes import local_shape, read_shape
 from yoyak.run.estimate import (
@@ -26,75 +34,6 @@ from yoyak.run.estimate import (
 )
 from yoyak.run.gpus import GPUS, described_gpu
 from yoyak.run.memory import GIB, ModelShape, expected_seconds, operations, predict_bytes
-from yoyak.run.plan import Engine
-from yoyak.run.planning import next_smaller, plan_training
-
-LLAMA_3B = ModelShape(28, 3072, 8192, 24, 8, 128, 128256, True, fusable=True)
-LLAMA_8B = ModelShape(32, 4096, 14336, 32, 8, 128, 128256, False, fusable=True)
-QWEN_4B = ModelShape(36, 2560, 9728, 32, 8, 128, 151936, True, fusable=True, head_norms=True)
-TINY = ModelShape(4, 128, 256, 4, 2, 32, 3000, True)
-
-
-def plan(free=139, shape=LLAMA_3B, device="cuda:0", choices=None, dtype="bf16", **facts):
-    """The plan of a usual training; choices: keys of `training` and `execution`."""
-    sections = {"training": {}, "execution": {}}
-    for key, value in (choices or {}).items():
-        sections["execution" if key in ExecutionSettings.model_fields else "training"][key] = value
-    lora = {key: facts.pop(key) for key in ("use_lora", "use_qlora") if key in facts}
-    config = changed(load_config("llama_3.2_3b"), model={"dtype": dtype}, lora=lora, **sections)
-    usual = {
-        "supports_bf16": True,
-        "longest": 1224,
-        "batch_tokens": 21_000,
-        "largest_batch": 27_000,
-        "steps": 585,
-    }
-    return plan_training(config, shape, device=device, free_bytes=int(free * GIB), **usual | facts)
-
-
-def test_a_free_h200_runs_fused_without_recomputing():
-    found = plan()
-    assert (found.layers, found.gradient_checkpointing) == ("fused", False)
-    assert found.base_weights == "dequantized" and found.token_budget == 32768
-    assert found.optim == "adamw_torch_fused"
-    assert "32,768 tokens" in found.table() and "GiB predicted of 139.0 GiB free" in found.table()
-
-
-@pytest.mark.parametrize("free", (139, 79, 47, 23, 15, 11, 7.5))
-@pytest.mark.parametrize("shape", (LLAMA_3B, LLAMA_8B, QWEN_4B))
-def test_a_plan_fits_the_memory_that_is_free(free, shape):
-    if shape is LLAMA_8B and free < 11:
-        return  # it does not fit there
-    found = plan(free, shape)
-    assert found.predicted_bytes < free * GIB
-    assert found.token_budget >= 1224
-
-
-@pytest.mark.parametrize(
-    "execution",
-    [
-        {"token_budget": 3000},
-        {"base_weights": "nf4"},
-        {"gradient_checkpointing": True},
-        {"optim": "paged_adamw_32bit"},
-        {"token_budget": 512, "base_weights": "nf4", "gradient_checkpointing": False},
-    ],
-)
-def test_choices_made_by_hand_are_kept(execution):
-    record = plan(choices=execution).record()
-    assert {key: record[key] for key in execution} == execution
-    assert plan(choices={"compile": False}).layers == "own"
-
-
-def test_too_little_memory_is_an_error_in_words():
-    with pytest.raises(UserError, match=r"cuda:0 has 3\.0 GiB free.*smallest plan needs"):
-        plan(3)
-    with pytest.raises(UserError, match=r"smallest plan needs 6\.4 GiB"):
-        plan(6.4)
-    assert plan(6.5).layers == "fused", "what the message says is enough"
-    with pytest.raises(UserError, match="smallest plan needs"):
-        plan(20, choices={"base_weights": "dequantized", "token_budget": 65536,
-                            "gradient_checkpointing": False})  # fmt: skip
 
 
 @pytest.mark.parametrize(("epochs", "steps"), [(1, 7), (3, 21), (0.5, 4), (1.5, 11)])
@@ -102,51 +41,6 @@ def test_steps_are_whole_as_the_trainers_are(epochs, steps):
     settings = {"epochs": epochs, "batch_size": 4, "gradient_accumulation_steps": 4}
     training = changed(load_config("tiny_llama"), training={**settings, "max_steps": None}).training
     assert optimiser_steps(training, examples=100) == steps
-
-
-def test_short_trainings_do_not_wait_for_a_compiler():
-    assert plan(steps=1, batch_tokens=3000).layers == "own"
-    assert plan(steps=585).layers == "fused"
-
-
-def test_architectures_that_are_not_covered_run_compiled():
-    assert plan(shape=replace(LLAMA_3B, fusable=False)).layers == "compiled"
-    assert plan(use_lora=False, use_qlora=False).layers == "compiled"
-    assert plan(engine=Engine(layers="compiled")).layers == "compiled"
-    assert plan(engine=Engine(layers="own")).layers == "own"
-    assert plan(engine=Engine("plain")).layers == "own"
-    assert plan(dtype="fp32").layers == "own"
-    assert plan(supports_bf16=False).layers == "own"
-    with pytest.raises(UserError, match="execution.compile: true needs"):
-        plan(supports_bf16=False, choices={"compile": True})
-
-
-def test_a_cpu_computes_in_float32_with_plain_layers():
-    found = plan(device="cpu", free=0, choices={"threads": 3})
-    assert (found.compute_dtype, found.optim, found.threads) == ("float32", "adamw_torch", 3)
-    assert (found.layers, found.token_budget) == ("own", 2048)
-
-
-@pytest.mark.parametrize("optim", ["paged_adamw_32bit", "paged_adamw_8bit"])
-def test_a_cpu_has_no_paged_optimiser(optim):
-    with pytest.raises(UserError, match=f"training.optim: found {optim}.*write auto"):
-        plan(device="cpu", free=0, choices={"optim": optim})
-
-
-def test_a_gpu_without_bf16_uses_fp16():
-    assert plan(supports_bf16=False).compute_dtype == "float16"
-    assert plan(dtype="fp16").compute_dtype == "float16"
-
-
-def test_after_out_of_memory_each_plan_is_smaller_until_none_is():
-    found, peaks = plan(), []
-    while found is not None:
-        peaks.append(found.predicted_bytes)
-        last = found
-        found = next_smaller(found, LLAMA_3B, lora_rank=16, use_qlora=True)
-    assert peaks == sorted(peaks, reverse=True) and len(peaks) > 5
-    assert last.gradient_checkpointing and last.base_weights == "nf4" and last.token_budget == 512
-    assert next_smaller(plan(device="cpu"), LLAMA_3B, lora_rank=16, use_qlora=True) is None
 
 
 def test_shapes_come_from_a_config():
@@ -180,10 +74,6 @@ def test_recomputing_and_nf4_need_less():
     assert sizes == sorted(sizes, reverse=True)
 
 
-QWEN_7B = ModelShape(28, 3584, 18944, 28, 4, 128, 152064, False, fusable=True)
-QWEN_HALF_B = ModelShape(24, 896, 4864, 14, 2, 64, 151936, True, fusable=True)
-MISTRAL_7B = ModelShape(32, 4096, 14336, 32, 8, 128, 32768, False, fusable=True)
-GEMMA_4B = ModelShape(34, 2560, 10240, 8, 4, 256, 262208, True, more_norms=2)
 MEASURED = [  # benchmarks/README.md: shape, layers, NF4 and recomputed, tokens of a pack, GB
     (LLAMA_3B, "fused", False, 24_652, 75.45),
     (LLAMA_3B, "fused", True, 11_396, 6.21),

@@ -6,35 +6,19 @@ import signal
 from pathlib import Path
 
 import pytest
-import torch
-from tiny_models import changed, examples, tiny_config, write_checkpoint
+from tiny_models import changed, tiny_config, write_checkpoint
+from tiny_trainings import LENGTHS, FailAfter, Fault, dataset, llm_trainer
 from transformers import TrainerCallback
 
 from yoyak.config.training_settings import TrainingSettings
-from yoyak.data.llm_dataset import LLMSummarizationDataset
 from yoyak.errors import UserError
-from yoyak.models.lora_loader import LoRALoader, load_lora_model_and_tokenizer
+from yoyak.models.lora_loader import load_lora_model_and_tokenizer
 from yoyak.models.saving import save_trained
 from yoyak.training.checkpointing import newest_checkpoint, read_facts
 from yoyak.training.interruption import Interrupted
 from yoyak.training.llm_trainer import create_llm_trainer
 from yoyak.training.outputs import merge_by_step, summary, write_outputs
 from yoyak.training.plans import steps_between_evaluations
-
-LENGTHS = (23, 7, 61, 12, 38, 5, 19, 44, 30, 9, 27, 15, 33)
-
-
-class Fault(Exception):
-    pass
-
-
-class FailAfter(TrainerCallback):
-    def __init__(self, step):
-        self.step = step
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step == self.step:
-            raise Fault
 
 
 class SignalAt(TrainerCallback):
@@ -51,39 +35,11 @@ def checkpoint(tmp_path_factory):
     return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), "llama")
 
 
-def dataset(lengths, per_dialogue=1) -> LLMSummarizationDataset:
-    rows = examples(lengths)
-    made = LLMSummarizationDataset.__new__(LLMSummarizationDataset)
-    made.input_ids = torch.cat([row["input_ids"] for row in rows]).int()
-    sizes = torch.tensor([len(row["input_ids"]) for row in rows])
-    made.offsets = torch.cat([torch.zeros(1, dtype=torch.int64), sizes.cumsum(0)])
-    supervised = torch.tensor([int((row["labels"] != -100).sum()) for row in rows])
-    made.prompt_lengths = (sizes - supervised).int()
-    made.dialogue_index = torch.arange(len(rows)).int() // per_dialogue
-    made.statistics = {}
-    return made
-
-
 def trainer(checkpoint, work: Path, **settings):
     """The Trainer that LLMTrainer holds, its checkpoints in `work`."""
     made = llm_trainer(checkpoint, **settings)
     made.work = work
     return made._create_trainer()
-
-
-def llm_trainer(checkpoint, output_dir=None, *, minutes=1e-9, overwrite=False, **training):
-    """Two passes of 13 examples in batches of 4, with dropout, saving at every step."""
-    config = tiny_config(checkpoint, dropout=0.05)
-    values = {"epochs": 2, "batch_size": 2, "gradient_accumulation_steps": 2, "learning_rate": 1e-2}
-    execution = {"token_budget": 70, "threads": 1, "checkpoint_minutes": minutes}
-    config = changed(config, training=values | training, execution=execution)
-    model, tokenizer = LoRALoader(config, base_weights="dequantized").load_model_and_tokenizer(
-        seed=7
-    )
-    sets = (dataset(LENGTHS), dataset(LENGTHS[:3]))
-    return create_llm_trainer(
-        config, model, tokenizer, *sets, output_dir=output_dir, seed=7, overwrite=overwrite
-    )
 
 
 def finish(made, folder: Path) -> bytes:

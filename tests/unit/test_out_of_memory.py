@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 import train_llm
-from test_estimator import LLAMA_3B, plan
+from test_planning import LLAMA_3B, plan
 from tiny_models import tiny_config
 
 from yoyak.errors import UserError

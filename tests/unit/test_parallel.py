@@ -49,6 +49,7 @@ def test_the_processes_never_drift_apart(found):
     """What steers the training is equal to the last bit, so that all stop and save together."""
     _, first, second = found
     assert_same(first["learned"], second["learned"], 1e-30)
+    assert_same(first["noisy"], second["noisy"], 1e-30)  # each with noise of its own
     assert first["losses"] == second["losses"]
     assert first["selection"] == second["selection"]
 

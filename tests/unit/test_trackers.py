@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 import wandb
-from test_llm_trainer import FailAfter, Fault, llm_trainer
 from tiny_models import changed, write_checkpoint
+from tiny_trainings import FailAfter, Fault, llm_trainer
 
 from yoyak.config.loading import load_config
 from yoyak.training.parallel import Ranks

@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from workflow_project import ROOT, environment
+
+from yoyak.config.hub_dataset import hub_dataset
 
 DOCUMENTS = ("README.md", "config/README.md", "docs/first_study.md", "docs/usage.md")
 PROGRAMS = r"snakemake|python|pip|make|hf|tail|source|git|sbatch|printf|cat"
@@ -152,7 +155,7 @@ def test_no_block_escapes():
     """A block that is no commands is one that a test reads: here, or in test_library.py."""
     others = {
         "README.md": [],
-        "config/README.md": ["python"],
+        "config/README.md": ["yaml", "python"],
         "docs/first_study.md": ["json", "yaml"],
         "docs/usage.md": ["python"],
     }
@@ -167,6 +170,11 @@ def block(document: str, language: str, beginning: str) -> str:
     blocks = re.findall(rf"^```{language}\n(.*?)^```$", text, re.S | re.M)
     (found,) = [each for each in blocks if each.startswith(beginning)]
     return found
+
+
+def test_the_datasets_of_the_hub_are_ones():
+    data = yaml.safe_load(block("config/README.md", "yaml", "data:"))["data"]
+    assert {hub_dataset(text).name for text in data.values()} == {"owner/name"}
 
 
 def test_the_module(tmp_path):

@@ -155,6 +155,9 @@ def _part(kind: type[Part], content: dict) -> Part:
     part: Any = kind.model_construct()
     part.__dict__.clear()
     for key, value in content.items():
+        if key not in kind.model_fields and part.__pydantic_extra__ is not None:
+            part.__pydantic_extra__[key] = value  # of PEFT
+            continue
         annotation: Any = kind.model_fields[key].annotation
         is_section = isinstance(annotation, type) and issubclass(annotation, Section)
         part.__dict__[key] = _part(annotation, value) if is_section else value

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from yoyak.config.fields import name_fault
 from yoyak.config.model_config import GenerationSettings, ModelConfig
+from yoyak.config.peft_keys import with_peft_keys
 from yoyak.config.section import did_you_mean
 from yoyak.config.yaml_reader import load_yaml
 from yoyak.errors import PROJECT_ROOT, UserError, display, one_line
@@ -70,6 +71,7 @@ def read_config(content: dict, source: Path | str) -> ModelConfig:
     source: the place that an error message names.
     """
     config = ModelConfig.checked(content, source)
+    config.lora = with_peft_keys(config.lora, source)
     if config.lora.use_qlora and not config.lora.use_lora:
         raise UserError(
             f"{display(source)}: lora.use_qlora needs lora.use_lora: 4-bit weights cannot be "
@@ -79,6 +81,11 @@ def read_config(content: dict, source: Path | str) -> ModelConfig:
         raise UserError(
             f"{display(source)}: training.learning_rate: auto is a rate for LoRA; write a number, "
             "such as 2e-5, or set lora.use_lora: true"
+        )
+    if config.training.loraplus_lr_ratio and not config.lora.use_lora:
+        raise UserError(
+            f"{display(source)}: training.loraplus_lr_ratio is a ratio of rates of LoRA's two "
+            "factors; set it to null, or lora.use_lora: true"
         )
     check_decoding(config.generation, source)
     return config

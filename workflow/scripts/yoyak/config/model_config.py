@@ -6,21 +6,20 @@ workflow/schemas/ are generated from them (`python -m yoyak.config`).
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from yoyak.config.fields import (
     DISTINCT,
-    UNIQUE,
     FileName,
     Form,
     Label,
-    ModuleName,
     Number,
     PathText,
     Revision,
     Seed,
     Whole,
 )
+from yoyak.config.lora_settings import LoraSettings
 from yoyak.config.section import Section
 from yoyak.config.training_settings import TrainingSettings
 
@@ -60,36 +59,6 @@ class ModelSettings(Section):
     def compute_dtype(self) -> str:
         """torch's name of `dtype`."""
         return {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[self.dtype]
-
-
-class LoraSettings(Section):
-    """The adapters and the frozen base weights."""
-
-    use_lora: bool = Field(True, description="train adapters; `false` trains all weights")
-    use_qlora: bool = Field(
-        True, description="keep the frozen weights as 4-bit NF4; needs `use_lora`"
-    )
-    double_quant: bool = Field(
-        True, description="quantise the quantisation constants too (saves 0.4 bit a weight)"
-    )
-    r: Whole = Field(16, ge=1, le=1024, description="rank of the adapters")
-    alpha: Number = Field(
-        32,
-        gt=0,
-        le=100_000,
-        description="scale of the adapters; their product counts `alpha / r`",
-    )
-    dropout: Number = Field(
-        0.05, ge=0, lt=1, description="share of an adapter's inputs dropped in training, 0–1"
-    )
-    target_modules: (
-        Literal["auto", "all-linear"] | Annotated[list[ModuleName], *UNIQUE, AfterValidator(sorted)]
-    ) = Field(
-        "auto",
-        description="projections that get an adapter: `auto` (q_proj, k_proj, v_proj, o_proj, "
-        "gate_proj, up_proj and down_proj where a model has them all, else its attention and MLP "
-        "projections), `all-linear`, or a list of names",
-    )
 
 
 class TokenizerSettings(Section):
@@ -279,5 +248,5 @@ class ModelConfig(Section):
 
     @property
     def lora_rank(self) -> int:
-        """Of the adapters; 0 where all weights are trained."""
-        return self.lora.r if self.lora.use_lora else 0
+        """Of the adapters, the largest; 0 where all weights are trained."""
+        return self.lora.largest_rank if self.lora.use_lora else 0

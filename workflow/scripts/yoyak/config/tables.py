@@ -7,6 +7,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from yoyak.config.model_config import ModelConfig
+from yoyak.config.peft_keys import peft_names, peft_section
 from yoyak.config.section import Section
 from yoyak.config.study_settings import RunSettings, StudySettings
 from yoyak.errors import PROJECT_ROOT
@@ -15,6 +16,7 @@ README = PROJECT_ROOT / "config" / "README.md"
 SCHEMAS = PROJECT_ROOT / "workflow" / "schemas"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+LORA_CONFIG = "https://huggingface.co/docs/peft/package_reference/lora#peft.LoraConfig"
 TABLE = r"\| key \| meaning \| default \|\n(?:\|.*\n)+"
 # Name, class, title of the schema, and the heading in the README that a table follows.
 SETTINGS: tuple[tuple[str, type[Section], str, str], ...] = (
@@ -27,6 +29,8 @@ SETTINGS: tuple[tuple[str, type[Section], str, str], ...] = (
 def schema_text(section: type[Section], title: str) -> str:
     """JSON schema of a whole settings file, `_base_` apart."""
     schema = {"$schema": DIALECT, **_renamed(section.model_json_schema()), "title": title}
+    if "LoraSettings" in schema.get("$defs", {}):
+        schema["$defs"]["LoraSettings"] = _renamed(peft_section().model_json_schema())
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -45,7 +49,14 @@ def key_table(section: type[Section]) -> str:
     for key, field in leaves(section).items():
         default = "–" if field.is_required() else f"`{_written(field.default)}`"
         rows.append(f"| `{key}` | {field.description} | {default} |")
+        if key == "lora.target_modules":
+            rows.append(f"| `lora.*` | {_peft_row()} | – |")
     return "\n".join(rows) + "\n"
+
+
+def _peft_row() -> str:
+    names = ", ".join(f"`{name}`" for name in peft_names())
+    return f"keys of [PEFT's LoraConfig]({LORA_CONFIG}), as PEFT has them: {names}"
 
 
 def leaves(section: type[Section], prefix: str = "") -> dict[str, FieldInfo]:

@@ -34,6 +34,20 @@ class TrainingSettings(Section):
         description="peak learning rate of AdamW; `auto` is one for LoRA by the model's family and "
         "hidden size",
     )
+    loraplus_lr_ratio: Number | None = Field(
+        None,
+        gt=0,
+        le=10_000,
+        description="LoRA+: the adapters' B learn at so many times `learning_rate`, A at once it "
+        "(Hayou et al. 2024 take 16, with a smaller rate); `null`: both alike",
+    )
+    neftune_noise_alpha: Number | None = Field(
+        None,
+        gt=0,
+        le=10_000,
+        description="NEFTune: noise of at most so much / √(length × hidden size) on an example's "
+        "embeddings in training (Jain et al. 2023 take 5); `null`: none",
+    )
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = Field(
         "cosine", description="`cosine`, `linear`, `constant`, `constant_with_warmup`"
     )

@@ -12,6 +12,7 @@ import torch
 
 from yoyak.errors import UserError
 from yoyak.kernels import plain_layers
+from yoyak.kernels.adapters import beyond_plain_lora
 from yoyak.kernels.compiled_layers import CompiledLayer
 from yoyak.kernels.products import FusedProduct
 from yoyak.models.attention import flash_backward, flash_forward, refuse_others
@@ -67,9 +68,7 @@ def _fault(layer) -> str | None:
         plain = projection.get_base_layer() if hasattr(projection, "lora_A") else projection
         if any(part.requires_grad for part in plain.parameters()):
             return "the base weights are trained themselves"
-        if hasattr(projection, "lora_A") and len(projection.active_adapters) != 1:
-            return "there is not exactly one active adapter"
-    return _unequal(layer)
+    return beyond_plain_lora(layer, _projections(layer)) or _unequal(layer)
 
 
 def _unequal(layer) -> str | None:

@@ -10,12 +10,14 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from yoyak.config.loading import chosen_adapters, overridden
-from yoyak.config.model_config import LoraSettings, ModelConfig
-from yoyak.errors import UserError, one_line
+from yoyak.config.lora_settings import LoraSettings
+from yoyak.config.model_config import ModelConfig
+from yoyak.errors import UserError
+from yoyak.models.adapters import add_adapters, check_adapters
 from yoyak.models.architecture import Decoder, check_targets, find_decoder, find_targets
 from yoyak.models.chat_tokens import add_chat_tokens, set_padding
 from yoyak.models.checkpoints import Checkpoint, fetch, hub_error, resolve_checkpoint
-from yoyak.models.embedding_rows import add_missing_rows, keep_head_bias, rowless_text, trained_rows
+from yoyak.models.embedding_rows import add_missing_rows, rowless_text, trained_rows
 from yoyak.models.end_tokens import named_end_ids
 from yoyak.models.gguf import plain_checkpoint
 from yoyak.models.nf4 import (
@@ -84,7 +86,8 @@ class LoRALoader:
         return find_decoder(self.checkpoint, self.model_config)
 
     def target_modules(self) -> list[str] | str:
-        """The projections that get adapters, `auto` resolved; UserError for a missing one.
+        """The projections that get adapters, `auto` resolved; UserError for a missing one and for
+        a key of PEFT's that does not fit the model.
 
         No weights are loaded.
         """
@@ -93,6 +96,8 @@ class LoRALoader:
             targets = find_targets(self.decoder.empty)
         elif targets != "all-linear":
             check_targets(self.decoder.empty, targets)
+        if self.lora_config.peft_keys:
+            check_adapters(self.decoder.empty, self.lora_config, targets)
         return targets
 
     def load_tokenizer(self):
@@ -133,19 +138,20 @@ class LoRALoader:
         """
         self.config = chosen_adapters(self.config, use_lora, use_qlora)
         tokenizer = self.load_tokenizer()
-        if self.lora_config.use_lora:
-            self.target_modules()  # reports a wrong name before any weights are loaded
+        lora = self.lora_config
+        targets = self.target_modules() if lora.use_lora else []  # before any weights are loaded
         model = self._load_base(tokenizer)
         model.config.use_cache = False
         if self.rowless:
             self.log.info("%s: trained and saved with the model", rowless_text(self.rowless))
         torch.manual_seed(seed)  # the adapters, whatever was drawn while loading
-        if self.lora_config.use_lora:
-            model = self._apply_lora(model)
+        if lora.use_lora:
+            rows = trained_rows(model, self.new_token_ids)
+            model = add_adapters(model, lora, targets, rows, self.model_config.checkpoint)
             self.log.info("adapters on %s", ", ".join(adapted_modules(model) or []))
         if self.decoder.loading:
             self.log.info("%s is multimodal: only its text model is used", self.source.name)
-        model.loaded_as = LoadedAs(self.lora_config, self.base_weights, self.dtype)
+        model.loaded_as = LoadedAs(lora, self.base_weights, self.dtype)
         return model, tokenizer
 
     def load_for_generation(self, adapter: Path | None = None):
@@ -233,30 +239,6 @@ class LoRALoader:
         """Add embedding rows for new chat tokens and any other token without one."""
         self.rowless = add_missing_rows(model, tokenizer)
         self.new_token_ids = sorted({*self.new_token_ids, *self.rowless})
-
-    def _apply_lora(self, model):
-        """The model, frozen, with fresh adapters beside its weights."""
-        from peft import LoraConfig, get_peft_model
-
-        for parameter in model.parameters():
-            parameter.requires_grad_(False)
-        settings = LoraConfig(
-            r=self.lora_config.r,
-            lora_alpha=self.lora_config.alpha,
-            lora_dropout=self.lora_config.dropout,
-            target_modules=self.target_modules(),
-            bias="none",
-            task_type="CAUSAL_LM",
-            trainable_token_indices=trained_rows(model, self.new_token_ids),
-        )
-        try:
-            adapted = get_peft_model(model, settings)
-        except ValueError as error:  # a module that PEFT has no adapter for, or not with dropout
-            raise UserError(f"lora.target_modules: {one_line(error)[:200]}; write auto") from error
-        keep_head_bias(adapted)
-        # As written in the config, not as a path of this machine.
-        adapted.peft_config["default"].base_model_name_or_path = self.model_config.checkpoint
-        return adapted
 
 
 def load_lora_model_and_tokenizer(

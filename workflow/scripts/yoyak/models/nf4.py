@@ -7,7 +7,7 @@ import torch
 from transformers import BitsAndBytesConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from yoyak.config.model_config import LoraSettings
+from yoyak.config.lora_settings import LoraSettings
 from yoyak.errors import UserError
 from yoyak.models.architecture import bypassed
 

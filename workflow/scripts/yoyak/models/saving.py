@@ -1,11 +1,14 @@
 """Save and load what a training produces: an adapter or a full model, with its tokenizer."""
 
 import json
+import os
 from pathlib import Path
 
+from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from yoyak.errors import UserError, one_line
+from yoyak.models.adapters import beside_untouched_weights
 from yoyak.models.embedding_rows import keep_head_bias
 
 LOADED_HOW = ("is_local", "local_files_only")
@@ -18,9 +21,11 @@ def adapted_modules(model) -> list[str] | None:
     return sorted(model.peft_config["default"].target_modules)
 
 
-def save_trained(model, tokenizer, folder: Path) -> None:
+def save_trained(model, tokenizer, folder: Path, *, resumable: bool = False) -> None:
     """Save adapter (or whole model) and tokenizer, byte-stable across runs.
 
+    An adapter that started with a part of the base weights (PiSSA) is saved as plain LoRA beside
+    the checkpoint's untouched ones; resumable: as it is trained, for the same start.
     PEFT keeps `target_modules` in a set, whose order changes from process to process; the tokenizer
     notes how it was loaded; safetensors writes files that only their owner may read.
     """
@@ -28,8 +33,14 @@ def save_trained(model, tokenizer, folder: Path) -> None:
     rows_only = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
     model.save_pretrained(folder, **rows_only)
     tokenizer.save_pretrained(folder)
+    initial = {} if resumable else getattr(model, "initial_adapter", {})
     for file in Path(folder).glob("adapter_config.json"):
         content = json.loads(file.read_text(encoding="utf-8"))
+        if initial:
+            weights, written = Path(folder) / "adapter_model.safetensors", Path(folder) / "written"
+            state, content = beside_untouched_weights(load_file(weights), initial, content)
+            save_file(state, written, metadata={"format": "pt"})
+            os.replace(written, weights)
         for key, value in content.items():
             if isinstance(value, list) and all(isinstance(item, str) for item in value):
                 content[key] = sorted(value)

@@ -277,8 +277,12 @@ def _training(study: Study, record: dict, config: ModelConfig, statistics: dict)
     facts = {texts(f"card.{key}"): value for key, value in facts.items()}
     facts |= {f"`{key}`": str(getattr(config.training, key)) for key in TRAINING_KEYS}
     facts["`learning_rate`"] = f"{record['learning_rate']:g}"
+    for key in ("loraplus_lr_ratio", "neftune_noise_alpha"):
+        if (value := getattr(config.training, key)) is not None:
+            facts[f"`{key}`"] = str(value)
     if config.lora.use_lora:
         facts |= {f"LoRA `{key}`": str(getattr(config.lora, key)) for key in LORA_KEYS}
+        facts |= {f"LoRA `{key}`": str(value) for key, value in config.lora.peft_keys.items()}
     packages = ", ".join(f"{name} {version}" for name, version in record["packages"].items())
     commit = (record["git"] or {}).get("commit") or texts("page.no_commit")
     facts |= {texts("card.commit"): f"`{commit}`", texts("card.packages"): packages}

@@ -80,6 +80,7 @@ def estimate_training(
         cuda=device.place != "cpu",
         gradient_checkpointing=plan.gradient_checkpointing,
         layers=plan.layers,
+        dora=config.lora.dora,
     )
     return Estimate(
         plan,

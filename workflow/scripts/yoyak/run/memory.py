@@ -15,6 +15,7 @@ SANDWICH_TYPES = ("gemma2", "gemma3_text", "gemma3n_text", "gemma4_text", "glm4"
 # Shares of a device's product rate (16384 × 8192 × 8192) that whole steps reached: measured on
 # one H200 with 330 tokens an example, and on two CPU cores with the embedded models.
 SPEED = {"fused": 0.55, "compiled": 0.42, "own": 0.30, "cpu": 0.15}
+DORA_SLOWER = 4.5  # than LoRA in the model's own layers: measured on one H200, 3.8 to 5.0
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,11 @@ class ModelShape:
         """Weights of all decoder projections: those that NF4 holds in 4 bits."""
         attention = self.hidden * (2 * self.query + 2 * self.key_value)
         return self.layers * (attention + 3 * self.hidden * self.intermediate)
+
+    @property
+    def outputs(self) -> int:
+        """Of the seven projections of a layer together."""
+        return self.query + 2 * self.key_value + 2 * self.hidden + 2 * self.intermediate
 
     @property
     def embedding_parameters(self) -> int:
@@ -189,6 +195,7 @@ def predict_bytes(
     own_head: bool = True,
     supervised_share: float = 0.25,
     scores: int = 0,
+    dora: bool = False,
 ) -> int:
     """Peak memory of a training step on a GPU, in bytes; errs on the large side.
 
@@ -196,6 +203,7 @@ def predict_bytes(
         own_head: logits come in chunks; else all supervised positions' are alive at once.
         supervised_share: tokens that carry a loss, as a share of all.
         scores: attention scores that one token keeps in a layer, where they are written out.
+        dora: adapters with magnitudes, as PEFT computes them.
 
     tests/benchmarks/README.md compares it with measured peaks.
     """
@@ -211,6 +219,10 @@ def predict_bytes(
     if not lora_rank:  # all weights are trained in their own type: gradient, two moments
         adapters = shape.parameters * 8
     layer = _fused_layer(shape) if fused else _own_layer(shape, layers) + 6 * scores
+    if dora:  # base and adapter results of every projection; A·B and its like for one at a time
+        adapters += 20 * shape.layers * shape.outputs
+        layer += 10 * shape.outputs
+        weights += 4 * shape.intermediate**2 + 14 * shape.intermediate * shape.hidden
     kept = (
         shape.layers * 2 * shape.hidden + layer if gradient_checkpointing else shape.layers * layer
     )
@@ -263,6 +275,7 @@ def expected_seconds(
     cuda: bool,
     gradient_checkpointing: bool,
     layers: str,
+    dora: bool = False,
 ) -> float:
     """Time of a training, a rough estimate.
 
@@ -271,4 +284,5 @@ def expected_seconds(
             product (yoyak.run.gpus).
     """
     share = SPEED[layers if cuda else "cpu"]
+    share /= DORA_SLOWER if dora else 1
     return tokens * operations(shape, lora_rank, gradient_checkpointing) / (rate * share)

@@ -101,6 +101,8 @@ def training_plans(
         **{"engine": engine.path, "head": engine.head},
         **{"one_row": engine.one_row, "eager": engine.eager},
     }
+    if not config.lora.plain:  # the fused layers compute nothing else
+        shape = replace(shape, fusable=False)
     layers = _layers(engine, shape, lora_rank, execution.compile)
     if not cuda:
         yield Plan(
@@ -121,7 +123,7 @@ def training_plans(
         layers = ("own",)
     facts: dict[str, Any] = {
         **{"lora_rank": lora_rank, "use_qlora": use_qlora, "own_head": engine.head == "chunked"},
-        "supervised_share": supervised_share,
+        **{"supervised_share": supervised_share, "dora": config.lora.dora},
     }
     if engine.path == "plain":
         facts |= {"own_head": False, "scores": shape.heads * longest if engine.eager else 0}

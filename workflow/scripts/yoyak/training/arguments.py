@@ -2,6 +2,7 @@
 
 import contextlib
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,13 +14,20 @@ from yoyak.models.quiet import silence_libraries
 from yoyak.run.plan import Plan
 
 
+@dataclass
+class Arguments(TrainingArguments):
+    """The Trainer's own arguments, and one that it does not know."""
+
+    loraplus_lr_ratio: float | None = None
+
+
 def training_arguments(
     training: TrainingSettings,
     plan: Plan,
     seed: int,
     work: Path,
     evaluate_every: int | None = None,
-) -> TrainingArguments:
+) -> Arguments:
     """The Trainer's own arguments; one of its batches is one optimiser step.
 
     Args:
@@ -29,13 +37,15 @@ def training_arguments(
     cuda = plan.device.startswith("cuda")
     strategy = "steps" if evaluate_every else "epoch"
     every = {"eval_steps": evaluate_every, "save_steps": evaluate_every} if evaluate_every else {}
-    arguments = TrainingArguments(
+    arguments = Arguments(
         output_dir=str(work),
         per_device_train_batch_size=training.batch_size * training.gradient_accumulation_steps,
         gradient_accumulation_steps=1,
         num_train_epochs=training.epochs,
         max_steps=training.max_steps or -1,
         learning_rate=training.learning_rate,
+        loraplus_lr_ratio=training.loraplus_lr_ratio,
+        neftune_noise_alpha=training.neftune_noise_alpha,
         lr_scheduler_type=training.lr_scheduler_type,
         warmup_steps=training.warmup_ratio,
         weight_decay=training.weight_decay,

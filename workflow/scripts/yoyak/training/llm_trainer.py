@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from transformers import TrainingArguments
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.llm_dataset import LLMSummarizationDataset
@@ -22,7 +21,7 @@ from yoyak.run.plan import Engine, Plan
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import discard, work_folder
 from yoyak.training import plans
-from yoyak.training.arguments import quiet_libraries, training_arguments
+from yoyak.training.arguments import Arguments, quiet_libraries, training_arguments
 from yoyak.training.check import pick_examples
 from yoyak.training.checkpointing import newest_checkpoint
 from yoyak.training.early_stopping import StopEarly
@@ -170,7 +169,7 @@ class LLMTrainer:
         found = {"learning_rate": self.training.learning_rate, "warnings": self.warnings}
         return {**summary(self.packed), **found}
 
-    def _create_training_args(self) -> TrainingArguments:
+    def _create_training_args(self) -> Arguments:
         """The Trainer's own arguments, from the config's section `training` and the plan."""
         training = self.training
         between = plans.steps_between_evaluations(training, self.train_dataset)

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft.optimizers import create_loraplus_optimizer
 from torch.utils.data import Dataset, Sampler
 from transformers import (
     Trainer,
-    TrainerCallback,
     TrainerControl,
     TrainerState,
-    TrainingArguments,
     set_seed,
 )
 
@@ -22,13 +21,16 @@ from yoyak.data.padding import pad_batch
 from yoyak.models.saving import save_trained
 from yoyak.run.plan import Plan
 from yoyak.training import checkpointing
+from yoyak.training.arguments import Arguments
 from yoyak.training.early_stopping import stopped_early
 from yoyak.training.engine import apply_plan
 from yoyak.training.interruption import Interrupted, StopOnSignal
 from yoyak.training.loss import batch_loss, number_format
+from yoyak.training.neftune import noisy_embeddings
 from yoyak.training.order import Numbered, SeededOrder
 from yoyak.training.overflow import OverflowWatch
 from yoyak.training.parallel import Ranks, StopTogether
+from yoyak.training.save_by_time import SaveByTime
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +55,14 @@ class PackedTrainer(Trainer):
     """
 
     control: TrainerControl
+    optimizer: torch.optim.Optimizer | None
 
     def __init__(
         self,
         model,
         tokenizer,
         *,
-        args: TrainingArguments,
+        args: Arguments,
         plan: Plan,
         train_dataset: Dataset,
         selection_dataset: Dataset,
@@ -89,8 +92,9 @@ class PackedTrainer(Trainer):
             eval_dataset=Numbered(selection_dataset),
             processing_class=tokenizer,
             data_collator=self._collate,
-            callbacks=[_SaveByTime(checkpoint_minutes, self.ranks)],
+            callbacks=[SaveByTime(checkpoint_minutes, self.ranks)],
         )
+        self.neftune_noise_alpha = None  # the Trainer's own hook; see yoyak.training.neftune
         if not self.ranks.first:  # the Trainer gave all of them the same
             set_seed(self.ranks.seed(args.seed))
         self._leave = (
@@ -111,7 +115,8 @@ class PackedTrainer(Trainer):
         total = torch.zeros((), device=self.args.device)
         for batch in inputs["batches"]:
             batch = batch.to(self.args.device)
-            with number_format(self.plan):
+            noise = noisy_embeddings(model, batch, self.args.neftune_noise_alpha)
+            with number_format(self.plan), noise:
                 loss = batch_loss(model, batch, self.plan.head) / supervised
             self.accelerator.backward(loss)
             total = total + loss.detach()
@@ -173,6 +178,15 @@ class PackedTrainer(Trainer):
 
     # ---- what the Trainer asks for ----
 
+    def create_optimizer(self, model=None) -> torch.optim.Optimizer:
+        """The Trainer's own, or PEFT's for LoRA+: B and vectors in groups of their own rate."""
+        ratio = self.args.loraplus_lr_ratio
+        if self.optimizer is None and ratio is not None:
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            rates = {"loraplus_lr_ratio": ratio, "loraplus_weight_decay": self.args.weight_decay}
+            self.optimizer = create_loraplus_optimizer(self.model, kind, **options, **rates)
+        return super().create_optimizer(model)
+
     def _get_train_sampler(self, train_dataset=None) -> Sampler:
         return SeededOrder(len(self.train_dataset), self.args.data_seed)
 
@@ -208,7 +222,8 @@ class PackedTrainer(Trainer):
         staging = self.work / f"{checkpointing.STAGING}{step}"
         if self.ranks.first:
             shutil.rmtree(staging, ignore_errors=True)
-            save_trained(self.accelerator.unwrap_model(self.model), self.processing_class, staging)
+            model = self.accelerator.unwrap_model(self.model)
+            save_trained(model, self.processing_class, staging, resumable=True)
             self._save_optimizer_and_scheduler(str(staging))
             self._save_scaler(str(staging))
             self.state.save_to_json(str(staging / "trainer_state.json"))
@@ -277,21 +292,3 @@ class PackedTrainer(Trainer):
         best = self.state.best_global_step
         self._load_from_checkpoint(str(self.work / f"checkpoint-{best}"))
         return best
-
-
-class _SaveByTime(TrainerCallback):
-    """Requests a checkpoint when the last one is older than `minutes`."""
-
-    def __init__(self, minutes: float, ranks: Ranks):
-        self.seconds = minutes * 60
-        self.ranks = ranks
-        self.last = time.monotonic()
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if self.ranks.from_first(lambda: time.monotonic() - self.last >= self.seconds):
-            control.should_save = True
-        return control
-
-    def on_save(self, args, state, control, **kwargs):
-        self.last = time.monotonic()
-        return control

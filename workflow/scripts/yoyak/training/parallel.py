@@ -79,6 +79,15 @@ class Ranks:
         """Folder of this process's own part of a checkpoint."""
         return Path(checkpoint) if self.first else Path(checkpoint) / f"rank{self.rank}"
 
+    def share_adapters(self, model: torch.nn.Module) -> None:
+        """Make all adapters the first process's, before anything is trained.
+
+        Those that start as singular vectors could differ in sign from device to device.
+        """
+        for name, parameter in model.named_parameters() if self.count > 1 else ():
+            if "lora_" in name:
+                dist.broadcast(parameter.data, src=0)
+
     def sum_gradients(self, model: torch.nn.Module) -> None:
         """Make every trained parameter's gradient the sum over all processes."""
         if self.count == 1:

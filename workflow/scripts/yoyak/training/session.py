@@ -49,6 +49,7 @@ def resume_or_start(
     )
     torch.set_num_threads(plan.threads)
     model, tokenizer = loader.load_model_and_tokenizer(seed=seed)
+    ranks.share_adapters(model)
     trainer = LLMTrainer(
         config, model, tokenizer, train_set, selection_set,
         output_dir=output, work=work, seed=seed, plan=plan, checks=checks, fixed=kept is not None,

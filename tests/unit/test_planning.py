@@ -1,0 +1,121 @@
+"""The planner: plans that fit, choices that are kept, what pays, what follows out of memory."""
+
+from dataclasses import replace
+
+import pytest
+from model_shapes import LLAMA_3B, LLAMA_8B, QWEN_4B
+from tiny_models import changed
+
+from yoyak.config.loading import load_config
+from yoyak.config.model_config import ExecutionSettings
+from yoyak.errors import UserError
+from yoyak.run.memory import GIB
+from yoyak.run.plan import Engine
+from yoyak.run.planning import next_smaller, plan_training
+
+
+def plan(free=139, shape=LLAMA_3B, device="cuda:0", choices=None, dtype="bf16", **facts):
+    """The plan of a usual training; choices: keys of `training` and `execution`."""
+    sections = {"training": {}, "execution": {}}
+    for key, value in (choices or {}).items():
+        sections["execution" if key in ExecutionSettings.model_fields else "training"][key] = value
+    lora = {key: facts.pop(key) for key in ("use_lora", "use_qlora") if key in facts}
+    config = changed(load_config("llama_3.2_3b"), model={"dtype": dtype}, lora=lora, **sections)
+    usual = {
+        "supports_bf16": True,
+        "longest": 1224,
+        "batch_tokens": 21_000,
+        "largest_batch": 27_000,
+        "steps": 585,
+    }
+    return plan_training(config, shape, device=device, free_bytes=int(free * GIB), **usual | facts)
+
+
+def test_a_free_h200_runs_fused_without_recomputing():
+    found = plan()
+    assert (found.layers, found.gradient_checkpointing) == ("fused", False)
+    assert found.base_weights == "dequantized" and found.token_budget == 32768
+    assert found.optim == "adamw_torch_fused"
+    assert "32,768 tokens" in found.table() and "GiB predicted of 139.0 GiB free" in found.table()
+
+
+@pytest.mark.parametrize("free", (139, 79, 47, 23, 15, 11, 7.5))
+@pytest.mark.parametrize("shape", (LLAMA_3B, LLAMA_8B, QWEN_4B))
+def test_a_plan_fits_the_memory_that_is_free(free, shape):
+    if shape is LLAMA_8B and free < 11:
+        return  # it does not fit there
+    found = plan(free, shape)
+    assert found.predicted_bytes < free * GIB
+    assert found.token_budget >= 1224
+
+
+@pytest.mark.parametrize(
+    "execution",
+    [
+        {"token_budget": 3000},
+        {"base_weights": "nf4"},
+        {"gradient_checkpointing": True},
+        {"optim": "paged_adamw_32bit"},
+        {"token_budget": 512, "base_weights": "nf4", "gradient_checkpointing": False},
+    ],
+)
+def test_choices_made_by_hand_are_kept(execution):
+    record = plan(choices=execution).record()
+    assert {key: record[key] for key in execution} == execution
+    assert plan(choices={"compile": False}).layers == "own"
+
+
+def test_too_little_memory_is_an_error_in_words():
+    with pytest.raises(UserError, match=r"cuda:0 has 3\.0 GiB free.*smallest plan needs"):
+        plan(3)
+    with pytest.raises(UserError, match=r"smallest plan needs 6\.4 GiB"):
+        plan(6.4)
+    assert plan(6.5).layers == "fused", "what the message says is enough"
+    with pytest.raises(UserError, match="smallest plan needs"):
+        plan(20, choices={"base_weights": "dequantized", "token_budget": 65536,
+                            "gradient_checkpointing": False})  # fmt: skip
+
+
+def test_short_trainings_do_not_wait_for_a_compiler():
+    assert plan(steps=1, batch_tokens=3000).layers == "own"
+    assert plan(steps=585).layers == "fused"
+
+
+def test_architectures_that_are_not_covered_run_compiled():
+    assert plan(shape=replace(LLAMA_3B, fusable=False)).layers == "compiled"
+    assert plan(use_lora=False, use_qlora=False).layers == "compiled"
+    assert plan(engine=Engine(layers="compiled")).layers == "compiled"
+    assert plan(engine=Engine(layers="own")).layers == "own"
+    assert plan(engine=Engine("plain")).layers == "own"
+    assert plan(dtype="fp32").layers == "own"
+    assert plan(supports_bf16=False).layers == "own"
+    with pytest.raises(UserError, match="execution.compile: true needs"):
+        plan(supports_bf16=False, choices={"compile": True})
+
+
+def test_a_cpu_computes_in_float32_with_plain_layers():
+    found = plan(device="cpu", free=0, choices={"threads": 3})
+    assert (found.compute_dtype, found.optim, found.threads) == ("float32", "adamw_torch", 3)
+    assert (found.layers, found.token_budget) == ("own", 2048)
+
+
+@pytest.mark.parametrize("optim", ["paged_adamw_32bit", "paged_adamw_8bit"])
+def test_a_cpu_has_no_paged_optimiser(optim):
+    with pytest.raises(UserError, match=f"training.optim: found {optim}.*write auto"):
+        plan(device="cpu", free=0, choices={"optim": optim})
+
+
+def test_a_gpu_without_bf16_uses_fp16():
+    assert plan(supports_bf16=False).compute_dtype == "float16"
+    assert plan(dtype="fp16").compute_dtype == "float16"
+
+
+def test_after_out_of_memory_each_plan_is_smaller_until_none_is():
+    found, peaks = plan(), []
+    while found is not None:
+        peaks.append(found.predicted_bytes)
+        last = found
+        found = next_smaller(found, LLAMA_3B, lora_rank=16, use_qlora=True)
+    assert peaks == sorted(peaks, reverse=True) and len(peaks) > 5
+    assert last.gradient_checkpointing and last.base_weights == "nf4" and last.token_budget == 512
+    assert next_smaller(plan(device="cpu"), LLAMA_3B, lora_rank=16, use_qlora=True) is None
