@@ -17,6 +17,7 @@ import yaml
 from workflow_project import ROOT, environment
 
 from yoyak.config.hub_dataset import hub_dataset
+from yoyak.config.study import load_study
 
 DOCUMENTS = ("README.md", "config/README.md", "docs/first_study.md", "docs/usage.md")
 PROGRAMS = r"snakemake|python|pip|make|hf|tail|source|git|sbatch|printf|cat"
@@ -155,7 +156,7 @@ def test_no_block_escapes():
     """A block that is no commands is one that a test reads: here, or in test_library.py."""
     others = {
         "README.md": [],
-        "config/README.md": ["yaml", "python"],
+        "config/README.md": ["yaml", "yaml", "python"],
         "docs/first_study.md": ["json", "yaml"],
         "docs/usage.md": ["python"],
     }
@@ -175,6 +176,15 @@ def block(document: str, language: str, beginning: str) -> str:
 def test_the_datasets_of_the_hub_are_ones():
     data = yaml.safe_load(block("config/README.md", "yaml", "data:"))["data"]
     assert {hub_dataset(text).name for text in data.values()} == {"owner/name"}
+
+
+def test_the_variants_of_lora_are_ones(tmp_path, monkeypatch):
+    study = (ROOT / "config/studies/embedded.yaml").read_text(encoding="utf-8")
+    (tmp_path / "config/studies").mkdir(parents=True)
+    shown = block("config/README.md", "yaml", "variants:")
+    (tmp_path / "config/studies/shown.yaml").write_text(f"{study}\n{shown}", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert len(load_study("shown").variants) == 5
 
 
 def test_the_module(tmp_path):
