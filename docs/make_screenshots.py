@@ -4,6 +4,8 @@ Needs chromium and chromedriver (Debian: apt-get install chromium chromium-drive
 packages of envs/requirements-dev.txt. From the repository's root, after `make run`:
 
   python docs/make_screenshots.py --report results/embedded/report.html --output-dir docs
+
+README.ko.md shows a report in Korean: --report … --suffix=-ko
 """
 
 import argparse
@@ -41,6 +43,7 @@ def main() -> None:
     )
     parser.add_argument("--report", type=Path, default=Path("results/embedded/report.html"))
     parser.add_argument("--output-dir", type=Path, default=Path("docs"))
+    parser.add_argument("--suffix", default="", help="of the files' names")
     args = parser.parse_args()
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (chromium and driver):
@@ -56,7 +59,7 @@ def main() -> None:
         try:
             for name, shot in SHOTS.items():
                 image = photograph(browser, args.report, *shot)
-                save_small(image, args.output_dir / f"{name}.png")
+                save_small(image, args.output_dir / f"{name}{args.suffix}.png")
         finally:
             browser.quit()
 

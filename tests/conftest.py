@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,6 +66,29 @@ def reported_study(tmp_path_factory):
         (results / "report.html").write_text(render_report(study, results), encoding="utf-8")
 
     return study, made_once(tmp_path_factory, "reported", make) / study.name
+
+
+@pytest.fixture(scope="session")
+def korean_study(reported_study, tmp_path_factory):
+    """The same results with plots and report in Korean; a letter that no font has is an error."""
+    from fixture_report import in_korean
+
+    from yoyak.reporting.html import render_report
+    from yoyak.reporting.plots import write_plots
+
+    study = in_korean(reported_study[0])
+
+    def make(results: Path) -> None:
+        for folder in reported_study[1].iterdir():
+            if folder.is_dir() and folder.name != "plots":
+                (results / folder.name).symlink_to(folder)
+        (results / "plots").mkdir()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            write_plots(study, results, results / "plots")
+        (results / "report.html").write_text(render_report(study, results), encoding="utf-8")
+
+    return study, made_once(tmp_path_factory, "korean", make)
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,11 @@ import pandas as pd
 from yoyak.config.study_settings import Metric
 from yoyak.data.dialogues import read_dialogues
 from yoyak.reporting.metric_rows import SCORE
-from yoyak.reporting.results import CONDITION_NAMES, FLOOR, SCORE_NAMES, context_name
+from yoyak.reporting.results import FLOOR, context_name, run_name, score_name
+from yoyak.reporting.texts import Texts
 from yoyak.scoring.floors import context_rows, read_levels
+
+ENGLISH = Texts("en")
 
 
 def main() -> None:
@@ -42,7 +45,7 @@ def levels(results: Path) -> Iterator[dict]:
     for row in context_rows(scores, groups, metric, clusters):
         if row["group"] == "all":
             floor = "floor: " if row["name"].startswith(FLOOR) else ""
-            yield {"row": floor + context_name(row["name"]), **cell(row, row["tokenizer"])}
+            yield {"row": floor + context_name(ENGLISH, row["name"]), **cell(row, row["tokenizer"])}
 
 
 def runs(results: Path) -> Iterator[dict]:
@@ -52,8 +55,8 @@ def runs(results: Path) -> Iterator[dict]:
         return
     table = pd.read_csv(made).astype(object)
     for row in table[table["name"] == SCORE].to_dict("records"):
-        parts = [row["model"], row["variant"], row["format"], CONDITION_NAMES[row["condition"]]]
-        name = " · ".join(part for part in parts if pd.notna(part) and part != "default")
+        variant = pd.notna(row["variant"]) and row["variant"] != "default"
+        name = run_name(ENGLISH, row, variants=variant)
         if pd.notna(row["seed"]):
             name += f", seed {row['seed']:.0f}"
         elif row["condition"].startswith("fine_tuned"):
@@ -67,7 +70,7 @@ def cell(row: Mapping, score: str) -> dict:
     text = f"{row['mean']:.1f}"
     if pd.notna(row["ci_low"]):
         text += f" [{row['ci_low']:.1f}, {row['ci_high']:.1f}]"
-    return {"metric": SCORE_NAMES[score], "n": row["n"], "cell": text}
+    return {"metric": score_name(ENGLISH, score), "n": row["n"], "cell": text}
 
 
 if __name__ == "__main__":

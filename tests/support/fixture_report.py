@@ -6,6 +6,7 @@ Lengths are seeded draws, the text of the example prompt is made up; scores and 
 Some predictions are replaced by text that would run in a careless page or spreadsheet.
 """
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -27,6 +28,14 @@ def report_study(**options) -> Study:
     study = fixture_study(**options)
     study.settings.report = Report(note=f"Made-up predictions. {HOSTILE}")
     return study
+
+
+def in_korean(study: Study) -> Study:
+    """The study with its report, question and note in Korean."""
+    settings = study.settings.model_copy(deep=True)
+    settings.report = Report(language="ko", note="지은 예측이다.")
+    settings.description = "미세조정은 얼마나 도움이 되는가?"
+    return dataclasses.replace(study, settings=settings)
 
 
 def build_report_results(folder: Path, study: Study | None = None, **options) -> tuple:

@@ -13,7 +13,7 @@ def test_predictions_on_which_scores_differ_most_are_shown(reported_study):
     run = best_training(study, StudyTables(results))
     dialogues = load_split(results / "data/dev.csv")
     primary = study.settings.metric.primary
-    found = most_disputed(run, dialogues, results, primary)
+    found = most_disputed(study, run, dialogues, results)
     table = pd.read_csv(results / run.folder / "scores/dialogues.csv")
     places = {
         name: rows.set_index("fname")["mean"].rank(ascending=False, method="min")

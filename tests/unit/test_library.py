@@ -33,8 +33,8 @@ def test_its_names_are_handed_out_without_loading_torch():
         yoyak.LoraLoader  # noqa: B018
 
 
-def test_the_readmes_program(tmp_path, monkeypatch):
-    text = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_documented_program(tmp_path, monkeypatch):
+    text = (PROJECT_ROOT / "docs/usage.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"## As a library\n\n```python\n(.*?)```", text, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "workflow").symlink_to(PROJECT_ROOT / "workflow")

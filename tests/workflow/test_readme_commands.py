@@ -13,9 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from workflow_project import ROOT, environment
 
-DOCUMENTS = ("README.md", "config/README.md", "docs/first_study.md")
+from yoyak.config.hub_dataset import hub_dataset
+from yoyak.config.study import load_study
+
+DOCUMENTS = ("README.md", "config/README.md", "docs/first_study.md", "docs/usage.md")
 PROGRAMS = r"snakemake|python|pip|make|hf|tail|source|git|sbatch|printf|cat"
 
 # Begins a command: why it is not run here.
@@ -138,12 +142,23 @@ def test_what_is_excused_stands_in_a_document():
         assert any(each.startswith(begin) for each in commands), f"nothing begins with {begin!r}"
 
 
+def test_the_korean_readme_has_the_same_commands_in_the_same_order():
+    english, korean = (ROOT / name for name in ("README.md", "README.ko.md"))
+    assert english.name in korean.read_text(encoding="utf-8")[:200]
+    assert korean.name in english.read_text(encoding="utf-8")[:200]
+    found = [commands_of(file.read_text(encoding="utf-8")) for file in (english, korean)]
+    assert found[0] == found[1] and len(found[0]) > 8
+    links = [re.findall(r"\]\((.+?)\)", file.read_text("utf-8"))[1:] for file in (english, korean)]
+    assert [link.replace("-ko.png", ".png") for link in links[1]] == links[0]
+
+
 def test_no_block_escapes():
     """A block that is no commands is one that a test reads: here, or in test_library.py."""
     others = {
-        "README.md": ["python"],
-        "config/README.md": ["python"],
+        "README.md": [],
+        "config/README.md": ["yaml", "yaml", "python"],
         "docs/first_study.md": ["json", "yaml"],
+        "docs/usage.md": ["python"],
     }
     for name in DOCUMENTS:
         text = (ROOT / name).read_text(encoding="utf-8")
@@ -156,6 +171,20 @@ def block(document: str, language: str, beginning: str) -> str:
     blocks = re.findall(rf"^```{language}\n(.*?)^```$", text, re.S | re.M)
     (found,) = [each for each in blocks if each.startswith(beginning)]
     return found
+
+
+def test_the_datasets_of_the_hub_are_ones():
+    data = yaml.safe_load(block("config/README.md", "yaml", "data:"))["data"]
+    assert {hub_dataset(text).name for text in data.values()} == {"owner/name"}
+
+
+def test_the_variants_of_lora_are_ones(tmp_path, monkeypatch):
+    study = (ROOT / "config/studies/embedded.yaml").read_text(encoding="utf-8")
+    (tmp_path / "config/studies").mkdir(parents=True)
+    shown = block("config/README.md", "yaml", "variants:")
+    (tmp_path / "config/studies/shown.yaml").write_text(f"{study}\n{shown}", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert len(load_study("shown").variants) == 5
 
 
 def test_the_module(tmp_path):
@@ -177,7 +206,7 @@ def test_the_table_of_cards_is_what_plan_prints(tmp_path):
         text = re.sub(rf"^{key}: .*$", f"{key}: [{value}]", text, flags=re.M)
     (tmp_path / "config/studies").mkdir(parents=True)
     (tmp_path / "config/studies/cards.yaml").write_text(text, encoding="utf-8")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "docs/usage.md").read_text(encoding="utf-8")
     (head,) = re.findall(r"^\| GPU \| 3B.*$", readme, re.M)
     smallest = re.findall(r"[\d.]+ GiB", head)
     cards = re.findall(r"^\| \d+ GB, (.*?) \| (.*?) \| (.*?) \| (.*?) \|$", readme, re.M)

@@ -188,7 +188,7 @@ def long_study(tmp_path_factory):
     return study, results
 
 
-@pytest.fixture(params=["reported_study", "long_study"])
+@pytest.fixture(params=["reported_study", "long_study", "korean_study"])
 def opened(request, browser):
     """The browser with one of the reports open."""
     usual = browser.current_url
@@ -222,9 +222,11 @@ def test_on_a_phone_every_number_has_its_heading_sign_and_mark(opened):
             ".map(cell => [getComputedStyle(cell, '::before').content, cell.innerText])"
         )
         assert len(cells) > 30
-        headings = {'"mean "', '"content "', '"from floor "', '"change "', '"seed "'}
-        assert {heading for heading, _ in cells} <= headings
-        changes = [text for heading, text in cells if heading == '"change "']
+        headings = {'"mean "', '"content "', '"from floor "', '"change "'}
+        if opened.execute_script("return document.documentElement.lang") == "ko":
+            headings = {'"평균 "', '"내용 "', '"하한 대비 "', '"변화 "'}
+        assert {heading for heading, _ in cells} == headings
+        changes = [text for heading, text in cells if heading in ('"change "', '"변화 "')]
         assert all(re.fullmatch(r"[+−]\d+\.\d\d( \[.+\])?|–", text) for text in changes)
 
 

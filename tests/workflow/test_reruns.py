@@ -13,6 +13,7 @@ FOLLOWS = dict.fromkeys(("generate", "score", "submission", "model_card"), TRAIN
 
 
 BASE, LIBRARY = "config/base/causal_lm.yaml", "workflow/scripts/yoyak"
+TEXTS = "workflow/report/texts.yaml"
 GENERATED = {
     **FOLLOWS, **END, "generate_zero_shot": 1, "score": TRAININGS + 1, "submission": TRAININGS + 1
 }  # fmt: skip
@@ -61,6 +62,8 @@ def test_what_decides_no_result_plans_nothing(project):
             f"{LIBRARY}/reporting/score_plots.py", "LINE_INCHES = 0.2", "LINE_INCHES = 0.3",
             {"plot": 1, "report": 1},
         ),
+        (TEXTS, "ko: 학습과 비용", "ko: 비용과 학습", {}),  # the study's report is in English
+        (TEXTS, "en: Training and cost", "en: Cost", {"model_card": TRAININGS, **END}),
     ],
 )  # fmt: skip
 def test_a_setting_or_a_line_of_code_plans_its_step_and_what_follows(
@@ -78,6 +81,7 @@ def test_a_setting_or_a_line_of_code_plans_its_step_and_what_follows(
             {"floors": 1, "score": 3, "model_card": TRAININGS, **END},
         ),
         ({"description": "Another question."}, {"model_card": TRAININGS, "report": 1}),
+        ({"report": {"language": "ko"}}, {"plot": 1, "model_card": TRAININGS, "report": 1}),
     ],
 )
 def test_a_key_of_the_study_plans_what_shows_it(project, changes, planned):

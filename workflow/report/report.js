@@ -1,14 +1,16 @@
 // Sorting and filtering of the tables by DataTables; folding; nothing else.
 "use strict";
 (function () {
+  const said = document.documentElement.dataset;  // the page's language; {} is filled in
+  const fill = (text, ...values) => values.reduce((filled, value) => filled.replace("{}", () => value), text);
   const quiet = { topStart: null, topEnd: null, bottomStart: null, bottomEnd: null };
 
   function choiceBox(api, index, heading) {
     const values = new Set();
     api.rows().every(function () { values.add(this.node().cells[index].textContent.trim()); });
     const box = document.createElement("select");
-    box.setAttribute("aria-label", "Show only one " + heading);
-    box.append(new Option("every " + heading, ""));
+    box.setAttribute("aria-label", fill(said.only, heading));
+    box.append(new Option(fill(said.every, heading), ""));
     values.forEach((value) => box.append(new Option(value, value)));
     box.addEventListener("change", function () {
       const escaped = box.value.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
@@ -33,7 +35,7 @@
     count.className = "count";
     const tell = function () {
       const shown = api.rows({ search: "applied" }).count(), all = api.rows().count();
-      count.textContent = shown === all ? all + " rows" : shown + " of " + all + " rows";
+      count.textContent = shown === all ? fill(said.rows, all) : fill(said.rowsOf, shown, all);
     };
     api.on("draw", tell);
     tell();
@@ -46,7 +48,7 @@
       paging: false, info: false, autoWidth: false, order: [], layout: quiet,
       ordering: !table.hasAttribute("data-fixed"),
       columnDefs: [{ targets: "texts", orderable: false }],
-      language: { zeroRecords: "No row matches." },
+      language: { zeroRecords: said.noRow },
     });
     if (!table.hasAttribute("data-plain")) controls(table, api);
   });

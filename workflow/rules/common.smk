@@ -19,6 +19,7 @@ from yoyak.config.frozen import freeze, same_training
 from yoyak.config.study import Run
 from yoyak.errors import UserError, use_utf8_output
 from yoyak.models.weights_identity import weights_identity
+from yoyak.reporting.texts import texts_digest
 from yoyak.run.code_digest import step_digest
 from yoyak.scoring.encoder import encoder_identity
 
@@ -94,6 +95,11 @@ def settings(step, few_shot=0):
         return freeze(STUDY, step, *of_model, prompt)
 
     return text
+
+
+def texts(language=None):
+    """Digest of the texts that a step writes, in the report's language unless it names another."""
+    return texts_digest(language or STUDY.settings.report.language)
 
 
 def weights(wildcards):

@@ -96,8 +96,7 @@ def table_files(ending):
 
 
 def report_parts():
-    """Templates, styles and scripts of the HTML report."""
+    """Templates, styles and scripts of the HTML report; its texts are a parameter."""
     folder = PROJECT / "workflow" / "report"
-    return sorted(
-        shown(path) for path in folder.rglob("*") if path.is_file() and path.suffix != ".rst"
-    )
+    parts = (".j2", ".css", ".js")
+    return sorted(shown(path) for path in folder.rglob("*") if path.suffix in parts)

@@ -33,6 +33,7 @@ rule compare:
     params:
         script=script("compare.py"),
         code=digest("compare"),
+        texts=texts("en"),
         settings=settings("compare"),
         results=lambda wildcards, output: str(Path(output.record).parent.parent),
         folder=folder_of("record"),
@@ -66,6 +67,7 @@ rule plot:
     params:
         script=script("plot.py"),
         code=digest("plot"),
+        texts=texts(),
         settings=settings("plot"),
         results=lambda wildcards, output: str(Path(output[0]).parent),
     message:
@@ -110,6 +112,7 @@ rule report:
     params:
         script=script("report.py"),
         code=digest("report"),
+        texts=texts(),
         settings=settings("report"),
         results=lambda wildcards, output: str(Path(output[0]).parent),
     message:
@@ -148,6 +151,7 @@ rule model_card:
     params:
         script=script("model_card.py"),
         code=digest("model_card"),
+        texts=texts(),
         settings=settings("model_card"),
         results=lambda wildcards, input: str(Path(input.tables[0]).parent.parent),
         augmentation=augmentation,

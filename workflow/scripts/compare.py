@@ -22,7 +22,7 @@ from yoyak.data.dialogues import Dialogue, load_split
 from yoyak.errors import display, run_script
 from yoyak.reporting.alike import refuse_mixtures
 from yoyak.reporting.metric_rows import metric_rows, of_rouge
-from yoyak.reporting.notes import table_notes
+from yoyak.reporting.notes import note_values, table_note
 from yoyak.reporting.run_rows import (
     QUOTED,
     context_diagnostics,
@@ -33,6 +33,7 @@ from yoyak.reporting.run_rows import (
     warned_trainings,
 )
 from yoyak.reporting.tables import RUN, write_table
+from yoyak.reporting.texts import Texts
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
 from yoyak.scoring.comparison import (
@@ -77,10 +78,11 @@ def compare(study: Study, results: Path, output: Path) -> None:
     levels = read_floors(results, dialogues, summaries[0])
     tables = build_tables(study, results, dialogues, summaries, scores, levels)
     warned = warned_trainings(runs, results)
-    notes = table_notes(metric, summaries[0], FLIPS, warned)
+    notes = note_values(metric, summaries[0], FLIPS, warned)
+    english = Texts("en")  # as the columns are; the report writes the notes in its own language
     with atomic_directory(output) as folder:
         for name, rows in tables.items():
-            write_table(folder, name, rows, notes[name])
+            write_table(folder, name, rows, table_note(english, name, notes, signatures=True))
         write_run_record(
             folder / "run.json",
             step="compare",

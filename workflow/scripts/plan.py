@@ -24,7 +24,7 @@ from yoyak.config.study import Run, Study, load_study
 from yoyak.data.counts import absent_splits, count_rows, count_tokens
 from yoyak.errors import UserError, run_script
 from yoyak.models.shapes import shape_of
-from yoyak.reporting.results import CONDITION_NAMES, read_table, where
+from yoyak.reporting.results import read_table, where
 from yoyak.run.estimate import START_SECONDS, Estimate, estimate_training
 from yoyak.run.gpus import GPUS, Device, described_gpu, gpu_named, this_device
 from yoyak.run.memory import GIB
@@ -123,7 +123,7 @@ def plan_run(study: Study, run: Run, device: Device) -> Estimate:
 def generations(study: Study) -> str:
     """How many prediction sets are generated, by condition."""
     counts = Counter("trained" if run.trained else run.condition for run in study.runs())
-    kinds = ", ".join(f"{n} {CONDITION_NAMES.get(name, name)}" for name, n in counts.items())
+    kinds = ", ".join(f"{n} {name.replace('_', '-')}" for name, n in counts.items())
     return f"{counts.total()} generations ({kinds}), of {count_rows(study, 'dev'):,} dialogues each"
 
 

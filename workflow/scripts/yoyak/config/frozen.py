@@ -35,13 +35,16 @@ STEPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "floors": (("language", "metric"), ()),
     "score": (("language", "metric"), ()),
     "compare": (("metric", "report.quoted", *GRID), ("resources",)),
-    "plot": (("metric", "data.selection", "data.selection_seed", *GRID), ("tokenizer",)),
+    "plot": (
+        ("metric", "report.language", "data.selection", "data.selection_seed", *GRID),
+        ("tokenizer",),
+    ),
     "report": (
         ("description", "language", "data", "metric", "report", *GRID),
         ("model", "lora", "tokenizer", "dataset", "training", "generation"),
     ),
     "model_card": (
-        ("description", "language", "data", "metric", "report.note"),
+        ("description", "language", "data", "metric", "report.note", "report.language"),
         ("experiment.tags",),
     ),
 }

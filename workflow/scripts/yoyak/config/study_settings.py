@@ -162,6 +162,11 @@ class Metric(Section):
 class Report(Section):
     """What the report shows besides numbers."""
 
+    language: Literal["en", "ko"] = Field(
+        "en",
+        description="language of the report, its plots, answer.rst and the model cards: `en` or "
+        "`ko`; CSV files and logs are in English. Another one retrains and scores nothing",
+    )
     samples: Whole = Field(
         20, ge=0, le=1000, description="dialogues shown for each training in the report"
     )

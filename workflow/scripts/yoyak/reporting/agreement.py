@@ -2,10 +2,9 @@
 
 from yoyak.config.study import Study
 from yoyak.reporting.metric_rows import FROM_FLOOR
-from yoyak.reporting.results import METRIC_NAMES, TOKENIZER_NAMES, Row
+from yoyak.reporting.results import METRIC_NAMES, Row
 from yoyak.reporting.study_tables import StudyTables
-
-GAIN = "fine_tuned-zero_shot"
+from yoyak.reporting.texts import Texts, texts_of
 
 
 def conclusions(study: Study, study_tables: StudyTables) -> list[str]:
@@ -13,34 +12,42 @@ def conclusions(study: Study, study_tables: StudyTables) -> list[str]:
 
     Of the first variant's trainings, as the report's answer is.
     """
+    texts = texts_of(study)
     tested = [row for row in study_tables.rows("metrics") if row["test"]]
     levels = study_tables.rows("metrics", name=FROM_FLOOR, variant=study.variants[0])
-    gains = {_name(row): "raised" if row["mean"] > 0 else "lowered" for row in tested}
-    open_ones = [_name(row) for row in tested if row["ci_low"] is None or _holds_0(row)]
-    sides = {_name(row): _side(_of(levels, row)) for row in tested}
-    change = _told(gains, "fine-tuning {} the mean of the trainings against zero-shot")
-    if open_ones:
-        every = len(open_ones) == len(tested)
-        change += f" No interval leaves out 0 under {'any' if every else _listed(open_ones)}."
-    return [change, _told(sides, "the trainings lie {} the strongest floor")]
+    names = [_name(texts, row) for row in tested]
+    gains = ["raised" if row["mean"] > 0 else "lowered" for row in tested]
+    sides = [_side(_of(levels, row)) for row in tested]
+    open_ones = [row["ci_low"] is None or _holds_0(row) for row in tested]
+    change = _told(texts, names, gains)
+    if any(open_ones):
+        named = [name for name, is_open in zip(names, open_ones, strict=True) if is_open]
+        scores = texts("conclusions.any") if all(open_ones) else _listed(texts, named)
+        change += texts("conclusions.open", scores=scores)
+    return [change, _told(texts, names, sides)]
 
 
-def _told(found: dict[str, str], sentence: str) -> str:
+def _told(texts: Texts, names: list[str], said: list[str]) -> str:
     """One sentence where all scores say the same, else one that names who says what."""
-    said = list(dict.fromkeys(found.values()))
-    if len(said) == 1:
-        many = f"Under all {len(found)} scores" if len(found) > 1 else "Under the one score"
-        return f"{many} {sentence.format(said[0])}."
+    different = dict.fromkeys(said)
+    what = {key: texts(f"conclusions.{key}") for key in different}
+    if len(different) == 1:
+        return texts("conclusions.same", n=len(names), what=what[said[0]])
     parts = [
-        f"{sentence.format(what)} under {_listed([n for n in found if found[n] == what])}"
-        for what in said
+        texts(
+            "conclusions.part",
+            what=what[key],
+            scores=_listed(texts, [n for n, one in zip(names, said, strict=True) if one == key]),
+        )
+        for key in different
     ]
-    return f"The scores differ: {'; '.join(parts)}."
+    return texts("conclusions.differ", parts="; ".join(parts))
 
 
 def _of(levels: list[Row], score: Row) -> list[Row]:
     """Differences from the strongest floor under one score, over all seeds if there are several."""
-    found = [row for row in levels if _name(row) == _name(score)]
+    keys = ("metric", "tokenizer")
+    found = [row for row in levels if all(row[key] == score[key] for key in keys)]
     return [row for row in found if row["seed"] is None] or found
 
 
@@ -49,18 +56,20 @@ def _side(rows: list[Row]) -> str:
     below = sum((row["ci_high"] or 0) < 0 for row in rows)
     if above == len(rows):
         return "above"
-    return "below" if below == len(rows) else "not all on one side of"
+    return "below" if below == len(rows) else "mixed"
 
 
 def _holds_0(row: Row) -> bool:
     return row["ci_low"] <= 0 <= row["ci_high"]
 
 
-def _name(row: Row) -> str:
-    if row["tokenizer"] is None:
-        return METRIC_NAMES[row["metric"]]
-    return f"{METRIC_NAMES[row['metric']]} in {TOKENIZER_NAMES[row['tokenizer']]}"
+def _name(texts: Texts, row: Row) -> str:
+    metric, tokenizer = METRIC_NAMES[row["metric"]], row["tokenizer"]
+    if tokenizer is None:
+        return metric
+    named = texts(f"tokenizers.{tokenizer}")
+    return texts("conclusions.metric", metric=metric, tokenizer=named)
 
 
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def _listed(texts: Texts, names: list[str]) -> str:
+    return texts("words.and").join(filter(None, (", ".join(names[:-1]), names[-1])))

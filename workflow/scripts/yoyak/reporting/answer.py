@@ -11,11 +11,10 @@ from yoyak.reporting.levels import (
     of_group,
 )
 from yoyak.reporting.questions import headline, question_sentences
-from yoyak.reporting.results import CONDITION_NAMES, Row, undertrained
+from yoyak.reporting.results import Row, run_name, undertrained
 from yoyak.reporting.study_tables import Sentence, StudyTables
 from yoyak.reporting.tables import CELL
-
-LANGUAGES = {"ko": "Korean", "en": "English"}
+from yoyak.reporting.texts import Texts, texts_of
 
 
 @dataclass(frozen=True)
@@ -34,21 +33,21 @@ def question(study: Study) -> str:
     description = study.settings.description.strip()
     if description.endswith("?"):
         return description
+    texts = texts_of(study)
     models = list(study.models)
-    named = models[0] if len(models) == 1 else ", ".join(models[:-1]) + f" and {models[-1]}"
-    return (
-        f"How much does {method(study)} fine-tuning help {named} summarise "
-        f"{LANGUAGES[study.language]} dialogues?"
-    )
+    named = texts("words.and").join(filter(None, (", ".join(models[:-1]), models[-1])))
+    language = texts(f"languages.{study.language}")
+    return texts("question.built", method=method(study), models=named, language=language)
 
 
 def method(study: Study) -> str:
     """QLoRA, LoRA or full, from the model files."""
+    texts = texts_of(study)
     kinds = {
-        "QLoRA" if lora.use_qlora else "LoRA" if lora.use_lora else "full"
+        "QLoRA" if lora.use_qlora else "LoRA" if lora.use_lora else texts("words.full")
         for lora in (config.lora for config in study.models.values())
     }
-    return " or ".join(sorted(kinds, reverse=True))
+    return texts("words.or").join(sorted(kinds, reverse=True))
 
 
 def answer(study: Study, study_tables: StudyTables) -> Sentence:
@@ -78,20 +77,12 @@ def details(study: Study, study_tables: StudyTables) -> list[Sentence]:
             group=group,
             variant=study.variants[0],
         )
-        own = of_group(study, study_tables, tokenizer, group)
-        sentences.append([*own, *_gain(study_tables, "group_differences", rows)])
+        gain = _gain(study, study_tables, "group_differences", rows)
+        sentences.append(of_group(study, study_tables, tokenizer, group, gain))
     sentences += [*_few_shot(study, study_tables), *question_sentences(study, study_tables)]
     sentences += [_other_variant(study, study_tables, name) for name in study.variants[1:]]
-    for row in undertrained(study_tables.rows("diagnostics")):
-        same = study_tables.cell("diagnostics", row, "unchanged_rate")
-        fall = study_tables.cell("diagnostics", row, "loss_fall", signed=True)
-        text: Sentence = [f"Hardly trained: {_name(study, row)}."]
-        if same is not None:
-            text += [" Share of its predictions that are the zero-shot ones: ", same, "."]
-        if fall is not None:
-            text += [" Share by which its loss fell: ", fall, "."]
-        sentences.append(text)
-    return sentences
+    idle = undertrained(study_tables.rows("diagnostics"))
+    return [*sentences, *(_hardly_trained(study, study_tables, row) for row in idle)]
 
 
 def judge(rows: list[Row]) -> Verdict:
@@ -129,35 +120,38 @@ def score_rows(study: Study, study_tables: StudyTables) -> list[tuple[str, Row]]
 
 def best_method(study: Study, study_tables: StudyTables) -> Sentence:
     """The best method, and whether so many dialogues and seeds tell it from the second."""
+    texts = texts_of(study)
     first, second, *others = study_tables.rows("methods")
     run = {key: first[key] for key in CELL}
     table, row = next(
         pair for pair in score_rows(study, study_tables) if run.items() <= pair[1].items()
     )
-    mean = [f"{_name(study, run)}, ", study_tables.cell("methods", first, "rouge_mean")]
-    mean += _interval(study_tables, table, row)
-    gap = [study_tables.cell("methods", second, "difference"), " points"]
-    gap += _interval(study_tables, "methods", second)
-    runner_up = f"the second, {_name(study, second)}"
+    mean = [study_tables.cell("methods", first, "rouge_mean")]
+    gap = texts.sentence("words.points", value=study_tables.cell("methods", second, "difference"))
+    names = {
+        "best": _name(study, run),
+        "mean": mean + _interval(texts, study_tables, table, row),
+        "second": _name(study, second),
+        "gap": gap + _interval(texts, study_tables, "methods", second),
+    }
     if (second["seeds"] or 0) < 3:
-        few = "two seeds are" if second["seeds"] == 2 else "one seed is"
-        end = f"; {few} too few to call a method the best."
-        return ["Highest mean: ", *mean, f", above {runner_up}, by ", *gap, end]
+        return texts.sentence("answer.best_of_few", n=second["seeds"] or 1, **names)
     if (second["ci_low"] or 0) > 0:
-        return ["Best method: ", *mean, f", better than {runner_up}, by ", *gap, "."]
-    text: Sentence = ["Highest mean: ", *mean, f", not told apart from {runner_up}: ", *gap]
+        return texts.sentence("answer.best", **names)
+    power: Sentence = []
     if second["detectable"] is not None:
         n, seeds, smallest = (
             study_tables.cell("methods", second, key) for key in ("n", "seeds", "detectable")
         )
-        text += ["; ", n, " dialogues and ", seeds, " seeds tell ", smallest, " at 80 % power"]
+        power = texts.sentence("answer.best_power", n=n, seeds=seeds, smallest=smallest)
     alike = sum((row["ci_low"] or 0) <= 0 for row in others)
-    return [*text, f". Nor is it from {alike} of the others." if alike else "."]
+    end = texts("answer.best_others", count=alike) if alike else "."
+    return texts.sentence("answer.best_untold", power=power, others=end, **names)
 
 
-def _interval(study_tables: StudyTables, table: str, row: Row) -> Sentence:
+def _interval(texts: Texts, study_tables: StudyTables, table: str, row: Row) -> Sentence:
     low, high = (study_tables.cell(table, row, key) for key in ("ci_low", "ci_high"))
-    return [] if low is None else [" (95 % interval ", low, " to ", high, ")"]
+    return [] if low is None else texts.sentence("words.interval", low=low, high=high)
 
 
 def _few_shot(study: Study, study_tables: StudyTables) -> list[Sentence]:
@@ -177,23 +171,27 @@ def _few_shot(study: Study, study_tables: StudyTables) -> list[Sentence]:
         for found in (tuned, prompted)
         for row in (found.lowest, found.highest)
     )
-    return [
-        [
-            f"Few-shot, with {study.settings.few_shot} training examples in the prompt: against it "
-            f"fine-tuning lies above 0 in {tuned.up} of {tuned.total}, below in {tuned.down}, by ",
-            *(low, " to ", high, " points; few-shot differs from zero-shot by ", least, " to "),
-            *(most, ". This is none of the questions: intervals are not adjusted, nothing is "),
-            "tested.",
-        ]
-    ]
+    values = {"examples": study.settings.few_shot, **_counts(tuned)}
+    values |= {"low": low, "high": high, "least": least, "most": most}
+    return [texts_of(study).sentence("answer.few_shot", **values)]
+
+
+def _hardly_trained(study: Study, study_tables: StudyTables, row: Row) -> Sentence:
+    texts = texts_of(study)
+    shares = {"same": ("unchanged_rate", False), "fall": ("loss_fall", True)}
+    told = {}
+    for name, (column, signed) in shares.items():
+        share = study_tables.cell("diagnostics", row, column, signed=signed)
+        told[name] = [] if share is None else texts.sentence(f"answer.{name}", share=share)
+    return texts.sentence("answer.hardly_trained", run=_name(study, row), **told)
 
 
 def _name(study: Study, row: Row) -> str:
-    variant = [row["variant"]] if len(study.variants) > 1 and row["variant"] else []
-    parts = [row["model"], *variant, row["format"], CONDITION_NAMES[row["condition"]]]
+    texts = texts_of(study)
+    named = run_name(texts, row, variants=len(study.variants) > 1)
     if len(study.seeds) > 1 and row.get("seed") is not None:
-        parts.append(f"seed {row['seed']}")
-    return " · ".join(parts)
+        return f"{named} · {texts('words.seed', seed=row['seed'])}"
+    return named
 
 
 def _other_variant(study: Study, study_tables: StudyTables, variant: str) -> Sentence:
@@ -204,20 +202,17 @@ def _other_variant(study: Study, study_tables: StudyTables, variant: str) -> Sen
         tokenizer=study.settings.metric.primary,
         variant=variant,
     )
+    gain = _gain(study, study_tables, "differences", rows)
     count = len(study.seeds_of(variant))
-    seeds = f"{count} seed{'s' if count > 1 else ''}"
-    return [f"Variant {variant} ({seeds}), not tested.", *_gain(study_tables, "differences", rows)]
+    return texts_of(study).sentence("answer.variant", variant=variant, n=count, gain=gain)
 
 
-def _gain(study_tables: StudyTables, table: str, rows: list[Row]) -> Sentence:
+def _gain(study: Study, study_tables: StudyTables, table: str, rows: list[Row]) -> Sentence:
     found = judge(rows)
     low = study_tables.cell(table, found.lowest, "difference", signed=True)
     high = study_tables.cell(table, found.highest, "difference", signed=True)
-    return [
-        f" Against zero-shot the interval lies above 0 in {found.up} of {found.total}, below in "
-        f"{found.down} (not adjusted), by ",
-        low,
-        " to ",
-        high,
-        " points.",
-    ]
+    return texts_of(study).sentence("answer.gain", **_counts(found), low=low, high=high)
+
+
+def _counts(found: Verdict) -> dict[str, int]:
+    return {"up": found.up, "down": found.down, "total": found.total}

@@ -9,7 +9,6 @@ from matplotlib.ticker import MaxNLocator
 from yoyak.config.study import ZERO_SHOT, Study
 from yoyak.reporting import style, tables
 from yoyak.reporting.plot_parts import (
-    AXIS,
     basis,
     broken,
     condition_patches,
@@ -18,7 +17,6 @@ from yoyak.reporting.plot_parts import (
     tokenizer_sentence,
 )
 from yoyak.reporting.results import (
-    CONDITION_NAMES,
     Row,
     comparison_name,
     dialogue_counts,
@@ -27,6 +25,7 @@ from yoyak.reporting.results import (
     records,
     where,
 )
+from yoyak.reporting.texts import Texts, texts_of
 
 BLOCK_GAP = 1.4  # lines between two comparisons
 UNITS = ((3 * 3600, "hours", 3600), (180, "minutes", 60), (0, "seconds", 1))  # from, name, seconds
@@ -37,25 +36,26 @@ _FORMAT_MARKERS = {"instruction": "s", "chat": "o"}
 
 def differences(study: Study, results: Path) -> tuple[Figure, str]:
     """Forest plot with intervals; a mark is filled if its interval excludes 0."""
-    tokenizer = study.settings.metric.primary
+    texts, tokenizer = texts_of(study), study.settings.metric.primary
     rows = where(read_table(results, "differences"), tokenizer=tokenizer)
     blocks = rows.groupby("comparison", sort=False)
     several = len(study.variants) > 1
-    longest = max(len(difference_name(row, several)) for row in records(rows))
+    longest = max(len(difference_name(texts, row, several)) for row in records(rows))
     height = 0.27 * (len(rows) + BLOCK_GAP * len(blocks)) + 0.9
     figure = style.new_figure(max(8.2, 4.5 + 0.075 * longest), height)
     axes = figure.subplots()
     y, ticks, labels = 0.0, [], []
     for name, block in blocks:
         axes.annotate(
-            comparison_name(name), (0, y), xycoords=("axes fraction", "data"), xytext=(-4, 0),
-            textcoords="offset points", ha="right", va="center", fontweight="bold", fontsize=8.5,
+            comparison_name(texts, name), (0, y), xycoords=("axes fraction", "data"),
+            xytext=(-4, 0), textcoords="offset points", ha="right", va="center",
+            fontweight="bold", fontsize=8.5,
         )  # fmt: skip
         for row in records(block):
             y += 1
             _forest_line(axes, row, y)
             ticks.append(y)
-            labels.append(difference_name(row, several))
+            labels.append(difference_name(texts, row, several))
         y += BLOCK_GAP
     axes.axvline(0, color=style.INK, lw=0.9)
     axes.set_yticks(ticks, labels)
@@ -64,18 +64,20 @@ def differences(study: Study, results: Path) -> tuple[Figure, str]:
     axes.grid(axis="x")
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("difference in ROUGE mean × 100")
-    methods = "; ".join(rows["method"].dropna().unique())
-    return figure, (
-        f"Paired differences over the same dialogues, n = {dialogue_counts(rows)}, with 95 % "
-        f"intervals, not adjusted for their number; a mark is filled where its interval leaves out "
-        f"0. {tokenizer_sentence(tokenizer)}{seeds_sentence(study)} Method: {methods}."
+    axes.set_xlabel(texts("plots.difference_axis"))
+    methods = "; ".join(texts.recorded(one) for one in rows["method"].dropna().unique())
+    return figure, texts(
+        "plots.differences",
+        n=dialogue_counts(texts, rows),
+        tokenizer=tokenizer_sentence(study),
+        seeds=seeds_sentence(study),
+        methods=methods,
     )
 
 
 def cost(study: Study, results: Path) -> tuple[Figure, str]:
     """ROUGE against the wall time that training took; zero-shot stands at no cost."""
-    tokenizer = study.settings.metric.primary
+    texts, tokenizer = texts_of(study), study.settings.metric.primary
     rouge = where(read_table(results, "rouge"), tokenizer=tokenizer)
     training = where(read_table(results, "resources"), step="train")
     longest = training["wall_seconds"].max()
@@ -97,24 +99,20 @@ def cost(study: Study, results: Path) -> tuple[Figure, str]:
                     ecolor=style.INK, elinewidth=0.9,
                 )  # fmt: skip
         axes.set_title(broken(model, 28))
-        axes.set_xlabel(f"training, {unit} of wall time")
+        axes.set_xlabel(texts(f"plots.{unit}"))
         axes.xaxis.set_major_locator(MaxNLocator(5))
     all_axes[0].set_ylim(bottom=0)
-    all_axes[0].set_ylabel(AXIS)
+    all_axes[0].set_ylabel(texts("plots.axis"))
     handles = condition_patches(study) + [
         Line2D([], [], ls="", marker=_FORMAT_MARKERS[form], color=style.MUTED, ms=6, label=form)
         for form in study.formats
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
-    devices = ", ".join(sorted(training["device"].dropna().unique())) or "unknown"
-    return figure, (
-        f"Quality against the wall time of training on: {devices}. A line leads from a model’s "
-        "zero-shot score, which costs no training, to its fine-tuned ones, one mark a training. "
-        f"{basis(study, rouge)}"
-    )
+    devices = ", ".join(sorted(training["device"].dropna().unique())) or texts("plots.unknown")
+    return figure, texts("plots.cost", devices=devices, basis=basis(study, rouge))
 
 
-def difference_name(row: Row, variants: bool = False) -> str:
+def difference_name(texts: Texts, row: Row, variants: bool = False) -> str:
     """Name of a difference, without what its comparison already says.
 
     variants: the study has several.
@@ -123,7 +121,7 @@ def difference_name(row: Row, variants: bool = False) -> str:
     if row["comparison"] != "chat-instruction":
         parts.append(row["format"])
     if row["comparison"] != "fine_tuned_templates-fine_tuned":
-        parts.append(CONDITION_NAMES[row["condition"]])
+        parts.append(texts(f"conditions.{row['condition']}"))
     return " · ".join(parts)
 
 

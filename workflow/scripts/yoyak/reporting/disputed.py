@@ -5,9 +5,10 @@ from pathlib import Path
 
 from yoyak.config.study import Run, Study
 from yoyak.data.dialogues import Dialogue
-from yoyak.reporting.results import METRIC_NAMES, TOKENIZER_NAMES, records, where
+from yoyak.reporting.results import records, score_name, where
 from yoyak.reporting.samples import read_predictions, read_scores
 from yoyak.reporting.study_tables import Number, StudyTables, score
+from yoyak.reporting.texts import texts_of
 
 COUNT = 4
 
@@ -43,18 +44,19 @@ def best_training(study: Study, study_tables: StudyTables) -> Run:
 
 
 def most_disputed(
-    run: Run, dialogues: list[Dialogue], results: Path, primary: str
+    study: Study, run: Run, dialogues: list[Dialogue], results: Path
 ) -> list[Disputed]:
     """At most COUNT dialogues whose prediction changes its place most between two scores.
 
     Places, not scores, since metrics have scales of their own. Empty with one score only.
     """
+    texts, primary = texts_of(study), study.settings.metric.primary
     table = read_scores(run, results)
     source = f"{run.folder}/scores/dialogues"
     ranked: dict[tuple, list[Ranked]] = {}
     for kind in records(table[["metric", "tokenizer"]].drop_duplicates()):
         metric, tokenizer = kind["metric"], kind["tokenizer"]
-        name = METRIC_NAMES[metric] if tokenizer is None else TOKENIZER_NAMES[tokenizer]
+        name = score_name(texts, metric if tokenizer is None else tokenizer)
         means = where(table, metric=metric, tokenizer=tokenizer)["mean"]
         places = means.rank(ascending=False, method="min").astype(int)
         ranked[metric, tokenizer] = [

@@ -11,27 +11,25 @@ import jinja2
 import yaml
 from markupsafe import Markup, escape
 
-from yoyak.config.study import FEW_SHOT, ZERO_SHOT, Run, Study
+from yoyak.config.study import Run, Study
 from yoyak.data.dialogues import load_split
 from yoyak.errors import PROJECT_ROOT
 from yoyak.reporting import tables
 from yoyak.reporting.agreement import conclusions
-from yoyak.reporting.answer import answer, details, method, question, score_rows
+from yoyak.reporting.answer import answer, details, method, question
 from yoyak.reporting.disputed import best_training, most_disputed
+from yoyak.reporting.first_table import caption, level_rows, main_rows, run_anchor
 from yoyak.reporting.inline_svg import inline_svg
+from yoyak.reporting.notes import table_note
 from yoyak.reporting.results import (
-    CONDITION_NAMES,
-    FALSE,
-    FLOOR,
-    HUMAN,
-    SCORE_NAMES,
-    TOKENIZER_NAMES,
     content_tokenizer,
-    context_name,
+    run_name,
+    score_name,
 )
 from yoyak.reporting.samples import choose_samples
 from yoyak.reporting.study_tables import Number, StudyTables
-from yoyak.reporting.table_views import HEADINGS, view
+from yoyak.reporting.table_views import view
+from yoyak.reporting.texts import texts_of
 from yoyak.run.workspace import read_json
 
 TEMPLATES = PROJECT_ROOT / "workflow" / "report"
@@ -56,7 +54,7 @@ def render_report(study: Study, results: Path) -> str:
 
     Raises UserError when a result file is missing, naming it and the step that writes it.
     """
-    results = Path(results)
+    results, texts = Path(results), texts_of(study)
     study_tables = StudyTables(results)
     plots = _plots(results)
     primary, content = study.settings.metric.primary, content_tokenizer(study)
@@ -64,23 +62,25 @@ def render_report(study: Study, results: Path) -> str:
     library = VENDORED.read_text(encoding="utf-8").strip()
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8").strip()
     return _environment().get_template("report.html.j2").render(
+        t=texts,
         study=study,
         settings=study.settings,
-        primary=TOKENIZER_NAMES[primary],
+        primary=texts(f"tokenizers.{primary}"),
         question=question(study),
         method=method(study),
+        caption=caption(study, primary, content),
         answer=answer(study, study_tables),
         details=details(study, study_tables),
-        content=content and TOKENIZER_NAMES[content],
-        main_rows=_main_rows(study, study_tables, primary, content),
-        level_rows=_level_rows(study_tables, primary, content),
+        content=content and texts(f"tokenizers.{content}"),
+        main_rows=main_rows(study, study_tables, primary, content),
+        level_rows=level_rows(texts, study_tables, primary, content),
         study_tables=study_tables,
         views=_views(study, study_tables, results),
         plots=plots,
         trainings=_trainings(study, study_tables, results, plots),
         conclusions=conclusions(study, study_tables),
         disputed_of=_title(best, study),
-        disputed=most_disputed(best, load_split(results / "data" / "dev.csv"), results, primary),
+        disputed=most_disputed(study, best, load_split(results / "data" / "dev.csv"), results),
         signatures=_signatures(study, results),
         data_card=_yaml(read_json(results / "data/data_card.json", "run prepare_data.py first")),
         dataset=_record(results / "data/run.json"),
@@ -92,9 +92,8 @@ def render_report(study: Study, results: Path) -> str:
             }
         ),
         reproduce=_reproduce(study),
-        condition_names=CONDITION_NAMES,
         gain_text=lambda gain: f"{gain:+.1f}".replace("-", "−"),
-        diagnostic_columns=[(key, HEADINGS[key]) for key in (*tables.FIGURES, "prompts_shortened")],
+        diagnostic_columns=(*tables.FIGURES, "prompts_shortened"),
         library_version=library.split("DataTables ", 1)[1].split()[0],
         css=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
         scripts=[library, script],
@@ -135,83 +134,27 @@ def _plots(results: Path) -> dict[str, Plot]:
     }
 
 
-def _main_rows(
-    study: Study, study_tables: StudyTables, primary: str, content: str | None
-) -> list[dict]:
-    """Rows of the first table: scores, over all seeds, how far from their floor and zero-shot."""
-    rows = []
-    for table, row in score_rows(study, study_tables):
-        run = {key: row[key] for key in tables.CELL}
-        kind = FEW_SHOT if row["condition"] == FEW_SHOT else "fine_tuned"
-        found = study_tables.rows(
-            "differences", comparison=f"{kind}-{ZERO_SHOT}", tokenizer=primary, **run
-        )
-        seeds = study.seeds_of(row["variant"]) if row["variant"] else []
-        anchor = _anchor(**run, seed=seeds[0]) if seeds else None
-        rows.append(
-            {
-                "table": table,
-                "scores": row,
-                "content": _first(study_tables.rows(table, tokenizer=content, **run)),
-                "level": _first(
-                    study_tables.rows(
-                        "levels", tokenizer=primary, group="all", seed=row.get("seed"), **run
-                    )
-                ),
-                "difference": _first(found),
-                "anchor": anchor,
-            }
-        )
-    return rows
-
-
-def _level_rows(study_tables: StudyTables, primary: str, content: str | None) -> list[dict]:
-    """The first table's last rows: floors, falsified references, and human agreement."""
-    rows = study_tables.rows("context", tokenizer=primary, group="all")
-    floors = [row for row in rows if row["name"].startswith(FLOOR)]
-    others = [row for row in rows if row["name"] in (FALSE, HUMAN)]
-    return [
-        {
-            "name": ("floor: " if row in floors else "") + context_name(row["name"]),
-            "scores": row,
-            "content": _first(
-                study_tables.rows("context", name=row["name"], tokenizer=content, group="all")
-            ),
-        }
-        for row in floors + others
-    ]
-
-
-def _first(rows: list[dict]) -> dict | None:
-    return rows[0] if rows else None
-
-
 def _views(study: Study, study_tables: StudyTables, results: Path) -> dict:
     """The tables in full; a table without rows is left out."""
-    notes = read_json(results / "tables" / "run.json", "run compare.py first").get("notes", {})
+    texts, cure = texts_of(study), "run compare.py (again)"
+    values = read_json(results / "tables" / "run.json", cure).get("notes", {})
     primary = study.settings.metric.primary
     names = ["questions", "methods", "metrics", "rouge", "differences", "context", "levels"]
     names += ["diagnostics", "resources", *(["seeds"] if len(study.seeds) > 1 else [])]
     names += ["quoted"] if study.settings.report.quoted else []
-    views = {name: view(study_tables, study, name, notes.get(name, "")) for name in names}
-    for name in ("groups", "group_differences"):
-        views[name] = view(study_tables, study, name, notes.get(name, ""), tokenizer=primary)
-    for name in ("metrics", "rouge", "groups"):  # notes end in signatures, shown elsewhere
-        if name in views:
-            text = views[name].note.split(" The primary tokenizer is")[0].split("\n\n")[0]
-            views[name] = view(study_tables, study, name, text, **_only(name, primary))
+    only = dict.fromkeys(("groups", "group_differences"), {"tokenizer": primary})
+    views = {
+        name: view(study_tables, study, name, table_note(texts, name, values), **only.get(name, {}))
+        for name in (*names, *only)
+    }
     return {name: table for name, table in views.items() if table.rows}
-
-
-def _only(name: str, primary: str) -> dict:
-    return {"tokenizer": primary} if name == "groups" else {}
 
 
 def _trainings(
     study: Study, study_tables: StudyTables, results: Path, plots: dict[str, Plot]
 ) -> list[dict]:
     """What each training's own section shows."""
-    dialogues = load_split(results / "data" / "dev.csv")
+    texts, dialogues = texts_of(study), load_split(results / "data" / "dev.csv")
     sections = []
     for run in study.trainings():
         start = run.zero_shot
@@ -221,10 +164,10 @@ def _trainings(
         place = results / run.folder
         sections.append(
             {
-                "anchor": _anchor(**run.record()),
+                "anchor": run_anchor(**run.record()),
                 "title": _title(run, study),
                 "plot": plots[run.loss_plot],
-                "diagnostics": [("zero-shot", of_start[0]), ("fine-tuned", of_run[0])],
+                "diagnostics": [("zero_shot", of_start[0]), ("fine_tuned", of_run[0])],
                 "total": len(dialogues),
                 "samples": choose_samples(
                     run,
@@ -236,10 +179,10 @@ def _trainings(
                 "example": read_json(
                     results / run.examples / "statistics.json", "run build_dataset.py first"
                 ).get("example"),
-                "records": [(step, _record(place / path)) for step, path in STEPS]
+                "records": [(texts.recorded(step), _record(place / path)) for step, path in STEPS]
                 + [
                     (
-                        f"generate, {CONDITION_NAMES[each.condition]}",
+                        texts("page.generated", condition=texts(f"conditions.{each.condition}")),
                         _record(results / each.folder / "predictions/run.json"),
                     )
                     for each in untrained
@@ -250,13 +193,9 @@ def _trainings(
 
 
 def _title(run: Run, study: Study) -> str:
-    variant = [run.variant] if len(study.variants) > 1 else []
-    seed = [f"seed {run.seed}"] if len(study.seeds) > 1 else []
-    return " · ".join([run.model, *variant, run.format, CONDITION_NAMES[run.condition], *seed])
-
-
-def _anchor(model: str, variant: str, format: str, condition: str, seed: int) -> str:
-    return f"run-{model}-{variant}-{format}-{condition}-{seed}"
+    texts = texts_of(study)
+    seed = [texts("words.seed", seed=run.seed)] if len(study.seeds) > 1 else []
+    return " · ".join([run_name(texts, run.record(), variants=len(study.variants) > 1), *seed])
 
 
 def _record(path: Path) -> dict:
@@ -269,7 +208,8 @@ def _signatures(study: Study, results: Path) -> dict[str, str]:
     """Of each tokenizer: metric, analyser and reference handling in one line."""
     first = results / study.runs()[0].folder / "scores" / "summary.json"
     summary = read_json(first, "run score.py first")
-    return {SCORE_NAMES[name]: scores["signature"] for name, scores in summary["scores"].items()}
+    texts = texts_of(study)
+    return {score_name(texts, name): of["signature"] for name, of in summary["scores"].items()}
 
 
 def _newest(results: Path) -> dict:

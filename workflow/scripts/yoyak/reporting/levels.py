@@ -1,15 +1,9 @@
 """Sentences about the level that trainings reach, against floors and human agreement."""
 
 from yoyak.config.study import Study
-from yoyak.reporting.results import (
-    FALSE,
-    HUMAN,
-    TOKENIZER_NAMES,
-    Row,
-    content_tokenizer,
-    context_name,
-)
+from yoyak.reporting.results import FALSE, HUMAN, Row, content_tokenizer, context_name
 from yoyak.reporting.study_tables import Sentence, StudyTables, percent
+from yoyak.reporting.texts import Texts, texts_of
 
 MOST = 0.75  # share of human agreement above which a score hardly sees what is false
 
@@ -22,32 +16,30 @@ def against_floors(
     It speaks of the study's first variant, as the questions do. "Above" asks for an interval above
     0 against each floor, "below" for one below 0 against the strongest.
     """
+    texts = texts_of(study)
     rows = trained(study, study_tables, tokenizer, group)
     total = len(rows)
     above = sum((row["ci_low"] or 0) > 0 for row in rows)
     below = sum((row["ci_high"] or 0) < 0 for row in rows)
     low = min(rows, key=lambda row: row["difference"])
     high = max(rows, key=lambda row: row["difference"])
-    few = {1: "The one fine-tuned score lies", 2: "Both fine-tuned scores lie"}
-    many = few.get(total, f"All {total} fine-tuned scores lie")
-    undecided = total - above - below
-    if below == total:
-        opening = f"{many} below the strongest floor, "
-    elif above == total:
-        opening = f"{many} above every floor. The strongest is "
-    elif undecided == total:
-        scores = f"any of {total} fine-tuned scores" if total > 1 else "the one fine-tuned score"
-        opening = f"The strongest floor cannot be told from {scores}. It is "
-    else:
-        opening = (
-            f"Of {total} fine-tuned scores {above} lie above every floor, {below} below the "
-            f"strongest, and {undecided} cannot be told from it. The strongest is "
-        )
     floor = study_tables.rows("context", name=high["floor"], tokenizer=tokenizer, group=group)[0]
-    level = study_tables.cell("context", floor, "rouge_mean")
-    points = [study_tables.cell("levels", row, "difference", signed=True) for row in (low, high)]
-    spread: Sentence = points[:1] if total == 1 else [points[0], " to ", points[1]]
-    return [f"{opening}{context_name(high['floor'])} (", level, "): ", *spread, " points."]
+    least, most = (
+        study_tables.cell("levels", row, "difference", signed=True) for row in (low, high)
+    )
+    undecided = total - above - below
+    outcomes = {"below": below, "above": above, "undecided": undecided}
+    outcome = next((name for name, count in outcomes.items() if count == total), "mixed")
+    return texts.sentence(
+        f"level.{outcome}",
+        many=texts("level.many", n=total),
+        any=texts("level.any", n=total),
+        total=total,
+        **outcomes,
+        floor=context_name(texts, high["floor"]),
+        level=study_tables.cell("context", floor, "rouge_mean"),
+        spread=least if total == 1 else texts.sentence("level.range", low=least, high=most),
+    )
 
 
 def content_alone(study: Study, study_tables: StudyTables) -> list[Sentence]:
@@ -55,9 +47,8 @@ def content_alone(study: Study, study_tables: StudyTables) -> list[Sentence]:
     tokenizer = content_tokenizer(study)
     if tokenizer is None:
         return []
-    return [
-        ["Content alone, style left out: ", *_lower(against_floors(study, study_tables, tokenizer))]
-    ]
+    level = _lower(against_floors(study, study_tables, tokenizer))
+    return [texts_of(study).sentence("level.content", level=level)]
 
 
 def human_agreement_gap(study: Study, study_tables: StudyTables) -> list[Sentence]:
@@ -68,13 +59,14 @@ def human_agreement_gap(study: Study, study_tables: StudyTables) -> list[Sentenc
             continue
         if agreement := study_tables.rows("context", name=HUMAN, tokenizer=tokenizer, group="all"):
             best = max(trained(study, study_tables, tokenizer), key=lambda row: row["difference"])
-            found.append(_human_agreement_gap(study_tables, agreement[0], best))
+            found.append(_human_agreement_gap(texts_of(study), study_tables, agreement[0], best))
     return found
 
 
 def falsified_references(study: Study, study_tables: StudyTables) -> list[Sentence]:
     """How the first-screen tokenizers score falsified references."""
-    text: Sentence = []
+    texts = texts_of(study)
+    listed: Sentence = []
     blind = True
     for tokenizer in filter(None, (study.settings.metric.primary, content_tokenizer(study))):
         false, agreement = (
@@ -87,23 +79,19 @@ def falsified_references(study: Study, study_tables: StudyTables) -> list[Senten
         reached, own = (
             study_tables.cell("context", rows[0], "rouge_mean") for rows in (false, agreement)
         )
-        text += [
-            ", " if text else "",
-            reached,
-            f" ({TOKENIZER_NAMES[tokenizer]}; human agreement ",
-            own,
-            ")",
-        ]
-    opening = "ROUGE hardly detects errors: references" if blind else "References"
-    what = " with speakers swapped, numbers changed or a predicate negated reach "
-    return [[opening + what, *text, "."]]
+        named = texts(f"tokenizers.{tokenizer}")
+        listed += [", "] if listed else []
+        listed += texts.sentence("level.falsified", reached=reached, tokenizer=named, own=own)
+    return [texts.sentence("level.blind" if blind else "level.seen", list=listed)]
 
 
-def of_group(study: Study, study_tables: StudyTables, tokenizer: str, group: str) -> Sentence:
-    """A group of dialogues against its own floors."""
+def of_group(
+    study: Study, study_tables: StudyTables, tokenizer: str, group: str, gain: Sentence
+) -> Sentence:
+    """A group of dialogues against its own floors, and its gain over zero-shot."""
     n = study_tables.cell("levels", trained(study, study_tables, tokenizer, group)[0], "n")
     level = _lower(against_floors(study, study_tables, tokenizer, group))
-    return [f"Dialogues marked “{group}” (n = ", n, "), against their own floors: ", *level]
+    return texts_of(study).sentence("level.group", group=group, n=n, level=level, gain=gain)
 
 
 def trained(
@@ -114,23 +102,26 @@ def trained(
     return [row for row in rows if row.get("seed") is None] or rows
 
 
-def _human_agreement_gap(study_tables: StudyTables, agreement: Row, best: Row) -> Sentence:
-    named = TOKENIZER_NAMES[best["tokenizer"]]
+def _human_agreement_gap(
+    texts: Texts, study_tables: StudyTables, agreement: Row, best: Row
+) -> Sentence:
     difference, low, high = (
         study_tables.cell("levels", best, f"human_{key}", signed=True)
         for key in ("difference", "ci_low", "ci_high")
     )
-    level = study_tables.cell("context", agreement, "rouge_mean")
-    start: Sentence = ["Human agreement is ", level, f" ({named}); the best training differs"]
-    start += [" from it by ", difference, " points"]
-    start += [] if low is None else [" [", low, ", ", high, "]"]
+    start = texts.sentence(
+        "level.human",
+        level=study_tables.cell("context", agreement, "rouge_mean"),
+        tokenizer=texts(f"tokenizers.{best['tokenizer']}"),
+        difference=difference,
+        interval=[] if low is None else [" [", low, ", ", high, "]"],
+    )
     if best["share"] is None:
-        end = ", and the strongest floor lies above it: this score cannot show understanding."
-        return [*start, end]
+        return texts.sentence("level.human_below_floor", start=start)
     if best["share"] <= 0:
-        return [*start, ", farther than the strongest floor."]
+        return texts.sentence("level.human_farther", start=start)
     share = percent(f"levels/{best['row']}/share", best["share"])
-    return [*start, " and goes ", share, " % of the way to it from the strongest floor."]
+    return texts.sentence("level.human_share", start=start, share=share)
 
 
 def _lower(sentence: Sentence) -> Sentence:

@@ -9,21 +9,20 @@ from yoyak.config.study import TRAINED, Run, Study
 from yoyak.config.variants import DEFAULT
 from yoyak.errors import PROJECT_ROOT
 from yoyak.reporting.results import (
-    CONDITION_NAMES,
     FLOOR,
     HUMAN,
-    TOKENIZER_NAMES,
     Row,
+    context_name,
     read_table,
     records,
     where,
 )
-from yoyak.reporting.study_tables import words
 from yoyak.reporting.tables import reading_cell
+from yoyak.reporting.texts import texts_of
 from yoyak.reporting.usage import usage
 from yoyak.run.workspace import read_json
 
-MEASURES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rouge_mean": "mean"}
+MEASURES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rouge_mean": None}
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 LORA_KEYS = ("r", "alpha", "dropout", "target_modules")
 TRAINING_KEYS = (
@@ -59,7 +58,7 @@ def model_card(study: Study, results: Path, run: Run) -> str:
     )
     parts = [
         _introduction(study, run, config, record),
-        usage(config, statistics, generated["decoding"]),
+        usage(texts_of(study), config, statistics, generated["decoding"]),
         _scores(results, study, run, rows),
         _training(study, record, config, statistics),
         _limits(study, config),
@@ -72,14 +71,16 @@ def model_card(study: Study, results: Path, run: Run) -> str:
 def _metadata(study: Study, run: Run, config: ModelConfig, rows: list[Row]):
     from huggingface_hub import EvalResult, ModelCardData
 
+    texts, dev = texts_of(study), short_name(study.settings.data.dev)
+    mean = texts("headings.rouge_mean")
     results = [
         EvalResult(
             task_type="summarization",
-            task_name="Dialogue summarisation",
+            task_name=texts("card.task"),
             dataset_type=study.source,
-            dataset_name=f"{short_name(study.settings.data.dev)}, {row['n']} dialogues",
+            dataset_name=texts("card.dataset", name=dev, n=row["n"]),
             metric_type="rouge",
-            metric_name=f"{name} F1 × 100, tokenizer {row['tokenizer']}",
+            metric_name=texts("card.metric", name=name or mean, tokenizer=row["tokenizer"]),
             metric_value=row[measure],
         )
         for row in rows
@@ -110,83 +111,92 @@ def _hub_name(config: ModelConfig) -> str | None:
 
 
 def _introduction(study: Study, run: Run, config: ModelConfig, record: dict) -> str:
-    model, lora = config.model, config.lora
-    kind = "QLoRA adapter" if lora.use_qlora else "LoRA adapter"
-    kind = kind if lora.use_lora else "fully fine-tuned model"
-    revision = f", revision `{model.revision}`" if model.revision else ""
-    variant = "" if run.variant == DEFAULT else f"variant `{run.variant}`, "
-    trained = f"{CONDITION_NAMES[run.condition]}, {variant}{run.format} format, seed {run.seed}"
-    debug = (
-        f"**A debug run: {record['examples']:,} examples, {record['steps']:,} steps.** It shows "
-        "that every step works; its scores say nothing, and it is not worth publishing.\n\n"
+    texts, model, lora = texts_of(study), config.model, config.lora
+    kind = "qlora" if lora.use_qlora else "lora" if lora.use_lora else "full"
+    revision = texts("card.revision", revision=model.revision) if model.revision else ""
+    variant = "" if run.variant == DEFAULT else texts("card.variant", variant=run.variant)
+    trained = texts(
+        "card.trained",
+        condition=texts(f"conditions.{run.condition}"),
+        variant=variant,
+        format=run.format,
+        seed=run.seed,
     )
-    return (
-        f"# {run.name}\n\n{debug if study.debug else ''}"
-        f"A {kind} that summarises dialogues, trained from `{model.checkpoint}`{revision} in "
-        f"the Yoyak study `{study.source}`: {trained}.\n\n{study.settings.description}"
+    introduction = texts(
+        "card.introduction",
+        kind=texts(f"card.{kind}"),
+        checkpoint=model.checkpoint,
+        revision=revision,
+        study=study.source,
+        trained=trained,
     )
+    counts = {key: f"{record[key]:,}" for key in ("examples", "steps")}
+    debug = [texts("card.debug", **counts)] if study.debug else []
+    parts = [f"# {run.name}", *debug, introduction, study.settings.description]
+    return "\n\n".join(parts)
 
 
 def _scores(results: Path, study: Study, run: Run, rows: list[Row]) -> str:
+    texts = texts_of(study)
     every = read_table(results, "rouge")
     context = read_table(results, "context")
-    lines = [
-        "| tokenizer | row | n | R-1 | R-2 | R-L | mean | 95 % interval |",
-        "|---|---|---:|---:|---:|---:|---:|---|",
-    ]
+    lines = [texts("card.columns"), "|---|---|---:|---:|---:|---:|---:|---|"]
     for row in rows:
         tokenizer = row["tokenizer"]
         of_model = where(every, model=run.model, format=run.format, tokenizer=tokenizer)
         untrained = [
-            (f"{CONDITION_NAMES[each['condition']]}, same base and format", each)
+            (texts("card.untrained", condition=texts(f"conditions.{each['condition']}")), each)
             for each in records(of_model)
             if each["condition"] not in TRAINED
         ]
         around = [
-            (
-                ("floor: " if level["name"].startswith(FLOOR) else "")
-                + words("name", level["name"]),
-                level,
-            )
+            (_level_name(texts, level["name"]), level)
             for level in records(where(context, tokenizer=tokenizer, group="all"))
         ]
-        named = [("**this model**", row), *untrained, *around]
-        lines += [_score_line(tokenizer, name, values) for name, values in named]
+        named = [(texts("card.this_model"), row), *untrained, *around]
+        tokenizer_name = texts(f"tokenizers.{tokenizer}")
+        lines += [_score_line(texts, tokenizer_name, name, values) for name, values in named]
     data, metric = study.settings.data, study.settings.metric
-    chosen = (
-        "was not used to choose the checkpoint"
-        if data.selection == "held_out"
-        else "also chose the checkpoint: read them as optimistic"
-    )
     several = any(level["name"] == HUMAN for level in records(context))
-    return (
-        f"## Scores\n\nROUGE F1 × 100 on `{short_name(data.dev)}`, which {chosen}. "
-        + (f"Over several references: {metric.references}. " if several else "")
-        + "A score means nothing without its tokenizer and floor. Floors are what a text reaches "
-        "that read or understood nothing.\n\n"
-        + "\n".join([*_level_sentences(results, run), _of_other_seeds(results, study, run)])
-        + "\n\n"
-        + "\n".join(lines)
+    scored = texts(
+        "card.scored",
+        file=short_name(data.dev),
+        chosen=texts("card.held_out" if data.selection == "held_out" else "card.dev_chose"),
+        references=texts("card.references", references=texts.recorded(metric.references))
+        if several
+        else "",
     )
+    bullets = [*_level_sentences(texts, results, run), _of_other_seeds(results, study, run)]
+    parts = [f"## {texts('card.scores')}", scored, "\n".join(bullets), "\n".join(lines)]
+    return "\n\n".join(parts)
 
 
-def _level_sentences(results: Path, run: Run) -> list[str]:
+def _level_name(texts: Texts, name: str) -> str:
+    named = context_name(texts, name)
+    return texts("levels.floor", name=named) if name.startswith(FLOOR) else named
+
+
+def _level_sentences(texts: Texts, results: Path, run: Run) -> list[str]:
     """A bullet for each tokenizer: the model against its strongest floor."""
     found = []
     for row in records(where(read_table(results, "levels"), group="all", **run.record())):
-        low, high, by = (reading_cell(key, row[key]) for key in ("ci_low", "ci_high", "difference"))
-        verdict = (
-            "above every floor"
-            if (row["ci_low"] or 0) > 0
-            else "below the strongest floor"
-            if (row["ci_high"] or 0) < 0
-            else "not clearly above its strongest floor"
-        )
+        above, below = (row["ci_low"] or 0) > 0, (row["ci_high"] or 0) < 0
+        verdict = "above" if above else "below" if below else "neither"
         found.append(
-            f"- {TOKENIZER_NAMES[row['tokenizer']]}: {verdict} ({words('floor', row['floor'])}): "
-            f"{by} points, 95 % interval {low} to {high}, paired."
+            texts(
+                "card.level",
+                tokenizer=texts(f"tokenizers.{row['tokenizer']}"),
+                verdict=texts(f"card.{verdict}"),
+                floor=context_name(texts, row["floor"]),
+                difference=reading_cell("difference", row["difference"]),
+                **_interval(row),
+            )
         )
     return found
+
+
+def _interval(row: Row) -> dict[str, str]:
+    return {end: reading_cell(f"ci_{end}", row[f"ci_{end}"]) for end in ("low", "high")}
 
 
 def _of_other_seeds(results: Path, study: Study, run: Run) -> str:
@@ -194,46 +204,48 @@ def _of_other_seeds(results: Path, study: Study, run: Run) -> str:
 
     It is of the primary tokenizer.
     """
+    texts = texts_of(study)
     cell = {key: value for key, value in run.record().items() if key != "seed"}
     rows: list[Row] = []
     if (results / "tables" / "seeds.csv").is_file():
         table = read_table(results, "seeds")
         rows = records(where(table, tokenizer=study.settings.metric.primary, **cell))
     if not rows:  # of a study's variants only some may have several
-        return (
-            "- One seed: with another the same training may score otherwise; no interval says how."
-        )
+        return texts("card.one_seed")
     row = rows[0]
-    mean, sd, low, high = (
-        reading_cell(key, row[key]) for key in ("rouge_mean", "sd", "ci_low", "ci_high")
-    )
-    interval = "" if row["ci_low"] is None else f", 95 % interval {low} to {high}"
-    return (
-        f"- Seed {run.seed} is one of {row['seeds']}: over all of them the same training "
-        f"reaches {mean} ({TOKENIZER_NAMES[row['tokenizer']]}; standard deviation of seeds "
-        f"{sd}{interval})."
+    return texts(
+        "card.of_seeds",
+        seed=run.seed,
+        seeds=row["seeds"],
+        mean=reading_cell("rouge_mean", row["rouge_mean"]),
+        tokenizer=texts(f"tokenizers.{row['tokenizer']}"),
+        sd=reading_cell("sd", row["sd"]),
+        interval="" if row["ci_low"] is None else texts("card.interval", **_interval(row)),
     )
 
 
-def _score_line(tokenizer: str, name: str, row: Row) -> str:
+def _score_line(texts: Texts, tokenizer: str, name: str, row: Row) -> str:
     values = [reading_cell(key, row[key]) for key in MEASURES]
-    interval = (
-        f"{reading_cell('ci_low', row['ci_low'])} to {reading_cell('ci_high', row['ci_high'])}"
+    interval = texts("card.range", **_interval(row))
+    return (
+        "| " + " | ".join([tokenizer, name, reading_cell("n", row["n"]), *values, interval]) + " |"
     )
-    cells = [TOKENIZER_NAMES[tokenizer], name, reading_cell("n", row["n"]), *values, interval]
-    return "| " + " | ".join(cells) + " |"
 
 
 def _training(study: Study, record: dict, config: ModelConfig, statistics: dict) -> str:
+    texts, file = texts_of(study), short_name(study.settings.data.train)
+    steps, best = f"{record['steps']:,}", f"{record['best_step']:,}"
+    shortened = statistics["train"]["prompts_shortened"]
     facts = {
-        "data": f"`{short_name(study.settings.data.train)}`, {record['examples']:,} examples",
-        "optimiser steps": f"{record['steps']:,}, best at step {record['best_step']:,}",
-        "supervised tokens": f"{record['supervised_tokens']:,}",
-        "selection loss": f"{record['best_eval_loss']:.4f}",
-        "prompts shortened": f"{statistics['train']['prompts_shortened']:,}",
-        **{f"`{key}`": str(getattr(config.training, key)) for key in TRAINING_KEYS},
-        "`learning_rate`": f"{record['learning_rate']:g}",
+        "data": texts("card.examples", file=file, examples=f"{record['examples']:,}"),
+        "steps": texts("card.best_step", steps=steps, best=best),
+        "supervised": f"{record['supervised_tokens']:,}",
+        "selection_loss": f"{record['best_eval_loss']:.4f}",
+        "shortened": f"{shortened:,}",
     }
+    facts = {texts(f"card.{key}"): value for key, value in facts.items()}
+    facts |= {f"`{key}`": str(getattr(config.training, key)) for key in TRAINING_KEYS}
+    facts["`learning_rate`"] = f"{record['learning_rate']:g}"
     for key in ("loraplus_lr_ratio", "neftune_noise_alpha"):
         if (value := getattr(config.training, key)) is not None:
             facts[f"`{key}`"] = str(value)
@@ -241,22 +253,17 @@ def _training(study: Study, record: dict, config: ModelConfig, statistics: dict)
         facts |= {f"LoRA `{key}`": str(getattr(config.lora, key)) for key in LORA_KEYS}
         facts |= {f"LoRA `{key}`": str(value) for key, value in config.lora.peft_keys.items()}
     packages = ", ".join(f"{name} {version}" for name, version in record["packages"].items())
-    commit = (record["git"] or {}).get("commit") or "not in a git checkout"
-    facts |= {"commit": f"`{commit}`", "packages": packages}
+    commit = (record["git"] or {}).get("commit") or texts("page.no_commit")
+    facts |= {texts("card.commit"): f"`{commit}`", texts("card.packages"): packages}
     lines = [f"| {key} | {value} |" for key, value in facts.items()]
     return (
-        "## Training\n\n| | |\n|---|---|\n"
+        f"## {texts('card.training')}\n\n| | |\n|---|---|\n"
         + "\n".join(lines)
-        + (f"\n\nMade by\n\n```\n{record['command']}\n```")
+        + f"\n\n{texts('card.made_by')}\n\n```\n{record['command']}\n```"
     )
 
 
 def _limits(study: Study, config: ModelConfig) -> str:
-    note = study.settings.report.note
-    return (
-        "## Limits\n\n"
-        + (f"{note}\n\n" if note else "")
-        + "Summaries may leave out, repeat or invent; read them beside the dialogue. The licences "
-        f"of the base model (`{config.model.checkpoint}`) and of the training "
-        "data apply to this model; state them before publishing it."
-    )
+    texts, note = texts_of(study), study.settings.report.note
+    text = texts("card.limits_text", checkpoint=config.model.checkpoint)
+    return "\n\n".join([f"## {texts('card.limits')}", *([note] if note else []), text])

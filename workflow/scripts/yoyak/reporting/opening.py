@@ -6,6 +6,7 @@ from pathlib import Path
 from yoyak.config.study import Study
 from yoyak.reporting.answer import answer, details, question
 from yoyak.reporting.study_tables import Number, Sentence, StudyTables
+from yoyak.reporting.texts import texts_of
 
 
 def render_opening(study: Study, results: Path) -> str:
@@ -13,13 +14,14 @@ def render_opening(study: Study, results: Path) -> str:
 
     Raises UserError when a table is missing.
     """
+    texts = texts_of(study)
     study_tables = StudyTables(results)
     heading = plain(question(study))
-    kicker = "Debug run, far too small to conclude from. " if study.debug else ""
+    kicker = texts("opening.debug") if study.debug else ""
     lines = [heading, "=" * 2 * len(heading), kicker + _text(answer(study, study_tables))]
     lines += [f"- {_text(sentence)}" for sentence in details(study, study_tables)]
     lines.append(plain(study.settings.report.note))
-    lines.append("*report.html*, in the category Report, has the rest.")
+    lines.append(texts("opening.rest"))
     return "\n\n".join(lines).replace("\n\n===", "\n===") + "\n"
 
 

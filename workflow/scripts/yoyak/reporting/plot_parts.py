@@ -7,11 +7,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from yoyak.config.study import Study
-from yoyak.reporting.results import CONDITION_NAMES, TOKENIZER_NAMES, Row, dialogue_counts, where
+from yoyak.reporting.results import Row, dialogue_counts, where
 from yoyak.reporting.style import CONDITION_COLOURS, CONDITION_MARKERS, INK
-
-SCALE = "mean of ROUGE-1, -2 and -L (F1 × 100)"
-AXIS = "ROUGE mean × 100"
+from yoyak.reporting.texts import texts_of
 
 
 def broken(name: str, width: int) -> str:
@@ -23,17 +21,24 @@ def broken(name: str, width: int) -> str:
 
 def condition_patches(study: Study) -> list[Patch]:
     """Legend of the conditions as filled boxes."""
+    texts = texts_of(study)
     return [
-        Patch(facecolor=CONDITION_COLOURS[name], edgecolor=INK, lw=0.6, label=CONDITION_NAMES[name])
+        Patch(
+            facecolor=CONDITION_COLOURS[name],
+            edgecolor=INK,
+            lw=0.6,
+            label=texts(f"conditions.{name}"),
+        )
         for name in study.conditions
     ]
 
 
 def condition_marks(study: Study) -> list[Line2D]:
     """Legend of the conditions as marks."""
+    texts = texts_of(study)
     return [
         Line2D([], [], ls="", marker=CONDITION_MARKERS[name], color=CONDITION_COLOURS[name],
-               mec=INK, mew=0.6, ms=6, label=CONDITION_NAMES[name])
+               mec=INK, mew=0.6, ms=6, label=texts(f"conditions.{name}"))
         for name in study.conditions
     ]  # fmt: skip
 
@@ -46,35 +51,34 @@ def errors(row: Row) -> list[list[float]] | None:
     return [[max(0.0, mean - low)], [max(0.0, high - mean)]]
 
 
-def tokenizer_sentence(name: str) -> str:
-    return f"Tokenizer: {TOKENIZER_NAMES[name]}."
+def tokenizer_sentence(study: Study) -> str:
+    texts = texts_of(study)
+    name = texts(f"tokenizers.{study.settings.metric.primary}")
+    return texts("plots.tokenizer", tokenizer=name)
 
 
 def interval_sentence(study: Study) -> str:
-    resamples = f"{study.settings.metric.resamples:,} resamples"
-    return f"Whiskers are 95 % intervals over dialogues ({resamples} where no cluster repeats)."
+    return texts_of(study)("plots.whiskers", resamples=f"{study.settings.metric.resamples:,}")
 
 
 def basis(study: Study, rouge: pd.DataFrame) -> str:
     """n, tokenizer and interval of scores under the primary tokenizer."""
-    tokenizer = study.settings.metric.primary
-    n = dialogue_counts(where(rouge, tokenizer=tokenizer))
-    return f"n = {n} dialogues. {tokenizer_sentence(tokenizer)} {interval_sentence(study)}"
+    texts = texts_of(study)
+    rows = where(rouge, tokenizer=study.settings.metric.primary)
+    tokenizer, whiskers = tokenizer_sentence(study), interval_sentence(study)
+    n = dialogue_counts(texts, rows)
+    return texts("plots.basis", n=n, tokenizer=tokenizer, whiskers=whiskers)
 
 
 def seeds_sentence(study: Study) -> str:
     """What a value stands for where the study has several seeds; empty with one."""
     if len(study.seeds) == 1:
         return ""
+    texts = texts_of(study)
     of_each = {name: len(study.seeds_of(name)) for name in study.variants}
     counts = set(of_each.values())
     if len(counts) > 1:
         named = ", ".join(f"{count} ({name})" for name, count in of_each.items())
-        return (
-            f" Fine-tuned values are means over training seeds: {named}. Intervals are over other "
-            "seeds from three on, of one seed over dialogues alone."
-        )
-    means = f" Fine-tuned values are means over {len(study.seeds)} training seeds"
-    if counts == {2}:
-        return f"{means}; two seeds allow no interval."
-    return f"{means}; their intervals are over other seeds and other dialogues."
+        return " " + texts("plots.seeds_differ", counts=named)
+    key = "plots.two_seeds" if counts == {2} else "plots.several_seeds"
+    return " " + texts(key, n=len(study.seeds))

@@ -3,11 +3,12 @@
 from yoyak.config.study import Study
 from yoyak.reporting.results import Row, undertrained
 from yoyak.reporting.study_tables import Sentence, StudyTables
+from yoyak.reporting.texts import Texts, texts_of
 
 FIRST = "fine_tuned-zero_shot"
 OTHERS = {
-    "fine_tuned_templates-fine_tuned": "Five instruction templates against one instruction",
-    "chat-instruction": "The chat format against the instruction format",
+    "fine_tuned_templates-fine_tuned": "answer.templates",
+    "chat-instruction": "answer.formats",
 }
 
 
@@ -16,68 +17,58 @@ def headline(study: Study, study_tables: StudyTables) -> Sentence:
 
     For a model that was hardly trained it never says that fine-tuning changed nothing.
     """
+    texts = texts_of(study)
     row = _first_question(study_tables)
     variant = study.variants[0]
     idle = len(undertrained(study_tables.rows("diagnostics", variant=variant)))
     total = row["trainings"] * row["seeds"]
-    of = f" of variant {variant}" if len(study.variants) > 1 else ""
-    where = f"the one training{of}" if total == 1 else f"{total} trainings{of}"
-    change = _difference(study_tables, row)
-    some = f"; {idle} of them hardly trained the model" if idle else ""
-    if row["verdict"] == "up":
-        text: Sentence = [f"Fine-tuning raised ROUGE in {_mean_of(where)} by ", *change]
-    elif row["verdict"] == "down":
-        text = [f"Fine-tuning lowered ROUGE in {_mean_of(where)}: ", *change]
-    elif some:
-        which = f"all {total} trainings" if 1 < total == idle else f"{idle} of {where}"
-        which = "the one training" if total == 1 else which
-        text = [f"The model was hardly trained in {which}, which tells nothing of fine-tuning; "]
-        text += ["ROUGE differs by ", *change]
-        some = ""
-    elif row["verdict"] == "undecided":
-        text = [f"Fine-tuning did not clearly change ROUGE in {_mean_of(where)}: ", *change]
-    else:
-        text = [f"Fine-tuning changed ROUGE in {_mean_of(where)} by ", *change]
-    return [*text, " against the same model zero-shot", *_basis(study_tables, row), some, "."]
+    several = len(study.variants) > 1
+    counts = {"idle": idle, "total": total}
+    of = texts("headline.of", variant=variant) if several else ""
+    outcome = {"up": "up", "down": "down", "undecided": "undecided"}.get(row["verdict"], "changed")
+    which = ""
+    if idle and outcome in ("undecided", "changed"):
+        outcome = "hardly_trained"
+        kind = "one" if total == 1 else "all" if idle == total else "some_of"
+        which = texts(f"headline.{kind}", **counts, of=of)
+    return texts.sentence(
+        f"headline.{outcome}",
+        which=which,
+        mean=texts("headline.mean", n=total, of=of),
+        change=_difference(texts, study_tables, row),
+        basis=_basis(texts, study_tables, row),
+        idle=texts("headline.idle", **counts) if idle else "",
+    )
 
 
 def question_sentences(study: Study, study_tables: StudyTables) -> list[Sentence]:
     """Sentences about what one seed leaves open, about templates and about formats."""
+    texts = texts_of(study)
     first = _first_question(study_tables)
     told = [row for name in OTHERS if (row := _pooled(study_tables, name))]
     own = study.seeds_of(study.variants[0])
     seeds = len(own)
     sentences: list[Sentence] = []
     if seeds == 1:
-        text = "One seed: training noise is outside all intervals, which speak of these trainings"
-        text += "; nothing is claimed about templates or formats." if told else "."
-        sentences.append([text])
+        formats = texts("answer.no_claim") if told else ""
+        sentences.append([texts("answer.one_seed", formats=formats)])
     elif seeds == 2:
-        sentences.append([f"Two seeds ({own[0]}, {own[1]}) allow no interval, and no claim."])
+        sentences.append([texts("answer.two_seeds", first=own[0], second=own[1])])
     if first["clusters"] < first["n"]:
         n, count = (study_tables.cell("questions", first, key) for key in ("n", "clusters"))
-        text = " kinds (topics, or what the data call clusters); intervals count kinds."
-        sentences.append([n, " dialogues are of ", count, text])
+        sentences.append(texts.sentence("answer.kinds", n=n, count=count))
     if seeds > 1:
-        for row in told:
-            sentences.append(_of_question(study_tables, row))
+        sentences += [_of_question(texts, study_tables, row) for row in told]
     return sentences
 
 
-def _of_question(study_tables: StudyTables, row: Row) -> Sentence:
-    verdicts = {
-        "up": "better by ",
-        "down": "worse: ",
-        "undecided": "undecided: ",
-        "not tested": "not tested, since an earlier question is undecided: ",
-    }
-    words = verdicts.get(row["verdict"], "no claim: ")
-    return [
-        f"{OTHERS[row['comparison']]}, {words}",
-        *_difference(study_tables, row),
-        *_basis(study_tables, row),
-        ".",
-    ]
+def _of_question(texts: Texts, study_tables: StudyTables, row: Row) -> Sentence:
+    return texts.sentence(
+        OTHERS[row["comparison"]],
+        verdict=texts(f"verdicts.{row['verdict']}"),
+        difference=_difference(texts, study_tables, row),
+        basis=_basis(texts, study_tables, row),
+    )
 
 
 def _first_question(study_tables: StudyTables) -> Row:
@@ -91,17 +82,18 @@ def _pooled(study_tables: StudyTables, name: str) -> Row | None:
     return found[0] if found else None
 
 
-def _difference(study_tables: StudyTables, row: Row) -> Sentence:
+def _difference(texts: Texts, study_tables: StudyTables, row: Row) -> Sentence:
     signed = row["verdict"] not in ("up",)
     if row["seeds"] != 2:
-        return [study_tables.cell("questions", row, "difference", signed=signed), " points"]
+        value = study_tables.cell("questions", row, "difference", signed=signed)
+        return texts.sentence("words.points", value=value)
     both = study_tables.rows("questions", comparison=row["comparison"])
     pair = [one for one in both if one["seed"] is not None]
     first, second = (study_tables.cell("questions", one, "difference", signed=True) for one in pair)
-    return [first, " points with one seed and ", second, " with the other"]
+    return texts.sentence("headline.two_seeds", first=first, second=second)
 
 
-def _basis(study_tables: StudyTables, row: Row) -> Sentence:
+def _basis(texts: Texts, study_tables: StudyTables, row: Row) -> Sentence:
     """Interval, p, and the smallest difference that an undecided question could have detected."""
     low, high, p_value, smallest = (
         study_tables.cell("questions", row, key)
@@ -109,13 +101,9 @@ def _basis(study_tables: StudyTables, row: Row) -> Sentence:
     )
     if low is None:
         return []
-    text: Sentence = [" (95 % interval ", low, " to ", high]
+    p, power = [], []
     if p_value is not None:
-        text += [", p ", *(["= "] if p_value.text[:1] != "≤" else []), p_value]
+        p = [", p ", *(["= "] if p_value.text[:1] != "≤" else []), p_value]
     if row["verdict"] == "undecided":
-        text += ["; so many dialogues and seeds tell ", smallest, " at 80 % power"]
-    return [*text, ")"]
-
-
-def _mean_of(where: str) -> str:
-    return where if where.startswith("the one training") else f"the mean of {where}"
+        power = texts.sentence("headline.power", smallest=smallest)
+    return texts.sentence("headline.basis", low=low, high=high, p=p, power=power)

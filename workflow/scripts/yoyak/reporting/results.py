@@ -4,52 +4,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from yoyak.config.study import FEW_SHOT, TRAINED, ZERO_SHOT, Study
+from yoyak.config.study import TRAINED, Study
 from yoyak.errors import UserError
 from yoyak.reporting import tables
+from yoyak.reporting.texts import Texts
 
-CONDITION_NAMES = {
-    ZERO_SHOT: "zero-shot",
-    FEW_SHOT: "few-shot",
-    "fine_tuned": "fine-tuned",
-    "fine_tuned_templates": "fine-tuned, 5 templates",
-    "people": "human references",
-    "floor": "floor",
-    "falsified": "made false",
-}
-TOKENIZER_NAMES = {
-    "morphemes": "morphemes",
-    "content_morphemes": "content morphemes",
-    "morphemes_no_tags": "morphemes, tags dropped",
-    "mecab": "Mecab morphemes",
-    "characters": "characters",
-    "words": "whitespace words",
-    "english": "English words, stemmed",
-}
 METRIC_NAMES = {"rouge": "ROUGE", "chrf": "chrF", "bertscore": "BERTScore"}
-SCORE_NAMES = TOKENIZER_NAMES | METRIC_NAMES
-COMPARISON_NAMES = {
-    "fine_tuned-zero_shot": "fine-tuned − zero-shot",
-    "fine_tuned_templates-fine_tuned": "5 templates − one instruction",
-    "chat-instruction": "chat − instruction",
-    "fine_tuned-few_shot": "fine-tuned − few-shot",
-    "few_shot-zero_shot": "few-shot − zero-shot",
-}
 FLOOR, FIRST_TURNS = "floor_", "floor_first_turn_"
 HUMAN = "human_agreement"
-FALSE = "falsified_all"  # falsified references
-LEVEL_NAMES = COMPARISON_NAMES | {
-    "score": "score",
-    "score-floor": "score − strongest floor",
-    "floor_constant": "one constant training summary",
-    "floor_nearest": "the nearest training dialogue’s summary",
-    "floor_other_reference": "other dialogues’ references",
-    HUMAN: "human agreement",
-    "falsified_speakers": "references, speakers swapped",
-    "falsified_numbers": "references, numbers changed",
-    "falsified_negated": "references, one predicate negated",
-    "falsified_all": "references made false",
-}
+FALSIFIED, FALSE = "falsified_", "falsified_all"  # references
+LEVELS = ("score", "score-floor", HUMAN)  # beside floors and falsified references
 CONTENT = {"morphemes": "content_morphemes"}  # what stands beside a primary tokenizer
 # A model was hardly trained where its loss fell by less, or so many predictions are as before.
 LOSS_FALL, UNCHANGED = 0.02, 0.8
@@ -125,23 +89,33 @@ def undertrained(diagnostics: list[Row]) -> list[Row]:
     ]
 
 
-def comparison_name(name: str) -> str:
+def score_name(texts: Texts, name: str) -> str:
+    """A score by its name in result files: ROUGE's tokenizer, or another metric."""
+    return METRIC_NAMES.get(name) or texts(f"tokenizers.{name}")
+
+
+def run_name(texts: Texts, row: Row, variants: bool) -> str:
+    """Model, variant (where a study has several), format and condition of a row."""
+    variant = [row["variant"]] if variants and row["variant"] else []
+    parts = [row["model"], *variant, row["format"], texts(f"conditions.{row['condition']}")]
+    return " · ".join(parts)
+
+
+def comparison_name(texts: Texts, name: str) -> str:
     """What is subtracted from what, in words."""
     if name.startswith(VARIANT):
-        return f"variant − {name.removeprefix(VARIANT)}"
-    return COMPARISON_NAMES[name]
+        return texts("comparisons.variant", name=name.removeprefix(VARIANT))
+    return texts(f"comparisons.{name}")
 
 
-def context_name(name: str) -> str:
+def context_name(texts: Texts, name: str) -> str:
     """A floor, human agreement or a difference in words."""
-    if name.startswith(VARIANT):
-        return comparison_name(name)
-    if not name.startswith(FIRST_TURNS):
-        return LEVEL_NAMES.get(name, name.replace("_", " "))
-    turns = name.removeprefix(FIRST_TURNS)
-    return "the dialogue’s first turn" if turns == "1" else f"the dialogue’s first {turns} turns"
+    if name.startswith(FIRST_TURNS):
+        return texts("levels.first_turns", n=int(name.removeprefix(FIRST_TURNS)))
+    known = name in LEVELS or name.startswith((FLOOR, FALSIFIED))
+    return texts(f"levels.{name}") if known else comparison_name(texts, name)
 
 
-def dialogue_counts(table: pd.DataFrame) -> str:
+def dialogue_counts(texts: Texts, table: pd.DataFrame) -> str:
     """The n of these rows, "100" or "66 or 34"."""
-    return " or ".join(f"{n:,}" for n in table["n"].unique())
+    return texts("words.or").join(f"{n:,}" for n in table["n"].unique())

@@ -9,8 +9,6 @@ from matplotlib.lines import Line2D
 from yoyak.config.study import Study
 from yoyak.reporting import style
 from yoyak.reporting.plot_parts import (
-    AXIS,
-    SCALE,
     basis,
     broken,
     condition_marks,
@@ -22,7 +20,6 @@ from yoyak.reporting.plot_parts import (
 )
 from yoyak.reporting.results import (
     HUMAN,
-    TOKENIZER_NAMES,
     Row,
     context_name,
     dialogue_counts,
@@ -33,17 +30,12 @@ from yoyak.reporting.results import (
     strongest_floor,
     where,
 )
+from yoyak.reporting.texts import Texts, texts_of
 
 LINE_INCHES = 0.2  # of a bar, or of the name above a block of bars
 BLOCK_LINES = 1.4  # of a block, beside its bars
 
-_SHORT = {
-    "zero_shot": "zero-shot",
-    "few_shot": "few-shot",
-    "fine_tuned": "fine-tuned",
-    "fine_tuned_templates": "templates",
-}
-_FLOOR, _PEOPLE = "strongest floor", "human agreement"
+_FLOOR, _PEOPLE = "levels.strongest_floor", "levels.human_agreement"  # in texts.yaml
 _LEVELS = {_FLOOR: (style.FLOOR, "--"), _PEOPLE: (style.HUMAN, ":")}  # colour, line
 _WIDTHS = {_FLOOR: 0.9, _PEOPLE: 2.0}  # distinct in grey print; line styles stand for groups
 _GROUP_STYLES = [
@@ -60,7 +52,7 @@ def score_bars(study: Study, results: Path) -> tuple[Figure, str]:
 
     Bars are horizontal, so that long names fit on a narrow screen.
     """
-    tokenizer = study.settings.metric.primary
+    texts, tokenizer = texts_of(study), study.settings.metric.primary
     groups = [(model, form) for model in study.models for form in study.formats]
     lines = len(groups) * (len(study.score_rows) + BLOCK_LINES)
     figure = style.new_figure(5.2, LINE_INCHES * lines + 1.5)
@@ -79,30 +71,34 @@ def score_bars(study: Study, results: Path) -> tuple[Figure, str]:
             _draw_bar(axes, y + place, row, end, style.CONDITION_COLOURS[condition], named)
             highest = max(highest, end * (1 + 0.02 * len(named)))
         y += len(study.score_rows) + BLOCK_LINES
-    levels = _context_lines(axes, read_context(results, tokenizer))
+    levels = _context_lines(texts, axes, read_context(results, tokenizer))
     axes.set_xlim(0, 1.12 * max(highest, *(level.get_xdata()[0] for level in levels)))
     axes.set_ylim(y - 0.6, -0.7)
     axes.set_yticks([])
-    axes.set_xlabel(AXIS)
+    axes.set_xlabel(texts("plots.axis"))
     axes.grid(axis="x")
     handles = condition_patches(study)
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
     figure.legend(handles=levels, loc="outside lower left")
-    return figure, (
-        f"{SCALE[0].upper() + SCALE[1:]} of every model, format and condition. "
-        f"{basis(study, read_table(results, 'rouge'))}{seeds_sentence(study)} The lines across: "
-        f"{'; '.join(level.get_label() for level in levels)}."
+    return figure, texts(
+        "plots.scores",
+        basis=basis(study, read_table(results, "rouge")),
+        seeds=seeds_sentence(study),
+        lines="; ".join(level.get_label() for level in levels),
     )
 
 
 def group_slopes(study: Study, results: Path) -> tuple[Figure, str] | None:
     """Zero-shot → fine-tuned for each group of dialogues; None if the data has no groups."""
-    tokenizer = study.settings.metric.primary
+    texts, tokenizer = texts_of(study), study.settings.metric.primary
     rows = where(read_table(results, "groups"), tokenizer=tokenizer)
     counts = dict(zip(rows["group"], rows["n"], strict=True))
     if len(counts) < 2:
         return None
-    names = {name: name if name.isascii() else f"group {i}" for i, name in enumerate(counts, 1)}
+    names = {
+        name: name if style.drawable(name) else texts("plots.group", n=i)
+        for i, name in enumerate(counts, 1)
+    }
     panels = [(model, form) for model in study.models for form in study.formats]
     figure = style.new_figure(max(7.2, 2.1 * len(panels) + 1.2), 3.9)
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -120,40 +116,39 @@ def group_slopes(study: Study, results: Path) -> tuple[Figure, str] | None:
             _draw_slope(axes, points, shift, look)
             _draw_levels(axes, read_context(results, tokenizer, name), look["ls"])
         axes.set_title(f"{broken(model, 22)}\n{form}", fontsize=8.5)
-        ticks = [_SHORT[condition] for condition in study.conditions]
+        ticks = [_short(texts, condition) for condition in study.conditions]
         axes.set_xticks(range(len(ticks)), ticks, fontsize=7.5)
         axes.set_xlim(-0.35, len(ticks) - 0.65)
     all_axes[0].set_ylim(bottom=0)
-    all_axes[0].set_ylabel(AXIS)
+    all_axes[0].set_ylabel(texts("plots.axis"))
     handles = [
         Line2D([], [], mec=style.INK, mew=0.5, label=f"{names[name]} (n = {counts[name]})", **look)
         for name, look in looks.items()
     ]
     handles += [
-        Line2D([], [], color=_LEVELS[word][0], lw=_WIDTHS[word], label=word)
+        Line2D([], [], color=_LEVELS[word][0], lw=_WIDTHS[word], label=texts(word))
         for word in _levels(read_context(results, tokenizer))
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=len(looks) + 2)
     sizes = ", ".join(f"{name}: n = {count}" for name, count in counts.items())
-    renamed = "".join(f" “{word}” is {name}." for name, word in names.items() if word != name)
-    several = (
-        f" Fine-tuned values are means over {seeds} training seeds, without interval."
-        if (seeds := len(study.seeds_of(study.variants[0]))) > 1
-        else ""
+    renamed = "".join(
+        texts("plots.renamed", word=word, name=name) for name, word in names.items() if word != name
     )
-    several += f" Variant: {study.variants[0]}." if len(study.variants) > 1 else ""
-    return figure, (
-        f"From zero-shot to fine-tuned, each group of dialogues apart ({sizes}). "
-        f"{tokenizer_sentence(tokenizer)} {interval_sentence(study)}"
-        f"{several} Horizontal lines in a group’s line style are "
-        "its own strongest floor and, where dialogues have several references, human agreement."
-        f"{renamed}"
+    seeds, several = len(study.seeds_of(study.variants[0])), len(study.variants) > 1
+    return figure, texts(
+        "plots.groups",
+        sizes=sizes,
+        tokenizer=tokenizer_sentence(study),
+        whiskers=interval_sentence(study),
+        seeds=texts("plots.groups_seeds", n=seeds) if seeds > 1 else "",
+        variant=texts("plots.groups_variant", variant=study.variants[0]) if several else "",
+        renamed=renamed,
     )
 
 
 def tokenizers(study: Study, results: Path) -> tuple[Figure, str] | None:
     """The same predictions under each tokenizer; None if the study has only one."""
-    names = study.settings.metric.tokenizers
+    texts, names = texts_of(study), study.settings.metric.tokenizers
     if len(names) < 2:
         return None
     rouge = read_table(results, "rouge")
@@ -171,23 +166,18 @@ def tokenizers(study: Study, results: Path) -> tuple[Figure, str] | None:
                 [x] * len(values), values, style.CONDITION_MARKERS[condition],
                 color=style.CONDITION_COLOURS[condition], mec=style.INK, mew=0.6, ms=6,
             )  # fmt: skip
-    words = [TOKENIZER_NAMES[name].replace(", ", ",\n") for name in names]
+    words = [texts(f"tokenizers.{name}").replace(", ", ",\n") for name in names]
     axes.set_xticks(range(len(names)), words)
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(-0.55, len(names) - 0.45)
     axes.set_ylim(bottom=0)
-    axes.set_ylabel(AXIS)
+    axes.set_ylabel(texts("plots.axis"))
     handles = condition_marks(study)
     for word in levels:
         colour, line = _LEVELS[word]
-        handles.append(Line2D([], [], color=colour, ls=line, lw=1.8, label=word))
+        handles.append(Line2D([], [], color=colour, ls=line, lw=1.8, label=texts(word)))
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
-    return figure, (
-        "The same predictions scored under each tokenizer: a ROUGE without its tokenizer and its "
-        f"floor says nothing. One mark a run, each over n = {dialogue_counts(rouge)} dialogues; "
-        "no interval drawn. Lines across a tokenizer are its strongest floor and human agreement, "
-        "where dialogues have several references."
-    )
+    return figure, texts("plots.tokenizers", n=dialogue_counts(texts, rouge))
 
 
 def _draw_bar(axes, y: float, row: Row, end: float, colour: str, named: str) -> None:
@@ -231,12 +221,18 @@ def _group_row(rows: pd.DataFrame, **run: str | None) -> Row:
     return {"rouge_mean": found["rouge_mean"].mean(), "ci_low": None, "ci_high": None}
 
 
-def _context_lines(axes, context: dict[str, Row]) -> list[Line2D]:
+def _context_lines(texts: Texts, axes, context: dict[str, Row]) -> list[Line2D]:
     """Draw both levels across the axes; their labels say what they are, and the value."""
     lines = []
     for word, row in _levels(context).items():
         colour, line = _LEVELS[word]
-        name = f", {context_name(row['name'])}" if word == _FLOOR else ""
-        label = f"{word}{name}: {row['rouge_mean']:.1f}"
+        name = f", {context_name(texts, row['name'])}" if word == _FLOOR else ""
+        label = f"{texts(word)}{name}: {row['rouge_mean']:.1f}"
         lines.append(axes.axvline(row["rouge_mean"], color=colour, ls=line, lw=1.2, label=label))
     return lines
+
+
+def _short(texts: Texts, condition: str) -> str:
+    """A condition below a narrow axis."""
+    templates = condition == "fine_tuned_templates"
+    return texts("plots.templates" if templates else f"conditions.{condition}")

@@ -8,7 +8,8 @@ import pandas as pd
 
 from yoyak.reporting import results as result_files
 from yoyak.reporting import tables
-from yoyak.reporting.results import CONDITION_NAMES, METRIC_NAMES, TOKENIZER_NAMES, Row
+from yoyak.reporting.results import Row
+from yoyak.reporting.texts import Texts
 
 
 @dataclass(frozen=True)
@@ -64,18 +65,16 @@ def percent(source: str, value: float) -> Number:
     return Number(source, 100 * value, f"{100 * value:.0f}".replace("-", "−"), scale=100)
 
 
-def words(column: str, value: object) -> str:
-    """A name for readers: of a condition, tokenizer, comparison or floor."""
+def words(texts: Texts, column: str, value: object) -> str:
+    """A cell for readers: the name of a condition, tokenizer, comparison or floor, or a word."""
     if value is None:
         return "–"
     if column == "condition":
-        return CONDITION_NAMES[str(value)]
-    if column == "tokenizer":
-        return TOKENIZER_NAMES[str(value)]
-    if column == "metric":
-        return METRIC_NAMES[str(value)]
+        return texts(f"conditions.{value}")
+    if column in ("tokenizer", "metric"):
+        return result_files.score_name(texts, str(value))
     if column == "comparison":
-        return result_files.comparison_name(str(value))
+        return result_files.comparison_name(texts, str(value))
     if column in ("name", "floor"):
-        return result_files.context_name(str(value))
-    return str(value)
+        return result_files.context_name(texts, str(value))
+    return texts.recorded(value)

@@ -3,8 +3,12 @@
 from pathlib import Path
 
 import matplotlib
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
+
+from yoyak.errors import PROJECT_ROOT
 
 # One blue from light to dark: lightness alone tells the conditions apart, in grey print and for
 # every kind of colour vision; markers differ as well.
@@ -24,9 +28,12 @@ CONDITION_MARKERS = {"zero_shot": "o", "few_shot": "^"}
 CONDITION_MARKERS |= {"fine_tuned": "s", "fine_tuned_templates": "D"}
 
 PNG_DOTS_PER_INCH = 160
+HANGUL = "Yoyak Hangul"
+HANGUL_FOLDER = PROJECT_ROOT / "workflow" / "report" / "vendor" / "hangul"
 
 RC = {
-    "font.family": ["DejaVu Sans"],  # shipped with matplotlib: the same picture on every machine
+    # One is shipped with matplotlib, one with Yoyak: the same picture on every machine.
+    "font.family": ["DejaVu Sans", HANGUL],
     "font.size": 9,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -68,7 +75,16 @@ def new_figure(width: float, height: float) -> Figure:
 
 def plot_style():
     """Context in which figures are made and saved."""
+    if HANGUL not in font_manager.fontManager.get_font_names():
+        for weight in ("Regular", "Bold"):
+            font_manager.fontManager.addfont(HANGUL_FOLDER / f"YoyakHangul-{weight}.ttf")
     return matplotlib.rc_context(RC)
+
+
+def drawable(text: str) -> bool:
+    """Whether the fonts of the plots have all these letters: ASCII, or common Hangul."""
+    hangul = FT2Font(HANGUL_FOLDER / "YoyakHangul-Regular.ttf")
+    return all(letter.isascii() or hangul.get_char_index(ord(letter)) for letter in text)
 
 
 def save(figure: Figure, folder: Path, stem: str, caption: str) -> None:

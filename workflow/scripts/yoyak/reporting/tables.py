@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from yoyak.errors import UserError, display
+from yoyak.reporting.texts import Texts
 
 RUN = ("model", "variant", "format", "condition", "seed")
 CELL = RUN[:-1]
@@ -72,22 +73,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("ci_low", "ci_high", "difference", "difference_ci_low", "difference_ci_high"),
     ),
 }
-TITLES = {
-    "rouge": "ROUGE of every run",
-    "groups": "ROUGE by group of dialogues",
-    "questions": "The questions",
-    "methods": "Methods, the best first",
-    "differences": "Differences between runs",
-    "group_differences": "Differences between runs by group of dialogues",
-    "context": "Floors and human agreement",
-    "levels": "Runs against their strongest floor and human agreement",
-    "metrics": "Every metric",
-    "diagnostics": "Diagnostics",
-    "resources": "Time and memory",
-    "quoted": "Quoted figures, not comparable",
-    "seeds": "Seeds taken together",
-}
-
 TEXT = {*CELL, "tokenizer", "group", "comparison", "verdict", "method", "name", "step", "device"}
 TEXT |= {"floor", "metric", "test", "signature"}
 UNREAD = ("method", "signature")  # in the CSV alone
@@ -146,7 +131,8 @@ def to_markdown(name: str, rows: Sequence[Mapping] | pd.DataFrame, note: str) ->
     """A Markdown table with right-aligned numbers, its title above and its note below."""
     table = _written(name, rows, reading_cell).drop(columns=[*UNREAD], errors="ignore")
     rule = ["---" if column in TEXT else "---:" for column in table]
-    lines = [f"# {TITLES[name]}", "", "| " + " | ".join(table) + " |", "|" + "|".join(rule) + "|"]
+    title = Texts("en")(f"titles.{name}")
+    lines = [f"# {title}", "", "| " + " | ".join(table) + " |", "|" + "|".join(rule) + "|"]
     lines += ["| " + " | ".join(cells) + " |" for cells in table.itertuples(index=False)]
     if table.empty:
         lines += ["", "No rows: the study has nothing for this table."]

@@ -15,9 +15,10 @@ from safetensors import safe_open
 from yoyak.config.study import Run, Study
 from yoyak.errors import UserError
 from yoyak.reporting.plot_parts import broken
-from yoyak.reporting.results import CONDITION_NAMES
+from yoyak.reporting.results import run_name
 from yoyak.reporting.style import INK, MUTED, new_figure
 from yoyak.reporting.tables import read_csv
+from yoyak.reporting.texts import Texts, texts_of
 from yoyak.run.workspace import read_json
 
 COLUMNS = 4  # panels side by side
@@ -27,6 +28,7 @@ TRAINING, SELECTION = "#4a8fc4", "#15436b"
 
 def loss_curves(study: Study, results: Path) -> tuple[Figure, str]:
     """Training and selection loss of every training; those in a panel differ in their seed."""
+    texts = texts_of(study)
     panels: dict[Run, list[Run]] = {}
     for run in study.trainings():
         panels.setdefault(replace(run, seed=None), []).append(run)
@@ -40,29 +42,30 @@ def loss_curves(study: Study, results: Path) -> tuple[Figure, str]:
         _draw_losses(axes, [_training_log(results, run) for run in runs])
         variant = f" · {cell.variant}" if len(study.variants) > 1 else ""
         named = broken(f"{cell.model}{variant} · {cell.format}", 28)
-        axes.set_title(f"{named}\n{CONDITION_NAMES[cell.condition]}", fontsize=8)
+        axes.set_title(f"{named}\n{texts(f'conditions.{cell.condition}')}", fontsize=8)
     for axes in all_axes[:, 0]:
-        axes.set_ylabel("loss per token")
-    figure.supxlabel("optimiser step", fontsize=9)
-    figure.legend(handles=_loss_handles(), loc="outside upper left", ncols=3)
+        axes.set_ylabel(texts("plots.loss"))
+    figure.supxlabel(texts("plots.step"), fontsize=9)
+    figure.legend(handles=_loss_handles(texts), loc="outside upper left", ncols=3)
     return figure, _loss_caption(study, study.seeds)
 
 
 def run_loss_curve(study: Study, results: Path, run: Run) -> tuple[Figure, str]:
     """The same for one training."""
+    texts = texts_of(study)
     figure = new_figure(5.2, 2.7)
     axes = figure.subplots()
     _draw_losses(axes, [_training_log(results, run)])
-    axes.set_ylabel("loss per token")
-    axes.set_xlabel("optimiser step")
-    figure.legend(handles=_loss_handles(), loc="outside upper left", ncols=3)
-    variant = f" · {run.variant}" if len(study.variants) > 1 else ""
-    name = f"{run.model}{variant} · {run.format} · {CONDITION_NAMES[run.condition]}"
-    return figure, f"{name}. {_loss_caption(study, [run.seed])}"
+    axes.set_ylabel(texts("plots.loss"))
+    axes.set_xlabel(texts("plots.step"))
+    figure.legend(handles=_loss_handles(texts), loc="outside upper left", ncols=3)
+    name = run_name(texts, run.record(), variants=len(study.variants) > 1)
+    return figure, texts("plots.loss_curve", run=name, caption=_loss_caption(study, [run.seed]))
 
 
 def lengths(study: Study, results: Path) -> tuple[Figure, str]:
     """Tokens of training prompts and reference summaries, with the limits that cut them."""
+    texts = texts_of(study)
     figure = new_figure(8.6, 2.3 * len(study.models) + 0.6)
     all_axes = figure.subplots(len(study.models), 2, squeeze=False)
     condition = study.trained_conditions[0]
@@ -80,12 +83,13 @@ def lengths(study: Study, results: Path) -> tuple[Figure, str]:
                 edges = np.linspace(0, max(limit, int(counts.max())) + 1, LIMIT_BINS + 1)
                 heights, edges = np.histogram(counts, edges)
                 axes.stairs(heights, edges, lw=1.5, **style)
-            over = int((answers > limits.decoder_max_len).sum())
-            shortened = _shortened(folder / "statistics.json")
-            notes.append(
-                f"{model} · {form}: {len(prompts):,} examples, {shortened:,} prompts shortened, "
-                f"{over:,} summaries longer than the limit"
-            )
+            numbers = {
+                "examples": len(prompts),
+                "shortened": _shortened(folder / "statistics.json"),
+                "over": int((answers > limits.decoder_max_len).sum()),
+            }
+            shown = {key: f"{count:,}" for key, count in numbers.items()}
+            notes.append(texts("plots.lengths_count", name=f"{model} · {form}", **shown))
         for axes, key, word in (
             (prompt_axes, "encoder_max_len", "prompt"),
             (answer_axes, "decoder_max_len", "summary"),
@@ -93,22 +97,19 @@ def lengths(study: Study, results: Path) -> tuple[Figure, str]:
             limit = getattr(limits, key)
             axes.axvline(limit, color=INK, lw=1, ls=":")
             axes.annotate(
-                f"limit {limit}", (limit, 1), xycoords=("data", "axes fraction"), xytext=(-4, -2),
-                textcoords="offset points", ha="right", va="top", fontsize=8, color=MUTED,
+                texts("plots.limit", limit=limit), (limit, 1), xycoords=("data", "axes fraction"),
+                xytext=(-4, -2), textcoords="offset points", ha="right", va="top",
+                fontsize=8, color=MUTED,
             )  # fmt: skip
-            axes.set_title(f"{model}: {word}", fontsize=8.5)
+            axes.set_title(texts(f"plots.{word}", model=model), fontsize=8.5)
             axes.set_xlim(left=0)
             axes.set_ylim(0, axes.get_ylim()[1] * 1.15)  # room for the limit's name
-        prompt_axes.set_ylabel("training examples")
+        prompt_axes.set_ylabel(texts("plots.examples"))
     for axes in all_axes[-1]:
-        axes.set_xlabel("tokens")
+        axes.set_xlabel(texts("plots.tokens"))
     figure.legend(handles=list(handles.values()), loc="outside upper left", ncols=len(handles))
-    return figure, (
-        "Lengths of the training prompts, after shortening, and of the reference summaries with "
-        f"their stop token, in tokens of each model’s own tokenizer (condition: "
-        f"{CONDITION_NAMES[condition]}). Exact counts, so no interval. Dotted: encoder_max_len "
-        f"and decoder_max_len. n: {'; '.join(notes)}."
-    )
+    named = texts(f"conditions.{condition}")
+    return figure, texts("plots.lengths", condition=named, counts="; ".join(notes))
 
 
 _FORMAT_STYLES = [dict(color=SELECTION, ls="-"), dict(color=TRAINING, ls="--")]
@@ -133,27 +134,26 @@ def _draw_losses(axes, logs: list[pd.DataFrame]) -> None:
     axes.grid(axis="x", visible=False)
 
 
-def _loss_handles() -> list[Line2D]:
+def _loss_handles(texts: Texts) -> list[Line2D]:
     return [
-        Line2D([], [], color=TRAINING, lw=1.2, label="training"),
-        Line2D([], [], color=SELECTION, lw=1.3, marker="s", ms=3.5, label="selection"),
-        Line2D([], [], ls="", marker="o", ms=8, mfc="none", mec=INK, label="lowest selection loss"),
+        Line2D([], [], label=texts(f"plots.{name}"), **look)
+        for name, look in (
+            ("training", dict(color=TRAINING, lw=1.2)),
+            ("selection", dict(color=SELECTION, lw=1.3, marker="s", ms=3.5)),
+            ("lowest", dict(ls="", marker="o", ms=8, mfc="none", mec=INK)),
+        )
     ]
 
 
 def _loss_caption(study: Study, seeds: Sequence[int | None]) -> str:
-    data = study.settings.data
+    texts, data = texts_of(study), study.settings.data
     source = (
-        f"a held-out slice of the training data (seed {data.selection_seed})"
+        texts("plots.held_out", seed=data.selection_seed)
         if data.selection == "held_out"
-        else "dev, which also scores here: read the scores as optimistic"
+        else texts("plots.dev_chose")
     )
-    named = ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(map(str, seeds))
-    return (
-        "Cross-entropy per supervised token, natural logarithm, in each model’s own tokenizer, so "
-        f"not comparable between models. Selection data: {source}. n = 1 training a line, {named}; "
-        "no interval."
-    )
+    named = texts("plots.seeds", n=len(seeds), seeds=", ".join(map(str, seeds)))
+    return texts("plots.loss_curves", source=source, seeds=named)
 
 
 def _token_counts(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -2,19 +2,16 @@
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.data.dialogues import SPEAKER_TAG
+from yoyak.reporting.texts import Texts
 
-SERVING = """
-
-Served, once Yoyak's `merge_adapter.py` has written weights, chat template and Modelfile:
-
-```sh
+SERVING = """```sh
 python workflow/scripts/merge_adapter.py --adapter final_model --output-dir merged
 vllm serve merged --override-generation-config '{"temperature": 0}'
 ollama create summariser -f merged/Modelfile && ollama run summariser "$(cat dialogue.txt)"
 ```"""
 
 
-def usage(config: ModelConfig, statistics: dict, decoding: dict) -> str:
+def usage(texts: Texts, config: ModelConfig, statistics: dict, decoding: dict) -> str:
     """The card's section on use.
 
     statistics: of the examples, with the prompt. decoding: of the predictions that were scored.
@@ -26,7 +23,7 @@ def usage(config: ModelConfig, statistics: dict, decoding: dict) -> str:
     imports = [f"from peft import {model_class}", "from transformers import AutoTokenizer"]
     if not adapter:
         imports = ["from transformers import AutoModelForCausalLM, AutoTokenizer"]
-    arguments, unlike = _arguments(decoding)
+    arguments, unlike = _arguments(texts, decoding)
     code = "\n".join(
         [
             *imports,
@@ -44,13 +41,14 @@ def usage(config: ModelConfig, statistics: dict, decoding: dict) -> str:
     )
     example = (statistics.get("example") or {}).get("prompt", "")
     speaker = SPEAKER_TAG.search(example)
-    named = f", speakers as `{speaker.group(1)}:`" if speaker else ""
-    shape = f"The dialogue's turns stand on lines of their own{named}.{unlike}"
-    return f"## Use\n\n{shape}\n\n```python\n{code}\n```{SERVING if adapter else ''}"
+    named = texts("card.speaker", speaker=speaker.group(1)) if speaker else ""
+    shape = " ".join([texts("card.shape", speaker=named), *unlike])
+    parts = [f"## {texts('card.use')}", shape, f"```python\n{code}\n```"]
+    return "\n\n".join([*parts, *([texts("card.serving"), SERVING] if adapter else [])])
 
 
-def _arguments(decoding: dict) -> tuple[str, str]:
-    """What `generate` takes of a run's decoding, and a sentence of what it cannot do likewise."""
+def _arguments(texts: Texts, decoding: dict) -> tuple[str, list[str]]:
+    """What `generate` takes of a run's decoding, and sentences on what it cannot do likewise."""
     here = {key: decoding[key] for key in ("max_new_tokens", "do_sample")}
     here |= {"num_beams": decoding["num_beams"]} if decoding["num_beams"] > 1 else {}
     here |= {
@@ -59,12 +57,7 @@ def _arguments(decoding: dict) -> tuple[str, str]:
     here |= {"top_k": 0} if decoding["do_sample"] else {}
     here["repetition_penalty"] = 1.0  # a checkpoint's own would count
     penalties = ("repetition_penalty", "no_repeat_ngram_size")
-    left = [f"`{key}` {decoding[key]}" for key in penalties if key in decoding]
-    unlike = (
-        f" The scores below had {' and '.join(left)}, too, over the summary alone; `generate` "
-        "counts the prompt's tokens with them, so they are left out here."
-        if left
-        else ""
-    )
-    unlike += " The scores' draws had seeds of their own." if decoding["do_sample"] else ""
+    left = ", ".join(f"`{key}` {decoding[key]}" for key in penalties if key in decoding)
+    unlike = [texts("card.unlike", penalties=left)] if left else []
+    unlike += [texts("card.draws")] if decoding["do_sample"] else []
     return ", ".join(f"{key}={value!r}" for key, value in here.items()), unlike
