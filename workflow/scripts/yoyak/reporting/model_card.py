@@ -18,7 +18,7 @@ from yoyak.reporting.results import (
     where,
 )
 from yoyak.reporting.tables import reading_cell
-from yoyak.reporting.texts import texts_of
+from yoyak.reporting.texts import Texts, texts_of
 from yoyak.reporting.usage import usage
 from yoyak.run.workspace import read_json
 
