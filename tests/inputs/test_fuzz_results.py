@@ -7,6 +7,7 @@ import pytest
 from fuzzing import fuzz, json_values, mutated, read_or_refused
 from hypothesis import strategies as st
 
+from yoyak.config.loading import load_config
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import Run
 from yoyak.reporting import run_rows, tables
@@ -157,3 +158,12 @@ KNOWN_RECORDS = [
     )
 ] + [b"[" * 100_000, b"[]", b"\xff"]
 KNOWN_TABLES = [b"", b"\xff", b'"', b"model\n1\n", b"a,b\n" + b"x" * 200_000]
+
+
+def test_a_record_from_before_the_trackers_were_renamed_is_read(tmp_path):
+    from yoyak.config.trained import trained_with
+
+    settings = load_config("tiny_llama").model_dump() | {"tracking": {"wandb": True}}
+    run = {"model": "tiny_llama", "format": "chat", "condition": "fine_tuned", "seed": 42}
+    (tmp_path / "run.json").write_text(json.dumps({"run": run, "settings": settings}))
+    assert trained_with(tmp_path / "final_model").lora.r == settings["lora"]["r"]

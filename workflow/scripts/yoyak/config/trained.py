@@ -81,7 +81,15 @@ def trained_with(adapter: Path) -> ModelConfig:
             f"{adapter}: no run.json of its training beside it; name the model it was trained "
             "from with --experiment or --checkpoint"
         )
-    return read_config(record["settings"], _record_of(adapter))  # it may lack newer keys
+    return recorded_config(record["settings"], _record_of(adapter))
+
+
+def recorded_config(settings: dict, file: Path) -> ModelConfig:
+    """The settings that a training's record holds; it may be older than today's keys.
+
+    Whom a training reported to decides nothing, and its keys had other names once.
+    """
+    return read_config({key: part for key, part in settings.items() if key != "tracking"}, file)
 
 
 def _record_of(adapter: Path) -> Path:

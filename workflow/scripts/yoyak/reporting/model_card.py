@@ -6,6 +6,7 @@ from pathlib import Path
 from yoyak.config.hub_dataset import short_name
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import TRAINED, Run, Study
+from yoyak.config.trained import recorded_config
 from yoyak.config.variants import DEFAULT
 from yoyak.errors import PROJECT_ROOT
 from yoyak.reporting.results import (
@@ -50,7 +51,7 @@ def model_card(study: Study, results: Path, run: Run) -> str:
     rows = records(where(read_table(results, "rouge"), **run.record()))
     file = results / run.folder / "run.json"
     record = read_json(file, "train this model first")
-    config = ModelConfig.checked(record["settings"], file)
+    config = recorded_config(record["settings"], file)
     place = results / run.examples
     statistics = read_json(place / "statistics.json", "run build_dataset.py first")
     generated = read_json(
