@@ -300,3 +300,10 @@ def test_a_file_without_a_base_is_whole(models):
     assert (config.training.epochs, config.training.batch_size, config.lora.r) == (1, 8, 16)
     models("training: {epochs: 1}")
     refused("key 'model' is missing")
+
+
+@pytest.mark.parametrize("tag", ["..", ".", ".a"])
+def test_a_tag_is_no_folder(models, tag):
+    """MLflow keeps tags in files of their names."""
+    models(mine(f"model: {{checkpoint: a/b}}\nexperiment: {{tags: [{tag!r}]}}"))
+    refused("experiment.tags", "no dot first")

@@ -1,5 +1,6 @@
 """The same conversations in every shape that is read: the same prepared data, byte for byte."""
 
+import json
 import sys
 
 import pytest
@@ -8,10 +9,12 @@ from data_shapes import (
     SHAPES,
     as_text,
     conversations,
+    flat,
     messages,
     save_to_disk,
     texts,
     write_csv,
+    write_lines,
     write_parquet,
 )
 from summarize import read_input
@@ -105,6 +108,36 @@ def test_a_bad_row_of_a_table_is_told_by_its_number(tmp_path):
             "row 4: fname '000' is already on row 1",
         ):
             assert told in str(error.value)
+
+
+def test_words_under_a_key_that_is_not_read_are_no_empty_turn(tmp_path):
+    """In a table every turn has every key, those of other rows' turns empty."""
+    talks = [{"speaker": "갑", "utterance": "네"}], [{"speaker": "을", "text": "잃을 말"}]
+    rows = [flat(row, talk) for row, talk in zip(conversations(0, 2), talks, strict=True)]
+    file = write_parquet(tmp_path / "a.parquet", rows)
+    told = r"row 2: \(fname '001'\) turn 1 needs speaker and .*; it has 'speaker, text'"
+    with pytest.raises(UserError, match=told):
+        read_dialogues(file, COLUMNS)
+    talks[1][0] |= {
+        "text": None,
+        "content": None,
+        "tool_calls": [{"id": "a"}],
+    }  # a message of OpenAI's
+    talks[1].append({"role": "tool", "content": "맑음"})
+    (row,) = read_dialogues(write_lines(tmp_path / "a.jsonl", rows[1:]), COLUMNS)
+    assert row.dialogue == "tool: 맑음"
+
+
+def test_lists_in_a_csv_are_no_texts(tmp_path):
+    rows = texts(conversations(0, 2))
+    rows[0]["gist"], rows[1]["talk"] = json.dumps(["가", "나"]), "[]"
+    (row,) = read_dialogues(write_csv(tmp_path / "a.csv", rows[:1]), COLUMNS)
+    assert row.summaries == ("가", "나")
+    rows[0]["gist"] = str(["가", "나"])
+    with pytest.raises(UserError) as error:
+        read_dialogues(write_csv(tmp_path / "a.csv", rows), COLUMNS)
+    for told in ("summary is a list of texts but no JSON", "(fname '001') empty dialogue"):
+        assert told in str(error.value)
 
 
 def test_damaged_tables_are_refused_in_one_line(tmp_path):

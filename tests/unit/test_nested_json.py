@@ -145,6 +145,15 @@ def test_a_name_is_a_name_whatever_particle_follows(tmp_path, summary, renamed):
     assert read_dialogues(file, numbered=True)[0].summary == renamed
 
 
+def test_a_name_of_one_sign_or_of_digits_is_one_where_no_other_word_begins_with_it(tmp_path):
+    turns = [{"speaker": name, "utterance": "네"} for name in ("갑", 1, 12)]
+    summary = "갑에게는 갑자기 1이 12와 1시에 1.5 kg을 0.1 kg과 12개로"
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps([{"fname": "a", "dialogue": turns, "summary": summary}]))
+    told = "#Person1#에게는 갑자기 #Person2#이 #Person3#와 1시에 1.5 kg을 0.1 kg과 12개로"
+    assert read_dialogues(file, numbered=True)[0].summary == told
+
+
 @pytest.mark.parametrize(
     "wrong, words",
     [

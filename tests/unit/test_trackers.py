@@ -1,9 +1,13 @@
 """Trackers write real runs here, resume with the training, and never change or end it."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import open_mlflow
 import pytest
 import wandb
 from tiny_models import changed, write_checkpoint
@@ -165,6 +169,27 @@ def test_a_server_that_goes_is_named_once(tiny, place, monkeypatch, caplog):
     assert train(tiny, ["mlflow"])
     assert caplog.text.count("mlflow fails (") == 1
     assert "127.0.0.1" in caplog.text
+
+
+def test_trainings_that_start_side_by_side_share_a_store_of_mlflows(place, monkeypatch):
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    command, pipe = [sys.executable, Path(open_mlflow.__file__)], subprocess.PIPE
+    options = {"text": True, "bufsize": 1, "env": os.environ | {"PYTHONPATH": ":".join(sys.path)}}
+    sides = [subprocess.Popen(command, stdin=pipe, stdout=pipe, **options) for _ in range(2)]
+    stores = [place / f"store {number}" for number in range(12)]
+    for store in stores:
+        for side in sides:
+            side.stdin.write(f"{store}\n")
+        for side in sides:
+            assert f"{store}\n" in side.stdout
+    for side in sides:
+        side.communicate()
+    for store in stores:
+        client = mlflow.MlflowClient(str(store))
+        (made,) = client.search_experiments(filter_string="name = 'small'")
+        assert len(client.search_runs([made.experiment_id])) == 2
 
 
 def test_only_the_first_process_reports(place):

@@ -64,7 +64,9 @@ PathText = Annotated[
 Revision = Annotated[
     str, Form(r"^[A-Za-z0-9][A-Za-z0-9_-]*([./][A-Za-z0-9_-]+)*$", "a commit, tag or branch")
 ]
-Label = Annotated[str, Form(r"^[\w.-]{1,50}$", "at most 50 letters, digits, dots, hyphens")]
+Label = Annotated[  # MLflow's are files: `.` and `..` are none
+    str, Form(r"^[\w-][\w.-]{0,49}$", "at most 50 letters, digits, dots, hyphens, no dot first")
+]
 FileName = Annotated[
     str,
     Form(

@@ -1,11 +1,14 @@
 """Cells of a raw row as clean texts; ValueError says what is wrong with one."""
 
+import json
 import math
+import re
 from collections import Counter
 
 from yoyak.data.cleaning import clean_text
 from yoyak.data.rows import quote
 
+LIST_AS_TEXT = re.compile(r"""\s*\[\s*(?:["'].*["']\s*)?\]\s*\Z""", re.DOTALL)
 LONGEST_NAME = 200  # characters of an fname: it becomes a key of submissions and reports
 
 
@@ -49,13 +52,25 @@ def first_of(cells: dict, columns: list[str]) -> object:
 
 
 def reference_cells(cells: dict, columns: list[str], counts: Counter | None) -> tuple[str, ...]:
-    """The filled references of a row; a JSON list in one column counts as several."""
+    """The filled references of a row; a list in one column, or its JSON text, is several."""
     values: list = []
     for column in columns:
         value = cells.get(column)
+        if isinstance(value, str) and LIST_AS_TEXT.match(value):
+            value = _parsed(value)
         values += value if isinstance(value, list) else [value]
     texts = (text_cell(value, "summary", counts) for value in values)
     return tuple(text for text in texts if text)
+
+
+def _parsed(text: str) -> list:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError(
+            f"summary is a list of texts but no JSON, found {quote(text)}: write the cell with "
+            "json.dumps"
+        ) from None
 
 
 def label_cell(value: object, what: str, counts: Counter | None) -> str:

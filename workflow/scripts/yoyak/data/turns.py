@@ -14,7 +14,13 @@ from yoyak.data.rows import quote
 # Keys of a turn: the first that is filled. A message's `name` tells speakers of one role apart.
 SPEAKERS = ("speaker", "participantID", "name", "role", "from")
 WORDS = ("utterance", "content", "value")
-LIST_AS_TEXT = re.compile(r"""\s*\[\s*\{\s*["']""")
+LIST_AS_TEXT = re.compile(r"""\s*\[\s*(?:\{\s*["']|\]\s*\Z)""")
+CALLS = {"tool_calls", "function_call"}  # what a message without words may hold
+# What may follow a name of one sign or of digits in a reference: they begin other words, too.
+PARTICLES = (
+    "에게서|에게|한테서|한테|께서|께|으로|로|이랑|랑|하고|까지|부터|처럼|보다|만|도|"
+    "은|는|이|가|을|를|의|과|와|나|야|씨|님"
+)
 NEEDED = "speaker and utterance, role and content, or from and value"
 
 
@@ -52,11 +58,13 @@ def _turn(turn: dict, place: str) -> tuple[str, str]:
     """Who says what."""
     speaker = next((turn[key] for key in SPEAKERS if turn.get(key) not in (None, "")), None)
     said = next((turn[key] for key in WORDS if turn.get(key) is not None), None)
+    others = {key for key, cell in turn.items() if cell and key not in SPEAKERS}
     if isinstance(said, list):
         said = " ".join(_part(part, place) for part in said)
     speaker, words = (" ".join(text_cell(cell, place, None).split()) for cell in (speaker, said))
-    if not speaker or not any(key in turn for key in WORDS):
-        has = quote(", ".join(map(str, turn)))
+    lost = said is None and others and not others & CALLS  # a table gives each turn all keys
+    if not speaker or lost or not any(key in turn for key in WORDS):
+        has = quote(", ".join(key for key, cell in turn.items() if cell is not None))
         raise ValueError(f"{place} needs {NEEDED}; it has {has}")
     return speaker, words
 
@@ -79,5 +87,10 @@ def renamed(text: str, tags: dict[str, str]) -> str:
     """A text in which the speakers are called by their tags, whatever particle follows the name."""
     if not tags:
         return text
-    names = "|".join(map(re.escape, sorted(tags, key=len, reverse=True)))
+
+    def pattern(name: str) -> str:
+        name, short = re.escape(name), len(name) == 1 or name.isdigit()
+        return rf"(?<!\d[.,:]){name}(?=(?:{PARTICLES})*(?!\w))(?![.,:]\d)" if short else name
+
+    names = "|".join(map(pattern, sorted(tags, key=len, reverse=True)))
     return re.sub(rf"(?<!\w)(?:{names})(?![0-9A-Za-z_])", lambda name: tags[name[0]], text)

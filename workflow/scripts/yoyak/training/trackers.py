@@ -20,7 +20,7 @@ from yoyak.config.model_config import ModelConfig
 from yoyak.config.study import Run
 from yoyak.errors import one_line
 from yoyak.run.workspace import atomic_write_json
-from yoyak.training.tracking import check_keys
+from yoyak.training.tracking import alone_in_store, check_keys
 
 log = logging.getLogger(__name__)
 IDS = "tracking.json"  # in the work folder
@@ -111,7 +111,9 @@ class MlflowRun:
 
         self.mlflow, self.ours = mlflow, mlflow.active_run() is None  # else a program's own
         if self.ours:
-            mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME") or training.project)
+            with alone_in_store(mlflow):
+                name = os.environ.get("MLFLOW_EXPERIMENT_NAME")
+                mlflow.set_experiment(name or training.project)
             self._start(training)
         faults: list[str] = []
 

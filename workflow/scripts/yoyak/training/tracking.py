@@ -1,12 +1,14 @@
 """Whether the trackers of `tracking.report_to` can work: said in one line before anything loads."""
 
+import contextlib
+import fcntl
 import importlib
 import netrc
 import os
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -110,8 +112,35 @@ def _check_wandb(wandb) -> None:
         raise _unfit("wandb", f"has a key that {url} does not take ({fault})", cure)
 
 
+@contextlib.contextmanager
+def alone_in_store(mlflow) -> Iterator[None]:
+    """Around what may begin an MLflow store in a folder, or an experiment in one.
+
+    MLflow locks nothing there: of trainings that start side by side, one would find a store half
+    made, or each would make an experiment of the same name.
+    """
+    from mlflow.utils.file_utils import local_file_uri_to_path
+    from mlflow.utils.uri import is_local_uri
+
+    uri = mlflow.get_tracking_uri()
+    if not is_local_uri(uri):
+        yield
+        return
+    folder = Path(local_file_uri_to_path(uri))
+    # Beside the folder, since MLflow begins a store only where there is none.
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_name(f".{folder.name}.lock"), "wb") as lock:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def _check_mlflow(mlflow) -> None:
-    fault = _within(3 * WAIT, lambda: _raised(lambda: mlflow.search_experiments(max_results=1)))
+    def ask() -> None:
+        with alone_in_store(mlflow):
+            mlflow.search_experiments(max_results=1)
+
+    fault = _within(3 * WAIT, lambda: _raised(ask))
     if fault:
         where = f"cannot use {mlflow.get_tracking_uri()} ({fault})"
         raise _unfit("mlflow", where, "correct MLFLOW_TRACKING_URI")
