@@ -66,6 +66,7 @@ def test_seeds_and_variants_can_be_chosen_and_debug_stays_small(write_study):
         ("[tuned]", ("variants: found", "a mapping")),
         ("{a b: {}}", ("variants.a b", "letters of any script")),
         ("{x: 3}", ("variants.x: found 3", "a mapping")),
+        ("{a: {}, x: {prompts: english}}", ("variants.x: prompts: found in a variant",)),
         ("{x: {seeds: []}}", ("variants.x: seeds: found []", "not empty")),
         ("{x: {traning: {}}}", ("variants.x", "did you mean 'training'")),
         (

@@ -40,6 +40,13 @@ def test_a_good_run_is_a_plan_a_line_a_job_and_the_report(finished):
     assert "train_llm.py --settings" in log.read_text(encoding="utf-8")  # the whole is kept
 
 
+def test_a_plan_with_keys_of_pefts_shows_no_warnings_of_its_imports(bare, tmp_path):
+    project = bare.copy(tmp_path / "study")
+    project.write_study("small", {**SMALL, "overrides": {"lora": {"use_dora": True}}})
+    shown = project.run("-n", "--quiet", "rules")
+    assert not any(words in shown for words in NOBODYS), shown
+
+
 def test_logs_hold_no_warnings_that_are_nobodys(finished):
     logs = finished.path("logs").rglob("*.log")
     for text in (finished.shown, *(log.read_text(encoding="utf-8") for log in logs)):

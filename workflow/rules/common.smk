@@ -21,6 +21,7 @@ from yoyak.errors import UserError, use_utf8_output
 from yoyak.models.weights_identity import weights_identity
 from yoyak.reporting.texts import texts_digest
 from yoyak.run.code_digest import step_digest
+from yoyak.run.logs import silence_imports
 from yoyak.scoring.encoder import encoder_identity
 
 sys.path.remove(str(PROJECT / "workflow" / "scripts"))
@@ -33,6 +34,7 @@ TABLES = "questions methods metrics rouge levels groups differences group_differ
 TABLES = [*TABLES.split(), "resources"]
 
 use_utf8_output()
+silence_imports()
 
 # `python` in a shell command is the Python that runs Snakemake, even where no environment is
 # active; under `--sdm conda` the job's own environment still goes before it.

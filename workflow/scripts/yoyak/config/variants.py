@@ -82,8 +82,10 @@ def without_seeds(settings: StudySettings) -> dict[str, dict[str, Any]]:
 def _refuse_shared(changes: dict, place: str) -> None:
     """Zero-shot summaries and examples are made once for all variants of a model."""
     for section, content in changes.items():
-        for key in content if isinstance(content, dict) else ():
-            name = f"{section}.{key}"
+        if section == SEEDS:
+            continue
+        named = isinstance(content, dict)
+        for name in [f"{section}.{key}" for key in content] if named else [section]:
             if section in NO_SCIENCE or name in NO_SCIENCE:
                 raise UserError(
                     f"{place}: {name} only says how it is run and makes no variant; put it under "
