@@ -17,11 +17,10 @@ sys.path.insert(0, str(PROJECT / "workflow" / "scripts"))
 
 from yoyak.config.frozen import freeze, same_training
 from yoyak.config.study import Run
-from yoyak.errors import UserError, use_utf8_output
+from yoyak.errors import UserError, silence_imports, use_utf8_output
 from yoyak.models.weights_identity import weights_identity
 from yoyak.reporting.texts import texts_digest
 from yoyak.run.code_digest import step_digest
-from yoyak.run.logs import silence_imports
 from yoyak.scoring.encoder import encoder_identity
 
 sys.path.remove(str(PROJECT / "workflow" / "scripts"))

@@ -77,7 +77,9 @@ def merge(
     from yoyak.generation import serving
     from yoyak.generation.decoding import DecodingSettings
     from yoyak.models.lora_loader import LoRALoader
+    from yoyak.models.quiet import silence_libraries
 
+    silence_libraries()
     loader = LoRALoader(config, device=device, base_weights="dequantized")
     model, tokenizer = loader.load_for_generation(adapter)
     stops = stop_token_ids(tokenizer, prompt_format)

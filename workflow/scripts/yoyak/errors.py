@@ -3,6 +3,7 @@
 import codecs
 import errno
 import locale
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -61,6 +62,7 @@ def run_script(main: Callable[[], None]) -> None:
     """
     use_utf8_output()
     _restart_in_utf8()
+    silence_imports()
     if "OMP_NUM_THREADS" in os.environ:  # of the job; the tokenizers library counts its own
         os.environ.setdefault("RAYON_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
     try:
@@ -74,6 +76,13 @@ def run_script(main: Callable[[], None]) -> None:
         if fault is None:
             raise
         _leave(*fault)
+
+
+def silence_imports() -> None:
+    """Silence irrelevant log messages of libraries, from their import on."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # It asks for a package with a product in 4 bits that no step uses on a CPU.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def use_utf8_output() -> None:

@@ -4,7 +4,7 @@ import warnings
 
 import transformers
 
-from yoyak.run.logs import silence_imports
+from yoyak.errors import silence_imports
 
 
 def silence_libraries() -> None:

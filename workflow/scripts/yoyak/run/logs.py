@@ -35,14 +35,6 @@ def write_log(file: Path | None, level: int = logging.INFO) -> None:
     logging.basicConfig(
         level=level, handlers=handlers, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
-    silence_imports()
-
-
-def silence_imports() -> None:
-    """Silence irrelevant log messages of libraries, from their import on."""
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    # It asks for a package with a product in 4 bits that no step uses on a CPU.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def read_progress(line: str) -> str | None:
