@@ -196,6 +196,15 @@ def test_few_shot_is_one_row_more_and_a_sentence_that_claims_nothing(tmp_path):
     assert "few_shot" not in questions
 
 
+def test_one_training_has_a_difference_from_few_shot_and_no_range(tmp_path):
+    grid = {"models": ("tiny_llama",), "formats": ("chat",), "augmentations": ("none",)}
+    study = report_study(**grid, resamples=100, few_shot=1)
+    opening = render_opening(*build_report_results(tmp_path, study, rows=8)).replace("\\", "")
+    told = next(line for line in opening.splitlines() if "Few-shot, with" in line)
+    assert re.search(r"differs from it by .[\d.]+ points \(95 % interval .*\), and few-shot", told)
+    assert " to " not in told.partition("and few-shot")[2]
+
+
 def test_hostile_text_is_text(page, html):
     assert HOSTILE in "".join(e["text"] for e in page.all("pre"))
     assert HOSTILE in "".join(e["text"] for e in page.all("p"))

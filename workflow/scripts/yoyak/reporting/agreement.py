@@ -16,7 +16,7 @@ def conclusions(study: Study, study_tables: StudyTables) -> list[str]:
     tested = [row for row in study_tables.rows("metrics") if row["test"]]
     levels = study_tables.rows("metrics", name=FROM_FLOOR, variant=study.variants[0])
     names = [_name(texts, row) for row in tested]
-    gains = ["raised" if row["mean"] > 0 else "lowered" for row in tested]
+    gains = ["higher" if row["mean"] > 0 else "lower" for row in tested]
     sides = [_side(_of(levels, row)) for row in tested]
     open_ones = [row["ci_low"] is None or _holds_0(row) for row in tested]
     change = _told(texts, names, gains)

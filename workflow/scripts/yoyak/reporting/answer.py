@@ -166,14 +166,13 @@ def _few_shot(study: Study, study_tables: StudyTables) -> list[Sentence]:
             ("few_shot-zero_shot", None),
         )
     )
-    low, high, least, most = (
-        study_tables.cell("differences", row, "difference", signed=True)
-        for found in (tuned, prompted)
-        for row in (found.lowest, found.highest)
-    )
-    values = {"examples": study.settings.few_shot, **_counts(tuned)}
-    values |= {"low": low, "high": high, "least": least, "most": most}
-    return [texts_of(study).sentence("answer.few_shot", **values)]
+    texts = texts_of(study)
+    values = _differences(texts, study_tables, "differences", tuned)
+    values |= {
+        "examples": study.settings.few_shot,
+        "prompted": _differences(texts, study_tables, "differences", prompted)["change"],
+    }
+    return [texts.sentence("answer.few_shot", **values)]
 
 
 def _hardly_trained(study: Study, study_tables: StudyTables, row: Row) -> Sentence:
@@ -208,11 +207,20 @@ def _other_variant(study: Study, study_tables: StudyTables, variant: str) -> Sen
 
 
 def _gain(study: Study, study_tables: StudyTables, table: str, rows: list[Row]) -> Sentence:
-    found = judge(rows)
-    low = study_tables.cell(table, found.lowest, "difference", signed=True)
-    high = study_tables.cell(table, found.highest, "difference", signed=True)
-    return texts_of(study).sentence("answer.gain", **_counts(found), low=low, high=high)
+    texts = texts_of(study)
+    return texts.sentence("answer.gain", **_differences(texts, study_tables, table, judge(rows)))
 
 
-def _counts(found: Verdict) -> dict[str, int]:
-    return {"up": found.up, "down": found.down, "total": found.total}
+def _differences(texts: Texts, study_tables: StudyTables, table: str, found: Verdict) -> dict:
+    """Fields of a sentence on differences: the range of several, one with its interval."""
+    low, high = (
+        study_tables.cell(table, row, "difference", signed=True)
+        for row in (found.lowest, found.highest)
+    )
+    return {
+        "n": found.total,
+        "up": found.up,
+        "down": found.down,
+        "change": [low] if found.total == 1 else texts.sentence("level.range", low=low, high=high),
+        "interval": _interval(texts, study_tables, table, found.lowest),
+    }

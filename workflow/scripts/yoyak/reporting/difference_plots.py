@@ -134,7 +134,7 @@ def _forest_line(axes, row: Row, y: float) -> None:
         axes.plot([low, high], [y, y], color=style.INK, lw=1.2)
     axes.plot(value, y, "o", ms=6, color=colour, mfc=face, mew=1.2)
     axes.annotate(
-        (f"{value:+z.1f}" + (f"  [{low:+z.1f}, {high:+z.1f}]" if known else "")).replace("-", "−"),
+        (f"{value:+z.2f}" + (f"  [{low:+z.2f}, {high:+z.2f}]" if known else "")).replace("-", "−"),
         (1.01, y),
         xycoords=("axes fraction", "data"), fontsize=8, va="center", annotation_clip=False,
     )  # fmt: skip

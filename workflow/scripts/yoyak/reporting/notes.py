@@ -38,6 +38,7 @@ def table_note(texts: Texts, name: str, values: dict, signatures: bool = False) 
     """
     values = {**values, "method": texts.recorded(values["method"])}
     values |= {"primary": values["tokenizer"], "interval": values["method"]}
+    values["tokenizer"] = texts(f"tokenizers.{values['tokenizer']}")
     parts = {
         key: texts(f"note_parts.{key}", **values) for key in ("who", "interval", "over", "primary")
     }

@@ -28,7 +28,7 @@ def usage(texts: Texts, config: ModelConfig, statistics: dict, decoding: dict) -
         [
             *imports,
             "",
-            'folder = "final_model"  # or the name of the published repository',
+            f'folder = "final_model"  # {texts("card.published")}',
             "tokenizer = AutoTokenizer.from_pretrained(folder)",
             f"model = {model_class}.from_pretrained(folder)",
             f"prompt = {head} + dialogue + {tail}",

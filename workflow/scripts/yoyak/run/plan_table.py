@@ -33,7 +33,7 @@ def plan_row(name: str, found: Estimate) -> list[str]:
 def in_words(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
 
 
 def print_table(rows: list[list[str]]) -> None:
