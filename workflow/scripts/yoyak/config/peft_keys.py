@@ -54,7 +54,8 @@ REFUSED_STARTS = {
     "loftq": REFUSED["loftq_config"],
     **dict.fromkeys(("eva", "corda", "lora_ga"), BEFORE),
 }
-# Narrower types than PEFT's own.
+# Narrower types than PEFT's own; or the same, since typing remembers a Union of PEFT's in the order
+# in which whatever library was imported first wrote it, and the schema would differ with that.
 TYPES: dict[str, Any] = {
     "init_lora_weights": bool
     | Literal["gaussian", "olora", "orthogonal", "pissa", "mica"]
@@ -62,6 +63,8 @@ TYPES: dict[str, Any] = {
     "layers_to_transform": Annotated[Whole, Field(ge=0)]
     | Annotated[list[Annotated[Whole, Field(ge=0)]], Field(min_length=1)]
     | None,
+    "exclude_modules": list[str] | str | None,
+    "layers_pattern": list[str] | str | None,
     "rank_pattern": dict[str, Annotated[Whole, Field(ge=1, le=1024)]],
     "alpha_pattern": dict[str, Annotated[Number, Field(gt=0, le=100_000)]],
 }
