@@ -60,8 +60,8 @@ TYPES: dict[str, Any] = {
     "init_lora_weights": bool
     | Literal["gaussian", "olora", "orthogonal", "pissa", "mica"]
     | Annotated[str, Form(r"^pissa_niter_\d{1,4}$", "pissa_niter_ with a number behind it")],
-    "layers_to_transform": Annotated[Whole, Field(ge=0)]
-    | Annotated[list[Annotated[Whole, Field(ge=0)]], Field(min_length=1)]
+    "layers_to_transform": Annotated[list[Annotated[Whole, Field(ge=0)]], Field(min_length=1)]
+    | Annotated[Whole, Field(ge=0)]
     | None,
     "exclude_modules": list[str] | str | None,
     "layers_pattern": list[str] | str | None,
