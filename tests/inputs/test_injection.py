@@ -147,8 +147,12 @@ def taken(monkeypatch, tmp_path, kind: str) -> list[tuple]:
 
 
 def test_most_keys_take_no_free_text_at_all(monkeypatch, tmp_path):
-    """What is left are sentences, paths and column names."""
-    assert {path for path, _ in taken(monkeypatch, tmp_path, "models")} == {("model", "checkpoint")}
+    """What is left are sentences, paths, patterns of module names and column names."""
+    free = {".".join(map(str, path)) for path, _ in taken(monkeypatch, tmp_path, "models")}
+    assert free == {
+        *("model.checkpoint", "prompts", "lora.exclude_modules"),
+        *("lora.exclude_modules.0", "lora.target_parameters.0"),
+    }
     free = {".".join(map(str, path)) for path, _ in taken(monkeypatch, tmp_path, "studies")}
     assert free == {
         *("description", "report.note", "data.train", "data.dev", "data.test"),

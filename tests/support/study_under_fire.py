@@ -201,6 +201,14 @@ class StudyUnderFire:
         marks = (self.folder / ".snakemake" / "incomplete").rglob("*")
         return {base64.urlsafe_b64decode(m.name).decode() for m in marks if m.is_file()}
 
+    def _kept(self, path: str) -> bool:
+        """Whether a training's results lie in its work folder, from which a restart takes them.
+
+        Snakemake deletes the outputs of a job that ended unseen, beside the one that was killed.
+        """
+        training = self.project.path(path)
+        return any((place / ".work").glob("*/finished.json") for place in training.parents)
+
     # ---- after a kill ----
 
     def _look(self, record: dict) -> None:
@@ -212,7 +220,7 @@ class StudyUnderFire:
         for fault in self.reference.faults(self.project, present):
             self.tally.partial.append(f"{when}: {fault}")
         for path in sorted(self.complete - present):
-            costly = self.reference.rules[path] in COSTLY
+            costly = self.reference.rules[path] in COSTLY and not self._kept(path)
             gone = self.tally.lost if costly else self.tally.made_again
             gone.append(f"{when}: {path} was complete and is gone")
         self.complete = present - unfinished

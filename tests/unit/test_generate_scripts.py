@@ -27,6 +27,7 @@ from yoyak.generation.loading import plan_loading
 from yoyak.generation.predictions import generate_splits
 from yoyak.models.lora_loader import LoRALoader
 from yoyak.models.saving import save_trained
+from yoyak.reporting.texts import Texts
 from yoyak.reporting.usage import usage
 
 WORDS = [f"w{number}" for number in range(150)]
@@ -210,7 +211,11 @@ def test_the_cards_code_gives_the_studys_summaries(place, decoding, monkeypatch,
     frame = prompt_frames(tokenizer, "instruction", KOREAN)[0]
     written = {"prefix": tokenizer.decode(frame.prefix_ids), "head": frame.head, "tail": frame.tail}
     statistics = {"frames": [written], "stop_tokens": record["stop_tokens"]}
-    code = usage(config, statistics, record["decoding"]).split("```")[1].removeprefix("python\n")
+    code = (
+        usage(Texts("en"), config, statistics, record["decoding"])
+        .split("```")[1]
+        .removeprefix("python\n")
+    )
     monkeypatch.chdir(folder)
     exec(code, {"dialogue": read_dialogues(folder / "dev.csv")[3].dialogue})
     assert capsys.readouterr().out.strip() == rows[3]["prediction"]

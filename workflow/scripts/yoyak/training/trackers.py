@@ -54,6 +54,7 @@ class Described:
         return {
             f"{name}.{key}": value
             for name, section in self.settings.items()
+            if section is not None  # prompts, of a model that has none of its own
             for key, value in section.items()
         }
 
