@@ -64,6 +64,14 @@ def _untimed(value: object) -> object:
     return [_untimed(part) for part in value] if isinstance(value, list) else value
 
 
+def kept_aside(file: Path) -> bool:
+    """Whether a training's results lie in its work folder, from which a restart takes them.
+
+    Snakemake deletes the outputs of a job that ended unseen, beside the one that was killed.
+    """
+    return any(any((place / ".work").glob("*/finished.json")) for place in file.parents)
+
+
 class Reference:
     """The undisturbed run.
 

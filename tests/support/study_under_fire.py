@@ -12,7 +12,7 @@ from pathlib import Path
 
 import victims
 from moments import Moment
-from outputs import Reference
+from outputs import Reference, kept_aside
 from victims import Job
 from workflow_project import Project
 
@@ -21,7 +21,6 @@ HUNG = 60  # seconds after which a Snakemake without a job, told to end, is take
 TRIES = 4  # restarts that an orphan may keep out
 # How much later than the trigger the kill may come, in seconds.
 JITTER = {"checkpoint": 0.04, "writing": 0.03, "written": 0.15, "resumable": 0.4}
-COSTLY = ("train", "generate", "generate_zero_shot")  # rules whose results no restart may repeat
 MOST_CHECKPOINTS = 5  # two, the best of each, and one being written
 
 
@@ -34,7 +33,7 @@ class Tally:
     refused: int = 0  # restarts that an orphan kept out, in one clear line
     hung: int = 0  # Snakemakes that had to be killed outright
     resumed: int = 0  # kills whose checkpoint was gone on from
-    # Outputs of cheap rules that ended beside the killed job, taken back by Snakemake, made anew.
+    # Ended unseen beside the killed job: Snakemake takes it back; a training's is put back as it was.
     made_again: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     partial: list[str] = field(default_factory=list)
@@ -201,18 +200,10 @@ class StudyUnderFire:
         marks = (self.folder / ".snakemake" / "incomplete").rglob("*")
         return {base64.urlsafe_b64decode(m.name).decode() for m in marks if m.is_file()}
 
-    def _kept(self, path: str) -> bool:
-        """Whether a training's results lie in its work folder, from which a restart takes them.
-
-        Snakemake deletes the outputs of a job that ended unseen, beside the one that was killed.
-        """
-        training = self.project.path(path)
-        return any((place / ".work").glob("*/finished.json") for place in training.parents)
-
     # ---- after a kill ----
 
     def _look(self, record: dict) -> None:
-        """Nothing that exists may be partial; nothing costly that was complete may be gone."""
+        """Nothing that exists may be partial; no training that was complete may be gone."""
         at_work = {path for job in victims.jobs(self.folder) for path in self._made_by(job)}
         unfinished = self._incomplete() | at_work  # asked first: Snakemake may be tidying up
         present = self.reference.present(self.project)
@@ -220,8 +211,9 @@ class StudyUnderFire:
         for fault in self.reference.faults(self.project, present):
             self.tally.partial.append(f"{when}: {fault}")
         for path in sorted(self.complete - present):
-            costly = self.reference.rules[path] in COSTLY and not self._kept(path)
-            gone = self.tally.lost if costly else self.tally.made_again
+            trained = self.reference.rules[path] == "train"
+            lost = trained and not kept_aside(self.project.path(path))
+            gone = self.tally.lost if lost else self.tally.made_again
             gone.append(f"{when}: {path} was complete and is gone")
         self.complete = present - unfinished
         for work in self.project.results.glob("runs/*/*/*/*/*/.work"):

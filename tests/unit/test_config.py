@@ -196,6 +196,7 @@ def test_unknown_key_at_every_level(models, section):
         ("execution: {threads: many}", ("'auto' or a whole number",)),
         ("execution: {device: 'cuda:0; rm -rf /'}", ("execution.device",)),
         ("lora: {use_lora: false}", ("use_qlora: false",)),
+        ("experiment: {tags: ['..']}", ("experiment.tags", "no dot first")),
         ("generation: {num_beams: 0}", ("generation.num_beams: found 0", "at least 1")),
         ("generation: {repetition_penalty: 0}", ("repetition_penalty: found 0", "more than 0")),
         ("generation: {no_repeat_ngram_size: -1}", ("no_repeat_ngram_size: found -1", "at least")),
@@ -281,29 +282,9 @@ def test_a_link_out_of_config_is_outside(models, tmp_path):
     refused("outside config/")
 
 
-# ---- base file in step ----
-
-
-def test_the_base_file_has_every_key_and_the_defaults_of_the_fields():
-    """So that a file without `_base_` means the same."""
-    base = load_yaml(PROJECT_ROOT / "config" / "base" / "causal_lm.yaml")
-    assert base["model"].pop("checkpoint") is None  # the model file's to say
-    fields = ModelConfig(model={"checkpoint": "a/b"}).model_dump()
-    del fields["model"]["checkpoint"]
-    assert base == fields
-    assert canonical(base) == canonical(fields)
-
-
 def test_a_file_without_a_base_is_whole(models):
     models("model: {checkpoint: a/b}\ntraining: {epochs: 1}")
     config = load_config("mine")
     assert (config.training.epochs, config.training.batch_size, config.lora.r) == (1, 8, 16)
     models("training: {epochs: 1}")
     refused("key 'model' is missing")
-
-
-@pytest.mark.parametrize("tag", ["..", ".", ".a"])
-def test_a_tag_is_no_folder(models, tag):
-    """MLflow keeps tags in files of their names."""
-    models(mine(f"model: {{checkpoint: a/b}}\nexperiment: {{tags: [{tag!r}]}}"))
-    refused("experiment.tags", "no dot first")

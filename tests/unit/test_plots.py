@@ -5,6 +5,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import fixture_results
+import jinja2
 import pytest
 from fixture_report import build_report_results, report_study
 from fixture_results import fixture_dialogues
@@ -13,7 +14,7 @@ from PIL import Image
 from yoyak.data.dialogues import Dialogue
 from yoyak.errors import UserError
 from yoyak.reporting import score_plots, training_plots
-from yoyak.reporting.html import render_report
+from yoyak.reporting.html import TEMPLATES, render_report
 from yoyak.reporting.plots import STUDY_PLOTS, write_plots
 from yoyak.reporting.style import CONDITION_COLOURS, plot_style, save
 
@@ -159,3 +160,16 @@ def test_data_without_groups_has_no_plot_and_no_tables_of_groups(tmp_path, monke
 def test_a_missing_table_is_named(tmp_path):
     with pytest.raises(UserError, match=r"rouge.csv: .*compare"):
         score_plots.score_bars(report_study(), tmp_path)
+
+
+@pytest.mark.parametrize("figure", [*STUDY_PLOTS, "loss-tiny_llama-chat-fine_tuned-seed42"])
+def test_captions_of_the_workflow_report_know_every_plot(figure):
+    from docutils.core import publish_parts
+
+    template = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(
+        (TEMPLATES / "plots.rst").read_text(encoding="utf-8")
+    )
+    text = template.render(snakemake={"wildcards": {"figure": figure}})
+    assert ("of one training" in text) == figure.startswith("loss-")
+    assert "nterval" in text or "Exact counts" in text
+    publish_parts(text, writer="html", settings_overrides={"halt_level": 2})

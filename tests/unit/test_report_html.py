@@ -8,16 +8,15 @@ import re
 import shutil
 from html.parser import HTMLParser
 
-import jinja2
 import pytest
 from fixture_report import HOSTILE, build_report_results, report_study
 
 from yoyak.config.study import Run
 from yoyak.errors import UserError
-from yoyak.reporting.html import TEMPLATES, breakable, render_report
+from yoyak.reporting.html import breakable, render_report
 from yoyak.reporting.model_card import model_card
 from yoyak.reporting.opening import render_opening
-from yoyak.reporting.plots import STUDY_PLOTS, write_plots
+from yoyak.reporting.plots import write_plots
 from yoyak.reporting.run_rows import QUOTED
 from yoyak.reporting.samples import equal_steps
 from yoyak.reporting.tables import write_table
@@ -289,16 +288,3 @@ def test_missing_plots_are_named(reported_study, tmp_path):
     (tmp_path / "tables").symlink_to(results / "tables")
     with pytest.raises(UserError, match=r"captions.json: no such file; run plot.py first"):
         render_report(study, tmp_path)
-
-
-@pytest.mark.parametrize("figure", [*STUDY_PLOTS, "loss-tiny_llama-chat-fine_tuned-seed42"])
-def test_captions_of_the_workflow_report_know_every_plot(figure):
-    from docutils.core import publish_parts
-
-    template = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(
-        (TEMPLATES / "plots.rst").read_text(encoding="utf-8")
-    )
-    text = template.render(snakemake={"wildcards": {"figure": figure}})
-    assert ("of one training" in text) == figure.startswith("loss-")
-    assert "nterval" in text or "Exact counts" in text
-    publish_parts(text, writer="html", settings_overrides={"halt_level": 2})
