@@ -33,7 +33,7 @@ class Tally:
     refused: int = 0  # restarts that an orphan kept out, in one clear line
     hung: int = 0  # Snakemakes that had to be killed outright
     resumed: int = 0  # kills whose checkpoint was gone on from
-    # Ended unseen beside the killed job: Snakemake takes it back; a training's is put back as it was.
+    # Ended unseen beside the killed job: Snakemake takes it back, a restart makes or restores it.
     made_again: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     partial: list[str] = field(default_factory=list)
