@@ -57,19 +57,19 @@ def reference_cells(cells: dict, columns: list[str], counts: Counter | None) -> 
     for column in columns:
         value = cells.get(column)
         if isinstance(value, str) and LIST_AS_TEXT.match(value):
-            value = _parsed(value)
+            value = parsed_cell(value, "summary is a list of texts")
         values += value if isinstance(value, list) else [value]
     texts = (text_cell(value, "summary", counts) for value in values)
     return tuple(text for text in texts if text)
 
 
-def _parsed(text: str) -> list:
+def parsed_cell(text: str, what: str) -> list:
+    """The list that a cell holds as JSON; what: how an error begins. Raises ValueError."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         raise ValueError(
-            f"summary is a list of texts but no JSON, found {quote(text)}: write the cell with "
-            "json.dumps"
+            f"{what} but no JSON, found {quote(text)}: write the cell with json.dumps"
         ) from None
 
 

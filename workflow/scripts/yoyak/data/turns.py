@@ -4,11 +4,10 @@ Nested JSON has `{"speaker": …, "utterance": …}`, OpenAI's messages `{"role"
 ShareGPT `{"from": …, "value": …}`. In a CSV the list stands as JSON text in its cell.
 """
 
-import json
 import re
 from collections.abc import Sequence
 
-from yoyak.data.cells import text_cell
+from yoyak.data.cells import parsed_cell, text_cell
 from yoyak.data.rows import quote
 
 # Keys of a turn: the first that is filled. A message's `name` tells speakers of one role apart.
@@ -32,7 +31,7 @@ def dialogue_cell(value: object, numbered: bool) -> tuple[str | None, dict[str, 
     Raises ValueError where it is neither a text nor a list of turns.
     """
     if isinstance(value, str) and LIST_AS_TEXT.match(value):
-        value = _parsed(value)
+        value = parsed_cell(value, "dialogue is a list of turns")
     if isinstance(value, str | None):
         return value, {}
     if not isinstance(value, list) or not all(isinstance(turn, dict) for turn in value):
@@ -42,16 +41,6 @@ def dialogue_cell(value: object, numbered: bool) -> tuple[str | None, dict[str, 
     speakers = dict.fromkeys(speaker for speaker, _ in turns) if numbered else {}
     tags = {speaker: f"#Person{number}#" for number, speaker in enumerate(speakers, start=1)}
     return "\n".join(f"{tags.get(speaker, speaker)}: {words}" for speaker, words in turns), tags
-
-
-def _parsed(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError(
-            f"dialogue is a list of turns but no JSON, found {quote(text)}: write the cell with "
-            "json.dumps"
-        ) from None
 
 
 def _turn(turn: dict, place: str) -> tuple[str, str]:

@@ -64,10 +64,6 @@ def _fault(layer) -> str | None:
         return f"{name} is not among {', '.join(FUSED_LAYERS)}"
     if getattr(layer.self_attn, "attention_dropout", 0.0):
         return "attention dropout is not covered"
-    for projection in _projections(layer):
-        plain = projection.get_base_layer() if hasattr(projection, "lora_A") else projection
-        if any(part.requires_grad for part in plain.parameters()):
-            return "the base weights are trained themselves"
     return beyond_plain_lora(layer, _projections(layer)) or _unequal(layer)
 
 

@@ -134,10 +134,15 @@ def _causal(query, key, value, scaling, window):
     settings = {"scale": scaling, "enable_gqa": True}
     if window is None or query.shape[2] <= window:
         return scaled_dot_product_attention(query, key, value, is_causal=True, **settings)
-    place = torch.arange(query.shape[2], device=query.device)
-    distance = place[:, None] - place[None, :]
-    seen = (distance >= 0) & (distance < window)
+    seen = _seen(query.shape[2], window, query.device)
     return scaled_dot_product_attention(query, key, value, attn_mask=seen, **settings)
+
+
+def _seen(tokens: int, window: int | None, device) -> torch.Tensor:
+    """(tokens, tokens) bool: what each token of a sequence attends to."""
+    place = torch.arange(tokens, device=device)
+    distance = place[:, None] - place[None, :]
+    return (distance >= 0) & (distance < (window or tokens))
 
 
 @torch.library.custom_op("yoyak::attention", mutates_args=())
@@ -184,10 +189,8 @@ def _causal_gradients(grad, query, key, value, scaling, window):
     groups = query.shape[1] // key.shape[1]
     keys, values = (part.repeat_interleave(groups, dim=1) for part in (key, value))
     scores = query @ keys.mT * scaling
-    place = torch.arange(query.shape[2], device=query.device)
-    distance = place[:, None] - place[None, :]
-    unseen = (distance < 0) | (distance >= (window or len(place)))
-    weights = scores.masked_fill(unseen, float("-inf")).softmax(-1)
+    seen = _seen(query.shape[2], window, query.device)
+    weights = scores.masked_fill(~seen, float("-inf")).softmax(-1)
     of_weights = grad @ values.mT
     of_scores = weights * (of_weights - (of_weights * weights).sum(-1, keepdim=True)) * scaling
     of_keys, of_values = of_scores.mT @ query, weights.mT @ grad
