@@ -94,18 +94,24 @@ def quantise(model, dtype) -> None:
 
 
 class Clock(TrainerCallback):
-    """When each optimiser step was done, the GPU's work included."""
+    """When the GPU was done with each optimiser step; nothing waits for it."""
 
     def __init__(self):
-        self.began, self.ends = time.perf_counter(), []
+        self.marks = [self._mark()]
 
     def on_step_end(self, args, state, control, **kwargs):
-        torch.cuda.synchronize()
-        self.ends.append(time.perf_counter())
+        self.marks.append(self._mark())
 
-    def seconds(self, warm: int) -> float:
-        """Wall time of the steps after the first `warm`, whatever happens between them."""
-        return self.ends[-1] - self.ends[warm - 1]
+    def seconds(self, first: int, last: int = -1) -> float:
+        """From the end of step `first` (0: the beginning) to that of `last`, all between it."""
+        torch.cuda.synchronize()
+        return self.marks[first].elapsed_time(self.marks[last]) / 1000
+
+    @staticmethod
+    def _mark() -> torch.cuda.Event:
+        mark = torch.cuda.Event(enable_timing=True)
+        mark.record()
+        return mark
 
 
 class Engine(PackedTrainer):
@@ -169,7 +175,7 @@ def run_engine(
         "reserved_gb": torch.cuda.max_memory_reserved() / 1e9,
         "predicted_gb": predicted / 1e9,
         "share": speed * operations(shape, 16, recompute) / TERAFLOPS,
-        "first_step_seconds": clock.ends[0] - clock.began,
+        "first_step_seconds": clock.seconds(0, 1),
         "loss": [round(loss, 3) for loss in losses[:3]],
         "layers": layers,
         "fullest_pack": trainer.fullest,

@@ -16,6 +16,7 @@ from yoyak import (
 )
 from yoyak.errors import PROJECT_ROOT
 from yoyak.models.attention import PACKED
+from yoyak.training.packed_trainer import PackedTrainer
 
 RESOURCES = PROJECT_ROOT / "workflow" / "resources"
 FEW = {"max_steps": 8, "batch_size": 4, "gradient_accumulation_steps": 2, "learning_rate": 5e-3}
@@ -42,9 +43,8 @@ def config(tmp_path_factory):
     )
 
 
-@pytest.fixture
-def trained(config, tmp_path):
-    """A trainer that has trained, and the attention that its model came with."""
+def make_trainer(config, folder):
+    """A trainer that has not trained, and the attention that its model came with."""
     model, tokenizer = load_lora_model_and_tokenizer(config)
     own = model.config._attn_implementation
     with (RESOURCES / "dialogues/train.csv").open(encoding="utf-8", newline="") as file:
@@ -55,7 +55,13 @@ def trained(config, tmp_path):
         )
         for part in (rows[:32], rows[32:40])
     ]
-    trainer = create_llm_trainer(config, model, tokenizer, *sets, output_dir=tmp_path)
+    return create_llm_trainer(config, model, tokenizer, *sets, output_dir=folder), own
+
+
+@pytest.fixture
+def trained(config, tmp_path):
+    """A trainer that has trained, and the attention that its model came with."""
+    trainer, own = make_trainer(config, tmp_path)
     before = trainer.evaluate()["eval_loss"]
     assert trainer.train()["eval_loss"] < before
     return trainer, own
@@ -107,20 +113,32 @@ def test_of_several_gpus_the_emptiest_is_taken(config, request):
         torch.cuda.set_device(here)
 
 
-def test_adapters_of_own_layers_multiply_in_16_bits(config, tmp_path, monkeypatch):
+def test_adapters_of_own_layers_multiply_in_16_bits(config, tmp_path):
     """Their weights are float32: without autocast their products would run on no tensor core."""
-    own = changed(config, execution={"compile": False})
-    model, tokenizer = load_lora_model_and_tokenizer(own)
+    trainer, _ = make_trainer(changed(config, execution={"compile": False}), tmp_path)
     seen = set()
-    for name, part in model.named_modules():
+    for name, part in trainer.model.named_modules():
         if name.endswith("lora_A.default"):
             part.register_forward_hook(lambda _, inputs, output: seen.add(output.dtype))
-    with (RESOURCES / "dialogues/train.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))[:24]
-    data = create_llm_dataset(
-        [row["dialogue"] for row in rows], [row["summary"] for row in rows], tokenizer
-    )
-    trainer = create_llm_trainer(own, model, tokenizer, data, data, output_dir=tmp_path)
-    seen.clear()  # the engine's check computes as the training does
     trainer.train()
     assert trainer.plan.layers == "own" and seen == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_python_never_waits_for_the_gpu_in_a_step(config, tmp_path, monkeypatch, compile):
+    """Nothing that a step computes is read before the next one is at work."""
+    step, watched = PackedTrainer.training_step, []
+
+    def training_step(self, *arguments):
+        torch.cuda.set_sync_debug_mode("error" if self.state.global_step > 1 else "default")
+        try:
+            watched.append(self.state.global_step)
+            return step(self, *arguments)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(PackedTrainer, "training_step", training_step)
+    trainer, _ = make_trainer(changed(config, execution={"compile": compile}), tmp_path)
+    trainer.train()
+    logged = [row["step"] for row in trainer.state.log_history if "loss" in row]
+    assert watched == list(range(8)) and logged == list(range(1, 9))

@@ -43,8 +43,10 @@ def make_trainer(folder, work, plan=PLAN, steps=3, rate=1e-3):
         )  # fmt: skip
 
 
-def test_a_loss_that_is_no_number_stops_with_step_examples_and_cure(folder, tmp_path):
+@pytest.mark.parametrize("overlaps", [False, True])
+def test_a_loss_that_is_no_number_stops_with_step_examples_and_cure(folder, tmp_path, overlaps):
     trainer = make_trainer(folder, tmp_path)
+    trainer.overlaps = overlaps
     with torch.no_grad():
         next(iter(adapters(trainer.model).values())).fill_(float("nan"))
     with pytest.raises(NonFiniteLoss, match=r"became nan at step 1 \(examples \d+, .*lower"):
@@ -113,24 +115,25 @@ def test_evaluation_is_the_mean_over_supervised_tokens(folder, tmp_path):
     assert trainer.evaluate()["eval_loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_batches_fetched_ahead_are_the_same_batches(folder, tmp_path, monkeypatch):
-    """On a GPU the next batch is packed while the last one is computed; forced here on the CPU."""
-    orders = []
-    for ahead in (False, True):
+def test_overlapped_steps_are_the_same_steps(folder, tmp_path):
+    """On a GPU batches are packed and numbers logged during the next step; forced on the CPU."""
+    orders, logged, learned = [], [], []
+    for overlaps in (False, True):
         trainer = make_trainer(folder, tmp_path, steps=7)
-        if ahead:
-            monkeypatch.setattr(
-                PackedTrainer, "_fetch_ahead",
-                lambda self: setattr(
-                    self, "_ahead",
-                    (self._fetch[0], super(PackedTrainer, self).get_batch_samples(*self._fetch)),
-                ),
-            )  # fmt: skip
-        seen = []
-        step = trainer.training_step
+        trainer.overlaps = overlaps
+        seen, step = [], trainer.training_step
         trainer.training_step = lambda *a, step=step, seen=seen, t=trainer: (
             step(*a), seen.append(tuple(t._trained))
         )[0]  # fmt: skip
         trainer.train()
         orders.append(seen)
+        for row in trainer.state.log_history:
+            for timed in ("tokens_per_second", *(key for key in row if key.startswith("train_"))):
+                row.pop(timed, None)
+        logged.append(trainer.state.log_history)
+        learned.append(adapters(trainer.model))
     assert orders[0] == orders[1] and len(orders[0]) == 7
+    assert logged[0] == logged[1]
+    assert [row["step"] for row in logged[1] if "loss" in row] == [1, 2, 3, 4, 5, 6, 7]
+    assert sum("eval_loss" in row for row in logged[1]) == 3
+    assert all(torch.equal(learned[0][name], learned[1][name]) for name in learned[0])

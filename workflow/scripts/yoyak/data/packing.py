@@ -1,15 +1,34 @@
 """Packs: examples concatenated without padding, cut by a token budget."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 
 IGNORED = -100  # the label that carries no loss, as in torch.nn.CrossEntropyLoss
 
 
+class MicroBatch:
+    """What is computed at once: a dataclass of tensors and Python numbers."""
+
+    def to(self, device) -> Self:
+        """Move the tensors; the Python numbers stay, so that no kernel waits for them."""
+        return self._with_each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Self:
+        """Called by the DataLoader: from pinned memory, nothing waits for the way to a GPU."""
+        return self._with_each(torch.Tensor.pin_memory)
+
+    def _with_each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Self:
+        parts = vars(self).items()
+        changed = {name: change(part) for name, part in parts if isinstance(part, torch.Tensor)}
+        return type(self)(**vars(self) | changed)
+
+
 @dataclass
-class Pack:
+class Pack(MicroBatch):
     """Several examples in one row of tokens.
 
     input_ids, position_ids: (1, tokens) int64; positions restart at every example.
@@ -26,15 +45,6 @@ class Pack:
     max_length: int
     boundaries: tuple[int, ...]
     examples: tuple[int, ...]
-
-    def to(self, device, non_blocking: bool = True) -> "Pack":
-        """Move the tensors; the Python numbers stay, so that no kernel waits for them."""
-        moved = {
-            name: value.to(device, non_blocking=non_blocking)
-            for name, value in vars(self).items()
-            if isinstance(value, torch.Tensor)
-        }
-        return Pack(**{**vars(self), **moved})
 
     @property
     def tokens(self) -> int:

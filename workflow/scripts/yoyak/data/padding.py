@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import torch
 
-from yoyak.data.packing import IGNORED, assign_packs
+from yoyak.data.packing import IGNORED, MicroBatch, assign_packs
 
 
 @dataclass
-class PaddedBatch:
+class PaddedBatch(MicroBatch):
     """Several examples, one a row.
 
     input_ids, attention_mask: (rows, longest) int64; padding is on the right, where a causal model
@@ -22,14 +22,6 @@ class PaddedBatch:
     columns: torch.Tensor
     targets: torch.Tensor
     examples: tuple[int, ...]
-
-    def to(self, device, non_blocking: bool = True) -> "PaddedBatch":
-        moved = {
-            name: value.to(device, non_blocking=non_blocking)
-            for name, value in vars(self).items()
-            if isinstance(value, torch.Tensor)
-        }
-        return PaddedBatch(**{**vars(self), **moved})
 
 
 def build_padded(examples: list[dict], indices: list[int]) -> PaddedBatch:

@@ -4,17 +4,11 @@ import logging
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft.optimizers import create_loraplus_optimizer
 from torch.utils.data import Dataset, Sampler
-from transformers import (
-    Trainer,
-    TrainerControl,
-    TrainerState,
-    set_seed,
-)
+from transformers import TrainerState, set_seed
 
 from yoyak.data.packing import count_supervised, pack_batch
 from yoyak.data.padding import pad_batch
@@ -29,13 +23,14 @@ from yoyak.training.loss import batch_loss, number_format
 from yoyak.training.neftune import noisy_embeddings
 from yoyak.training.order import Numbered, SeededOrder
 from yoyak.training.overflow import OverflowWatch
+from yoyak.training.overlap import OverlappedTrainer
 from yoyak.training.parallel import Ranks, StopTogether
 from yoyak.training.save_by_time import SaveByTime
 
 log = logging.getLogger(__name__)
 
 
-class PackedTrainer(Trainer):
+class PackedTrainer(OverlappedTrainer):
     """Trains on global batches of exactly batch_size × gradient_accumulation_steps examples.
 
     A batch is split into micro-batches of at most `plan.token_budget` tokens: packs or, on the
@@ -54,7 +49,6 @@ class PackedTrainer(Trainer):
         checks: records of the engine's checks, kept with every checkpoint.
     """
 
-    control: TrainerControl
     optimizer: torch.optim.Optimizer | None
 
     def __init__(
@@ -82,8 +76,6 @@ class PackedTrainer(Trainer):
         self._started = self._last_log = time.monotonic()
         self._tokens_at_log = 0
         self._trained: list[int] = []  # numbers of the examples of the last step
-        self._fetch: tuple | None = None
-        self._ahead: tuple[Any, Any] = (None, None)
         apply_plan(model, plan)
         super().__init__(
             model=model,
@@ -121,24 +113,12 @@ class PackedTrainer(Trainer):
             self.accelerator.backward(loss)
             total = total + loss.detach()
         self.ranks.sum_gradients(model)
+        loss = self.ranks.sum(total)
+        self.while_the_gpu_computes()  # before the counts: it may log the last step
         self.supervised_tokens += supervised
         self.tokens += inputs["tokens"]
         self._trained = inputs["numbers"]
-        self._fetch_ahead()
-        return self.ranks.sum(total)
-
-    def get_batch_samples(self, epoch_iterator, num_batches, device):
-        """The next batch, packed while the GPU was still busy with the last one."""
-        iterator, ahead = self._ahead
-        self._ahead = (None, None)
-        if iterator is not epoch_iterator:
-            ahead = super().get_batch_samples(epoch_iterator, num_batches, device)
-        self._fetch = (epoch_iterator, num_batches, device)
-        return ahead
-
-    def _fetch_ahead(self) -> None:
-        if self._fetch is not None and self.args.device.type == "cuda":
-            self._ahead = (self._fetch[0], super().get_batch_samples(*self._fetch))
+        return loss
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval") -> dict:
         """Mean loss over a dataset's supervised tokens, by the same engine; keeps no logits."""
