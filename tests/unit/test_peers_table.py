@@ -7,7 +7,10 @@ import pytest
 from benchmarks.peers import side_by_side
 
 OURS = {"tokens_per_second": 40_000.0, "peak_gb": 75.5, "loss": [11.8, 11.7]}
-THEIRS = {"tokens_per_second": 16_000.0, "peak_gb": 44.4, "loss": 11.8, "versions": {"a": "1"}}
+THEIRS = {
+    "tokens_per_second": 16_000.0, "peak_gb": 44.4, "loss": 11.8,
+    "attention": "xformers", "versions": {"torch": "2.11.0", "flash_attn": None},
+}  # fmt: skip
 PAIR = {"shape": "llama_3.2_3b", "memory": "free", "base": "nf4"}
 
 
@@ -23,7 +26,7 @@ def test_one_table_of_two_outputs_with_the_ratio_of_the_means(tmp_path, monkeypa
     assert capsys.readouterr().out.splitlines()[2:] == [
         "| llama_3.2_3b | free | 40,000 | 75.5 | 15,000 | 45.0 | 2.67 |",
         "| llama_3.2_3b | free, bf16 base | 40,000 | 75.5 | 16,000 | 44.4 | 2.50 |",
-        "a 1",
+        "torch 2.11.0, attention by xformers",
     ]
 
 

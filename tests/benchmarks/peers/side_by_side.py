@@ -16,7 +16,9 @@ Yoyak as training.py does: dropout 0.05, packs up to its token budget. Unsloth w
 which its fast path wants, its padding-free batches, bf16. Memory free: nothing is recomputed;
 Yoyak multiplies by the base dequantised once, Unsloth by NF4, or by bf16 with `--bases nf4 bf16`.
 Memory scarce: NF4, layers recomputed; Unsloth cuts the global batch in two and offloads what its
-checkpointing keeps. Tokens are those of the examples, without padding.
+checkpointing keeps. Tokens are those of the examples, without padding. The table ends with what
+Unsloth ran on: with torch before 2.12, `attention by sdpa` means that xformers did not load (PyPI's
+is built for CUDA 12; `unsloth install-kernels xformers`) and each row was a call of its own.
 """
 
 import argparse
@@ -121,9 +123,11 @@ def table(results: list[dict]) -> list[str]:
             )
         cells.append(f"{ours[0] / theirs[0]:.2f}" if ours and theirs else "")
         lines.append(f"| {' | '.join(cells)} |")
-    found = [turn["versions"] for row in results for turn in row["unsloth"] if "versions" in turn]
-    for versions in {json.dumps(versions): versions for versions in found}.values():
-        lines.append(", ".join(f"{name} {number}" for name, number in versions.items() if number))
+    for row in results:
+        for turn in row["unsloth"]:
+            used = turn.get("versions", {}) | {"attention by": turn.get("attention")}
+            line = ", ".join(f"{name} {value}" for name, value in used.items() if value)
+            lines += [line] if line and line not in lines else []
     return lines
 
 

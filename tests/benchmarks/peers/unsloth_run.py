@@ -99,6 +99,8 @@ def train(args: argparse.Namespace, checkpoint: Path, scratch: str) -> dict:
         model, r=16, lora_alpha=32, lora_dropout=0, bias="none", target_modules=PROJECTIONS,
         use_gradient_checkpointing=recompute,
     )  # fmt: skip
+    in_4_bits = any(type(module).__name__ == "Linear4bit" for module in model.modules())
+    assert in_4_bits == (args.base == "nf4"), "Unsloth changed the base: bitsandbytes did not load?"
     made = rows(args.examples * args.steps, SHAPES[args.shape].vocab_size)
     data = [{name: row[name].tolist() for name in ("input_ids", "labels")} for row in made]
     trainer = SFTTrainer(
