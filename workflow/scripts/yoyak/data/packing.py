@@ -14,7 +14,10 @@ class MicroBatch:
     """What is computed at once: a dataclass of tensors and Python numbers."""
 
     def to(self, device) -> Self:
-        """Move the tensors; the Python numbers stay, so that no kernel waits for them."""
+        """Move the tensors; the Python numbers stay, so that no kernel waits for them.
+
+        Nothing waits for the copies, either: accelerate calls this while the GPU is at work.
+        """
         return self._with_each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Self:
