@@ -34,7 +34,7 @@ from yoyak.config.arguments import (
     with_prompts,
 )
 from yoyak.config.model_config import ModelConfig
-from yoyak.errors import UserError, run_script
+from yoyak.errors import UserError, imports_are_done, run_script
 from yoyak.run.devices import claim_device
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory
@@ -82,6 +82,7 @@ def merge(
     silence_libraries()
     loader = LoRALoader(config, device=device, base_weights="dequantized")
     model, tokenizer = loader.load_for_generation(adapter)
+    imports_are_done()
     stops = stop_token_ids(tokenizer, prompt_format)
     new_tokens = DecodingSettings.from_config(config).max_new_tokens
     model.generation_config = GenerationConfig(

@@ -36,7 +36,7 @@ from yoyak.config.study import Study, load_study
 from yoyak.data.cleaning import clean_text
 from yoyak.data.dialogues import Dialogue, read_dialogues
 from yoyak.data.reading import TABLE_FILES
-from yoyak.errors import UserError, run_script
+from yoyak.errors import UserError, imports_are_done, run_script
 from yoyak.run.devices import claim_device
 from yoyak.run.workspace import atomic_write_text
 
@@ -109,6 +109,7 @@ def summarize(
     from yoyak.generation.summaries import write_summaries
 
     model, tokenizer = load_model(config, plan_loading(config, device), adapter)
+    imports_are_done()
     prompts, shortened = build_prompts(rows, tokenizer, config, prompt_format, config.texts)
     for row, short in zip(rows, shortened, strict=True):
         if short:

@@ -14,6 +14,9 @@ from transformers import Trainer, TrainerControl
 class OverlappedTrainer(Trainer):
     """The Trainer, for one batch an optimiser step; what is trained and logged stays the same.
 
+    A callback hears of a step's log when the next step is at work: one that stops the training
+    there stops it a step later.
+
     Attributes:
         overlaps: whether to; on a CPU nothing would be gained.
     """
