@@ -30,14 +30,14 @@ import time
 import traceback
 from pathlib import Path
 
-# As in a program of a user, who sets nothing; training.py would set True.
+# As in a program of a user, who sets nothing.
 os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:False")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "workflow" / "scripts")]
 
 import torch  # noqa: E402
-from training import SHAPES  # noqa: E402
+from shapes import SHAPES  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 
 import yoyak  # noqa: E402
