@@ -16,6 +16,7 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
@@ -23,74 +24,23 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
 import torch  # noqa: E402
-from peft import LoraConfig, get_peft_model  # noqa: E402
+from random_models import build  # noqa: E402
 from shapes import SHAPES, rows  # noqa: E402
-from training_runs import RUNS  # noqa: E402
+from training_runs import RUNS, Run  # noqa: E402
 from transformers import (  # noqa: E402
-    AutoModelForCausalLM,
     Trainer,
     TrainerCallback,
     TrainingArguments,
 )
 
-from yoyak.config.loading import load_config  # noqa: E402
-from yoyak.models.architecture import find_targets  # noqa: E402
 from yoyak.models.attention import PACKED  # noqa: E402
 from yoyak.run.memory import ModelShape, operations, predict_bytes  # noqa: E402
 from yoyak.run.plan import Plan  # noqa: E402
 from yoyak.training.arguments import quiet_libraries, training_arguments  # noqa: E402
 from yoyak.training.packed_trainer import PackedTrainer  # noqa: E402
 
-SHIPPED = {file.stem for file in (ROOT / "config" / "models").glob("*.yaml")}
 SCRATCH = Path(tempfile.gettempdir()) / "yoyak-benchmark"  # nothing is kept there
 TERAFLOPS = 790e12  # bf16 products on an H200, measured on random data
-
-
-def build(name: str, base_weights: str, attention: str, dora: bool = False):
-    """A model of that shape with random weights and fresh adapters, made on the GPU."""
-    config = load_config(name if name in SHIPPED else "llama_3.2_3b")
-    dtype = getattr(torch, config.model.compute_dtype)
-    torch.set_default_dtype(dtype)
-    try:
-        with torch.device("cuda"):
-            model = AutoModelForCausalLM.from_config(SHAPES[name], attn_implementation=attention)
-    finally:
-        torch.set_default_dtype(torch.float32)
-    model.config.use_cache = False
-    if base_weights == "nf4":
-        quantise(model, dtype)
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    lora = config.lora
-    adapters = LoraConfig(
-        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout,
-        target_modules=find_targets(model), task_type="CAUSAL_LM", use_dora=dora,
-    )  # fmt: skip
-    return get_peft_model(model, adapters), config
-
-
-def quantise(model, dtype) -> None:
-    """Every projection to NF4 with double quantisation, as a load in 4 bits leaves it."""
-    import bitsandbytes as bnb
-
-    for layer in model.model.layers:
-        for parent in (layer.self_attn, layer.mlp):
-            for name, linear in list(parent.named_children()):
-                if type(linear) is not torch.nn.Linear:
-                    continue
-                new = bnb.nn.Linear4bit(
-                    linear.in_features, linear.out_features, bias=False, compute_dtype=dtype,
-                    compress_statistics=True, quant_type="nf4", device="meta",
-                )  # fmt: skip
-                weight = linear.weight.data
-                new.weight = bnb.nn.Params4bit(
-                    weight, requires_grad=False, compress_statistics=True, quant_type="nf4",
-                    blocksize=64, module=new,
-                ).to("cuda")  # fmt: skip
-                setattr(parent, name, new)
-    model.is_loaded_in_4bit = True
-    gc.collect()
-    torch.cuda.empty_cache()
 
 
 class Clock(TrainerCallback):
@@ -130,22 +80,21 @@ class Engine(PackedTrainer):
         return result
 
 
-def run_engine(
-    name, base_weights, layers, recompute, budget, cap, steps=6, warm=2, profile=False, dora=False
-):
-    model, config = build(name, base_weights, PACKED, dora)
+def run_engine(run: Run, profile=False, dora=False):
+    name, steps = run.model, run.warm + run.steps
+    model, config = build(name, run.base_weights, PACKED, dora)
     shape = ModelShape.from_config(SHAPES[name])
     choices = {
-        "base_weights": base_weights, "token_budget": budget,
-        "gradient_checkpointing": recompute, "layers": layers,
+        "base_weights": run.base_weights, "token_budget": run.budget,
+        "gradient_checkpointing": run.recompute, "layers": run.layers, "graphs": run.graphs,
     }  # fmt: skip
     plan = Plan(
         device="cuda:0", threads=8, compute_dtype=config.model.compute_dtype,
         optim="adamw_torch_fused", predicted_bytes=0, available_bytes=0, **choices,
     )  # fmt: skip
     total = torch.cuda.get_device_properties(0).total_memory
-    if cap:
-        torch.cuda.set_per_process_memory_fraction(cap * 1e9 / total)
+    if run.cap:
+        torch.cuda.set_per_process_memory_fraction(run.cap * 1e9 / total)
     training = config.training.model_copy(update={"max_steps": steps})
     batch = training.batch_size * training.gradient_accumulation_steps
     trainer = Engine(
@@ -160,7 +109,7 @@ def run_engine(
     torch.cuda.reset_peak_memory_stats()
     with contextlib.redirect_stdout(None):
         trainer.train()
-    if cap:
+    if run.cap:
         torch.cuda.set_per_process_memory_fraction(1.0)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     assert all(map(math.isfinite, losses)), losses
@@ -168,16 +117,16 @@ def run_engine(
         show_profile(trainer, batch, SHAPES[name].vocab_size)
     choices["token_budget"] = trainer.fullest
     predicted = predict_bytes(shape, lora_rank=16, use_qlora=True, dora=dora, **choices)
-    speed = sum(trainer.counts[warm:]) / clock.seconds(warm)
+    speed = sum(trainer.counts[run.warm :]) / clock.seconds(run.warm)
     result = {
         "tokens_per_second": speed,
         "peak_gb": torch.cuda.max_memory_allocated() / 1e9,
         "reserved_gb": torch.cuda.max_memory_reserved() / 1e9,
         "predicted_gb": predicted / 1e9,
-        "share": speed * operations(shape, 16, recompute) / TERAFLOPS,
+        "share": speed * operations(shape, 16, run.recompute) / TERAFLOPS,
         "first_step_seconds": clock.seconds(0, 1),
         "loss": [round(loss, 3) for loss in losses[:3]],
-        "layers": layers,
+        "layers": run.layers + (", graphs" if run.graphs else ""),
         "fullest_pack": trainer.fullest,
     }
     del model, trainer
@@ -262,11 +211,8 @@ def main() -> None:
                 if name == "plain":
                     results[name] = run_plain()
                 else:
-                    model, base, layers, recompute, budget, cap = RUNS[name]
-                    results[name] = run_engine(
-                        model, base, layers, recompute, arguments.budget or budget, cap,
-                        profile=arguments.profile, dora=arguments.dora,
-                    )  # fmt: skip
+                    run = replace(RUNS[name], budget=arguments.budget or RUNS[name].budget)
+                    results[name] = run_engine(run, arguments.profile, arguments.dora)
             except torch.OutOfMemoryError as error:
                 results[name] = {"out_of_memory": str(error).split(". ")[0]}
             gc.collect()
@@ -282,7 +228,7 @@ def main() -> None:
 def print_table(results: dict) -> None:
     plain = results.get("plain", {}).get("tokens_per_second")
     print(
-        f"{'run':<17} {'layers':<9} {'tokens/s':>9} {'share':>6} {'× plain':>7} {'peak GB':>8} "
+        f"{'run':<17} {'layers':<14} {'tokens/s':>9} {'share':>6} {'× plain':>7} {'peak GB':>8} "
         f"{'reserved':>8} {'predicted':>9} {'first step, s':>13}"
     )
     for name, result in results.items():
@@ -294,7 +240,7 @@ def print_table(results: dict) -> None:
         ratio = f"{speed / plain:.1f}" if plain else ""
         predicted = f"{result.get('predicted_gb', 0):.1f}"
         print(
-            f"{name:<17} {result.get('layers', 'plain'):<9} {speed:>9,.0f} {share:>6} {ratio:>7} "
+            f"{name:<17} {result.get('layers', 'plain'):<14} {speed:>9,.0f} {share:>6} {ratio:>7} "
             f"{result['peak_gb']:>8.1f} {result['reserved_gb']:>8.1f} {predicted:>9} "
             f"{result.get('first_step_seconds', 0):>13.0f}"
         )

@@ -17,6 +17,8 @@ SMALL_PACK = 4096  # below, a GPU's products run slow: computing layers again co
 # Of the first step: of fused layers, whose kernels are compiled, and of layers that torch compiles.
 COMPILE_SECONDS = {"fused": 15, "compiled": 75}
 ASSUMED_RATE = 400e12  # operations a second, to weigh that time against the time saved
+LAUNCH_SECONDS = 6e-3  # Python's for the kernels of one fused layer, forward and backward
+RECORDED = 100  # steps of a training that is worth recording as CUDA graphs
 
 
 def available_threads() -> int:
@@ -127,10 +129,14 @@ def training_plans(
     }
     if engine.path == "plain":
         facts |= {"own_head": False, "scores": shape.heads * longest if engine.eager else 0}
+    one_gpu_in_bf16 = devices == 1 and dtype == "bfloat16"
+    recordable = one_gpu_in_bf16 and steps >= RECORDED and not config.training.neftune_noise_alpha
     for choices in _candidates(config, shape, layers, longest, batch_tokens, steps):
         pack = {"token_budget": max(longest, min(choices["token_budget"], fullest))}
-        predicted = predict_bytes(shape, **facts, **choices | pack)
-        yield Plan(**common, **choices, predicted_bytes=predicted)
+        waits = choices["layers"] == "fused" and _waits_for_python(shape, lora_rank, **pack)
+        for graphs in (True, False) if recordable and waits else (False,):
+            predicted = predict_bytes(shape, **facts, **choices | pack, graphs=graphs)
+            yield Plan(**common, **choices, predicted_bytes=predicted, graphs=graphs)
 
 
 def next_smaller(plan: Plan, shape: ModelShape, *, lora_rank: int, use_qlora: bool) -> Plan | None:
@@ -141,8 +147,10 @@ def next_smaller(plan: Plan, shape: ModelShape, *, lora_rank: int, use_qlora: bo
     """
     if plan.device == "cpu":
         return None
-    if not plan.gradient_checkpointing and plan.token_budget >= 2 * SMALL_PACK:
-        change: dict[str, Any] = {"token_budget": plan.token_budget // 2}
+    if plan.graphs:
+        change: dict[str, Any] = {"graphs": False}
+    elif not plan.gradient_checkpointing and plan.token_budget >= 2 * SMALL_PACK:
+        change = {"token_budget": plan.token_budget // 2}
     elif not plan.gradient_checkpointing:
         change = {"gradient_checkpointing": True}
     elif use_qlora and plan.base_weights == "dequantized":
@@ -208,6 +216,12 @@ def _candidates(config: ModelConfig, shape: ModelShape, kinds, longest, batch_to
                 if key not in seen:
                     seen.add(key)
                     yield candidate
+
+
+def _waits_for_python(shape: ModelShape, lora_rank: int, token_budget: int) -> bool:
+    """Whether a GPU computes a layer of a pack faster than Python launches its kernels."""
+    layer = operations(shape, lora_rank, recompute=False) / shape.layers
+    return token_budget * layer / ASSUMED_RATE < LAUNCH_SECONDS
 
 
 def _saved_seconds(shape: ModelShape, lora_rank: int, tokens: int, layers: str) -> float:
