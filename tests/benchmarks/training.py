@@ -3,8 +3,8 @@
     python tests/benchmarks/training.py [--only NAME …] [--profile]
 
 Needs a CUDA GPU, bitsandbytes and the project's Python packages, no network and no checkpoint.
-Prints one line a run: useful tokens/s (tokens of examples, no padding), peak memory, share of the
-card's limit, ratio to the plain recipe. tests/benchmarks/README.md keeps what was measured.
+Prints a table: useful tokens/s (tokens of examples, no padding), peak memory, share of the card's
+limit, ratio to the plain recipe. results/ keeps what was measured.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
@@ -27,6 +28,7 @@ import torch  # noqa: E402
 from random_models import build  # noqa: E402
 from shapes import SHAPES, rows  # noqa: E402
 from training_runs import RUNS, Run  # noqa: E402
+from training_table import table  # noqa: E402
 from transformers import (  # noqa: E402
     Trainer,
     TrainerCallback,
@@ -219,31 +221,15 @@ def main() -> None:
             torch.cuda.empty_cache()
             results[name]["wall_seconds"] = time.monotonic() - started
             print(name, json.dumps(results[name]), flush=True)
+    record = {
+        "gpu": torch.cuda.get_device_name(),
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": {name: version(name) for name in ("torch", "triton", "transformers", "peft")},
+        "runs": results,
+    }
     if arguments.output:
-        arguments.output.write_text(json.dumps(results, indent=1), encoding="utf-8")
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
-    print_table(results)
-
-
-def print_table(results: dict) -> None:
-    plain = results.get("plain", {}).get("tokens_per_second")
-    print(
-        f"{'run':<17} {'layers':<14} {'tokens/s':>9} {'share':>6} {'× plain':>7} {'peak GB':>8} "
-        f"{'reserved':>8} {'predicted':>9} {'first step, s':>13}"
-    )
-    for name, result in results.items():
-        speed = result.get("tokens_per_second")
-        if speed is None:
-            print(f"{name:<17} {result['out_of_memory']}")
-            continue
-        share = f"{result['share']:.0%}" if "share" in result else ""
-        ratio = f"{speed / plain:.1f}" if plain else ""
-        predicted = f"{result.get('predicted_gb', 0):.1f}"
-        print(
-            f"{name:<17} {result.get('layers', 'plain'):<14} {speed:>9,.0f} {share:>6} {ratio:>7} "
-            f"{result['peak_gb']:>8.1f} {result['reserved_gb']:>8.1f} {predicted:>9} "
-            f"{result.get('first_step_seconds', 0):>13.0f}"
-        )
+        arguments.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    print(table([record]))
 
 
 if __name__ == "__main__":
