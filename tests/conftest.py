@@ -1,5 +1,6 @@
 """Shared by all tests: tiny tensors gain nothing from threads and lose much on a busy machine."""
 
+import gc
 import os
 import shutil
 import warnings
@@ -24,6 +25,15 @@ LONG = (
     *("workflow/test_two_devices", "workflow/test_kills", "workflow/test_reruns"),
     *("workflow/", "inputs/", "unit/test_hub", "unit/test_report_html"),
 )
+
+
+# What is imported stays: looking through it for garbage again and again takes longer than a test.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

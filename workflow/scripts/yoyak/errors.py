@@ -2,6 +2,7 @@
 
 import codecs
 import errno
+import gc
 import locale
 import logging
 import os
@@ -59,7 +60,11 @@ def run_script(main: Callable[[], None]) -> None:
 
     A full or read-only disk and running out of memory are reported likewise; a failing GPU exits
     with 75, Ctrl-C with 130. Anything else is a bug of Yoyak and keeps its traceback.
+
+    Garbage is not looked for: imports make half a million objects that stay, and going through them
+    again and again is a fifth of their time. Long work calls `imports_are_done`.
     """
+    gc.disable()
     use_utf8_output()
     _restart_in_utf8()
     silence_imports()
@@ -76,6 +81,12 @@ def run_script(main: Callable[[], None]) -> None:
         if fault is None:
             raise
         _leave(*fault)
+
+
+def imports_are_done() -> None:
+    """Look for garbage from here on, but never among what is there already."""
+    gc.freeze()
+    gc.enable()
 
 
 def silence_imports() -> None:

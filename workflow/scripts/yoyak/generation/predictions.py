@@ -7,6 +7,7 @@ from pathlib import Path
 
 from yoyak.config.model_config import ModelConfig
 from yoyak.config.prompts import Prompts
+from yoyak.errors import imports_are_done
 
 
 def generate_splits(
@@ -49,6 +50,7 @@ def generate_splits(
         )
     loading = plan_loading(config, device)
     model, tokenizer = load_model(config, loading, adapter)
+    imports_are_done()
     prompts, shortened = {}, {}
     for split in rows:
         prompts[split], shortened[split] = build_prompts(

@@ -13,7 +13,7 @@ from yoyak.config.model_config import ModelConfig
 from yoyak.config.section import canonical
 from yoyak.config.study import Run
 from yoyak.data.own_data import describe_data
-from yoyak.errors import UserError, is_out_of_memory
+from yoyak.errors import UserError, imports_are_done, is_out_of_memory
 from yoyak.models.checkpoints import resolve_checkpoint
 from yoyak.run.devices import claim_devices
 from yoyak.run.logs import write_log
@@ -135,6 +135,7 @@ def train_on(device: str, job: Job, ranks=None) -> None:
                 ranks,
                 job.record,
             )
+            imports_are_done()
             trainer.train()
         except NonFiniteLoss as error:
             raise UserError(str(error)) from error
