@@ -21,8 +21,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # The long files first, those that need no finished study beside those that do: no worker of
 # `pytest -n` then waits for another, or ends long after it.
 LONG = (
-    *("workflow/test_kills_at_random", "workflow/test_readme_commands", "workflow/test_slurm"),
-    *("workflow/test_two_devices", "workflow/test_kills", "workflow/test_reruns"),
+    *("workflow/test_kills", "workflow/test_readme_commands", "workflow/test_slurm"),
+    *("workflow/test_two_devices", "workflow/test_reruns"),
     *("workflow/", "inputs/", "unit/test_hub", "unit/test_report_html"),
 )
 

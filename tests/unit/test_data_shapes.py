@@ -82,6 +82,26 @@ def test_summarize_takes_every_shape_by_the_columns_of_a_study(tmp_path):
         assert rows[3].dialogue == as_text(conversations(3, 1)[0])
 
 
+def test_labels_that_are_numbers_have_the_names_that_datasets_keeps_beside_them(tmp_path):
+    import datasets
+
+    topics = datasets.ClassLabel(names=["여행", "1"])
+    rows = [
+        {"dialogue": text, "summary": "요약", "of": {"topic": topic}, "group": [topic or 0, 1]}
+        for text, topic in (("가", 1), ("나", 0), ("다", None), ("라", -1))
+    ]
+    text = datasets.Value("string")
+    kinds = {"dialogue": text, "summary": text, "of": {"topic": topics}}
+    features = datasets.Features(kinds | {"group": datasets.List(topics)})
+    table = datasets.Dataset.from_list(rows, features=features)
+    table.to_parquet(tmp_path / "a.parquet")
+    table.save_to_disk(tmp_path / "saved")
+    for name in ("a.parquet", "saved"):
+        read = read_dialogues(tmp_path / name, {"topic": "of.topic"})
+        assert [row.topic for row in read] == ["1", "여행", "", ""]
+        assert [row.group for row in read] == ["1, 1", "여행, 1", "여행, 1", "1"]
+
+
 def test_a_folder_by_hand_is_known_by_the_bytes_of_its_files(tmp_path):
     """train_llm.py replaces no training on other data without being told to."""
     saved = save_to_disk(tmp_path / "saved", texts(conversations(0, 4)))

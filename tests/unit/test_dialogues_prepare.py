@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,19 @@ def test_preparing_twice_gives_the_same_bytes(study, tmp_path):
     prepare_data(study, tmp_path / "b")
     for name in ("train.csv", "selection.csv", "dev.csv", "test.csv", "data_card.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_file_that_only_the_project_has_is_named(study, tmp_path, monkeypatch, caplog):
+    (tmp_path / "here").mkdir()
+    shutil.copy(tmp_path / "train.csv", tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr("yoyak.data.splits.PROJECT_ROOT", tmp_path)
+    prepare_data(make_study(Path()), Path("out"))
+    assert caplog.messages == [
+        f"data.{name}: {name}.csv is not in the working directory, the project's is read: "
+        f"{tmp_path / name}.csv"
+        for name in ("dev", "test")
+    ]
 
 
 def test_debug_takes_few_rows(study, tmp_path):

@@ -32,7 +32,7 @@ READ = """
     for name in sys.argv[2:]:
         try:
             rows = read_dialogues(name, json.loads(sys.argv[1]))
-            print(*(row.fname for row in rows))
+            print(*(row.topic if "labelled" in name else row.fname for row in rows))
         except UserError as error:
             print(error)
 """
@@ -46,6 +46,14 @@ configs:
   data_files: FOLDER/owner/talks/train.csv
 ---
 """
+LABELS = """---
+dataset_info:
+  features:
+  - {name: id, dtype: string}
+  - name: about
+    dtype: {class_label: {names: {'0': 여행, '1': 음식, '2': 기타}}}
+---
+"""
 
 
 @pytest.fixture
@@ -53,11 +61,11 @@ def hub(tmp_path):
     """talks: two CSV; shards: a split in two Parquet files; two: two configurations."""
     with served(DatasetHub) as server:
         server.folder = tmp_path / "hub"
-        names = ("talks", "shards/data", "two/ko", "script", "empty", "bad")
+        names = ("talks", "shards/data", "two/ko", "script", "empty", "bad", "labelled")
         folders = [server.folder / "owner" / name for name in names]
         for folder in folders:
             folder.mkdir(parents=True)
-        talks, shards, ko, script, _, bad = folders
+        talks, shards, ko, script, _, bad, labelled = folders
         write_csv(talks / "train.csv", texts(conversations(0, 10)))
         write_csv(talks / "validation.csv", texts(conversations(10, 3)))
         for part in range(2):
@@ -70,6 +78,9 @@ def hub(tmp_path):
         write_lines(ko.parent / "en.jsonl", texts(conversations(5, 2)))
         (script / "script.py").write_text("raise SystemExit('code of a stranger')")
         write_csv(bad / "train.csv", [*texts(conversations(0, 2)), *texts(conversations(0, 1))])
+        (labelled / "README.md").write_text(LABELS)
+        numbers = zip(texts(conversations(0, 4)), (1, 0, -1, "기타"), strict=True)
+        write_csv(labelled / "train.csv", [row | {"about": topic} for row, topic in numbers])
         yield server
 
 
@@ -89,6 +100,7 @@ READS = {
     "hf:owner/two?config=ko&split=train": "000 001 002",
     "hf:owner/two?config=ko&split=dev": "003 004",
     "hf:owner/two?config=en": "005 006",
+    "hf:owner/labelled": "음식 여행  기타",
 }
 REFUSALS = {
     "hf:owner/talks": "has several splits: train, validation; name one with ?split=NAME",

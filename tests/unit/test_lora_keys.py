@@ -34,6 +34,8 @@ WRONG = {
     "layers_to_transform: [-1]": "lora.layers_to_transform.*at least 0",
     "layers_pattern: layers": "`layers_to_transform` must also be specified",
     "1: 2": "lora",
+    "{use_lora: false, use_qlora: false, use_dora: true}": "lora.use_dora is of adapters, and .* "
+    "set lora.use_lora: true",
     "{lora_bias: true, use_dora: true}": "lora_bias=True is not supported for DoRA",
 }
 
@@ -93,6 +95,9 @@ def test_a_key_at_pefts_default_is_no_other_setting(checkpoint):
     )
 
 
+PISSA = "{x: {lora: {init_lora_weights: pissa}}}"
+
+
 def test_a_study_compares_dora_with_plain_lora(write_study):
     study = write_study(variants="{plain: {}, dora: {lora: {use_dora: true}}}")
     text = {name: freeze(study, "train", "tiny_llama", name) for name in ("plain", "dora")}
@@ -101,6 +106,8 @@ def test_a_study_compares_dora_with_plain_lora(write_study):
     for words, keys in (
         ("variants.x: unknown key 'lora.use_dorra'", "{x: {lora: {use_dorra: true}}}"),
         ("variants.y: is the same as variants.x", "{x: {}, y: {lora: {use_dora: false}}}"),
+        # a variant's own use_qlora would be refused next
+        ("variants.x: lora.init_lora_weights: pissa .* under its overrides", PISSA),
         ("loraplus_lr_ratio: found 0", "{x: {training: {loraplus_lr_ratio: 0}}}"),
     ):
         with pytest.raises(UserError, match=words):

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import score
+import transformers
 from fixture_results import build_results, fixture_dialogues, fixture_study
 from tiny_encoder import save_encoder
 
@@ -87,8 +88,10 @@ def by_hand(folder, reference, prediction, layer):
 
 
 @pytest.mark.parametrize("layer", [-1, 1])
-def test_bertscore_is_its_definition(encoder, layer):
+def test_bertscore_is_its_definition(encoder, layer, capfd):
+    transformers.logging.enable_progress_bar()
     metric = BertScore(BertScoreSettings(checkpoint=str(encoder), layer=layer))
+    assert capfd.readouterr() == ("", "")
     pairs = [("나는 간다", "너는 온다"), (TEXTS[0][:40], TEXTS[5][:20])]
     metric.prepare([text for pair in pairs for text in pair])  # in one batch, padded
     for reference, prediction in pairs:

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 import train_llm
-from test_planning import LLAMA_3B, plan
+from test_planning import FACTS, LLAMA_3B, plan
 from tiny_models import tiny_config
 
 from yoyak.errors import UserError
@@ -20,11 +20,11 @@ def test_each_failure_steps_down_once(tmp_path):
     first = plan()
     note_plan(tmp_path, first)
     assert forced_plan(tmp_path) is None
-    second = step_down(tmp_path, LLAMA_3B, config)
-    assert second == next_smaller(first, LLAMA_3B, lora_rank=4, use_qlora=True)
+    second = step_down(tmp_path, config, LLAMA_3B, **FACTS)
+    assert second == next_smaller(first, config, LLAMA_3B, **FACTS)
     assert forced_plan(tmp_path) == second
     note_plan(tmp_path, second)
-    third = step_down(tmp_path, LLAMA_3B, config)
+    third = step_down(tmp_path, config, LLAMA_3B, **FACTS)
     assert third.predicted_bytes < second.predicted_bytes
     assert forced_plan(tmp_path) == third
 
@@ -32,10 +32,10 @@ def test_each_failure_steps_down_once(tmp_path):
 def test_the_smallest_plan_ends_in_words(tmp_path):
     note_plan(tmp_path, plan(device="cpu"))
     with pytest.raises(UserError, match="no smaller plan is left"):
-        step_down(tmp_path, LLAMA_3B, tiny_config("anywhere"))
+        step_down(tmp_path, tiny_config("anywhere"), LLAMA_3B, **FACTS)
     (tmp_path / "plan.json").write_text("{cut")
     with pytest.raises(UserError, match="no smaller plan is left"):
-        step_down(tmp_path, LLAMA_3B, tiny_config("anywhere"))
+        step_down(tmp_path, tiny_config("anywhere"), LLAMA_3B, **FACTS)
 
 
 def test_train_llm_leaves_with_75_and_goes_on_with_the_smaller_plan(tmp_path, monkeypatch, caplog):

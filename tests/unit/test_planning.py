@@ -11,15 +11,19 @@ from yoyak.config.model_config import ExecutionSettings
 from yoyak.errors import UserError
 from yoyak.run.memory import GIB
 from yoyak.run.plan import Engine
-from yoyak.run.planning import next_smaller, plan_training
+from yoyak.run.planning import next_smaller, plan_training, training_plans
 
 
-def plan(free=139, shape=LLAMA_3B, device="cuda:0", choices=None, dtype="bf16", **facts):
-    """The plan of a usual training; choices: keys of `training` and `execution`."""
+def asked(free=139, shape=LLAMA_3B, device="cuda:0", choices=None, dtype="bf16", **facts):
+    """What `plan_training` and the like take of a usual training.
+
+    choices: keys of `training` and `execution`.
+    """
     sections = {"training": {}, "execution": {}}
     for key, value in (choices or {}).items():
         sections["execution" if key in ExecutionSettings.model_fields else "training"][key] = value
-    lora = {key: facts.pop(key) for key in ("use_lora", "use_qlora") if key in facts}
+    of_lora = ("use_lora", "use_qlora", "use_dora")
+    lora = {key: facts.pop(key) for key in of_lora if key in facts}
     config = changed(load_config("llama_3.2_3b"), model={"dtype": dtype}, lora=lora, **sections)
     usual = {
         "supports_bf16": True,
@@ -28,7 +32,14 @@ def plan(free=139, shape=LLAMA_3B, device="cuda:0", choices=None, dtype="bf16", 
         "largest_batch": 27_000,
         "steps": 585,
     }
-    return plan_training(config, shape, device=device, free_bytes=int(free * GIB), **usual | facts)
+    given = {"device": device, "free_bytes": int(free * GIB)}
+    return (config, shape), given | usual | facts
+
+
+def plan(*arguments, **facts):
+    """The plan of a usual training, as `asked` has it."""
+    given, facts = asked(*arguments, **facts)
+    return plan_training(*given, **facts)
 
 
 def test_a_free_h200_runs_fused_without_recomputing():
@@ -110,12 +121,32 @@ def test_a_gpu_without_bf16_uses_fp16():
     assert plan(dtype="fp16").compute_dtype == "float16"
 
 
+@pytest.mark.parametrize("whole", [{"use_lora": False}, {}])
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_weights_that_are_in_no_4_bits_are_not_called_so(whole, device):
+    for choices in ({}, {"base_weights": "nf4"}):
+        found = plan(device=device, use_qlora=False, choices=choices, **whole)
+        assert found.base_weights == "unquantized"
+
+
+FACTS = {"longest": 1224, "supervised_share": 0.6}
+
+
 def test_after_out_of_memory_each_plan_is_smaller_until_none_is():
     found, peaks = plan(), []
+    given, _ = asked()
     while found is not None:
         peaks.append(found.predicted_bytes)
         last = found
-        found = next_smaller(found, LLAMA_3B, lora_rank=16, use_qlora=True)
+        found = next_smaller(found, *given, **FACTS)
     assert peaks == sorted(peaks, reverse=True) and len(peaks) > 5
     assert last.gradient_checkpointing and last.base_weights == "nf4" and last.token_budget == 512
-    assert next_smaller(plan(device="cpu"), LLAMA_3B, lora_rank=16, use_qlora=True) is None
+    assert next_smaller(plan(device="cpu"), *given, **FACTS) is None
+
+
+@pytest.mark.parametrize("engine", [Engine(), Engine("plain", eager=True)])
+def test_a_smaller_plan_is_predicted_as_the_planner_predicts_it(engine):
+    given, facts = asked(use_dora=True, engine=engine, **FACTS)
+    first, *others = training_plans(*given, **facts)
+    smaller = next_smaller(first, *given, **FACTS)
+    assert smaller in others

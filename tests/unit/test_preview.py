@@ -1,5 +1,7 @@
 """The preview shows every token once, marks the supervised ones, spells out broken characters."""
 
+import json
+
 import preview as preview_script
 import pytest
 from prompt_files import KOREAN
@@ -66,6 +68,16 @@ def test_another_model_never_shows_the_embedded_rows(tmp_path, monkeypatch):
         (tmp_path / "data" / "raw" / f"{name}.csv").write_text(text)
     assert preview_script.find_row(study, None).fname == "train_1"
     assert preview_script.find_row(study, "dev_1").summary == "dev"
+
+
+def test_examples_have_the_speakers_that_the_row_has(tmp_path):
+    study = own_study("llama_3.2_3b", load_config("llama_3.2_3b"))
+    study.settings.data.speakers = "numbered"
+    study.settings.data.train = str(tmp_path / "train.jsonl")
+    row = {"fname": "a", "dialogue": [{"speaker": "갑", "utterance": "네"}], "summary": "답한다."}
+    (tmp_path / "train.jsonl").write_text(json.dumps(row))
+    (example,) = preview_script.train_rows(study)
+    assert example == preview_script.find_row(study, "a") and example.speakers == ["#Person1#"]
 
 
 def test_part_of_a_character_is_shown_as_bytes():

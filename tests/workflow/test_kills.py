@@ -13,6 +13,7 @@ CELL = "runs/tiny_llama/default/chat/fine_tuned_templates/seed42"
 LOG = "logs/small-debug/train/tiny_llama/default/chat/fine_tuned_templates/seed42.log"
 SAME = ("tables/*.csv", "runs/**/final_model/*", "runs/**/*.jsonl", "zero_shot/**/*.jsonl")
 SAME += ("runs/**/scores/*.csv", "zero_shot/**/scores/*.csv", "submission/*.csv")
+SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY")
 TIMED = "resources.csv"  # wall times differ from run to run
 
 
@@ -61,8 +62,13 @@ def paused_orphan(project, *targets: str):
             os.kill(pid, signal.SIGKILL)
 
 
-def test_snakemake_and_trainer_killed_then_the_documented_commands(finished, tmp_path):
-    """Killed -9 in mid-epoch, unlocked and run again, the study equals the undisturbed one."""
+def test_killed_and_run_again_it_is_the_same_and_tells_no_secret(finished, tmp_path, monkeypatch):
+    """Snakemake and trainer killed -9 in mid-epoch, then the documented commands.
+
+    The study equals the undisturbed one, with no token of the environment in any file or log.
+    """
+    for name in SECRETS:
+        monkeypatch.setenv(name, f"secret-of-{name}")
     project = finished.copy(tmp_path / "study")
     project.forget(f"{CELL}/*", "tables", "plots", "report.html", "submission")
     project.path(LOG).unlink()
@@ -81,6 +87,9 @@ def test_snakemake_and_trainer_killed_then_the_documented_commands(finished, tmp
     assert "resuming from step" in project.path(LOG).read_text(encoding="utf-8")
     same(finished.results, project.results)
     assert project.planned() == {}
+    files = [path for path in project.folder.rglob("*") if path.is_file()]
+    assert {"report.html", "run.json", Path(LOG).name} <= {path.name for path in files}
+    assert [path for path in files if b"secret-of-" in path.read_bytes()] == []
 
 
 def test_orphaned_trainer_keeps_others_out_and_is_named(finished, tmp_path):

@@ -1,6 +1,7 @@
 """The report in a real browser, from disk, with the network cut off."""
 
 import contextlib
+import io
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ import time
 import pytest
 from fixture_report import build_report_results, report_study
 from make_screenshots import FLAGS
+from PIL import Image
 
 from yoyak.config.loading import CONFIG
 from yoyak.reporting.html import render_report
@@ -212,6 +214,25 @@ def test_nothing_in_the_first_screen_is_wider_than_its_box(opened, width):
             ".filter(one => one.getBoundingClientRect().right > innerWidth).length"
         )
         assert cut == 0
+
+
+def edges(plot):
+    """Whether a plot is shaded at its left and its right edge."""
+    image = Image.open(io.BytesIO(plot.screenshot_as_png)).convert("L")
+    ends = (1, image.width - 2)
+    return [image.crop((x, 8, x + 1, image.height - 8)).getextrema()[1] < 250 for x in ends]
+
+
+def test_a_plot_wider_than_the_screen_is_shaded_where_it_goes_on(browser, css):
+    with screen(browser, 390, 844):
+        plots = css(".plot .canvas")
+        wide = [p for p in plots if p.get_property("scrollWidth") > p.get_property("clientWidth")]
+        assert len(wide) > 1 and not any(edges(plots[0])), "the first one fits"
+        for place, shaded in ((0, [False, True]), (40, [True, True]), (9999, [True, False])):
+            browser.execute_script("arguments[0].scrollLeft = arguments[1]", wide[0], place)
+            assert edges(wide[0]) == shaded, place
+    with screen(browser, 1280):
+        assert not any(edges(wide[0]))
 
 
 def test_on_a_phone_every_number_has_its_heading_sign_and_mark(opened):

@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from yoyak.config.arguments import add_study_arguments, open_study, script_parser
+from yoyak.config.prompts import AUGMENTATIONS, FORMATS
 from yoyak.errors import run_script
 from yoyak.training.examples import build_dataset
 
@@ -21,8 +22,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = script_parser(__doc__)
     add_study_arguments(parser)
     parser.add_argument("--experiment", required=True, help="one of the study's models")
-    parser.add_argument("--format", required=True, choices=["instruction", "chat"])
-    parser.add_argument("--augmentation", default="none", choices=["none", "templates"])
+    parser.add_argument("--format", required=True, choices=FORMATS)
+    parser.add_argument("--augmentation", default="none", choices=AUGMENTATIONS)
     parser.add_argument("--data", type=Path, help="default: results/{study}/data")
     parser.add_argument(
         "--output-dir",

@@ -1,4 +1,3 @@
-#!/usr/bin/env python
 """Compare all runs: tables of metrics, floors, differences, diagnostics and cost.
 
 Reads  {results}/data/dev.csv, floors/, every run's scores/ and run.json

@@ -1,4 +1,3 @@
-#!/usr/bin/env python
 """Score a study's floors (texts that need no understanding), human agreement and falsified
 references.
 

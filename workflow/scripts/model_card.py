@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from yoyak.config.arguments import add_study_arguments, open_study, script_parser
+from yoyak.config.prompts import AUGMENTATIONS, FORMATS
 from yoyak.config.study import CONDITIONS, Run
 from yoyak.config.variants import DEFAULT
 from yoyak.errors import UserError, run_script
@@ -21,8 +22,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add_study_arguments(parser)
     parser.add_argument("--experiment", required=True, help="a model of the study")
     parser.add_argument("--variant", default=DEFAULT, help="of the study's, if it names any")
-    parser.add_argument("--format", required=True, choices=["instruction", "chat"])
-    parser.add_argument("--augmentation", default="none", choices=["none", "templates"])
+    parser.add_argument("--format", required=True, choices=FORMATS)
+    parser.add_argument("--augmentation", default="none", choices=AUGMENTATIONS)
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--results", type=Path, help="default: results/STUDY")
     parser.add_argument("--output", type=Path, help="default: README.md beside final_model/")

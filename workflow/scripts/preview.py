@@ -18,6 +18,7 @@ import sys
 
 from yoyak.config.arguments import add_few_shot_argument, add_prompts_argument, script_parser
 from yoyak.config.loading import load_config
+from yoyak.config.prompts import FORMATS
 from yoyak.config.study import Study, load_study, with_prompts
 from yoyak.data.dialogues import Dialogue, load_split, read_dialogues
 from yoyak.data.own_data import check_own_data, own_study
@@ -28,9 +29,7 @@ from yoyak.errors import UserError, run_script
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = script_parser(__doc__)
     parser.add_argument("--experiment", required=True, help="a file of config/models/")
-    parser.add_argument(
-        "--format", choices=["instruction", "chat"], help="default: the model file's format_type"
-    )
+    parser.add_argument("--format", choices=FORMATS, help="default: the model file's format_type")
     parser.add_argument("--study", help="whose data: a file of config/studies/; default: its own")
     add_prompts_argument(parser, "those of the study or the model file")
     parser.add_argument("--row", help="fname of the dialogue; default: the first train row")
@@ -72,9 +71,20 @@ def train_rows(study: Study) -> list[Dialogue]:
     prepared = study.results / "data" / "train.csv"
     if prepared.is_file():
         return load_split(prepared)
+    print(
+        f"{prepared} is not there: examples of {study.settings.data.train}, which may be other ones"
+    )
+    return raw_rows(study, "train")
+
+
+def raw_rows(study: Study, split: str) -> list[Dialogue]:
     settings = study.settings.data
-    print(f"{prepared} is not there: examples of {settings.train}, which may be other ones")
-    return read_dialogues(raw_data(study.source, settings, "train"), settings.columns.model_dump())
+    return read_dialogues(
+        raw_data(study.source, settings, split),
+        settings.columns.model_dump(),
+        labelled=split != "test",
+        numbered=settings.speakers == "numbered",
+    )
 
 
 def find_row(study: Study, fname: str | None) -> Dialogue:
@@ -83,13 +93,7 @@ def find_row(study: Study, fname: str | None) -> Dialogue:
     for split in ("train", "dev", "test"):
         if not getattr(settings, split):
             continue
-        source = raw_data(study.source, settings, split)
-        for row in read_dialogues(
-            source,
-            settings.columns.model_dump(),
-            labelled=split != "test",
-            numbered=settings.speakers == "numbered",
-        ):
+        for row in raw_rows(study, split):
             if fname in (None, row.fname):
                 return row
     files = ", ".join(filter(None, (settings.train, settings.dev, settings.test)))

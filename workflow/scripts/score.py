@@ -1,4 +1,3 @@
-#!/usr/bin/env python
 """Score one run's predictions on dev: the study's metrics with intervals, and diagnostics.
 
 Reads  {predictions}/dev.jsonl, {predictions}/run.json, {data}/train.csv and {data}/dev.csv

@@ -1,4 +1,3 @@
-#!/usr/bin/env python
 """Turn the predictions of the unlabelled test split into a submission: CSV with fname,summary.
 
 Examples:

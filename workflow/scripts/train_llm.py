@@ -20,6 +20,7 @@ from yoyak.config.arguments import add_study_arguments, open_study, script_parse
 from yoyak.config.frozen import add_sections
 from yoyak.config.loading import chosen_adapters, given, load_config, overridden
 from yoyak.config.model_config import ModelConfig
+from yoyak.config.prompts import AUGMENTATIONS, FORMATS
 from yoyak.config.study import CONDITIONS, Run, Study, with_prompts
 from yoyak.config.variants import DEFAULT
 from yoyak.data.own_data import check_own_data, example_record, own_study
@@ -46,10 +47,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--experiment", required=True, help="a file of config/models/, without .yaml"
     )
     parser.add_argument("--variant", help="of the study's; default: its first one")
-    parser.add_argument(
-        "--format", choices=["instruction", "chat"], help="default: the model file's format_type"
-    )
-    parser.add_argument("--augmentation", default="none", choices=["none", "templates"])
+    parser.add_argument("--format", choices=FORMATS, help="default: the model file's format_type")
+    parser.add_argument("--augmentation", default="none", choices=AUGMENTATIONS)
     parser.add_argument(
         "--use_instruction_augmentation",
         dest="augmentation",

@@ -97,7 +97,8 @@ def with_peft_keys(lora: LoraSettings, source: Path | str) -> LoraSettings:
     """These settings with PEFT's keys checked, those at PEFT's defaults left out.
 
     Raises UserError with `source`, key and reason for a key that is none of PEFT's or refused, for
-    a wrong value, and for keys that PEFT or 4-bit weights do not take together.
+    a wrong value, for keys that PEFT or 4-bit weights do not take together, and for any where there
+    are no adapters.
     """
     given = lora.peft_keys
     if not given:
@@ -114,6 +115,11 @@ def with_peft_keys(lora: LoraSettings, source: Path | str) -> LoraSettings:
     defaults = {name: section.model_fields[name].default for name in given}
     kept = {name: getattr(checked, name) for name in given}
     kept = {name: value for name, value in kept.items() if value != defaults[name]}
+    if kept and not lora.use_lora:
+        raise UserError(
+            f"{display(source)}: lora.{next(iter(kept))} is of adapters, and lora.use_lora: false "
+            "trains none; take it out, or set lora.use_lora: true"
+        )
     own = {name: getattr(lora, name) for name in LoraSettings.model_fields}
     found = LoraSettings(**own, **kept)
     _check_together(found, source)
@@ -131,7 +137,8 @@ def _check_together(lora: LoraSettings, source: Path | str) -> None:
         raise UserError(
             f"{display(source)}: lora.init_lora_weights: {start} reads or changes the base weights "
             "in 16 or 32 bits, and lora.use_qlora holds them in 4, where the change would be "
-            "rounded away; set lora.use_qlora: false"
+            "rounded away; set lora.use_qlora: false in the model file or, for all variants of a "
+            "study, under its overrides"
         )
     from peft import LoraConfig
 

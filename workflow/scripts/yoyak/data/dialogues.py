@@ -18,7 +18,8 @@ import pandas as pd
 
 from yoyak.config.hub_dataset import HubDataset
 from yoyak.data.cells import first_of, is_blank, label_cell, name_cell, reference_cells, text_cell
-from yoyak.data.hub import sliced
+from yoyak.data.hub import fetch, sliced
+from yoyak.data.label_names import name_labels
 from yoyak.data.reading import parts_of, read_records
 from yoyak.data.rows import (
     OPTIONAL_COLUMNS,
@@ -100,8 +101,9 @@ def read_dialogues(
     dialogues: list[Dialogue] = []
     place: dict[str, Path] = {}
     source = named_source(source) if isinstance(source, str) else source
+    labels = fetch(source).labels if isinstance(source, HubDataset) else {}
     for part in parts_of(source):
-        for dialogue in _read_part(part, names, labelled, counts, numbered):
+        for dialogue in _read_part(part, names, labels, labelled, counts, numbered):
             if dialogue.fname in place:
                 raise UserError(
                     f"{display(part)}: fname {quote(dialogue.fname)} stands in "
@@ -115,10 +117,17 @@ def read_dialogues(
 
 
 def _read_part(
-    part: Path, names: dict, labelled: bool, counts: Counter | None, numbered: bool
+    part: Path,
+    names: dict,
+    labels: dict[str, list[str]],
+    labelled: bool,
+    counts: Counter | None,
+    numbered: bool,
 ) -> list[Dialogue]:
     """The dialogues of one file; their fname is "" where the file has no column for it."""
     records, found, bad = read_records(part, names)
+    for record in records:
+        name_labels(record.cells, labels)
     if not records:
         bad.raise_if_any()
     names = _checked_columns(part, names, found, labelled)

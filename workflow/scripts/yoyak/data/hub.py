@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from yoyak.config.hub_dataset import HubDataset
+from yoyak.data.label_names import label_names
 from yoyak.data.rows import RawData, shown
 from yoyak.errors import UserError, disk_fault, one_line, told_by
 
@@ -25,6 +26,7 @@ class Fetched:
 
     files: dict[str, Path]
     commit: str
+    labels: dict[str, list[str]]  # of columns that hold their numbers
 
 
 @contextlib.contextmanager
@@ -61,13 +63,14 @@ def fetch(source: HubDataset) -> Fetched:
             name: Path(hf_hub_download(source.name, name, repo_type="dataset", revision=commit))
             for name in _files_of_split(source, builder.config.data_files, commit)
         }
+        labels = label_names((builder.info.features or datasets.Features()).to_dict())
     except UserError:
         raise
     except Exception as error:
         if disk_fault(error):
             raise  # not the Hub's fault: run_script says what to do
         raise _in_words(source, error) from error
-    return Fetched(files, commit)
+    return Fetched(files, commit, labels)
 
 
 def sliced(rows: Sequence[Row], source: HubDataset) -> list[Row]:

@@ -1,5 +1,6 @@
 """Clean and check a study's raw splits and keep them disjoint, once for all later steps."""
 
+import logging
 import time
 from collections import Counter
 from pathlib import Path
@@ -23,6 +24,8 @@ from yoyak.errors import UserError
 from yoyak.run.provenance import write_run_record
 from yoyak.run.workspace import atomic_directory, atomic_write_json
 
+log = logging.getLogger(__name__)
+
 
 def prepare_data(study: Study, output: Path) -> dict:
     """Prepare a study's data into the folder `output`, all or nothing; returns the data card.
@@ -35,6 +38,15 @@ def prepare_data(study: Study, output: Path) -> dict:
     settings = study.settings.data
     names = [name for name in ("train", "dev", "test") if getattr(settings, name)]
     sources = {name: raw_data(study.source, settings, name) for name in names}
+    for name, source in sources.items():
+        named = getattr(settings, name)
+        if isinstance(source, Path) and source.is_absolute() and not Path(named).is_absolute():
+            log.warning(
+                "data.%s: %s is not in the working directory, the project's is read: %s",
+                name,
+                named,
+                source,
+            )
     counts: dict[str, Counter[str]] = {name: Counter() for name in names}
     raw = {
         name: read_dialogues(

@@ -1,11 +1,13 @@
 """Tables of Arrow to rows: Parquet files and folders saved by `datasets`."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from yoyak.data.hub import needed
+from yoyak.data.label_names import label_names, name_labels
 from yoyak.data.rows import BadRows, DuplicateName, Record, column_name, flat, quote
 from yoyak.errors import UserError, disk_fault, display, is_out_of_memory
 
@@ -61,6 +63,10 @@ def _rows(path: Path, table: Any) -> Rows:
         records = [Record(number, flat(row)) for number, row in rows]
     except DuplicateName as error:
         raise UserError(f"{display(path)}: duplicate column {quote(str(error))}") from None
+    written = (table.schema.metadata or {}).get(b"huggingface", b"{}")
+    labels = label_names(json.loads(written).get("info", {}).get("features") or {})
+    for record in records:
+        name_labels(record.cells, labels)
     columns = dict.fromkeys(name for record in records for name in record.cells)
     return records, list(columns or names), BadRows(path, "row")
 

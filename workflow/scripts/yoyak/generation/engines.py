@@ -218,16 +218,3 @@ def report_choice(plan: GenerationPlan, record: dict) -> None:
         )
     parts += [f"not shown: {one}" for one in record["not_shown"]]
     print("; ".join([*parts, f"{record['seconds']} s"]), file=sys.stderr)
-
-
-__all__ = [
-    "DecodingSettings",
-    "Generated",
-    "GenerationPlan",
-    "Generator",
-    "OutOfMemory",
-    "choose_generator",
-    "generate",
-    "make_generator",
-    "plan_generation",
-]

@@ -8,7 +8,7 @@ import torch
 from yoyak.config.model_config import ModelConfig
 from yoyak.models.lora_loader import LoRALoader
 from yoyak.models.quiet import silence_libraries
-from yoyak.run.planning import GPU_RESERVE, available_threads
+from yoyak.run.planning import GPU_RESERVE, UNQUANTIZED, available_threads
 
 # Number of weights from which several threads pay. Below it, synchronisation costs more,
 # and two jobs side by side slow each other down tenfold.
@@ -44,10 +44,10 @@ def plan_loading(config: ModelConfig, device: str) -> LoadingPlan:
     threads = execution.threads
     if threads == "auto":
         threads = 1 if shape.linear_parameters < SHARED_FROM else available_threads()
-    base_weights = execution.base_weights
+    base_weights = execution.base_weights if config.lora.use_qlora else UNQUANTIZED
     if base_weights == "auto":
         base_weights = "dequantized"
-        if cuda and config.lora.use_qlora:
+        if cuda:
             # While the base is dequantised both forms are there for a moment.
             weights = shape.linear_parameters * 0.6 + shape.parameters * 2
             if weights + GPU_RESERVE + LEAST_ROOM > torch.cuda.mem_get_info()[0]:

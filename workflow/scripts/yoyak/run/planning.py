@@ -12,6 +12,7 @@ from yoyak.run.plan import Engine, Plan
 
 CPU_TOKEN_BUDGET = 2048
 GPU_RESERVE = 2 * GIB  # CUDA context, kernels' workspaces, fragmentation
+UNQUANTIZED = "unquantized"  # base weights without use_qlora: in the type of the computation
 GPU_BUDGETS = (32768, 16384, 8192, 4096, 2048, 1024)
 SMALL_PACK = 4096  # below, a GPU's products run slow: computing layers again costs less
 # Of the first step: of fused layers, whose kernels are compiled, and of layers that torch compiles.
@@ -89,7 +90,7 @@ def training_plans(
 
     Raises UserError for a fixed choice that cannot run.
     """
-    execution, use_qlora, lora_rank = config.execution, config.lora.use_qlora, config.lora_rank
+    execution, lora_rank = config.execution, config.lora_rank
     cuda = device.startswith("cuda")
     dtype = _dtype(config.model.compute_dtype, cuda, supports_bf16)
     threads = execution.threads
@@ -109,7 +110,7 @@ def training_plans(
     if not cuda:
         yield Plan(
             **common,
-            base_weights=_fixed(execution.base_weights, "dequantized"),
+            base_weights=_base_weights(config, "dequantized"),
             token_budget=_fixed(execution.token_budget, CPU_TOKEN_BUDGET),
             gradient_checkpointing=_fixed(config.training.gradient_checkpointing, False),
             layers=layers[0] if execution.compile is True else "own",
@@ -123,27 +124,27 @@ def training_plans(
                 "newer); set execution.compile: auto"
             )
         layers = ("own",)
-    facts: dict[str, Any] = {
-        **{"lora_rank": lora_rank, "use_qlora": use_qlora, "own_head": engine.head == "chunked"},
-        **{"supervised_share": supervised_share, "dora": config.lora.dora},
-    }
-    if engine.path == "plain":
-        facts |= {"own_head": False, "scores": shape.heads * longest if engine.eager else 0}
     one_gpu_in_bf16 = devices == 1 and dtype == "bfloat16"
     recordable = one_gpu_in_bf16 and steps >= RECORDED and not config.training.neftune_noise_alpha
     for choices in _candidates(config, shape, layers, longest, batch_tokens, steps):
-        pack = {"token_budget": max(longest, min(choices["token_budget"], fullest))}
-        waits = choices["layers"] == "fused" and _waits_for_python(shape, lora_rank, **pack)
+        plan = Plan(**common, **choices, predicted_bytes=0)
+        pack = max(longest, min(plan.token_budget, fullest))
+        waits = plan.layers == "fused" and _waits_for_python(shape, lora_rank, pack)
         for graphs in (True, False) if recordable and waits else (False,):
-            predicted = predict_bytes(shape, **facts, **choices | pack, graphs=graphs)
-            yield Plan(**common, **choices, predicted_bytes=predicted, graphs=graphs)
+            one = replace(plan, graphs=graphs)
+            yield _predicted(one, config, shape, pack, longest, supervised_share)
 
 
-def next_smaller(plan: Plan, shape: ModelShape, *, lora_rank: int, use_qlora: bool) -> Plan | None:
+def next_smaller(
+    plan: Plan, config: ModelConfig, shape: ModelShape, *, longest: int, supervised_share: float
+) -> Plan | None:
     """The plan to resume with after `plan` ran out of memory; None if none is smaller.
 
     It overrules choices made by hand: they did not fit. What is learned stays the same in
     expectation (the global batch is untouched; dropout draws other masks).
+
+    Args:
+        config, shape, longest, supervised_share: as in `training_plans`.
     """
     if plan.device == "cpu":
         return None
@@ -153,20 +154,42 @@ def next_smaller(plan: Plan, shape: ModelShape, *, lora_rank: int, use_qlora: bo
         change = {"token_budget": plan.token_budget // 2}
     elif not plan.gradient_checkpointing:
         change = {"gradient_checkpointing": True}
-    elif use_qlora and plan.base_weights == "dequantized":
+    elif plan.base_weights == "dequantized" and config.lora.use_qlora:
         change = {"base_weights": "nf4"}
     elif plan.token_budget > 512:
         change = {"token_budget": plan.token_budget // 2}
     else:
         return None
     smaller = replace(plan, **change)
-    predicted = predict_bytes(shape, lora_rank=lora_rank, use_qlora=use_qlora, **_choices(smaller))
-    return replace(smaller, predicted_bytes=predicted)
+    pack = max(longest, smaller.token_budget)
+    return _predicted(smaller, config, shape, pack, longest, supervised_share)
 
 
-def _choices(plan: Plan) -> dict:
-    names = ("base_weights", "token_budget", "gradient_checkpointing", "layers")
-    return {name: getattr(plan, name) for name in names}
+def _predicted(
+    plan: Plan,
+    config: ModelConfig,
+    shape: ModelShape,
+    pack: int,
+    longest: int,
+    supervised_share: float,
+) -> Plan:
+    """The plan with its peak memory on a GPU. pack: tokens of the largest micro-batch."""
+    plain = plan.engine == "plain"
+    predicted = predict_bytes(
+        shape,
+        lora_rank=config.lora_rank,
+        use_qlora=config.lora.use_qlora,
+        base_weights=plan.base_weights,
+        token_budget=pack,
+        gradient_checkpointing=plan.gradient_checkpointing,
+        layers=plan.layers,
+        own_head=plan.head == "chunked" and not plain,
+        supervised_share=supervised_share,
+        scores=shape.heads * longest if plain and plan.eager else 0,
+        dora=config.lora.dora,
+        graphs=plan.graphs,
+    )
+    return replace(plan, predicted_bytes=predicted)
 
 
 def _layers(engine: Engine, shape: ModelShape, lora_rank: int, compile) -> tuple[str, ...]:
@@ -185,7 +208,7 @@ def _layers(engine: Engine, shape: ModelShape, lora_rank: int, compile) -> tuple
 
 def _candidates(config: ModelConfig, shape: ModelShape, kinds, longest, batch_tokens, steps):
     """Choices from the fastest to the smallest, fixed ones kept."""
-    execution, use_qlora, lora_rank = config.execution, config.lora.use_qlora, config.lora_rank
+    execution, lora_rank = config.execution, config.lora_rank
     budgets = [budget for budget in GPU_BUDGETS if budget >= longest] or [longest]
     large = [budget for budget in budgets if budget >= SMALL_PACK] or budgets[:1]
     quick = kinds[0]
@@ -205,7 +228,7 @@ def _candidates(config: ModelConfig, shape: ModelShape, kinds, longest, batch_to
         for base, checkpointing, sizes in levels:
             for budget in sizes:
                 candidate = {
-                    "base_weights": _fixed(execution.base_weights, base if use_qlora else "nf4"),
+                    "base_weights": _base_weights(config, base),
                     "token_budget": _fixed(execution.token_budget, budget),
                     "gradient_checkpointing": _fixed(
                         config.training.gradient_checkpointing, checkpointing
@@ -228,6 +251,11 @@ def _saved_seconds(shape: ModelShape, lora_rank: int, tokens: int, layers: str) 
     """What fused or compiled layers save over a whole training."""
     needed = tokens * operations(shape, lora_rank, recompute=False) / ASSUMED_RATE
     return needed * (1 / SPEED["own"] - 1 / SPEED[layers])
+
+
+def _base_weights(config: ModelConfig, automatic: str) -> str:
+    fixed = _fixed(config.execution.base_weights, automatic)
+    return fixed if config.lora.use_qlora else UNQUANTIZED
 
 
 def _fixed(choice, automatic):

@@ -95,6 +95,7 @@ def load_encoder(folder: Path) -> tuple[Any, Any]:
             "install envs/requirements.lock, or take it out of metric.metrics"
         ) from None
     logging.set_verbosity_error()  # a checkpoint without a pooler, which nothing here needs
+    logging.disable_progress_bar()  # lines of it in the log
     own: dict = {"local_files_only": True}
     safe: dict = {"use_safetensors": True, "dtype": torch.float32, **own}
     try:

@@ -27,15 +27,13 @@ def forced_plan(work: Path) -> Plan | None:
     return _read(work / FORCED)
 
 
-def step_down(work: Path, shape: ModelShape, config: ModelConfig) -> Plan:
-    """Record the next smaller plan; returns it.
+def step_down(work: Path, config: ModelConfig, shape: ModelShape, **facts) -> Plan:
+    """Record the next smaller plan; returns it. config, shape, facts: as in `next_smaller`.
 
     Raises UserError when the plan in use was already the smallest.
     """
     plan = _read(work / IN_USE)
-    smaller = plan and next_smaller(
-        plan, shape, lora_rank=config.lora_rank, use_qlora=config.lora.use_qlora
-    )
+    smaller = plan and next_smaller(plan, config, shape, **facts)
     if smaller is None:
         raise UserError(
             "the device is out of memory and no smaller plan is left; free the device, shorten "

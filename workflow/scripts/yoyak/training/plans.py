@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -51,13 +52,19 @@ def make_plan(
         devices=ranks.count,
         free_bytes=free_bytes,
         supports_bf16=not cuda or torch.cuda.is_bf16_supported(including_emulation=False),
-        longest=int(lengths.max()),
         batch_tokens=int(lengths.double().mean() * batch),
         largest_batch=largest_batch(lengths, batch, training.epochs, seed),
         steps=optimiser_steps(training, len(train_set)),
         engine=engine,
-        supervised_share=train_set.supervised_tokens / int(lengths.sum()),
+        **facts_of(train_set),
     )
+
+
+def facts_of(train_set: LLMSummarizationDataset) -> dict[str, Any]:
+    """What the memory of any plan depends on, as the planner takes it."""
+    lengths = train_set.lengths
+    share = train_set.supervised_tokens / int(lengths.sum())
+    return {"longest": int(lengths.max()), "supervised_share": share}
 
 
 def steps_between_evaluations(

@@ -14,7 +14,7 @@ from yoyak.training.checkpointing import newest_checkpoint, read_facts
 from yoyak.training.llm_trainer import LLMTrainer
 from yoyak.training.out_of_memory import forced_plan, note_plan, step_down
 from yoyak.training.parallel import Ranks
-from yoyak.training.plans import ALONE, make_plan
+from yoyak.training.plans import ALONE, facts_of, make_plan
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +67,13 @@ def _kept_plan(work: Path) -> tuple[Plan | None, list[dict] | None]:
     return plan, facts.get("checks")
 
 
-def record_smaller_plan(config: ModelConfig, work: Path) -> str:
+def record_smaller_plan(config: ModelConfig, work: Path, train_set: LLMSummarizationDataset) -> str:
     """After running out of memory: record the next smaller plan; returns what to tell the user.
 
     Raises UserError when none is left.
     """
-    smaller = step_down(work, LoRALoader(config).decoder.shape, config)
+    shape = LoRALoader(config).decoder.shape
+    smaller = step_down(work, config, shape, **facts_of(train_set))
     return (
         "the device is out of memory; run the same command again, it resumes from the last "
         f"checkpoint with a smaller plan\n{smaller.table()}"

@@ -146,5 +146,5 @@ def train_on(device: str, job: Job, ranks=None) -> None:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            log.warning("%s", session.record_smaller_plan(job.config, job.work))
+            log.warning("%s", session.record_smaller_plan(job.config, job.work, train))
             sys.exit(EXIT_CODE)
