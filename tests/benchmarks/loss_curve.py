@@ -2,10 +2,11 @@
 
     python tests/benchmarks/loss_curve.py --examples results/embedded/examples/tiny_llama/chat/none
 
-Three trainings of one model: transformers' Trainer on padded batches; the engine with plain
-layers; the engine with fused layers and small packs. Their dropout masks differ, their data order
-does not. Writes loss_curve.svg beside this file (or --output) and prints how far the curves lie
-apart.
+Trainings of one model: transformers' Trainer on padded batches, twice; the engine with the model's
+own layers; with the fastest layers that it has for the model, in small packs; on a GPU with CUDA
+graphs, where these apply. Their dropout masks differ, their data order does not. Writes
+loss_curve.svg beside this file (or --output) and prints how far the curves lie from the first, and
+the second plain one with them: that is what two runs of one recipe differ by.
 """
 
 import argparse
@@ -66,7 +67,7 @@ def pad(rows: list[dict]) -> dict:
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
-def plain_curve(config, dataset, steps, rate) -> list[float]:
+def plain_curve(config, dataset, steps, rate, seed=SEED) -> list[float]:
     model, _ = LoRALoader(
         config, device=DEVICE, base_weights=BASE, compute_dtype=DTYPE
     ).load_model_and_tokenizer(seed=SEED)
@@ -75,7 +76,7 @@ def plain_curve(config, dataset, steps, rate) -> list[float]:
         output_dir=str(SCRATCH), per_device_train_batch_size=BATCH, max_steps=steps,
         learning_rate=rate, lr_scheduler_type="cosine", warmup_steps=0.1, weight_decay=0.1,
         max_grad_norm=1.2, logging_steps=1, save_strategy="no", report_to="none",
-        bf16=DEVICE != "cpu", use_cpu=DEVICE == "cpu", seed=SEED, remove_unused_columns=False,
+        bf16=DEVICE != "cpu", use_cpu=DEVICE == "cpu", seed=seed, remove_unused_columns=False,
         label_names=["labels"],
     )  # fmt: skip
     trainer = Plain(model=model, args=arguments, train_dataset=dataset, data_collator=pad)
@@ -112,8 +113,8 @@ def draw(curves: dict[str, list[float]], title: str, file: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4))
-    for (name, curve), style in zip(curves.items(), ("-", "--", ":"), strict=True):
-        axes.plot(range(1, len(curve) + 1), curve, style, linewidth=1.4, label=name)
+    for (name, curve), style in zip(curves.items(), ("-", "-", "--", ":", "-."), strict=False):
+        axes.plot(range(1, len(curve) + 1), curve, style, linewidth=1.2, label=name)
     axes.set(xlabel="optimiser step", ylabel="training loss", title=title)
     axes.legend()
     figure.savefig(file, bbox_inches="tight", metadata={"Date": None})
@@ -134,15 +135,22 @@ def main() -> None:
         base_weights="dequantized", token_budget=4096, gradient_checkpointing=False, layers="own",
         optim="adamw_torch", predicted_bytes=0, available_bytes=0,
     )  # fmt: skip
-    fused = replace(plan, layers="fused", token_budget=700, base_weights=BASE)
+    fused = LoRALoader(config).decoder.shape.fusable
+    fast = replace(plan, layers="fused" if fused else "compiled")
+    packs = replace(fast, token_budget=700, base_weights=BASE)
     run = (config, dataset, args.steps, args.rate)
+    kinds = {
+        "plain: transformers' Trainer, padded": lambda: plain_curve(*run),
+        "plain, other dropout": lambda: plain_curve(*run, seed=SEED + 1),
+        "engine: own layers, one pack a step": lambda: engine_curve(*run, plan, SCRATCH),
+        f"engine: {fast.layers} layers, packs of 700": lambda: engine_curve(*run, packs, SCRATCH),
+    }
+    if fused and DEVICE != "cpu":
+        graphs = replace(fast, graphs=True)
+        kinds["engine: CUDA graphs, one pack a step"] = lambda: engine_curve(*run, graphs, SCRATCH)
+    curves = {}
     with quiet_libraries():
-        curves = {}
-        for name, curve in {
-            "plain: transformers' Trainer, padded": lambda: plain_curve(*run),
-            "engine: one pack a step": lambda: engine_curve(*run, plan, SCRATCH),
-            "engine: fused layers, packs of 700": lambda: engine_curve(*run, fused, SCRATCH),
-        }.items():
+        for name, curve in kinds.items():
             started = time.perf_counter()
             curves[name] = curve()
             print(f"{name}: {time.perf_counter() - started:.1f} s, loading included", flush=True)

@@ -3,8 +3,8 @@
     python tests/benchmarks/training.py [--only NAME …] [--profile]
 
 Needs a CUDA GPU, bitsandbytes and the project's Python packages, no network and no checkpoint.
-Prints one line a run: useful tokens/s (tokens of examples, no padding), peak memory, share of the
-card's limit, ratio to the plain recipe. tests/benchmarks/README.md keeps what was measured.
+Prints a table: useful tokens/s (tokens of examples, no padding), peak memory, share of the card's
+limit, ratio to the plain recipe. results/ keeps what was measured.
 """
 
 import argparse
@@ -16,6 +16,8 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
@@ -25,7 +27,8 @@ sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 import torch  # noqa: E402
 from random_models import build  # noqa: E402
 from shapes import SHAPES, rows  # noqa: E402
-from training_runs import RUNS  # noqa: E402
+from training_runs import RUNS, Run  # noqa: E402
+from training_table import table  # noqa: E402
 from transformers import (  # noqa: E402
     Trainer,
     TrainerCallback,
@@ -79,22 +82,21 @@ class Engine(PackedTrainer):
         return result
 
 
-def run_engine(
-    name, base_weights, layers, recompute, budget, cap, steps=6, warm=2, profile=False, dora=False
-):
-    model, config = build(name, base_weights, PACKED, dora)
+def run_engine(run: Run, profile=False, dora=False):
+    name, steps = run.model, run.warm + run.steps
+    model, config = build(name, run.base_weights, PACKED, dora)
     shape = ModelShape.from_config(SHAPES[name])
     choices = {
-        "base_weights": base_weights, "token_budget": budget,
-        "gradient_checkpointing": recompute, "layers": layers,
+        "base_weights": run.base_weights, "token_budget": run.budget,
+        "gradient_checkpointing": run.recompute, "layers": run.layers, "graphs": run.graphs,
     }  # fmt: skip
     plan = Plan(
         device="cuda:0", threads=8, compute_dtype=config.model.compute_dtype,
         optim="adamw_torch_fused", predicted_bytes=0, available_bytes=0, **choices,
     )  # fmt: skip
     total = torch.cuda.get_device_properties(0).total_memory
-    if cap:
-        torch.cuda.set_per_process_memory_fraction(cap * 1e9 / total)
+    if run.cap:
+        torch.cuda.set_per_process_memory_fraction(run.cap * 1e9 / total)
     training = config.training.model_copy(update={"max_steps": steps})
     batch = training.batch_size * training.gradient_accumulation_steps
     trainer = Engine(
@@ -109,7 +111,7 @@ def run_engine(
     torch.cuda.reset_peak_memory_stats()
     with contextlib.redirect_stdout(None):
         trainer.train()
-    if cap:
+    if run.cap:
         torch.cuda.set_per_process_memory_fraction(1.0)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     assert all(map(math.isfinite, losses)), losses
@@ -117,16 +119,16 @@ def run_engine(
         show_profile(trainer, batch, SHAPES[name].vocab_size)
     choices["token_budget"] = trainer.fullest
     predicted = predict_bytes(shape, lora_rank=16, use_qlora=True, dora=dora, **choices)
-    speed = sum(trainer.counts[warm:]) / clock.seconds(warm)
+    speed = sum(trainer.counts[run.warm :]) / clock.seconds(run.warm)
     result = {
         "tokens_per_second": speed,
         "peak_gb": torch.cuda.max_memory_allocated() / 1e9,
         "reserved_gb": torch.cuda.max_memory_reserved() / 1e9,
         "predicted_gb": predicted / 1e9,
-        "share": speed * operations(shape, 16, recompute) / TERAFLOPS,
+        "share": speed * operations(shape, 16, run.recompute) / TERAFLOPS,
         "first_step_seconds": clock.seconds(0, 1),
         "loss": [round(loss, 3) for loss in losses[:3]],
-        "layers": layers,
+        "layers": run.layers + (", graphs" if run.graphs else ""),
         "fullest_pack": trainer.fullest,
     }
     del model, trainer
@@ -211,42 +213,23 @@ def main() -> None:
                 if name == "plain":
                     results[name] = run_plain()
                 else:
-                    model, base, layers, recompute, budget, cap = RUNS[name]
-                    results[name] = run_engine(
-                        model, base, layers, recompute, arguments.budget or budget, cap,
-                        profile=arguments.profile, dora=arguments.dora,
-                    )  # fmt: skip
+                    run = replace(RUNS[name], budget=arguments.budget or RUNS[name].budget)
+                    results[name] = run_engine(run, arguments.profile, arguments.dora)
             except torch.OutOfMemoryError as error:
                 results[name] = {"out_of_memory": str(error).split(". ")[0]}
             gc.collect()
             torch.cuda.empty_cache()
             results[name]["wall_seconds"] = time.monotonic() - started
             print(name, json.dumps(results[name]), flush=True)
+    record = {
+        "gpu": torch.cuda.get_device_name(),
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": {name: version(name) for name in ("torch", "triton", "transformers", "peft")},
+        "runs": results,
+    }
     if arguments.output:
-        arguments.output.write_text(json.dumps(results, indent=1), encoding="utf-8")
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
-    print_table(results)
-
-
-def print_table(results: dict) -> None:
-    plain = results.get("plain", {}).get("tokens_per_second")
-    print(
-        f"{'run':<17} {'layers':<9} {'tokens/s':>9} {'share':>6} {'× plain':>7} {'peak GB':>8} "
-        f"{'reserved':>8} {'predicted':>9} {'first step, s':>13}"
-    )
-    for name, result in results.items():
-        speed = result.get("tokens_per_second")
-        if speed is None:
-            print(f"{name:<17} {result['out_of_memory']}")
-            continue
-        share = f"{result['share']:.0%}" if "share" in result else ""
-        ratio = f"{speed / plain:.1f}" if plain else ""
-        predicted = f"{result.get('predicted_gb', 0):.1f}"
-        print(
-            f"{name:<17} {result.get('layers', 'plain'):<9} {speed:>9,.0f} {share:>6} {ratio:>7} "
-            f"{result['peak_gb']:>8.1f} {result['reserved_gb']:>8.1f} {predicted:>9} "
-            f"{result.get('first_step_seconds', 0):>13.0f}"
-        )
+        arguments.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    print(table([record]))
 
 
 if __name__ == "__main__":

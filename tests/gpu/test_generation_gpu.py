@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from generations import (
     GREEDY,
     MAX_PROMPT,
@@ -13,7 +14,9 @@ from generations import (
     random_model,
     random_prompts,
 )
+from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
+from yoyak.generation.decoding import DecodingSettings
 from yoyak.generation.engines import Generator, choose_generator, plan_generation
 
 
@@ -36,3 +39,27 @@ def test_windows_equal_one_at_a_time():
     expected = one_at_a_time(random_model("qwen3", **WINDOW), prompts)
     generator, _ = choose_generator(sliding, prompts, STOPS, GREEDY, engine="packed")
     check(generator.run(prompts), expected)
+
+
+@pytest.mark.parametrize(
+    "kind, hidden, inner, heads", [(LlamaConfig, 2048, 8192, 32), (Qwen3Config, 896, 4864, 14)]
+)
+def test_bf16_text_is_the_same_however_many_rows_are_decoded_at_once(kind, hidden, inner, heads):
+    """Products of other heights may add in another order; flat logits would show it at once."""
+    torch.manual_seed(5)
+    config = kind(
+        hidden_size=hidden, intermediate_size=inner, num_attention_heads=heads, head_dim=64,
+        num_key_value_heads=2, num_hidden_layers=3, vocab_size=32_000, tie_word_embeddings=False,
+    )  # fmt: skip
+    with torch.device("cuda"):
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
+    draw = torch.Generator().manual_seed(1)
+    lengths = torch.randint(40, 400, (64,), generator=draw).tolist()
+    prompts = [torch.randint(9, 32_000, (n,), generator=draw).tolist() for n in lengths]
+    decoding = DecodingSettings(max_new_tokens=48)
+    texts = []
+    for rows in (1, 7, 64):
+        plan = plan_generation(model, lengths, decoding, batch=rows)
+        made = Generator(model, {2}, decoding, plan).run(prompts)
+        texts.append([row.tokens for row in made])
+    assert texts[0] == texts[1] == texts[2]

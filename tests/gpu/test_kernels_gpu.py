@@ -7,7 +7,7 @@ from tiny_models import CONFIGS, PROJECTIONS, SIZES, adapters, examples
 from transformers import AutoModelForCausalLM
 
 from yoyak.data.packing import build_pack
-from yoyak.kernels import plain_layers
+from yoyak.kernels import decoder_layers, plain_layers
 from yoyak.kernels.decoder_layers import fuse_decoder_layers
 from yoyak.models.attention import PACKED
 from yoyak.training.loss import batch_loss
@@ -46,7 +46,8 @@ def both(function, *arguments, out):
 def test_adapter_kernels(count, p):
     x, a = draw(TOKENS, WIDTH), draw(count * RANK, WIDTH)
     u, du, dx = draw(TOKENS, ROOM), draw(TOKENS, count * RANK), draw(TOKENS, WIDTH)
-    scale = (p, 2**30 + 5, 2.0, count)
+    seed = torch.tensor(2**30 + 5, dtype=torch.int32, device="cuda")
+    scale = (p, seed, 2.0, count)
     fast, slow = both("lora_down", x, a, u, *scale, out=2)
     assert off(fast, slow) < CLOSE and not fast[:, count * RANK :].any()
     assert off(*both("lora_grad_a", x, du, *scale, out=None)) < CLOSE
@@ -88,8 +89,13 @@ def test_nf4_values_are_those_of_bitsandbytes(nested):
 
 @pytest.mark.parametrize("family", list(CONFIGS))
 @pytest.mark.parametrize("recompute", (False, True))
-def test_a_model_on_the_gpu_has_the_gradients_of_the_cpu(family, recompute):
+def test_a_model_on_the_gpu_has_the_gradients_of_the_cpu(family, recompute, monkeypatch):
     """bf16 against fp32, with the same dropout masks on both."""
+
+    def draw(device, training):
+        return torch.randint(0, 2**31 - 1, (4,), dtype=torch.int32).to(device)
+
+    monkeypatch.setattr(decoder_layers, "draw_seeds", draw)
     sizes = SIZES | {"hidden_size": 256, "intermediate_size": 512, "head_dim": 64}
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(

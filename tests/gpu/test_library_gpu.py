@@ -16,6 +16,8 @@ from yoyak import (
 )
 from yoyak.errors import PROJECT_ROOT
 from yoyak.models.attention import PACKED
+from yoyak.run import planning
+from yoyak.training.outputs import merge_by_step
 from yoyak.training.packed_trainer import PackedTrainer
 
 RESOURCES = PROJECT_ROOT / "workflow" / "resources"
@@ -142,3 +144,21 @@ def test_python_never_waits_for_the_gpu_in_a_step(config, tmp_path, monkeypatch,
     trainer.train()
     logged = [row["step"] for row in trainer.state.log_history if "loss" in row]
     assert watched == list(range(8)) and logged == list(range(1, 9))
+
+
+def test_packs_in_cuda_graphs_learn_the_same(config, tmp_path, monkeypatch, caplog):
+    """The same dropout, too: seeds are drawn on the GPU, in a graph as outside."""
+    caplog.set_level("INFO")
+    losses = []
+    for graphs in (False, True):
+        monkeypatch.setattr(planning, "RECORDED", 1 if graphs else 10**9)
+        sized = changed(config, training={"max_steps": 24})
+        trainer, _ = make_trainer(sized, tmp_path / str(graphs))
+        assert trainer.plan.graphs == graphs
+        trainer.train()
+        logged = merge_by_step(trainer.state.log_history)
+        losses.append([row["loss"] for row in logged if "loss" in row])
+    assert "CUDA graphs beside single launches" in caplog.text
+    assert "packs run without them" not in caplog.text
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert losses[1][-1] < losses[1][0]

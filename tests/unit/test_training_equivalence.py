@@ -7,7 +7,7 @@ import torch
 from tiny_models import adapters, examples, load_adapted, padded_batch, write_checkpoint
 from transformers.trainer_pt_utils import LabelSmoother
 
-from yoyak.data.packing import build_pack, pack_batch
+from yoyak.data.packing import PackSizes, build_pack, fill_pack, pack_batch
 from yoyak.kernels.decoder_layers import fuse_decoder_layers
 from yoyak.training.loss import batch_loss, hidden_states
 
@@ -35,11 +35,12 @@ def gradients(model) -> dict[str, torch.Tensor]:
     return grads
 
 
-def step(model, rows, budget) -> float:
+def step(model, rows, budget, fill=lambda pack: pack) -> float:
     """What LLMTrainer.training_step does, on one global batch."""
     packs = pack_batch(rows, list(range(len(rows))), budget)
     supervised = sum(len(pack.targets) for pack in packs)
     total = 0.0
+    packs = [fill(pack) for pack in packs]
     for pack in packs:
         loss = batch_loss(model, pack) / supervised
         loss.backward()
@@ -71,6 +72,23 @@ def test_any_plan_gives_the_padded_gradient(folder, reference, budget, base, rec
     loss = step(model, examples(), budget)
     expected_loss, expected = reference
     assert loss == pytest.approx(expected_loss, rel=TOLERANCE)
+    assert_same(gradients(model), expected)
+
+
+@pytest.mark.parametrize("fused", (False, True))
+def test_filled_packs_give_the_padded_gradient(folder, reference, fused):
+    def fill(pack):
+        full = fill_pack(pack, PackSizes(tokens=64, examples=4, supervised=16))
+        assert full.tokens % 64 == len(full.cu_seq_lens) % 4 == len(full.supervised) % 16 == 0
+        assert full.boundaries == tuple(full.cu_seq_lens.tolist())
+        assert full.input_ids.shape == full.position_ids.shape == (1, full.tokens)
+        return full
+
+    model = load_adapted(folder, "dequantized").train()
+    if fused:
+        fuse_decoder_layers(model, recompute=False)
+    expected_loss, expected = reference
+    assert step(model, examples(), 70, fill) == pytest.approx(expected_loss, rel=TOLERANCE)
     assert_same(gradients(model), expected)
 
 

@@ -89,7 +89,7 @@ def measure_all(args: argparse.Namespace) -> list[dict]:
                     for _ in range(args.repeat):
                         for who, command in (("yoyak", ours), ("unsloth", [*peer, *options])):
                             figures = measure(command, Path(scratch) / "figures.json", args.limit)
-                            results[-1][who].append(figures.get(run, figures))
+                            results[-1][who].append(figures.get("runs", figures).get(run, figures))
                             print(shape, memory, base, who, json.dumps(results[-1][who][-1]),
                                   flush=True)  # fmt: skip
                             if args.output:

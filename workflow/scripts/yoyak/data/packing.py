@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -52,6 +52,15 @@ class Pack(MicroBatch):
     @property
     def tokens(self) -> int:
         return self.boundaries[-1]
+
+
+@dataclass(frozen=True)
+class PackSizes:
+    """Steps in which filled packs grow: in tokens, boundaries and supervised positions."""
+
+    tokens: int = 1024
+    examples: int = 32
+    supervised: int = 512
 
 
 def plan_packs(lengths: list[int], token_budget: int, multiple: int = 1) -> list[list[int]]:
@@ -119,6 +128,36 @@ def build_pack(examples: list[dict], indices: list[int]) -> Pack:
         boundaries=boundaries,
         examples=tuple(indices),
     )
+
+
+def fill_pack(pack: Pack, sizes: PackSizes = PackSizes()) -> Pack:  # noqa: B008 (frozen)
+    """The same pack, filled up to round sizes, so that many packs have the same.
+
+    Further tokens are examples of their own; further examples are empty; further supervised
+    positions have no target. Loss and gradients stay the same.
+    """
+    longest = max(256, 1 << (pack.max_length - 1).bit_length())
+    tokens = _round_up(pack.tokens, sizes.tokens)
+    ends = list(range(pack.tokens + longest, tokens, longest)) if tokens > pack.tokens else []
+    boundaries = [*pack.boundaries, *ends, tokens]
+    boundaries += [tokens] * (_round_up(len(boundaries), sizes.examples) - len(boundaries))
+    more = tokens - pack.tokens
+    unsupervised = _round_up(len(pack.supervised), sizes.supervised) - len(pack.supervised)
+    pad = torch.nn.functional.pad
+    return replace(
+        pack,
+        input_ids=pad(pack.input_ids, (0, more)),
+        position_ids=pad(pack.position_ids, (0, more)),
+        cu_seq_lens=torch.tensor(boundaries, dtype=torch.int32),
+        supervised=pad(pack.supervised, (0, unsupervised)),
+        targets=pad(pack.targets, (0, unsupervised), value=IGNORED),
+        max_length=longest,
+        boundaries=tuple(boundaries),
+    )
+
+
+def _round_up(number: int, step: int) -> int:
+    return -(-number // step) * step
 
 
 def pack_batch(

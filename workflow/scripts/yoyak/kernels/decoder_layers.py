@@ -138,7 +138,7 @@ class FusedLayer:
             boundaries = tuple(cu_seq_lens_q.tolist())
         rows = Rows(cos[0], sin[0], cu_seq_lens_q, max_length_q, boundaries)
         training = self.layer.training
-        seeds = torch.randint(0, 2**31 - 1, (4,)).tolist() if training else [0] * 4
+        seeds = draw_seeds(hidden_states.device, training)
         parameters = [factor for product in self.products for factor in product.parameters()]
         x = hidden_states[0].to(self.qkv.dtype)
         return _Step.apply(x, self, rows, seeds, training, *parameters).unsqueeze(0)
@@ -255,6 +255,16 @@ class _Step(torch.autograd.Function):
                 ops, grad, hidden, ctx.rows, ctx.seeds, ctx.training, kept, need
             )
         return out, None, None, None, None, *adapters
+
+
+def draw_seeds(device, training: bool) -> torch.Tensor:
+    """(4,) int32: a seed of dropout for each product of a layer, drawn where it is read.
+
+    A number of the processor's would be the same one in every replay of a CUDA graph.
+    """
+    if not training:
+        return torch.zeros(4, dtype=torch.int32, device=device)
+    return torch.randint(0, 2**31 - 1, (4,), dtype=torch.int32, device=device)
 
 
 def _ops(tensor):

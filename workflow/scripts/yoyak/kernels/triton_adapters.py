@@ -1,7 +1,8 @@
 """Triton kernels of LoRA adapters: dropout and the two thin products in one pass over the input.
 
 Up to three adapters read the same input (q, k, v). Each draws its own dropout mask, all from one
-hash of place and seed, so that the backward pass can draw the masks again.
+hash of place and seed, so that the backward pass can draw the masks again. A seed is a number on
+the GPU, a 0-dim int32 tensor.
 """
 
 import torch
@@ -68,6 +69,7 @@ def _lora_down(
     rows = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T)
     wide_rows = rows.to(tl.int64)[:, None]
     inside = (rows < tokens)[:, None]
+    number = tl.load(seed)
     u0 = tl.zeros((BLOCK_T, BLOCK_R), dtype=tl.float32)
     u1 = tl.zeros((BLOCK_T, BLOCK_R), dtype=tl.float32)
     u2 = tl.zeros((BLOCK_T, BLOCK_R), dtype=tl.float32)
@@ -77,7 +79,7 @@ def _lora_down(
         tile = tl.load(x + wide_rows * x_stride + columns[None, :], here, other=0.0)
         if COPY:
             tl.store(copy + wide_rows * copy_stride + columns[None, :], tile, here)
-        h = _hash(rows, columns, seed)
+        h = _hash(rows, columns, number)
         factor = _factor(a, 0, columns, WIDTH, RANK, BLOCK_R)
         u0 = tl.dot(_masked(tile, h, THRESHOLD, 0), factor, u0)
         if COUNT > 1:
@@ -138,6 +140,7 @@ def _lora_grad_a(
     columns = tl.program_id(0) * BLOCK_K + tl.arange(0, BLOCK_K)
     split = tl.program_id(1)
     wide = (columns < WIDTH)[None, :]
+    number = tl.load(seed)
     a0 = tl.zeros((BLOCK_R, BLOCK_K), dtype=tl.float32)
     a1 = tl.zeros((BLOCK_R, BLOCK_K), dtype=tl.float32)
     a2 = tl.zeros((BLOCK_R, BLOCK_K), dtype=tl.float32)
@@ -148,7 +151,7 @@ def _lora_grad_a(
         inside = rows < end
         here = inside[:, None] & wide
         tile = tl.load(x + far[:, None] * x_stride + columns[None, :], here, other=0.0)
-        h = _hash(rows, columns, seed)
+        h = _hash(rows, columns, number)
         left = _upstream(du, far, inside, du_stride, 0, RANK, BLOCK_R)
         a0 = tl.dot(left, _masked(tile, h, THRESHOLD, 0), a0)
         if COUNT > 1:
@@ -194,7 +197,7 @@ def _lora_grad_x(
     ranks = tl.arange(0, BLOCK_R)
     far = rows.to(tl.int64)[:, None]
     inside, wide = (rows < tokens)[:, None], (columns < WIDTH)[None, :]
-    h = _hash(rows, columns, seed)
+    h = _hash(rows, columns, tl.load(seed))
     delta = tl.zeros((BLOCK_T, BLOCK_K), dtype=tl.float32)
     for adapter in tl.static_range(COUNT):
         place = adapter * RANK + ranks

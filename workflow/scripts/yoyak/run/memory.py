@@ -196,6 +196,7 @@ def predict_bytes(
     supervised_share: float = 0.25,
     scores: int = 0,
     dora: bool = False,
+    graphs: bool = False,
 ) -> int:
     """Peak memory of a training step on a GPU, in bytes; errs on the large side.
 
@@ -204,6 +205,7 @@ def predict_bytes(
         supervised_share: tokens that carry a loss, as a share of all.
         scores: attention scores that one token keeps in a layer, where they are written out.
         dora: adapters with magnitudes, as PEFT computes them.
+        graphs: packs run as CUDA graphs, whose memory nothing else may use.
 
     tests/benchmarks/README.md compares it with measured peaks.
     """
@@ -231,7 +233,7 @@ def predict_bytes(
     logits = (min(token_budget, HEAD_CHUNK) if own_head else alive) * shape.vocabulary * 10
     passing = 2 * (shape.intermediate + 6 * shape.query + 6 * shape.hidden) if fused else 0
     rest = max(logits, token_budget * passing)
-    return int(weights + adapters + MARGIN * token_budget * kept + rest)
+    return int(weights + adapters + (MARGIN * token_budget * kept + rest) * (2 if graphs else 1))
 
 
 def _own_layer(shape: ModelShape, layers: str) -> int:

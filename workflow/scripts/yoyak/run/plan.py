@@ -49,6 +49,7 @@ class Plan:
     head: str = "chunked"
     one_row: bool = False
     eager: bool = False
+    graphs: bool = False  # a pack's kernels launched by one call (training/pack_graphs.py)
 
     def runs(self) -> str:
         """The engine in words."""
@@ -58,7 +59,8 @@ class Plan:
             return f"plain: {rows}, the model's own forward{attention}"
         layers = LAYERS[self.layers]
         head = "" if self.head == "chunked" else ", its own head"
-        return f"packed: {layers}{head}"
+        graphs = ", in CUDA graphs" if self.graphs else ""
+        return f"packed: {layers}{head}{graphs}"
 
     def record(self) -> dict:
         return asdict(self)

@@ -18,6 +18,8 @@ SMALL_PACK = 4096  # below, a GPU's products run slow: computing layers again co
 # Of the first step: of fused layers, whose kernels are compiled, and of layers that torch compiles.
 COMPILE_SECONDS = {"fused": 15, "compiled": 75}
 ASSUMED_RATE = 400e12  # operations a second, to weigh that time against the time saved
+LAUNCH_SECONDS = 6e-3  # Python's for the kernels of one fused layer, forward and backward
+RECORDED = 100  # steps of a training that is worth recording as CUDA graphs
 
 
 def available_threads() -> int:
@@ -122,10 +124,15 @@ def training_plans(
                 "newer); set execution.compile: auto"
             )
         layers = ("own",)
+    one_gpu_in_bf16 = devices == 1 and dtype == "bfloat16"
+    recordable = one_gpu_in_bf16 and steps >= RECORDED and not config.training.neftune_noise_alpha
     for choices in _candidates(config, shape, layers, longest, batch_tokens, steps):
         plan = Plan(**common, **choices, predicted_bytes=0)
         pack = max(longest, min(plan.token_budget, fullest))
-        yield _predicted(plan, config, shape, pack, longest, supervised_share)
+        waits = plan.layers == "fused" and _waits_for_python(shape, lora_rank, pack)
+        for graphs in (True, False) if recordable and waits else (False,):
+            one = replace(plan, graphs=graphs)
+            yield _predicted(one, config, shape, pack, longest, supervised_share)
 
 
 def next_smaller(
@@ -141,8 +148,10 @@ def next_smaller(
     """
     if plan.device == "cpu":
         return None
-    if not plan.gradient_checkpointing and plan.token_budget >= 2 * SMALL_PACK:
-        change: dict[str, Any] = {"token_budget": plan.token_budget // 2}
+    if plan.graphs:
+        change: dict[str, Any] = {"graphs": False}
+    elif not plan.gradient_checkpointing and plan.token_budget >= 2 * SMALL_PACK:
+        change = {"token_budget": plan.token_budget // 2}
     elif not plan.gradient_checkpointing:
         change = {"gradient_checkpointing": True}
     elif plan.base_weights == "dequantized" and config.lora.use_qlora:
@@ -178,6 +187,7 @@ def _predicted(
         supervised_share=supervised_share,
         scores=shape.heads * longest if plain and plan.eager else 0,
         dora=config.lora.dora,
+        graphs=plan.graphs,
     )
     return replace(plan, predicted_bytes=predicted)
 
@@ -229,6 +239,12 @@ def _candidates(config: ModelConfig, shape: ModelShape, kinds, longest, batch_to
                 if key not in seen:
                     seen.add(key)
                     yield candidate
+
+
+def _waits_for_python(shape: ModelShape, lora_rank: int, token_budget: int) -> bool:
+    """Whether a GPU computes a layer of a pack faster than Python launches its kernels."""
+    layer = operations(shape, lora_rank, recompute=False) / shape.layers
+    return token_budget * layer / ASSUMED_RATE < LAUNCH_SECONDS
 
 
 def _saved_seconds(shape: ModelShape, lora_rank: int, tokens: int, layers: str) -> float:

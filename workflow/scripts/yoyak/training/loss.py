@@ -123,12 +123,12 @@ class _FrozenHeadLoss(torch.autograd.Function):
         for part, target in zip(hidden.split(HEAD_CHUNK), targets.split(HEAD_CHUNK), strict=True):
             logits = (part.to(weight.dtype) @ weight.T).float()
             logits = logits.sub_(torch.logsumexp(logits, 1, keepdim=True))
-            target = target.unsqueeze(1)
-            total -= logits.gather(1, target).sum()
+            counted = (target != IGNORED).unsqueeze(1)  # a filled pack has more positions
+            target = target.clamp(min=0).unsqueeze(1)
+            total -= (logits.gather(1, target) * counted).sum()
             if wanted:
-                minus = torch.full(target.shape, -1.0, device=target.device)
-                slope = logits.exp_().scatter_add_(1, target, minus)
-                grads.append(slope.to(weight.dtype) @ weight)
+                slope = logits.exp_().scatter_add_(1, target, -counted.to(logits.dtype))
+                grads.append((slope.to(weight.dtype) @ weight) * counted)
         if wanted:
             ctx.save_for_backward(torch.cat(grads).to(hidden.dtype))
         return total

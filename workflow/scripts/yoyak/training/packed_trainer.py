@@ -10,8 +10,8 @@ from peft.optimizers import create_loraplus_optimizer
 from torch.utils.data import Dataset, Sampler
 from transformers import TrainerState, set_seed
 
-from yoyak.data.packing import count_supervised, pack_batch
-from yoyak.data.padding import pad_batch
+from yoyak.data.packing import Pack, count_supervised, fill_pack, pack_batch
+from yoyak.data.padding import PaddedBatch, pad_batch
 from yoyak.models.saving import save_trained
 from yoyak.run.plan import Plan
 from yoyak.training import checkpointing
@@ -24,6 +24,7 @@ from yoyak.training.neftune import noisy_embeddings
 from yoyak.training.order import Numbered, SeededOrder
 from yoyak.training.overflow import OverflowWatch
 from yoyak.training.overlap import OverlappedTrainer
+from yoyak.training.pack_graphs import PackGraphs
 from yoyak.training.parallel import Ranks, StopTogether
 from yoyak.training.save_by_time import SaveByTime
 
@@ -94,6 +95,10 @@ class PackedTrainer(OverlappedTrainer):
         )
         self.add_callback(self._leave)
         self.can_return_loss = True
+        self.graphs: PackGraphs | None = None
+        if plan.graphs:
+            trained = [part for part in model.parameters() if part.requires_grad]
+            self.graphs = PackGraphs(self._compute, trained)
 
     # ---- one optimiser step ----
 
@@ -105,13 +110,13 @@ class PackedTrainer(OverlappedTrainer):
         model.train()
         supervised = inputs["supervised"]
         total = torch.zeros((), device=self.args.device)
+        if self.graphs is not None:
+            self.graphs.begin()
         for batch in inputs["batches"]:
-            batch = batch.to(self.args.device)
-            noise = noisy_embeddings(model, batch, self.args.neftune_noise_alpha)
-            with number_format(self.plan), noise:
-                loss = batch_loss(model, batch, self.plan.head) / supervised
-            self.accelerator.backward(loss)
-            total = total + loss.detach()
+            if self.graphs is None:
+                total = total + self._compute(batch.to(self.args.device), supervised)
+            else:
+                total = total + self.graphs.run(batch, supervised)
         self.ranks.sum_gradients(model)
         loss = self.ranks.sum(total)
         self.while_the_gpu_computes()  # before the counts: it may log the last step
@@ -119,6 +124,14 @@ class PackedTrainer(OverlappedTrainer):
         self.tokens += inputs["tokens"]
         self._trained = inputs["numbers"]
         return loss
+
+    def _compute(self, batch: Pack | PaddedBatch, supervised: torch.Tensor | int) -> torch.Tensor:
+        """Add a micro-batch's gradients of the loss's mean over `supervised`; returns its share."""
+        noise = noisy_embeddings(self.model, batch, self.args.neftune_noise_alpha)
+        with number_format(self.plan), noise:
+            loss = batch_loss(self.model, batch, self.plan.head) / supervised
+        self.accelerator.backward(loss)
+        return loss.detach()
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval") -> dict:
         """Mean loss over a dataset's supervised tokens, by the same engine; keeps no logits."""
@@ -149,6 +162,8 @@ class PackedTrainer(OverlappedTrainer):
             batches: list = pad_batch(rows, numbers, *share, one_row=self.plan.one_row)
         else:
             batches = pack_batch(rows, numbers, *share)
+        if self.plan.graphs:
+            batches = [fill_pack(pack) for pack in batches]
         return {
             "batches": batches,
             "numbers": numbers,
