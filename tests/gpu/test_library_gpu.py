@@ -142,7 +142,7 @@ def test_python_never_waits_for_the_gpu_in_a_step(config, tmp_path, monkeypatch,
     monkeypatch.setattr(PackedTrainer, "training_step", training_step)
     trainer, _ = make_trainer(changed(config, execution={"compile": compile}), tmp_path)
     trainer.train()
-    logged = [row["step"] for row in trainer.state.log_history if "loss" in row]
+    logged = [row["step"] for row in trainer.packed.state.log_history if "loss" in row]
     assert watched == list(range(8)) and logged == list(range(1, 9))
 
 
@@ -156,7 +156,7 @@ def test_packs_in_cuda_graphs_learn_the_same(config, tmp_path, monkeypatch, capl
         trainer, _ = make_trainer(sized, tmp_path / str(graphs))
         assert trainer.plan.graphs == graphs
         trainer.train()
-        logged = merge_by_step(trainer.state.log_history)
+        logged = merge_by_step(trainer.packed.state.log_history)
         losses.append([row["loss"] for row in logged if "loss" in row])
     assert "CUDA graphs beside single launches" in caplog.text
     assert "packs run without them" not in caplog.text

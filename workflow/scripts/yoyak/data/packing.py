@@ -60,7 +60,7 @@ class PackSizes:
 
     tokens: int = 1024
     examples: int = 32
-    supervised: int = 512
+    supervised: int = 1024
 
 
 def plan_packs(lengths: list[int], token_budget: int, multiple: int = 1) -> list[list[int]]:

@@ -5,6 +5,7 @@ while the next step computes. Read at once, they would wait for all work given t
 and it would idle until Python had begun the next step.
 """
 
+import time
 from typing import Any
 
 import torch
@@ -19,6 +20,9 @@ class OverlappedTrainer(Trainer):
 
     Attributes:
         overlaps: whether to; on a CPU nothing would be gained.
+        given: while a step is logged late, when all its work was given to the GPU
+            (time.monotonic()). From one step to the next that is what a step takes, where the time
+            of logging is not: a late one and the next, which is not, are logged close together.
     """
 
     control: TrainerControl
@@ -29,6 +33,7 @@ class OverlappedTrainer(Trainer):
         self._fetch: tuple | None = None
         self._ahead: tuple[Any, Any] = (None, None)
         self._held: HeldLog | None = None
+        self.given: float | None = None
 
     def while_the_gpu_computes(self) -> None:
         """To be called in training_step once all of the step's work is given to the GPU."""
@@ -64,7 +69,9 @@ class OverlappedTrainer(Trainer):
         if held is not None:
             self.control.should_log = True
             values, named = held.arguments()
+            self.given = held.given
             super()._maybe_log_save_evaluate(*values, **named)
+            self.given = None
 
 
 class HeldLog:
@@ -77,6 +84,7 @@ class HeldLog:
         if self._copied is not None:
             self._copied.record()
         self._others, self._named = others, named
+        self.given = time.monotonic()
 
     def arguments(self) -> tuple[tuple, dict]:
         """Of Trainer._maybe_log_save_evaluate, once the step is done."""
