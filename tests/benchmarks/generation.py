@@ -57,36 +57,39 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
     parser.add_argument("--slots", nargs="+", type=int, default=[0], help="0: the plan's own")
     parser.add_argument("--no-baseline", action="store_true")
+    parser.add_argument("--batch-dependent", action="store_true",
+                        help="as with execution.batch_invariant: false")  # fmt: skip
     parser.add_argument("--output", type=Path, help="the figures as JSON")
     args = parser.parse_args()
     gpu = torch.cuda.get_device_name()
     print(f"{gpu}, torch {torch.__version__}, transformers {transformers.__version__}", flush=True)
     results = []
     for shape in args.shapes:
-        results += benchmark(shape, args.slots, baseline=not args.no_baseline)
+        results += benchmark(shape, args.slots, not args.no_baseline, not args.batch_dependent)
         torch.cuda.empty_cache()
     print(table(results))
     if args.output:
         args.output.write_text(json.dumps({"gpu": gpu, "results": results}, indent=1))
 
 
-def benchmark(shape: str, slots: list[int], baseline: bool) -> list[dict]:
+def benchmark(shape: str, slots: list[int], baseline: bool, invariant: bool) -> list[dict]:
     """All measurements of one shape."""
     prompts = realistic_prompts(SHAPES[shape].vocab_size)
     model = random_model(shape)
     results = []
+    how = "engine" if invariant else "engine, batch-dependent"
     for number in slots:
         for load in ("fixed", "natural"):
-            cold = engine(model, prompts, load, number)
-            warm = engine(model, prompts, load, number, cold.pop("generator"))
+            cold = engine(model, prompts, load, number, invariant)
+            warm = engine(model, prompts, load, number, invariant, cold.pop("generator"))
             del warm["generator"]
             for state, result in (("first run", cold), ("warm", warm)):
-                results.append({"shape": shape, "what": f"engine, {load}, {state}", **result})
+                results.append({"shape": shape, "what": f"{how}, {load}, {state}", **result})
                 print(results[-1], flush=True)
             torch.cuda.empty_cache()
     if baseline:
         model = four_bit_with_adapter(model)
-        nf4 = engine(model, prompts, "fixed", 0)
+        nf4 = engine(model, prompts, "fixed", 0, invariant)
         del nf4["generator"]
         results.append({"shape": shape, "what": "engine on NF4 + adapter, fixed", **nf4})
         print(results[-1], flush=True)
@@ -119,7 +122,7 @@ def random_model(shape: str):
     return model.eval()
 
 
-def engine(model, prompts, load: str, slots: int, generator=None) -> dict:
+def engine(model, prompts, load: str, slots: int, invariant: bool, generator=None) -> dict:
     """One run over all prompts, timed from nothing (no cache, no graphs) or with both at hand."""
     stops, most = set(), NEW_TOKENS
     if load == "natural":
@@ -133,7 +136,9 @@ def engine(model, prompts, load: str, slots: int, generator=None) -> dict:
     first_row = []
     if generator is None:
         lengths = [len(prompt) for prompt in prompts]
-        plan = plan_generation(model, lengths, decoding, batch=slots or "auto")
+        plan = plan_generation(
+            model, lengths, decoding, batch=slots or "auto", batch_invariant=invariant
+        )
         generator = make_generator(model, stops, decoding, plan)
     results = generator.run(
         prompts, lambda *_: first_row or first_row.append(time.perf_counter() - started)

@@ -14,7 +14,7 @@ from generations import (
     random_model,
     random_prompts,
 )
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
+from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, Qwen3Config
 
 from yoyak.generation.decoding import DecodingSettings
 from yoyak.generation.engines import Generator, choose_generator, plan_generation
@@ -41,18 +41,27 @@ def test_windows_equal_one_at_a_time():
     check(generator.run(prompts), expected)
 
 
-@pytest.mark.parametrize(
-    "kind, hidden, inner, heads", [(LlamaConfig, 2048, 8192, 32), (Qwen3Config, 896, 4864, 14)]
-)
-def test_bf16_text_is_the_same_however_many_rows_are_decoded_at_once(kind, hidden, inner, heads):
+WIDE = {
+    "llama": (LlamaConfig, 2048, 8192, 32),
+    "qwen3": (Qwen3Config, 896, 4864, 14),
+    "gemma3": (Gemma3TextConfig, 640, 2048, 4),  # its own forward, not the fused one
+}
+
+
+@pytest.mark.parametrize("bits", [16, 4])
+@pytest.mark.parametrize("family", WIDE)
+def test_bf16_text_is_the_same_however_many_rows_are_decoded_at_once(family, bits):
     """Products of other heights may add in another order; flat logits would show it at once."""
     torch.manual_seed(5)
+    kind, hidden, inner, heads = WIDE[family]
     config = kind(
         hidden_size=hidden, intermediate_size=inner, num_attention_heads=heads, head_dim=64,
         num_key_value_heads=2, num_hidden_layers=3, vocab_size=32_000, tie_word_embeddings=False,
     )  # fmt: skip
     with torch.device("cuda"):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
+    if bits == 4:
+        in_4_bits(model)
     draw = torch.Generator().manual_seed(1)
     lengths = torch.randint(40, 400, (64,), generator=draw).tolist()
     prompts = [torch.randint(9, 32_000, (n,), generator=draw).tolist() for n in lengths]
@@ -63,3 +72,16 @@ def test_bf16_text_is_the_same_however_many_rows_are_decoded_at_once(kind, hidde
         made = Generator(model, {2}, decoding, plan).run(prompts)
         texts.append([row.tokens for row in made])
     assert texts[0] == texts[1] == texts[2]
+
+
+def in_4_bits(model):
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    for part in list(model.model.layers.modules()):
+        for name, linear in list(part.named_children()):
+            if type(linear) is torch.nn.Linear:
+                size = (linear.in_features, linear.out_features)
+                small = bitsandbytes.nn.LinearNF4(
+                    *size, bias=linear.bias is not None, compute_dtype=torch.bfloat16
+                )
+                small.load_state_dict(linear.state_dict())
+                setattr(part, name, small.cuda())

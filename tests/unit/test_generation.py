@@ -17,6 +17,7 @@ from generations import (
     random_model,
     random_prompts,
 )
+from torch.overrides import TorchFunctionMode
 from transformers import GenerationConfig
 
 from yoyak.config.model_config import ModelConfig
@@ -31,6 +32,7 @@ from yoyak.generation.engines import (
     plan_generation,
 )
 from yoyak.generation.forward import FusedForward, PlainForward
+from yoyak.generation.invariant import DECODING, PREFILL, Blocks
 
 
 @pytest.fixture(scope="module", params=["llama", "qwen3", "qwen2", "mistral"])
@@ -269,6 +271,42 @@ def test_keys_of_another_shape_are_refused(model, prompts):
     query, key = torch.randn(2, 6, 16), torch.randn(2, 1, 16)
     with pytest.raises(ValueError, match=r"layer 0 has keys \(2, 1, 16\)"):
         attend(batch, 0, query, key, key, 1.0)
+
+
+@pytest.mark.parametrize("form", [FusedForward, PlainForward])
+def test_batch_invariant_products_are_of_fixed_heights(model, prompts, expected, form):
+    """On a GPU a height decides which kernel adds, and in which order; the text stays the same."""
+    plan = GenerationPlan(
+        slots=5, capacity=MAX_PROMPT + MAX_NEW, prefill_tokens=128, batch_invariant=True
+    )
+    generator = Generator(model, STOPS, GREEDY, plan)
+    generator.forward.forward = form(generator.model)
+    heights = Heights()
+    with heights:
+        check(generator.run(prompts), expected)
+    assert heights.seen == {DECODING, PREFILL}
+
+
+class Heights(TorchFunctionMode):
+    """Notes how many rows products have."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen: set[int] = set()
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is torch.nn.functional.linear:
+            self.seen.add(args[0].shape[:-1].numel())
+        return func(*args, **(kwargs or {}))
+
+
+def test_products_of_more_rows_than_a_block():
+    draw = torch.Generator().manual_seed(3)
+    x, weight = torch.randn(2, 150, 8, generator=draw), torch.randn(5, 8, generator=draw)
+    bias = torch.randn(5, generator=draw)
+    whole = torch.nn.functional.linear(x, weight, bias)
+    with Blocks(128, torch.nn.Linear(8, 5)):
+        assert torch.allclose(torch.nn.functional.linear(x, weight, bias), whole)
 
 
 def test_plan_follows_the_rows_and_the_request(model):

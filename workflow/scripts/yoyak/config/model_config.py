@@ -181,6 +181,12 @@ class ExecutionSettings(Section):
     generation_batch: Literal["auto"] | Annotated[Whole, Field(ge=1, le=100_000)] = Field(
         "auto", description="dialogues summarised at once; `auto` goes by the free memory"
     )
+    batch_invariant: bool = Field(
+        True,
+        description="on a GPU, summaries are the same in 16 bits, too, however many are written at "
+        "once (models of experts, and what `generate` writes, left out); `false` is faster, most "
+        "of all with few at once",
+    )
 
 
 class TrackingSettings(Section):

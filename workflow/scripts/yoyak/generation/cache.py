@@ -68,6 +68,7 @@ class SlotBatch:
         boundaries: (prompts + 1,) int32 cumulative lengths of a prefill, on the device; None in a
             decoding step, where token i is the newest of slot i.
         ends: the same as Python ints.
+        copies: so many tokens at the end of a decoding step are copies of the first, to fill up.
     """
 
     cache: SlotCache
@@ -76,6 +77,7 @@ class SlotBatch:
     longest: int = 0
     boundaries: torch.Tensor | None = None
     ends: tuple[int, ...] = ()
+    copies: int = 0
 
 
 def attend(
@@ -100,12 +102,10 @@ def attend(
         raise ValueError(f"layer {layer} has {shapes}, the cache's slots have {expected}")
     keys[batch.slots, :, batch.positions] = key
     values[batch.slots, :, batch.positions] = value
-    if batch.boundaries is None and query.is_cuda:
-        from yoyak.generation.decode_kernel import decode_attention
-
-        return decode_attention(query, keys, values, batch.positions, scaling, window)
     if batch.boundaries is None:
-        return _decode_attention(query, keys, values, batch, scaling, window)
+        rows = len(query) - batch.copies
+        mixed = _newest(query[:rows], keys, values, batch, scaling, window)
+        return torch.cat([mixed, mixed[:1].expand(batch.copies, -1, -1)]) if batch.copies else mixed
     if query.is_cuda and flash_fits(query):
         return flash_forward(query, key, value, scaling, batch.boundaries, batch.longest, window)[0]
     query, key, value = (part.transpose(0, 1)[None] for part in (query, key, value))
@@ -152,18 +152,23 @@ def slot_attention(
 AttentionInterface.register(SLOT_ATTENTION, slot_attention)
 
 
-def _decode_attention(query, keys, values, slots: SlotBatch, scaling: float, window: int | None):
+def _newest(query, keys, values, batch: SlotBatch, scaling: float, window: int | None):
     """One new token a row against its slot, without repeating the key/value heads."""
     rows, heads, head_dim = query.shape
+    positions = batch.positions[:rows]
+    if query.is_cuda:
+        from yoyak.generation.decode_kernel import decode_attention
+
+        return decode_attention(query, keys, values, positions, scaling, window)
     kv_heads = keys.shape[1]
-    place = torch.arange(slots.longest, device=query.device)
-    filled = place <= slots.positions[:, None]
+    place = torch.arange(batch.longest, device=query.device)
+    filled = place <= positions[:, None]
     if window is not None:
-        filled &= place > slots.positions[:, None] - window
+        filled &= place > positions[:, None] - window
     mixed = F.scaled_dot_product_attention(
         query.reshape(rows, kv_heads, heads // kv_heads, head_dim),
-        keys[:rows, :, : slots.longest],
-        values[:rows, :, : slots.longest],
+        keys[:rows, :, : batch.longest],
+        values[:rows, :, : batch.longest],
         attn_mask=filled[:, None, None],
         scale=scaling,
     )

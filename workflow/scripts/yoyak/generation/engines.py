@@ -49,6 +49,7 @@ def generate(
     decoding: DecodingSettings,
     batch: int | str = "auto",
     engine: str = "auto",
+    batch_invariant: bool = True,
     plan: GenerationPlan | None = None,
     on_row: OnRow | None = None,
 ) -> list[Generated]:
@@ -58,7 +59,7 @@ def generate(
         model: a causal LM of transformers, or one wrapped by peft; it is put in evaluation mode.
         prompts: token ids, special tokens included.
         stop_token_ids: all tokens that end a summary.
-        batch: `execution.generation_batch`; engine: `execution.engine`.
+        batch: `execution.generation_batch`; engine, batch_invariant: of `execution`, too.
         plan: engine, batch and memory, used as given; None: chosen by check and free memory.
         on_row: called with (index, result) as soon as a row is finished.
 
@@ -67,7 +68,13 @@ def generate(
     """
     if plan is None:
         generator, record = choose_generator(
-            model, prompts, stop_token_ids, decoding, batch=batch, engine=engine
+            model,
+            prompts,
+            stop_token_ids,
+            decoding,
+            batch=batch,
+            engine=engine,
+            batch_invariant=batch_invariant,
         )
         report_choice(generator.plan, record)
     else:
@@ -125,12 +132,13 @@ def choose_generator(
     *,
     batch: int | str = "auto",
     engine: str = "auto",
+    batch_invariant: bool = True,
 ):
     """The fastest engine that is correct for this model, and the check's record for run.json.
 
     Args:
         prompts: all that the engine must serve.
-        batch: `execution.generation_batch`; engine: `execution.engine`.
+        batch: `execution.generation_batch`; engine, batch_invariant: of `execution`, too.
 
     Returns:
         (engine with its plan, record)
@@ -142,9 +150,10 @@ def choose_generator(
     reach = max(map(len, prompts), default=0) + decoding.max_new_tokens - 1
     check_positions(model, reach)
     most = min(LONGEST, reach)
+    choices = {"batch": batch, "batch_invariant": batch_invariant}
     while True:
         try:
-            return _choose(model, prompts, stop_token_ids, decoding, batch, engine, most)
+            return _choose(model, prompts, stop_token_ids, decoding, engine, choices, most)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or most <= 16:
                 raise
@@ -153,13 +162,13 @@ def choose_generator(
             torch.cuda.empty_cache()
 
 
-def _choose(model, prompts, stop_token_ids, decoding, batch, engine, most, first=True):
+def _choose(model, prompts, stop_token_ids, decoding, engine, choices, most, first=True):
     started = time.perf_counter()
     reference = Reference(model, prompts, decoding.max_new_tokens, most)
     lengths = [len(prompt) for prompt in prompts]
     refused: list[str] = []
     for name in _candidates(model, engine, decoding):
-        settings = {"batch": batch, **TRIES[name]}
+        settings = choices | TRIES[name]
         kind = "slots" if name == "slots" else "plain"
 
         def build(kind=kind, settings=settings):
@@ -174,7 +183,7 @@ def _choose(model, prompts, stop_token_ids, decoding, batch, engine, most, first
         refused.append(f"{name}: {found.fault}")
     if first and not reference.repeats():
         print("transformers' own forward gave another result the second time", file=sys.stderr)
-        return _choose(model, prompts, stop_token_ids, decoding, batch, engine, most, first=False)
+        return _choose(model, prompts, stop_token_ids, decoding, engine, choices, most, first=False)
     if engine == "packed":
         fault = refused[0].removeprefix("slots: ")
         raise UserError(f"execution.engine: packed: {fault}; set execution.engine: auto")

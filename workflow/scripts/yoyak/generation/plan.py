@@ -35,6 +35,8 @@ class GenerationPlan:
         attention: the implementation that `generate` runs with; None: the one that was loaded.
         cache: whether `generate` keeps keys, values and states; without, each token takes a forward
             pass over its whole row.
+        batch_invariant: whether the slots give a row the same tokens in 16 bits, too, however many
+            are decoded with it.
     """
 
     slots: int
@@ -45,6 +47,7 @@ class GenerationPlan:
     engine: str = "slots"
     attention: str | None = None
     cache: bool = True
+    batch_invariant: bool = False
 
     def bucket(self, rows: int) -> int:
         """The captured size that these rows use."""
@@ -63,6 +66,7 @@ class GenerationPlan:
         return (
             f"generation: {self.slots} rows at once, {self.capacity} tokens each, prefill of "
             f"{self.prefill_tokens:,} tokens, {steps}"
+            f"{', the same text at any batch' if self.batch_invariant else ''}"
         )
 
 
@@ -86,6 +90,7 @@ def plan_generation(
     engine: str = "slots",
     attention: str | None = None,
     cache: bool = True,
+    batch_invariant: bool = True,
 ) -> GenerationPlan:
     """Choose a plan for these prompts.
 
@@ -93,6 +98,7 @@ def plan_generation(
         prompt_lengths: tokens of every prompt that the plan must serve.
         batch: rows at once, or "auto".
         engine, attention, cache: as in GenerationPlan.
+        batch_invariant: as there, on a GPU; on a CPU, in float32, nothing is to be done for it.
 
     Raises:
         UserError: not even one row fits.
@@ -138,6 +144,7 @@ def plan_generation(
         engine=engine,
         attention=attention,
         cache=cache,
+        batch_invariant=batch_invariant and on_gpu and engine == "slots",
     )
 
 

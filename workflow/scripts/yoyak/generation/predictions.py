@@ -67,6 +67,7 @@ def generate_splits(
         decoding,
         batch=execution.generation_batch,
         engine=execution.engine,
+        batch_invariant=execution.batch_invariant,
     )
     report_choice(generator.plan, check)
     slots = generator.plan.slots

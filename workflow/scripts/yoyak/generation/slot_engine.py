@@ -22,6 +22,7 @@ from yoyak.errors import UserError, is_out_of_memory
 from yoyak.generation.cache import SLOT_ATTENTION, SlotBatch, SlotCache
 from yoyak.generation.decoding import DecodingSettings, Generated, choose_tokens, draw_uniforms
 from yoyak.generation.forward import make_forward
+from yoyak.generation.invariant import BatchInvariant
 from yoyak.generation.plan import (
     GenerationPlan,
     OnRow,
@@ -55,7 +56,9 @@ class Generator:
         self.stop_token_ids = frozenset(stop_token_ids)
         self.decoding = decoding
         self.plan = plan
-        self.forward = make_forward(self.model)
+        self.forward: Any = make_forward(self.model)
+        if plan.batch_invariant:
+            self.forward = BatchInvariant(self.forward, self.model.get_output_embeddings())
         self.device = self.model.get_input_embeddings().weight.device
         self.lag = 1 if self.device.type == "cuda" else 0
         self.graphs: dict[int, tuple[torch.cuda.CUDAGraph, torch.Tensor]] = {}

@@ -24,6 +24,7 @@ def write_summaries(
         decoding=DecodingSettings.from_config(config),
         batch=config.execution.generation_batch,
         engine=config.execution.engine,
+        batch_invariant=config.execution.batch_invariant,
     )
     texts = decode_summaries(tokenizer, [row.tokens for row in results])
     return [text.strip() for text in texts]
