@@ -115,11 +115,11 @@ def run_engine(run: Run, profile=False, dora=False):
         torch.cuda.set_per_process_memory_fraction(1.0)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     assert all(map(math.isfinite, losses)), losses
+    speed = sum(trainer.counts[run.warm :]) / clock.seconds(run.warm)
     if profile:
         show_profile(trainer, batch, SHAPES[name].vocab_size)
     choices["token_budget"] = trainer.fullest
     predicted = predict_bytes(shape, lora_rank=16, use_qlora=True, dora=dora, **choices)
-    speed = sum(trainer.counts[run.warm :]) / clock.seconds(run.warm)
     result = {
         "tokens_per_second": speed,
         "peak_gb": torch.cuda.max_memory_allocated() / 1e9,
@@ -205,7 +205,13 @@ def main() -> None:
     parser.add_argument("--budget", type=int, help="token budget instead of the table's")
     parser.add_argument("--output", type=Path, help="also write the figures there, as JSON")
     arguments = parser.parse_args()
-    results = {}
+    results: dict[str, dict] = {}
+    record = {
+        "gpu": torch.cuda.get_device_name(),
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": {name: version(name) for name in ("torch", "triton", "transformers", "peft")},
+        "runs": results,
+    }
     with quiet_libraries():
         for name in arguments.only:
             started = time.monotonic()
@@ -221,14 +227,9 @@ def main() -> None:
             torch.cuda.empty_cache()
             results[name]["wall_seconds"] = time.monotonic() - started
             print(name, json.dumps(results[name]), flush=True)
-    record = {
-        "gpu": torch.cuda.get_device_name(),
-        "date": time.strftime("%Y-%m-%d"),
-        "versions": {name: version(name) for name in ("torch", "triton", "transformers", "peft")},
-        "runs": results,
-    }
-    if arguments.output:
-        arguments.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            if arguments.output:
+                text = json.dumps(record, indent=1) + "\n"
+                arguments.output.write_text(text, encoding="utf-8")
     print(table([record]))
 
 

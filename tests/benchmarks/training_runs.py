@@ -25,7 +25,7 @@ class Run:
 
     @property
     def steps(self) -> int:
-        return 40 if self.graphs else 4
+        return 160 if self.graphs else 4
 
 
 RUNS = {
