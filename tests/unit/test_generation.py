@@ -315,3 +315,5 @@ def test_plan_follows_the_rows_and_the_request(model):
     plan = plan_generation(model, [10] * 500, GREEDY)
     assert plan.capacity == 10 + MAX_NEW and not plan.graphs
     assert [plan.bucket(n) for n in (1, 3, 17, 500)] == [1, 4, 32, plan.slots]
+    invariant = replace(plan, batch_invariant=True, slots=200)
+    assert [invariant.bucket(n) for n in (1, 128, 129)] == [128, 128, 200]

@@ -8,6 +8,7 @@ import torch
 
 from yoyak.errors import UserError
 from yoyak.generation.decoding import DecodingSettings, Generated
+from yoyak.generation.invariant import DECODING
 from yoyak.models.reference import EAGER, causal_lm
 from yoyak.run.memory import ModelShape
 
@@ -51,6 +52,8 @@ class GenerationPlan:
 
     def bucket(self, rows: int) -> int:
         """The captured size that these rows use."""
+        if self.batch_invariant:  # fewer rows than a block take as long as a block
+            return min(self.slots, -(-rows // DECODING) * DECODING)
         return min([self.slots, *(size for size in GRAPH_SIZES if size >= rows)])
 
     def as_dict(self) -> dict:
