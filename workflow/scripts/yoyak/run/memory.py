@@ -225,14 +225,17 @@ def predict_bytes(
         adapters += 20 * shape.layers * shape.outputs
         layer += 10 * shape.outputs
         weights += 4 * shape.intermediate**2 + 14 * shape.intermediate * shape.hidden
-    kept = (
-        shape.layers * 2 * shape.hidden + layer if gradient_checkpointing else shape.layers * layer
-    )
-    # Logits, their float32 copy and their gradient are gone before the layers' backward pass.
+    kept = shape.layers * (2 * shape.hidden if gradient_checkpointing else layer)
+    again = MARGIN * layer if gradient_checkpointing else 0
+    # Logits, their float32 copy and their gradient are gone before the layers' backward pass, and
+    # with them what fused layers need in passing and what one layer computes again.
     alive = token_budget * min(1.0, 1.5 * supervised_share)
     logits = (min(token_budget, HEAD_CHUNK) if own_head else alive) * shape.vocabulary * 10
-    passing = 2 * (shape.intermediate + 6 * shape.query + 6 * shape.hidden) if fused else 0
-    rest = max(logits, token_budget * passing)
+    if fused:
+        passing = 2 * (shape.intermediate + 6 * shape.query + 6 * shape.hidden)
+        rest = max(logits, token_budget * (again + passing))
+    else:
+        rest = logits + token_budget * again
     return int(weights + adapters + (MARGIN * token_budget * kept + rest) * (2 if graphs else 1))
 
 
