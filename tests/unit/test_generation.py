@@ -17,7 +17,6 @@ from generations import (
     random_model,
     random_prompts,
 )
-from torch.overrides import TorchFunctionMode
 from transformers import GenerationConfig
 
 from yoyak.config.model_config import ModelConfig
@@ -32,7 +31,6 @@ from yoyak.generation.engines import (
     plan_generation,
 )
 from yoyak.generation.forward import FusedForward, PlainForward
-from yoyak.generation.invariant import DECODING, PREFILL, Blocks
 
 
 @pytest.fixture(scope="module", params=["llama", "qwen3", "qwen2", "mistral"])
@@ -273,47 +271,9 @@ def test_keys_of_another_shape_are_refused(model, prompts):
         attend(batch, 0, query, key, key, 1.0)
 
 
-@pytest.mark.parametrize("form", [FusedForward, PlainForward])
-def test_batch_invariant_products_are_of_fixed_heights(model, prompts, expected, form):
-    """On a GPU a height decides which kernel adds, and in which order; the text stays the same."""
-    plan = GenerationPlan(
-        slots=5, capacity=MAX_PROMPT + MAX_NEW, prefill_tokens=128, batch_invariant=True
-    )
-    generator = Generator(model, STOPS, GREEDY, plan)
-    generator.forward.forward = form(generator.model)
-    heights = Heights()
-    with heights:
-        check(generator.run(prompts), expected)
-    assert heights.seen == {DECODING, PREFILL}
-
-
-class Heights(TorchFunctionMode):
-    """Notes how many rows products have."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen: set[int] = set()
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func is torch.nn.functional.linear:
-            self.seen.add(args[0].shape[:-1].numel())
-        return func(*args, **(kwargs or {}))
-
-
-def test_products_of_more_rows_than_a_block():
-    draw = torch.Generator().manual_seed(3)
-    x, weight = torch.randn(2, 150, 8, generator=draw), torch.randn(5, 8, generator=draw)
-    bias = torch.randn(5, generator=draw)
-    whole = torch.nn.functional.linear(x, weight, bias)
-    with Blocks(128, torch.nn.Linear(8, 5)):
-        assert torch.allclose(torch.nn.functional.linear(x, weight, bias), whole)
-
-
 def test_plan_follows_the_rows_and_the_request(model):
     assert plan_generation(model, [10] * 5, GREEDY).slots == 5
     assert plan_generation(model, [10] * 500, GREEDY, batch=7).slots == 7
     plan = plan_generation(model, [10] * 500, GREEDY)
     assert plan.capacity == 10 + MAX_NEW and not plan.graphs
     assert [plan.bucket(n) for n in (1, 3, 17, 500)] == [1, 4, 32, plan.slots]
-    invariant = replace(plan, batch_invariant=True, slots=200)
-    assert [invariant.bucket(n) for n in (1, 128, 129)] == [128, 128, 200]

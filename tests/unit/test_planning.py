@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from model_shapes import LLAMA_3B, LLAMA_8B, QWEN_4B
+import torch
+from model_shapes import LLAMA_3B, LLAMA_8B, QWEN_4B, SMOLLM_135M
 from tiny_models import changed
 
 from yoyak.config.loading import load_config
@@ -12,6 +13,7 @@ from yoyak.errors import UserError
 from yoyak.run.memory import GIB
 from yoyak.run.plan import Engine
 from yoyak.run.planning import next_smaller, plan_training, training_plans
+from yoyak.training import plans
 
 
 def asked(free=139, shape=LLAMA_3B, device="cuda:0", choices=None, dtype="bf16", **facts):
@@ -150,3 +152,48 @@ def test_a_smaller_plan_is_predicted_as_the_planner_predicts_it(engine):
     first, *others = training_plans(*given, **facts)
     smaller = next_smaller(first, *given, **FACTS)
     assert smaller in others
+
+
+# ---- CUDA graphs ----
+
+
+def test_small_models_run_in_graphs_and_in_smaller_packs_rather_than_without():
+    for free, budget in ((139, 32768), (24, 16384), (12, 4096)):
+        found = plan(free, SMOLLM_135M)
+        assert (found.graphs, found.token_budget) == (True, budget)
+        assert not found.gradient_checkpointing and found.base_weights == "dequantized"
+    assert not plan(shape=LLAMA_3B).graphs, "a GPU takes longer for its layers than Python"
+    assert not plan(4, SMOLLM_135M).graphs, "no graph fits"
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [{"devices": 2}, {"steps": 50}, {"dtype": "fp16"}, {"choices": {"base_weights": "nf4"}}],
+)
+def test_what_was_not_measured_in_graphs_runs_without(facts):
+    assert plan(shape=SMOLLM_135M).graphs and not plan(shape=SMOLLM_135M, **facts).graphs
+
+
+def test_out_of_memory_in_graphs_goes_on_without():
+    found = plan(shape=SMOLLM_135M)
+    config = load_config("smollm2_135m")
+    then = next_smaller(found, config, SMOLLM_135M, longest=1224, supervised_share=0.25)
+    assert replace(then, graphs=True, predicted_bytes=found.predicted_bytes) == found
+
+
+def test_a_plan_made_anew_for_an_engine_keeps_its_devices(monkeypatch):
+    """The check of an engine comes after the first plan; it must not plan for one GPU."""
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: True)
+    config = load_config("smollm2_135m")
+
+    class Data(list):
+        lengths, supervised_tokens = torch.full((12_457,), 340), 60 * 12_457
+
+    def again(first):
+        return plans.replan(first, config, SMOLLM_135M, Data(range(12_457)), Engine(), 42)
+
+    first = plan(shape=SMOLLM_135M, devices=2)
+    assert again(first).devices == 2 and not again(first).graphs
+    alone = again(replace(first, devices=1))
+    assert alone.devices == 1 and alone.graphs
+    assert not plans.on_engine(alone, Engine("plain", layers="own")).graphs

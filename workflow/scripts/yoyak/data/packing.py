@@ -7,6 +7,8 @@ from typing import Self
 
 import torch
 
+from yoyak.run.plan import FILLED
+
 IGNORED = -100  # the label that carries no loss, as in torch.nn.CrossEntropyLoss
 
 
@@ -38,6 +40,7 @@ class Pack(MicroBatch):
     cu_seq_lens: (examples + 1,) int32, cumulative lengths; boundaries: the same as Python ints.
     supervised: (n,) int64, positions whose next token carries a loss; targets: (n,) int64, that
     token. max_length: tokens of the longest example. examples: their indices in the dataset.
+    Filled (`fill_pack`), it has more of all, and `max_length` may be longer than any.
     """
 
     input_ids: torch.Tensor
@@ -58,7 +61,7 @@ class Pack(MicroBatch):
 class PackSizes:
     """Steps in which filled packs grow: in tokens, boundaries and supervised positions."""
 
-    tokens: int = 1024
+    tokens: int = FILLED
     examples: int = 32
     supervised: int = 1024
 

@@ -7,7 +7,7 @@ filled up with zeros: one kernel computes all of them, and each of its rows by i
 a layer does looks at one row, or at one prompt. (He, Defeating Nondeterminism in LLM Inference,
 Thinking Machines Lab, 2025, replaces the products' kernels instead.)
 
-Experts are left out: which rows one of them gets depends on the others.
+Models of experts are left out: which rows one of them gets depends on the others.
 """
 
 from collections.abc import Callable
@@ -22,6 +22,7 @@ from yoyak.generation.cache import SlotBatch
 DECODING = 128  # rows: a product that reads its weights takes no longer for so many than for one
 PREFILL = 2048
 # torch adds up a row (a norm's mean) by 512 threads where it is alone, by 32 from so many rows on.
+# No prompt of a prefill is as short.
 FEWEST = 16
 
 
@@ -61,9 +62,10 @@ class Blocks(TorchFunctionMode):
         self.height, self.head = height, getattr(head, "weight", None)
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        if not _is_product(func) or len(args) < 2:
+        found = _product(func, *args, **(kwargs or {}))
+        if found is None:
             return func(*args, **(kwargs or {}))
-        x, weight, *others = args
+        x, weight, compute = found
         rows = x.reshape(-1, x.shape[-1])
         height = DECODING if weight is self.head else self.height
 
@@ -71,7 +73,7 @@ class Blocks(TorchFunctionMode):
             count = len(block)
             if count < height:
                 block = F.pad(block, (0, 0, 0, height - count))
-            return func(block, weight, *others, **(kwargs or {}))[:count]
+            return compute(block)[:count]
 
         whole = product(rows[:height])
         if len(rows) > height:
@@ -79,9 +81,25 @@ class Blocks(TorchFunctionMode):
             whole[:height] = first
             for start in range(height, len(rows), height):
                 whole[start : start + height] = product(rows[start : start + height])
-        return whole.unflatten(0, x.shape[:-1])
+        return whole.reshape(*x.shape[:-1], -1)
 
 
-def _is_product(func) -> bool:
-    """Of rows with a weight: torch's, or bitsandbytes' for 4 bits."""
-    return func is F.linear or str(func) == "bitsandbytes.gemm_4bit.default"
+def _product(func, *args, **kwargs) -> tuple[torch.Tensor, torch.Tensor, Callable] | None:
+    """Of rows with a weight: (rows, weight, the product as a function of rows). None: no product.
+
+    torch's linear layers, GPT-2's (addmm) and bitsandbytes' of 4 bits.
+    """
+    if func is F.linear:
+        x, weight, bias = _of_linear(*args, **kwargs)
+        return x, weight, lambda rows: F.linear(rows, weight, bias)
+    if func is torch.addmm and args[0].dim() == 1:
+        bias, x, weight = args
+        return x, weight, lambda rows: torch.addmm(bias, rows, weight)
+    if str(func) == "bitsandbytes.gemm_4bit.default":
+        x, weight, *others = args
+        return x, weight, lambda rows: func(rows, weight, *others, **kwargs)
+    return None
+
+
+def _of_linear(input, weight, bias=None):
+    return input, weight, bias

@@ -9,7 +9,7 @@ import torch
 from yoyak.errors import UserError
 from yoyak.generation.decoding import DecodingSettings, Generated
 from yoyak.generation.invariant import DECODING
-from yoyak.models.reference import EAGER, causal_lm
+from yoyak.models.reference import EAGER, causal_lm, has_experts
 from yoyak.run.memory import ModelShape
 
 OnRow = Callable[[int, Generated], None]
@@ -101,7 +101,8 @@ def plan_generation(
         prompt_lengths: tokens of every prompt that the plan must serve.
         batch: rows at once, or "auto".
         engine, attention, cache: as in GenerationPlan.
-        batch_invariant: as there, on a GPU; on a CPU, in float32, nothing is to be done for it.
+        batch_invariant: as there, on a GPU and without experts; on a CPU, in float32, nothing is to
+            be done for it.
 
     Raises:
         UserError: not even one row fits.
@@ -147,7 +148,9 @@ def plan_generation(
         engine=engine,
         attention=attention,
         cache=cache,
-        batch_invariant=batch_invariant and on_gpu and engine == "slots",
+        batch_invariant=(
+            batch_invariant and on_gpu and engine == "slots" and not has_experts(model)
+        ),
     )
 
 

@@ -197,6 +197,7 @@ def predict_bytes(
     scores: int = 0,
     dora: bool = False,
     graphs: bool = False,
+    float32: bool = False,
 ) -> int:
     """Peak memory of a training step on a GPU, in bytes; errs on the large side.
 
@@ -206,26 +207,28 @@ def predict_bytes(
         scores: attention scores that one token keeps in a layer, where they are written out.
         dora: adapters with magnitudes, as PEFT computes them.
         graphs: packs run as CUDA graphs, whose memory nothing else may use.
+        float32: weights and activations have 32 bits, as where a model's dtype is fp32.
 
     tests/benchmarks/README.md compares it with measured peaks.
     """
     four_bit = use_qlora and base_weights == "nf4"
     fused = layers == "fused"
     wide = 1.03 if fused else 1.0
-    weights = shape.linear_parameters * (0.53 if four_bit else 2 * wide)
-    weights += (shape.embedding_parameters + shape.unquantised) * 2
+    size = 4 if float32 else 2
+    weights = shape.linear_parameters * (0.53 if four_bit else size * wide)
+    weights += (shape.embedding_parameters + shape.unquantised) * size
     if four_bit:  # one product at a time is dequantised, the widest is gate with up
         weights += 2 * (2 if fused else 1) * shape.intermediate * (shape.hidden + ROOM)
     # fp32 adapter, gradient, two AdamW moments, and what an optimiser step needs in passing
     adapters = shape.lora_parameters(lora_rank) * 20
     if not lora_rank:  # all weights are trained in their own type: gradient, two moments
         adapters = shape.parameters * 8
-    layer = _fused_layer(shape) if fused else _own_layer(shape, layers) + 6 * scores
+    layer = _fused_layer(shape) if fused else _own_layer(shape, layers) * size // 2 + 6 * scores
     if dora:  # base and adapter results of every projection; A·B and its like for one at a time
         adapters += 20 * shape.layers * shape.outputs
         layer += 10 * shape.outputs
         weights += 4 * shape.intermediate**2 + 14 * shape.intermediate * shape.hidden
-    kept = shape.layers * (2 * shape.hidden if gradient_checkpointing else layer)
+    kept = shape.layers * (size * shape.hidden if gradient_checkpointing else layer)
     again = MARGIN * layer if gradient_checkpointing else 0
     # Logits, their float32 copy and their gradient are gone before the layers' backward pass, and
     # with them what fused layers need in passing and what one layer computes again.
@@ -250,6 +253,7 @@ def _own_layer(shape: ModelShape, layers: str) -> int:
         kept = 20 * shape.hidden + 6 * attention + 7 * shape.intermediate
         return kept + 2 * shape.hidden * shape.more_norms + 8 * shape.state
     kept = 18 * shape.hidden + 4 * attention + 13 * shape.intermediate
+    kept += 4 * attention * shape.head_norms
     return kept + 8 * shape.hidden * shape.more_norms + 8 * shape.state
 
 

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 
 from yoyak.run.memory import GIB
 
+FILLED = 1024  # packs in CUDA graphs are filled up to a multiple of so many tokens
 LAYERS = {
     "fused": "fused decoder layers",
     "compiled": "the model's own layers, compiled",

@@ -8,7 +8,7 @@ from typing import Any
 from yoyak.config.model_config import ModelConfig
 from yoyak.errors import UserError
 from yoyak.run.memory import GIB, SPEED, ModelShape, operations, predict_bytes
-from yoyak.run.plan import Engine, Plan
+from yoyak.run.plan import FILLED, Engine, Plan
 
 CPU_TOKEN_BUDGET = 2048
 GPU_RESERVE = 2 * GIB  # CUDA context, kernels' workspaces, fragmentation
@@ -16,7 +16,7 @@ UNQUANTIZED = "unquantized"  # base weights without use_qlora: in the type of th
 GPU_BUDGETS = (32768, 16384, 8192, 4096, 2048, 1024)
 SMALL_PACK = 4096  # below, a GPU's products run slow: computing layers again costs less
 # Of the first step: of fused layers, whose kernels are compiled, and of layers that torch compiles.
-COMPILE_SECONDS = {"fused": 15, "compiled": 75}
+COMPILE_SECONDS = {"fused": 15, "compiled": 82}
 ASSUMED_RATE = 400e12  # operations a second, to weigh that time against the time saved
 LAUNCH_SECONDS = 6e-3  # Python's for the kernels of one fused layer, forward and backward
 RECORDED = 100  # steps of a training that is worth recording as CUDA graphs
@@ -124,15 +124,28 @@ def training_plans(
                 "newer); set execution.compile: auto"
             )
         layers = ("own",)
+    candidates = [
+        Plan(**common, **choices, predicted_bytes=0)
+        for choices in _candidates(config, shape, layers, longest, batch_tokens, steps)
+    ]
     one_gpu_in_bf16 = devices == 1 and dtype == "bfloat16"
     recordable = one_gpu_in_bf16 and steps >= RECORDED and not config.training.neftune_noise_alpha
-    for choices in _candidates(config, shape, layers, longest, batch_tokens, steps):
-        plan = Plan(**common, **choices, predicted_bytes=0)
+    if recordable and _waits_for_python(shape, lora_rank, min(fullest, GPU_BUDGETS[0])):
+        candidates = [*_with_graphs(candidates), *candidates]
+    for plan in candidates:
         pack = max(longest, min(plan.token_budget, fullest))
-        waits = plan.layers == "fused" and _waits_for_python(shape, lora_rank, pack)
-        for graphs in (True, False) if recordable and waits else (False,):
-            one = replace(plan, graphs=graphs)
-            yield _predicted(one, config, shape, pack, longest, supervised_share)
+        yield _predicted(plan, config, shape, pack, longest, supervised_share)
+
+
+def _with_graphs(plans: list[Plan]) -> Iterator[Plan]:
+    """Those of the plans whose packs can be CUDA graphs, as such.
+
+    They are faster even in smaller packs. Layers that recompute or unpack NF4 were not measured.
+    """
+    for plan in plans:
+        whole = not plan.gradient_checkpointing and plan.base_weights != "nf4"
+        if plan.layers == "fused" and whole:
+            yield replace(plan, graphs=True)
 
 
 def next_smaller(
@@ -175,6 +188,8 @@ def _predicted(
 ) -> Plan:
     """The plan with its peak memory on a GPU. pack: tokens of the largest micro-batch."""
     plain = plan.engine == "plain"
+    if plan.graphs:  # filled up
+        pack = -(-pack // FILLED) * FILLED
     predicted = predict_bytes(
         shape,
         lora_rank=config.lora_rank,
@@ -188,6 +203,7 @@ def _predicted(
         scores=shape.heads * longest if plain and plan.eager else 0,
         dora=config.lora.dora,
         graphs=plan.graphs,
+        float32=plan.compute_dtype == "float32",
     )
     return replace(plan, predicted_bytes=predicted)
 

@@ -129,6 +129,8 @@ class _FrozenHeadLoss(torch.autograd.Function):
             if wanted:
                 slope = logits.exp_().scatter_add_(1, target, -counted.to(logits.dtype))
                 grads.append((slope.to(weight.dtype) @ weight) * counted)
+                del slope
+            del logits  # before the next chunk's
         if wanted:
             ctx.save_for_backward(torch.cat(grads).to(hidden.dtype))
         return total

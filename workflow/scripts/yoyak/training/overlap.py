@@ -20,9 +20,7 @@ class OverlappedTrainer(Trainer):
 
     Attributes:
         overlaps: whether to; on a CPU nothing would be gained.
-        given: while a step is logged late, when all its work was given to the GPU
-            (time.monotonic()). From one step to the next that is what a step takes, where the time
-            of logging is not: a late one and the next, which is not, are logged close together.
+        ended: while a step is logged late, when the GPU had computed it (time.monotonic()).
     """
 
     control: TrainerControl
@@ -33,7 +31,8 @@ class OverlappedTrainer(Trainer):
         self._fetch: tuple | None = None
         self._ahead: tuple[Any, Any] = (None, None)
         self._held: HeldLog | None = None
-        self.given: float | None = None
+        self.ended: float | None = None
+        self._begun = Moment(self.args.device)
 
     def while_the_gpu_computes(self) -> None:
         """To be called in training_step once all of the step's work is given to the GPU."""
@@ -58,7 +57,7 @@ class OverlappedTrainer(Trainer):
         if self._held is not None:  # the epoch ends, no step came after it
             self._log_held()
         elif self.overlaps and now.should_log and not (decided or ends):
-            self._held = HeldLog(tr_loss, grad_norm, others, named)
+            self._held = HeldLog(tr_loss, grad_norm, others, named, self._begun)
             tr_loss.zero_()
         else:
             super()._maybe_log_save_evaluate(tr_loss, grad_norm, *others, **named)
@@ -69,26 +68,43 @@ class OverlappedTrainer(Trainer):
         if held is not None:
             self.control.should_log = True
             values, named = held.arguments()
-            self.given = held.given
+            self.ended = held.ended
             super()._maybe_log_save_evaluate(*values, **named)
-            self.given = None
+            self.ended = None
+
+
+class Moment:
+    """When a GPU has done what it was given so far; on a CPU, now."""
+
+    def __init__(self, device: torch.device):
+        self.time, self._event = time.monotonic(), None
+        if device.type == "cuda":
+            self._event = torch.cuda.Event(enable_timing=True)
+            self._event.record()
+
+    def after(self, begun: "Moment") -> float:
+        """This moment as time.monotonic(); waits until it has come.
+
+        begun: an earlier one, when the GPU had nothing to do.
+        """
+        if self._event is None or begun._event is None:
+            return self.time
+        self._event.synchronize()
+        return begun.time + begun._event.elapsed_time(self._event) / 1000
 
 
 class HeldLog:
     """A step's loss and gradient norm on their way from the device, and what goes with them."""
 
-    def __init__(self, loss: torch.Tensor, grad_norm: torch.Tensor, others: tuple, named: dict):
+    def __init__(self, loss, grad_norm, others: tuple, named: dict, begun: Moment):
         numbers = torch.stack([loss.detach().float(), grad_norm.detach().float()])
         self._numbers = numbers.to("cpu", non_blocking=True)  # pinned, when the step is done
-        self._copied = torch.cuda.Event() if numbers.is_cuda else None
-        if self._copied is not None:
-            self._copied.record()
+        self._copied, self._begun = Moment(loss.device), begun
         self._others, self._named = others, named
-        self.given = time.monotonic()
+        self.ended = 0.0
 
     def arguments(self) -> tuple[tuple, dict]:
         """Of Trainer._maybe_log_save_evaluate, once the step is done."""
-        if self._copied is not None:
-            self._copied.synchronize()
+        self.ended = self._copied.after(self._begun)
         loss, grad_norm = self._numbers
         return (loss, grad_norm, *self._others), self._named

@@ -81,10 +81,10 @@ class PackGraphs:
         """Record a graph for packs of this size; the first one is compared with single launches."""
         place = pack.to(self.device)
         count = torch.full((), float(supervised), device=self.device)
-        graph = torch.cuda.CUDAGraph()
         others = next(iter(self.recorded.values()), None)
         pool = others.graph.pool() if others else None  # graphs run one after the other
         try:
+            graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, pool=pool):
                 loss = self.compute(place, count)
         except RuntimeError as error:

@@ -194,7 +194,7 @@ class PackedTrainer(OverlappedTrainer):
             self.watch.check(logs, self.state.global_step, self._trained)
             if self.watch.half:
                 logs["skipped_steps"] = self.watch.skipped
-            now = self.given or time.monotonic()
+            now = self.ended or time.monotonic()
             logs["tokens_per_second"] = round(
                 (self.tokens - self._tokens_at_log) / max(now - self._last_log, 1e-9), 1
             )

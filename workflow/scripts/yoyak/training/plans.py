@@ -29,6 +29,7 @@ def make_plan(
     *,
     engine: Engine = Engine(),  # noqa: B008 (frozen)
     free_bytes: int | None = None,
+    devices: int | None = None,
     seed: int = 42,
 ) -> Plan:
     """The execution plan for training on `train_set`, from the model's shape and free memory.
@@ -37,6 +38,7 @@ def make_plan(
 
     Args:
         free_bytes: memory for the training, its weights included; None: what is free now.
+        devices: how many share it; None: as many as `ranks`.
         seed: of the examples' order, which decides how large the largest batch is.
     """
     cuda = device.startswith("cuda")
@@ -49,7 +51,7 @@ def make_plan(
         config,
         shape,
         device=device,
-        devices=ranks.count,
+        devices=devices or ranks.count,
         free_bytes=free_bytes,
         supports_bf16=not cuda or torch.cuda.is_bf16_supported(including_emulation=False),
         batch_tokens=int(lengths.double().mean() * batch),
@@ -109,13 +111,15 @@ def as_loaded(config: ModelConfig, model) -> ModelConfig:
 
 def on_engine(plan: Plan, engine: Engine) -> Plan:
     """A plan that a lack of memory forced, before any engine was checked, moved to this engine."""
+    layers = max(plan.layers, engine.layers, key=list(LAYERS).index)
     return replace(
         plan,
         engine=engine.path,
         head=engine.head,
         one_row=engine.one_row,
         eager=engine.eager,
-        layers=max(plan.layers, engine.layers, key=list(LAYERS).index),
+        layers=layers,
+        graphs=plan.graphs and engine.path == "packed" and layers == "fused",
     )
 
 
@@ -125,9 +129,10 @@ def replan(plan: Plan, config: ModelConfig, shape, train_set, engine: Engine, se
     config = config.model_copy(update={"execution": execution})
     room = plan.available_bytes
     fresh = make_plan(
-        config, shape, plan.device, train_set, engine=engine, free_bytes=room, seed=seed
-    )
-    return replace(fresh, devices=plan.devices, threads=plan.threads)
+        config, shape, plan.device, train_set,
+        engine=engine, free_bytes=room, devices=plan.devices, seed=seed,
+    )  # fmt: skip
+    return replace(fresh, threads=plan.threads)
 
 
 def usable_bytes(model) -> int:

@@ -42,7 +42,8 @@ def resume_or_start(
     plan = make_plan(config, shape, device, train_set, ranks, seed=seed)
     kept, checks = ranks.from_first(lambda: _kept_plan(work))
     if kept is not None:
-        plan = replace(kept, devices=plan.devices, threads=plan.threads)
+        graphs = kept.graphs and plan.devices == 1
+        plan = replace(kept, devices=plan.devices, threads=plan.threads, graphs=graphs)
     ranks.from_first(lambda: note_plan(work, plan))  # should memory run out while loading
     loader = LoRALoader(
         config, device=plan.device, base_weights=plan.base_weights, compute_dtype=plan.compute_dtype
