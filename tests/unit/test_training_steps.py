@@ -1,5 +1,6 @@
 """PackedTrainer on a tiny real NF4 model: what stops it, what it counts, what any plan learns."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -137,3 +138,23 @@ def test_overlapped_steps_are_the_same_steps(folder, tmp_path):
     assert [row["step"] for row in logged[1] if "loss" in row] == [1, 2, 3, 4, 5, 6, 7]
     assert sum("eval_loss" in row for row in logged[1]) == 3
     assert all(torch.equal(learned[0][name], learned[1][name]) for name in learned[0])
+
+
+def test_a_step_that_is_logged_late_has_its_own_speed(folder, tmp_path):
+    """The last step is logged right after the one before it, which was held."""
+    trainer = make_trainer(folder, tmp_path, steps=6)
+    trainer.overlaps = True
+    step, tokens = trainer.training_step, []
+
+    def slowly(*arguments):
+        time.sleep(0.1)
+        before = trainer.tokens
+        loss = step(*arguments)
+        tokens.append(trainer.tokens - before)
+        return loss
+
+    trainer.training_step = slowly
+    trainer.train()
+    rows = [row for row in trainer.state.log_history if "loss" in row]
+    seconds = [count / row["tokens_per_second"] for count, row in zip(tokens, rows, strict=True)]
+    assert min(seconds) > 0.09, seconds
