@@ -184,8 +184,8 @@ class ExecutionSettings(Section):
     batch_invariant: bool = Field(
         True,
         description="on a GPU, summaries are the same in 16 bits, too, however many are written at "
-        "once (models of experts, and what `generate` writes, left out); `false` is faster, most "
-        "of all with few at once",
+        "once (models of experts, and what `generate` writes, left out); `false` is about a fifth "
+        "faster",
     )
 
 

@@ -1,8 +1,8 @@
 """Logits of a row that are the same, bit by bit, however many rows are computed with it.
 
 A GPU's library takes another kernel for a product of another height, which adds in another order:
-in 16 bits one text in a few dozen then depends on how many were written together, and so on the
-memory that happened to be free. Here every product is cut into blocks of one height, the last one
+in 16 bits a text can then depend on how many were written together, and so on the memory that
+happened to be free. Here every product is cut into blocks of one height, the last one
 filled up with zeros: one kernel computes all of them, and each of its rows by itself. All else that
 a layer does looks at one row, or at one prompt. (He, Defeating Nondeterminism in LLM Inference,
 Thinking Machines Lab, 2025, replaces the products' kernels instead.)
@@ -19,7 +19,8 @@ from torch.overrides import TorchFunctionMode
 
 from yoyak.generation.cache import SlotBatch
 
-DECODING = 128  # rows: a product that reads its weights takes no longer for so many than for one
+# Rows. By an H200's data sheet, so many cost a product less than reading its weights does.
+DECODING = 128
 PREFILL = 2048
 # torch adds up a row (a norm's mean) by 512 threads where it is alone, by 32 from so many rows on.
 # No prompt of a prefill is as short.
