@@ -18,7 +18,9 @@ from yoyak.models.architecture import find_targets  # noqa: E402
 SHIPPED = {file.stem for file in (ROOT / "config" / "models").glob("*.yaml")}
 
 
-def build(name: str, base_weights: str, attention: str, dora: bool = False):
+def build(
+    name: str, base_weights: str, attention: str, dora: bool = False, dropout: float | None = None
+):
     """A model of that shape with random weights and fresh adapters, made on the GPU."""
     config = load_config(name if name in SHIPPED else "llama_3.2_3b")
     dtype = getattr(torch, config.model.compute_dtype)
@@ -34,8 +36,9 @@ def build(name: str, base_weights: str, attention: str, dora: bool = False):
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     lora = config.lora
+    dropout = lora.dropout if dropout is None else dropout
     adapters = LoraConfig(
-        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout,
+        r=lora.r, lora_alpha=lora.alpha, lora_dropout=dropout,
         target_modules=find_targets(model), task_type="CAUSAL_LM", use_dora=dora,
     )  # fmt: skip
     return get_peft_model(model, adapters), config

@@ -82,9 +82,9 @@ class Engine(PackedTrainer):
         return result
 
 
-def run_engine(run: Run, profile=False, dora=False):
+def run_engine(run: Run, profile=False, dora=False, dropout=None):
     name, steps = run.model, run.warm + run.steps
-    model, config = build(name, run.base_weights, PACKED, dora)
+    model, config = build(name, run.base_weights, PACKED, dora, dropout)
     shape = ModelShape.from_config(SHAPES[name])
     choices = {
         "base_weights": run.base_weights, "token_budget": run.budget,
@@ -202,6 +202,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=["plain", *RUNS])
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--dora", action="store_true", help="with PEFT's DoRA in place of LoRA")
+    parser.add_argument("--dropout", type=float, help="of the adapters, instead of the settings'")
     parser.add_argument("--budget", type=int, help="token budget instead of the table's")
     parser.add_argument("--output", type=Path, help="also write the figures there, as JSON")
     arguments = parser.parse_args()
@@ -220,7 +221,9 @@ def main() -> None:
                     results[name] = run_plain()
                 else:
                     run = replace(RUNS[name], budget=arguments.budget or RUNS[name].budget)
-                    results[name] = run_engine(run, arguments.profile, arguments.dora)
+                    results[name] = run_engine(
+                        run, arguments.profile, arguments.dora, arguments.dropout
+                    )
             except torch.OutOfMemoryError as error:
                 results[name] = {"out_of_memory": str(error).split(". ")[0]}
             gc.collect()

@@ -11,14 +11,15 @@ the same torch, and each figure is a fresh process. They take turns (Yoyak, Unsl
 that a card that slows down slows both. A trainer that catches SIGTERM outlives `timeout`: give it
 `-s KILL`, as each measurement is given here.
 
-Both train LoRA of rank 16 on all seven projections with the global batch of the model's settings.
-Yoyak as training.py does: dropout 0.05, packs up to its token budget. Unsloth without dropout,
-which its fast path wants, its padding-free batches, bf16. Memory free: nothing is recomputed;
-Yoyak multiplies by the base dequantised once, Unsloth by NF4, or by bf16 with `--bases nf4 bf16`.
-Memory scarce: NF4, layers recomputed; Unsloth cuts the global batch in two and offloads what its
-checkpointing keeps. Tokens are those of the examples, without padding. The table ends with what
-Unsloth ran on: with torch before 2.12, `attention by sdpa` means that xformers did not load (PyPI's
-is built for CUDA 12; `unsloth install-kernels xformers`) and each row was a call of its own.
+Both train LoRA of rank 16 on all seven projections with the global batch of the model's settings,
+Yoyak in packs up to its token budget, Unsloth in its padding-free batches, bf16; both without
+dropout, which Unsloth's fast path wants, and with 0.05, the settings' own. Memory free: nothing is
+recomputed; Yoyak multiplies by the base dequantised once, Unsloth by NF4, or by bf16 with
+`--bases nf4 bf16`. Memory scarce: NF4, layers recomputed; Unsloth cuts the global batch in two and
+offloads what its checkpointing keeps. Tokens are those of the examples, without padding. The table
+ends with what Unsloth ran on: with torch before 2.12, `attention by sdpa` means that xformers did
+not load, and each row was a call of its own. PyPI's xformers is built for CUDA 12: beside a torch
+for CUDA 13, `E/bin/pip install nvidia-cuda-runtime-cu12` and put its `lib` on LD_LIBRARY_PATH.
 """
 
 import argparse
@@ -28,6 +29,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -39,6 +41,7 @@ PAIRS = {
     "8b": ("llama_3_8b", 64, "8b-free", "8b-16gb"),
     "4b": ("qwen3_4b", 60, "4b-free", "4b-10gb"),
     "mistral-7b": ("mistral_7b", 64, "mistral-7b", None),
+    "gemma3-4b": ("gemma3_4b", 64, "gemma3-4b", None),
     "1b": ("llama_3.2_1b", 64, "1b-free", None),
     "135m": ("smollm2_135m", 64, "135m-free", None),
 }
@@ -54,8 +57,9 @@ def main() -> None:
                         choices=["free", "scarce"])  # fmt: skip
     parser.add_argument("--bases", nargs="+", default=["nf4"], choices=["nf4", "bf16"],
                         help="Unsloth's base where memory is free")  # fmt: skip
+    parser.add_argument("--dropouts", nargs="+", type=float, default=[0.0, 0.05])
     parser.add_argument("--repeat", type=int, default=1, help="turns; the table shows the mean")
-    parser.add_argument("--steps", type=int, default=8, help="of Unsloth, two to warm up")
+    parser.add_argument("--steps", type=int, default=12, help="of Unsloth, four to warm up")
     parser.add_argument("--peer-python", default=sys.executable,
                         help="a Python that has Unsloth, or a command: 'env PYTHONPATH=… python'"
                         )  # fmt: skip
@@ -70,31 +74,51 @@ def main() -> None:
 
 
 def measure_all(args: argparse.Namespace) -> list[dict]:
-    """One dict a pair: shape, memory, Unsloth's base, and the figures of each turn."""
+    """One dict a pair: shape, memory, Unsloth's base, dropout, and the figures of each turn."""
     results = []
     for name in args.only:
-        shape, examples, *runs = PAIRS[name]
         with tempfile.TemporaryDirectory(prefix="side-by-side-") as scratch:
-            peer = [*shlex.split(args.peer_python), str(HERE / "unsloth_run.py"), shape]
-            peer += ["--examples", str(examples), "--steps", str(args.steps)]
-            peer += ["--checkpoint", f"{scratch}/checkpoint"]
-            for memory, run in zip(("free", "scarce"), runs, strict=True):
-                if run is None or memory not in args.memory:
-                    continue
-                ours = [sys.executable, str(HERE.parent / "training.py"), "--only", run]
-                for base in args.bases if memory == "free" else ["nf4"]:
-                    options = ["--base", base, *(SCARCE if memory == "scarce" else [])]
-                    row = {"shape": shape, "memory": memory, "base": base}
-                    results.append(row | {"yoyak": [], "unsloth": []})
-                    for _ in range(args.repeat):
-                        for who, command in (("yoyak", ours), ("unsloth", [*peer, *options])):
-                            figures = measure(command, Path(scratch) / "figures.json", args.limit)
-                            results[-1][who].append(figures.get("runs", figures).get(run, figures))
-                            print(shape, memory, base, who, json.dumps(results[-1][who][-1]),
-                                  flush=True)  # fmt: skip
-                            if args.output:
-                                args.output.write_text(json.dumps(results, indent=1), "utf-8")
+            for case in cases(args, name):
+                results.append(case | {"yoyak": [], "unsloth": []})
+                for _ in range(args.repeat):
+                    for who, command in commands(args, case, scratch).items():
+                        figures = measure(command, Path(scratch) / "figures.json", args.limit)
+                        figures = figures.get("runs", figures).get(case["run"], figures)
+                        results[-1][who].append(figures)
+                        print(*case.values(), who, json.dumps(figures), flush=True)
+                        if args.output:
+                            args.output.write_text(json.dumps(results, indent=1), "utf-8")
     return results
+
+
+def cases(args: argparse.Namespace, name: str) -> Iterator[dict]:
+    """What one shape is measured with."""
+    shape, _, *runs = PAIRS[name]
+    for memory, run in zip(("free", "scarce"), runs, strict=True):
+        if run is not None and memory in args.memory:
+            for base in args.bases if memory == "free" else ["nf4"]:
+                for dropout in args.dropouts:
+                    yield {
+                        "shape": shape, "run": run, "memory": memory, "base": base,
+                        "dropout": dropout,
+                    }  # fmt: skip
+
+
+def commands(args: argparse.Namespace, case: dict, scratch: str) -> dict[str, list[str]]:
+    """The command of each trainer, in their order; `--output FILE` is still to come."""
+    shape, dropout = case["shape"], ["--dropout", str(case["dropout"])]
+    examples = next(examples for name, examples, *_ in PAIRS.values() if name == shape)
+    return {
+        "yoyak": [
+            *(sys.executable, str(HERE.parent / "training.py"), "--only", case["run"]), *dropout
+        ],
+        "unsloth": [
+            *shlex.split(args.peer_python), str(HERE / "unsloth_run.py"), shape, *dropout,
+            *("--examples", str(examples), "--steps", str(args.steps), "--base", case["base"]),
+            *("--checkpoint", f"{scratch}/checkpoint"),
+            *(SCARCE if case["memory"] == "scarce" else []),
+        ],
+    }  # fmt: skip
 
 
 def measure(command: list[str], file: Path, limit: int) -> dict:
@@ -110,13 +134,14 @@ def measure(command: list[str], file: Path, limit: int) -> dict:
 def table(results: list[dict]) -> list[str]:
     """Lines of a Markdown table: both trainers' means over the turns, and their ratio."""
     lines = [
-        "| shape | memory | Yoyak, tokens/s | peak GB | Unsloth, tokens/s | peak GB | ratio |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| shape | memory | dropout | Yoyak, tokens/s | peak GB "
+        "| Unsloth, tokens/s | peak GB | ratio |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in results:
         ours, theirs = mean(row["yoyak"]), mean(row["unsloth"])
         memory = row["memory"] + (", bf16 base" if row["base"] == "bf16" else "")
-        cells = [row["shape"], memory]
+        cells = [row["shape"], memory, f"{row['dropout']:g}"]
         for figures, turns in ((ours, row["yoyak"]), (theirs, row["unsloth"])):
             cells += (
                 [f"{figures[0]:,.0f}", f"{figures[1]:.1f}"] if figures else [trouble(turns), ""]

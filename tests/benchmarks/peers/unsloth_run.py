@@ -3,10 +3,10 @@
     python tests/benchmarks/peers/unsloth_run.py llama_3.2_3b --output unsloth.json
 
 Started by side_by_side.py, in whichever Python has Unsloth. As its users train: a checkpoint on
-the disk loaded in 4 bits (NF4), its LoRA of rank 16 on all seven projections without dropout,
-which its fast path wants, TRL's SFTTrainer as Unsloth patches it, tokenised rows. Its padding-free
-mode puts the examples of a batch one after another without padding, as its packing does, and keeps
-the global batch exact; left to itself it goes off where it likes, so it is asked for and checked.
+the disk loaded in 4 bits (NF4), LoRA of rank 16 on all seven projections, TRL's SFTTrainer as
+Unsloth patches it, tokenised rows. Its padding-free mode puts the examples of a batch one after
+another without padding, as its packing does, and keeps the global batch exact; left to itself it
+goes off where it likes, so it is asked for and checked.
 """
 
 import os
@@ -44,6 +44,7 @@ from shapes import SHAPES, rows  # noqa: E402
 
 PACKAGES = ("unsloth", "unsloth_zoo", "torch", "transformers", "trl", "peft", "bitsandbytes")
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+WARM = 4  # steps; Unsloth compiles in more than the first
 LONGEST = 2048  # more than any row; packs may be longer
 
 
@@ -56,7 +57,8 @@ def main() -> None:
     parser.add_argument("--packs", type=int, default=1, help="that a global batch is cut into")
     parser.add_argument("--recompute", action="store_true", help="with Unsloth's checkpointing")
     parser.add_argument("--base", choices=["nf4", "bf16"], default="nf4")
-    parser.add_argument("--steps", type=int, default=8, help="the first two are not timed")
+    parser.add_argument("--dropout", type=float, default=0.0, help="0: what its fast path wants")
+    parser.add_argument("--steps", type=int, default=12, help=f"the first {WARM} are not timed")
     parser.add_argument("--checkpoint", type=Path, help="written if empty; default: thrown away")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
@@ -96,8 +98,8 @@ def train(args: argparse.Namespace, checkpoint: Path, scratch: str) -> dict:
         use_gradient_checkpointing=recompute, use_exact_model_name=True, local_files_only=True,
     )  # fmt: skip
     model = unsloth.FastLanguageModel.get_peft_model(
-        model, r=16, lora_alpha=32, lora_dropout=0, bias="none", target_modules=PROJECTIONS,
-        use_gradient_checkpointing=recompute,
+        model, r=16, lora_alpha=32, lora_dropout=args.dropout, bias="none",
+        target_modules=PROJECTIONS, use_gradient_checkpointing=recompute,
     )  # fmt: skip
     in_4_bits = any(type(module).__name__ == "Linear4bit" for module in model.modules())
     assert in_4_bits == (args.base == "nf4"), "Unsloth changed the base: bitsandbytes did not load?"
@@ -124,7 +126,7 @@ def train(args: argparse.Namespace, checkpoint: Path, scratch: str) -> dict:
     norms = [entry["grad_norm"] for entry in trainer.state.log_history if "grad_norm" in entry]
     tokens = [sum(packs[i : i + args.packs]) for i in range(0, len(packs), args.packs)]
     return {
-        **clock.speeds(tokens[: args.steps], warm=2),
+        **clock.speeds(tokens[: args.steps], warm=WARM),
         "peak_gb": torch.cuda.max_memory_allocated() / 1e9,
         "reserved_gb": torch.cuda.max_memory_reserved() / 1e9,
         "loss": loss,
