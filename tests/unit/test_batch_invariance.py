@@ -34,7 +34,7 @@ class Heights(TorchFunctionMode):
         self.seen: set[int] = set()
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        place = {torch.nn.functional.linear: 0, torch.addmm: 1}.get(func)
+        place = {torch.nn.functional.linear: 0, torch.mm: 0, torch.addmm: 1}.get(func)
         if place is not None:
             self.seen.add(args[place].shape[:-1].numel())
         return func(*args, **(kwargs or {}))
@@ -65,11 +65,12 @@ def test_layers_of_another_kind_have_them_too():
     assert heights.seen == {DECODING, PREFILL}
 
 
+@pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("named", [False, True])
-def test_products_of_more_rows_than_a_block(named):
+def test_products_of_more_rows_than_a_block(named, biased):
     draw = torch.Generator().manual_seed(3)
     x, weight = torch.randn(2, 150, 8, generator=draw), torch.randn(5, 8, generator=draw)
-    given = {"weight": weight, "bias": torch.randn(5, generator=draw)}
+    given = {"weight": weight, "bias": torch.randn(5, generator=draw) if biased else None}
     linear = torch.nn.functional.linear
     whole = linear(x, **given)
     heights = Heights()

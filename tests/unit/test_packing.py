@@ -1,12 +1,15 @@
 """Packs: every example once, none across a boundary, and the right targets."""
 
+import itertools
 import random
+from dataclasses import replace
 
 import pytest
 import torch
 from tiny_models import examples
 
-from yoyak.data.packing import IGNORED, build_pack, pack_batch, plan_packs
+from yoyak.data.packing import IGNORED, PackSize, build_pack, fill_pack, pack_batch, plan_packs
+from yoyak.training.pack_graphs import PackGraphs
 
 
 @pytest.mark.parametrize("budget", (1, 50, 100, 333, 2048, 10**6))
@@ -73,3 +76,44 @@ def test_a_batch_keeps_the_examples_numbers():
     packs = pack_batch(examples((30, 20, 10)), [7, 8, 9], 30)
     assert sorted(number for pack in packs for number in pack.examples) == [7, 8, 9]
     assert [pack.tokens for pack in packs] == [30, 30]
+
+
+def test_a_filled_pack_has_the_size_asked_for():
+    generator = random.Random(5)
+    for _ in range(200):
+        lengths = [generator.randint(2, 300) for _ in range(generator.randint(1, 20))]
+        pack = build_pack(examples(lengths), list(range(len(lengths))))
+        own = PackSize.of(pack).rounded(tokens=256, boundaries=8, supervised=64)
+        larger = PackSize(
+            own.tokens + generator.choice((0, 1, 700)), own.boundaries + generator.randint(0, 4),
+            own.supervised + generator.randint(0, 9), own.max_length * generator.choice((1, 2)),
+        )  # fmt: skip
+        assert own.holds(pack)
+        for size in (own, larger):
+            if not size.holds(pack):
+                continue
+            full = fill_pack(pack, size)
+            assert PackSize.of(full) == size
+            assert full.boundaries == tuple(full.cu_seq_lens.tolist())
+            steps = [b - a for a, b in itertools.pairwise(full.boundaries)]
+            assert min(steps) >= 0 and max(steps) <= size.max_length
+            assert full.boundaries[: len(pack.boundaries)] == pack.boundaries
+            assert full.boundaries[-1] == full.input_ids.shape[1] == full.position_ids.shape[1]
+            assert len(full.supervised) == len(full.targets) == size.supervised
+            assert (full.targets[len(pack.targets) :] == IGNORED).all()
+        assert not replace(own, supervised=len(pack.supervised) - 1).holds(pack)
+        assert not replace(own, max_length=pack.max_length - 1).holds(pack)
+
+
+def test_a_pack_takes_the_smallest_graph_that_holds_it():
+    graphs = PackGraphs(lambda *_: torch.zeros(()), [torch.nn.Parameter(torch.zeros(2))])
+    pack = build_pack(examples((200,) * 80), list(range(80)))
+    own = graphs.fill(pack)
+    assert own.tokens == 16384
+    near = PackSize.of(build_pack(examples((256,) * 66), list(range(66)))).rounded()
+    far = replace(near, tokens=20480)
+    for size in (far, near, replace(near, supervised=64)):
+        graphs.recorded[size] = None
+    assert PackSize.of(graphs.fill(pack)) == near and near.tokens == 17408
+    del graphs.recorded[near]
+    assert PackSize.of(graphs.fill(pack)) == PackSize.of(own)

@@ -7,9 +7,9 @@ import torch
 from tiny_models import adapters, examples, load_adapted, padded_batch, write_checkpoint
 from transformers.trainer_pt_utils import LabelSmoother
 
-from yoyak.data.packing import PackSizes, build_pack, fill_pack, pack_batch
+from yoyak.data.packing import PackSize, build_pack, fill_pack, pack_batch
 from yoyak.kernels.decoder_layers import fuse_decoder_layers
-from yoyak.training.loss import batch_loss, hidden_states
+from yoyak.training.loss import batch_loss, hidden_states, supervised_states
 
 TOLERANCE = 1e-5
 FAMILIES = ("llama", "qwen3", "qwen2", "mistral")
@@ -78,7 +78,7 @@ def test_any_plan_gives_the_padded_gradient(folder, reference, budget, base, rec
 @pytest.mark.parametrize("fused", (False, True))
 def test_filled_packs_give_the_padded_gradient(folder, reference, fused):
     def fill(pack):
-        full = fill_pack(pack, PackSizes(tokens=64, examples=4, supervised=16))
+        full = fill_pack(pack, PackSize.of(pack).rounded(tokens=64, boundaries=4, supervised=16))
         assert full.tokens % 64 == len(full.cu_seq_lens) % 4 == len(full.supervised) % 16 == 0
         assert full.boundaries == tuple(full.cu_seq_lens.tolist())
         assert full.input_ids.shape == full.position_ids.shape == (1, full.tokens)
@@ -102,6 +102,19 @@ def test_packed_logits_equal_separate_logits(folder, fused):
         together = hidden_states(model, build_pack(rows, list(range(len(rows)))))[0]
         apart = [hidden_states(model, build_pack([row], [0]))[0] for row in rows]
     assert torch.allclose(together, torch.cat(apart), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("recompute", (False, True))
+def test_a_last_fused_layer_computes_what_is_read(folder, recompute):
+    """And nothing else: what it gives has as many rows as tokens have a loss."""
+    model = load_adapted(folder).train()
+    fuse_decoder_layers(model, recompute)
+    pack = build_pack(examples(), list(range(6)))
+    found = supervised_states(model, pack)
+    assert len(found) == len(pack.supervised) < pack.tokens
+    whole = hidden_states(model, pack)[0]
+    assert len(whole) == pack.tokens
+    assert torch.allclose(found, whole[pack.supervised], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("base", ("nf4", "dequantized"))

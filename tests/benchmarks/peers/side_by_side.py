@@ -37,13 +37,13 @@ HERE = Path(__file__).resolve().parent
 PAIRS = {
     "3b": ("llama_3.2_3b", 64, "3b-free", "3b-8gb"),
     "qwen2-7b": ("qwen2.5_7b", 64, "qwen2-7b", "qwen2-7b-nf4"),
-    "qwen2-0.5b": ("qwen2.5_0.5b", 64, "qwen2-0.5b", None),
+    "qwen2-0.5b": ("qwen2.5_0.5b", 64, "qwen2-0.5b-graphs", None),
     "8b": ("llama_3_8b", 64, "8b-free", "8b-16gb"),
     "4b": ("qwen3_4b", 60, "4b-free", "4b-10gb"),
     "mistral-7b": ("mistral_7b", 64, "mistral-7b", None),
     "gemma3-4b": ("gemma3_4b", 64, "gemma3-4b", None),
     "1b": ("llama_3.2_1b", 64, "1b-free", None),
-    "135m": ("smollm2_135m", 64, "135m-free", None),
+    "135m": ("smollm2_135m", 64, "135m-graphs", None),
 }
 SCARCE = ["--recompute", "--packs", "2"]
 

@@ -58,12 +58,40 @@ class Pack(MicroBatch):
 
 
 @dataclass(frozen=True)
-class PackSizes:
-    """Steps in which filled packs grow: in tokens, boundaries and supervised positions."""
+class PackSize:
+    """How long a pack's tensors are, and the longest example that it says it has."""
 
-    tokens: int = FILLED
-    examples: int = 32
-    supervised: int = 1024
+    tokens: int
+    boundaries: int
+    supervised: int
+    max_length: int
+
+    @classmethod
+    def of(cls, pack: Pack) -> Self:
+        return cls(pack.tokens, len(pack.boundaries), len(pack.supervised), pack.max_length)
+
+    def rounded(self, tokens: int = FILLED, boundaries: int = 32, supervised: int = 1024) -> Self:
+        """At least as large, in these steps: many packs have the same."""
+        tokens = _round_up(self.tokens, tokens)
+        longest = max(256, 1 << (self.max_length - 1).bit_length())
+        # Further tokens are examples of their own, each of them at most the longest.
+        ends = len(range(self.tokens, tokens, longest))
+        return type(self)(
+            tokens,
+            _round_up(self.boundaries + ends, boundaries),
+            _round_up(self.supervised, supervised),
+            longest,
+        )
+
+    def holds(self, pack: Pack) -> bool:
+        """Whether `fill_pack` can fill that pack up to this size."""
+        ends = len(range(pack.tokens, self.tokens, self.max_length))
+        return (
+            self.tokens >= pack.tokens
+            and self.boundaries >= len(pack.boundaries) + ends
+            and self.supervised >= len(pack.supervised)
+            and self.max_length >= pack.max_length
+        )
 
 
 def plan_packs(lengths: list[int], token_budget: int, multiple: int = 1) -> list[list[int]]:
@@ -133,19 +161,16 @@ def build_pack(examples: list[dict], indices: list[int]) -> Pack:
     )
 
 
-def fill_pack(pack: Pack, sizes: PackSizes = PackSizes()) -> Pack:  # noqa: B008 (frozen)
-    """The same pack, filled up to round sizes, so that many packs have the same.
+def fill_pack(pack: Pack, size: PackSize) -> Pack:
+    """The same pack, filled up to a size that holds it; loss and gradients stay the same.
 
     Further tokens are examples of their own; further examples are empty; further supervised
-    positions have no target. Loss and gradients stay the same.
+    positions have no target.
     """
-    longest = max(256, 1 << (pack.max_length - 1).bit_length())
-    tokens = _round_up(pack.tokens, sizes.tokens)
-    ends = list(range(pack.tokens + longest, tokens, longest)) if tokens > pack.tokens else []
-    boundaries = [*pack.boundaries, *ends, tokens]
-    boundaries += [tokens] * (_round_up(len(boundaries), sizes.examples) - len(boundaries))
-    more = tokens - pack.tokens
-    unsupervised = _round_up(len(pack.supervised), sizes.supervised) - len(pack.supervised)
+    more, unsupervised = size.tokens - pack.tokens, size.supervised - len(pack.supervised)
+    ends = range(pack.tokens + size.max_length, size.tokens, size.max_length)
+    boundaries = [*pack.boundaries, *ends]
+    boundaries += [size.tokens] * (size.boundaries - len(boundaries))
     pad = torch.nn.functional.pad
     return replace(
         pack,
@@ -154,7 +179,7 @@ def fill_pack(pack: Pack, sizes: PackSizes = PackSizes()) -> Pack:  # noqa: B008
         cu_seq_lens=torch.tensor(boundaries, dtype=torch.int32),
         supervised=pad(pack.supervised, (0, unsupervised)),
         targets=pad(pack.targets, (0, unsupervised), value=IGNORED),
-        max_length=longest,
+        max_length=size.max_length,
         boundaries=tuple(boundaries),
     )
 

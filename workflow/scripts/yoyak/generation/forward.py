@@ -13,7 +13,8 @@ import torch.nn.functional as F
 
 from yoyak.generation.cache import SlotBatch, attend
 from yoyak.kernels import plain_layers
-from yoyak.kernels.decoder_layers import FUSED_LAYERS, window_of
+from yoyak.kernels.decoder_layers import FUSED_LAYERS
+from yoyak.kernels.layer_attention import window_of
 
 # Their forward is embedding, layers, norm and head with nothing between: see FusedForward.
 FUSED_MODELS = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")

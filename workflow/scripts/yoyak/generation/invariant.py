@@ -66,40 +66,42 @@ class Blocks(TorchFunctionMode):
         found = _product(func, *args, **(kwargs or {}))
         if found is None:
             return func(*args, **(kwargs or {}))
-        x, weight, compute = found
+        x, weight, width, write = found
         rows = x.reshape(-1, x.shape[-1])
         height = DECODING if weight is self.head else self.height
-
-        def product(block: torch.Tensor) -> torch.Tensor:
-            count = len(block)
-            if count < height:
-                block = F.pad(block, (0, 0, 0, height - count))
-            return compute(block)[:count]
-
-        whole = product(rows[:height])
-        if len(rows) > height:
-            first, whole = whole, whole.new_empty(len(rows), whole.shape[1])
-            whole[:height] = first
-            for start in range(height, len(rows), height):
-                whole[start : start + height] = product(rows[start : start + height])
-        return whole.reshape(*x.shape[:-1], -1)
+        missing = -len(rows) % height
+        whole = rows.new_empty(len(rows) + missing, width)
+        for start in range(0, len(rows), height):
+            block = rows[start : start + height]
+            if len(block) < height:
+                block = F.pad(block, (0, 0, 0, missing))
+            write(block, whole[start : start + height])
+        return whole[: len(rows)].reshape(*x.shape[:-1], width)
 
 
-def _product(func, *args, **kwargs) -> tuple[torch.Tensor, torch.Tensor, Callable] | None:
-    """Of rows with a weight: (rows, weight, the product as a function of rows). None: no product.
+def _product(func, *args, **kwargs) -> tuple[torch.Tensor, torch.Tensor, int, Callable] | None:
+    """Of rows with a weight: (rows, weight, the product's width, what writes it for given rows).
 
-    torch's linear layers, GPT-2's (addmm) and bitsandbytes' of 4 bits.
+    torch's linear layers, GPT-2's (addmm) and bitsandbytes' of 4 bits; None of all else.
     """
     if func is F.linear:
         x, weight, bias = _of_linear(*args, **kwargs)
-        return x, weight, lambda rows: F.linear(rows, weight, bias)
-    if func is torch.addmm and args[0].dim() == 1:
+        turned = weight.T
+    elif func is torch.addmm and args[0].dim() == 1:
         bias, x, weight = args
-        return x, weight, lambda rows: torch.addmm(bias, rows, weight)
-    if str(func) == "bitsandbytes.gemm_4bit.default":
-        x, weight, *others = args
-        return x, weight, lambda rows: func(rows, weight, *others, **kwargs)
-    return None
+        turned = weight
+    elif str(func) == "bitsandbytes.gemm_4bit.default":
+        x, weight, shape, *others = args
+
+        def write(rows, out):
+            out.copy_(func(rows, weight, shape, *others, **kwargs))
+
+        return x, weight, shape[0], write
+    else:
+        return None
+    if bias is None:
+        return x, weight, turned.shape[1], lambda rows, out: torch.mm(rows, turned, out=out)
+    return x, weight, turned.shape[1], lambda rows, out: torch.addmm(bias, rows, turned, out=out)
 
 
 def _of_linear(input, weight, bias=None):

@@ -5,7 +5,6 @@ reads, or, recomputing, its input alone. PEFT's modules keep their parameters, s
 loading and merging stay PEFT's.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,8 +13,9 @@ from yoyak.errors import UserError
 from yoyak.kernels import plain_layers
 from yoyak.kernels.adapters import beyond_plain_lora
 from yoyak.kernels.compiled_layers import CompiledLayer
+from yoyak.kernels.layer_attention import Rows, attend, attend_backward, window_of
 from yoyak.kernels.products import FusedProduct
-from yoyak.models.attention import flash_backward, flash_forward, refuse_others
+from yoyak.models.attention import refuse_others
 
 FUSED_LAYERS = (
     "LlamaDecoderLayer",
@@ -46,7 +46,17 @@ def fuse_decoder_layers(model, recompute: bool) -> int:
             raise UserError("fused layers need the Python package triton on a GPU") from None
     for layer in layers:
         layer.forward = FusedLayer(layer, recompute)
+    layers[-1].forward.ends = True
     return len(layers)
+
+
+def ends_fused(model) -> bool:
+    """Whether the last layer takes `wanted`: the positions of which alone it gives its output."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    layers = getattr(base.base_model, "layers", None)
+    if not isinstance(layers, torch.nn.ModuleList):
+        return False
+    return isinstance(vars(layers[-1]).get("forward"), FusedLayer)
 
 
 def separate_decoder_layers(model) -> None:
@@ -90,23 +100,12 @@ def _projections(layer) -> list:
     ]  # fmt: skip
 
 
-@dataclass
-class Rows:
-    """What a layer needs of a pack: rotary tables (tokens, head_dim) and boundaries."""
-
-    cos: torch.Tensor
-    sin: torch.Tensor
-    cu_seq_lens: torch.Tensor
-    max_length: int
-    boundaries: tuple[int, ...] | None
-
-
 class FusedLayer:
     """Stands in for a decoder layer's forward."""
 
     def __init__(self, layer, recompute: bool):
         attention, mlp = layer.self_attn, layer.mlp
-        self.layer, self.recompute = layer, recompute
+        self.layer, self.recompute, self.ends = layer, recompute, False
         self.head_dim = attention.head_dim
         self.scaling = attention.scaling
         self.window = window_of(attention)
@@ -127,9 +126,13 @@ class FusedLayer:
         cu_seq_lens_q=None,
         max_length_q=None,
         boundaries=None,
+        wanted=None,
         **others,
     ):
-        """hidden_states: (1, tokens, hidden), a pack; returns the same shape."""
+        """hidden_states: (1, tokens, hidden), a pack; returns the same shape.
+
+        wanted: (n,) positions; the last layer returns (1, n, hidden), what is read of its output.
+        """
         refuse_others(others)
         if cu_seq_lens_q is None or hidden_states.shape[0] != 1:
             raise ValueError("fused layers need cu_seq_lens_q and one row of concatenated tokens")
@@ -137,6 +140,7 @@ class FusedLayer:
         if boundaries is None and not hidden_states.is_cuda:
             boundaries = tuple(cu_seq_lens_q.tolist())
         rows = Rows(cos[0], sin[0], cu_seq_lens_q, max_length_q, boundaries)
+        rows.wanted = wanted if self.ends else None
         training = self.layer.training
         seeds = draw_seeds(hidden_states.device, training)
         parameters = [factor for product in self.products for factor in product.parameters()]
@@ -153,9 +157,11 @@ class FusedLayer:
         _, rstd1 = ops.rms_norm(hidden, self.norms[0].weight, self.norms[0].variance_epsilon, x1)
         qkv = self.qkv.forward(ops, x1, seeds[0], training)
         q, k, v = self._rotated(ops, qkv, rows)
-        attended, kept = _attend(ops, q, k, v, self.scaling, rows, self.window)
+        attended, kept = attend(ops, q, k, v, self.scaling, rows, self.window)
+        hidden, inner = rows.take(hidden), rows.take(attended.flatten(1))
+        tokens = len(hidden)
         x2 = self.o.buffer(tokens, device)
-        out = self.o.forward(ops, x2, seeds[1], training, source=attended.flatten(1))
+        out = self.o.forward(ops, x2, seeds[1], training, source=inner)
         x3 = self.gate_up.buffer(tokens, device)
         norm = self.norms[1]
         middle, rstd2 = ops.rms_norm(hidden, norm.weight, norm.variance_epsilon, x3, delta=out)
@@ -201,15 +207,16 @@ class FusedLayer:
         del grad3, middle
         grad2, adapters2 = self.o.backward(ops, grad_middle, x2, seeds[1], training)
         del x2
-        outer = grad2[:, : self.o.width].unflatten(1, (-1, self.head_dim))
+        outer = rows.put_back(grad2[:, : self.o.width]).unflatten(1, (-1, self.head_dim))
         place = (self.scaling, rows, self.window)
-        inner = _attend_backward(outer, q, k, v, attended, flash, *place)
+        inner = attend_backward(outer, q, k, v, attended, flash, *place)
         grad_qkv = self._unrotated(ops, inner, qkv, rows)
         del grad2, outer, inner, q, k, v, attended, flash, qkv
         grad1, adapters1 = self.qkv.backward(ops, grad_qkv, x1, seeds[0], training, need_x)
         out = None
         if need_x:
             norm = self.norms[0]
+            grad_middle = rows.put_back(grad_middle)
             out = ops.rms_norm_backward(grad1, hidden, norm.weight, rstd1, grad_middle)
         return out, [*adapters1, *adapters2, *adapters3, *adapters4]
 
@@ -273,27 +280,3 @@ def _ops(tensor):
     from yoyak.kernels import triton_layers
 
     return triton_layers
-
-
-def window_of(attention) -> int | None:
-    """Positions that a token sees, its own included; None: all before it."""
-    if type(attention).__name__ == "MistralAttention":  # the others have it for each layer
-        return getattr(attention.config, "sliding_window", None)
-    return getattr(attention, "sliding_window", None)
-
-
-def _attend(ops, q, k, v, scaling, rows, window):
-    if q.is_cuda:
-        return flash_forward(q, k, v, scaling, rows.cu_seq_lens, rows.max_length, window)
-    q, k, v = (part.transpose(0, 1).unsqueeze(0) for part in (q, k, v))
-    return ops.attention(q, k, v, scaling, rows.boundaries, window)[0], None
-
-
-def _attend_backward(grad, q, k, v, attended, kept, scaling, rows, window):
-    if q.is_cuda:
-        lengths = (rows.cu_seq_lens, rows.max_length)
-        return flash_backward(grad, q, k, v, attended, kept, scaling, *lengths, window)
-    with torch.enable_grad():
-        q, k, v = (part.detach().requires_grad_() for part in (q, k, v))
-        again, _ = _attend(plain_layers, q, k, v, scaling, rows, window)
-    return torch.autograd.grad(again, (q, k, v), grad)

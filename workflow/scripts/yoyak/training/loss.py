@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from yoyak.data.packing import IGNORED, Pack
 from yoyak.data.padding import PaddedBatch
+from yoyak.kernels.decoder_layers import ends_fused
 from yoyak.models.reference import causal_lm, kept_logits, reset_dynamic_rope
 from yoyak.run.plan import Plan
 
@@ -47,7 +48,7 @@ def batch_loss(model, batch: Pack | PaddedBatch, head: str = "chunked") -> torch
 def batch_logits(model, batch: Pack | PaddedBatch, head: str = "chunked") -> torch.Tensor:
     """The logits that `batch_loss` computes its loss from; shapes as of `model_logits`."""
     if isinstance(batch, Pack) and head == "chunked":
-        hidden = hidden_states(model, batch)[0].index_select(0, batch.supervised)
+        hidden = supervised_states(model, batch)
         return causal_lm(model).get_output_embeddings()(hidden)
     return model_logits(model, batch)
 
@@ -78,6 +79,14 @@ def hidden_states(model, pack: Pack) -> torch.Tensor:
     return causal_lm(model).base_model(**_packed(pack)).last_hidden_state
 
 
+def supervised_states(model, pack: Pack) -> torch.Tensor:
+    """Last hidden states (n, hidden) at supervised positions: no others where layers are fused."""
+    if ends_fused(model):
+        packed = _packed(pack) | {"wanted": pack.supervised}
+        return causal_lm(model).base_model(**packed).last_hidden_state[0]
+    return hidden_states(model, pack)[0].index_select(0, pack.supervised)
+
+
 def _packed(pack: Pack) -> dict:
     return {
         "input_ids": pack.input_ids,
@@ -90,7 +99,7 @@ def _packed(pack: Pack) -> dict:
 
 
 def _chunked_loss(model, pack: Pack) -> torch.Tensor:
-    hidden = hidden_states(model, pack)[0].index_select(0, pack.supervised)
+    hidden = supervised_states(model, pack)
     head = causal_lm(model).get_output_embeddings()
     if type(head) is torch.nn.Linear and not head.weight.requires_grad and head.bias is None:
         return _FrozenHeadLoss.apply(hidden, head.weight, pack.targets)

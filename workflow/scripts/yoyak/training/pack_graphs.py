@@ -2,23 +2,24 @@
 Python can launch them.
 
 The kernels of a whole pack, forward and backward, are recorded once and then launched by one call.
-A graph's sizes are fixed: packs come filled up to round sizes (`fill_pack`), and each size is
-recorded when it comes the second time. torch's documentation, "CUDA Graphs": whole-network capture.
+A graph's sizes are fixed: packs are filled up to a graph's that is there, or to a round size, which
+is recorded when it comes the second time. torch's documentation, "CUDA Graphs": whole-network
+capture.
 """
 
 import logging
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-from yoyak.data.packing import Pack
+from yoyak.data.packing import Pack, PackSize, fill_pack
 from yoyak.errors import one_line
 
 log = logging.getLogger(__name__)
 CLOSE = (2e-3, 2e-2)  # loss and gradients of a replay beside those of single launches, relative
 MOST = 24  # sizes to record; the others are launched kernel by kernel
+SPARE = 1 / 16  # of its tokens, that a pack is filled up by to fit a graph that is there
 Compute = Callable[[Pack, torch.Tensor], torch.Tensor]
 
 
@@ -46,8 +47,8 @@ class PackGraphs:
         self.compute, self.parameters = compute, parameters
         self.device = parameters[0].device
         self.gradients = [torch.zeros_like(each) for each in parameters]
-        self.seen: Counter[tuple] = Counter()
-        self.recorded: dict[tuple, Recorded] = {}
+        self.launched: set[PackSize] = set()
+        self.recorded: dict[PackSize, Recorded] = {}
         self.works: bool | None = None  # not known before the first graph
 
     def begin(self) -> None:
@@ -56,16 +57,22 @@ class PackGraphs:
         for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
             parameter.grad = gradient
 
+    def fill(self, pack: Pack) -> Pack:
+        """The pack, filled up to the size that it will run in."""
+        own = PackSize.of(pack).rounded()
+        most = own.tokens * (1 + SPARE)
+        larger = [size for size in self.recorded if size.tokens <= most and size.holds(pack)]
+        return fill_pack(pack, min(larger, key=lambda size: size.tokens, default=own))
+
     def run(self, pack: Pack, supervised: int) -> torch.Tensor:
-        """The pack's share of the loss, a 0-dim tensor; its gradients are added."""
-        size = (pack.tokens, len(pack.cu_seq_lens), len(pack.supervised), pack.max_length)
-        self.seen[size] += 1
-        found = self.recorded.get(size)
-        if found is None:
-            loss = self._launch(pack, supervised)
-            if self.seen[size] > 1 and self.works is not False and len(self.recorded) < MOST:
-                self._record(size, pack, supervised)
-            return loss
+        """The share of the loss of a filled pack, a 0-dim tensor; its gradients are added."""
+        size = PackSize.of(pack)
+        if size not in self.recorded and size in self.launched and len(self.recorded) < MOST:
+            self._record(size, pack, supervised)
+        if size not in self.recorded:
+            self.launched.add(size)
+            return self._launch(pack, supervised)
+        found = self.recorded[size]
         for name, part in vars(pack).items():
             if isinstance(part, torch.Tensor):
                 getattr(found.pack, name).copy_(part, non_blocking=True)
@@ -77,8 +84,10 @@ class PackGraphs:
         count = torch.full((), float(supervised), device=self.device)
         return self.compute(pack.to(self.device), count)
 
-    def _record(self, size: tuple, pack: Pack, supervised: int) -> None:
+    def _record(self, size: PackSize, pack: Pack, supervised: int) -> None:
         """Record a graph for packs of this size; the first one is compared with single launches."""
+        if self.works is False:
+            return
         place = pack.to(self.device)
         count = torch.full((), float(supervised), device=self.device)
         others = next(iter(self.recorded.values()), None)
@@ -91,7 +100,7 @@ class PackGraphs:
             self._do_without(f"cannot be recorded here ({one_line(error)[:200]})")
             return
         self.recorded[size] = Recorded(graph, place, count, loss)
-        if self.works is None and not self._equal(size, pack, supervised):
+        if self.works is None and not self._equal(pack, supervised):
             self._do_without("do not give the same gradients here")
 
     def _do_without(self, why: str) -> None:
@@ -99,7 +108,7 @@ class PackGraphs:
         self.works = False
         self.recorded.clear()
 
-    def _equal(self, size: tuple, pack: Pack, supervised: int) -> bool:
+    def _equal(self, pack: Pack, supervised: int) -> bool:
         """Whether a replay gives the loss and gradients of single launches, dropout included."""
         before = [gradient.clone() for gradient in self.gradients]
         draws, results = torch.cuda.get_rng_state(self.device), []

@@ -10,7 +10,7 @@ from peft.optimizers import create_loraplus_optimizer
 from torch.utils.data import Dataset, Sampler
 from transformers import TrainerState, set_seed
 
-from yoyak.data.packing import Pack, count_supervised, fill_pack, pack_batch
+from yoyak.data.packing import Pack, count_supervised, pack_batch
 from yoyak.data.padding import PaddedBatch, pad_batch
 from yoyak.models.saving import save_trained
 from yoyak.run.plan import Plan
@@ -140,7 +140,7 @@ class PackedTrainer(OverlappedTrainer):
         total, supervised = 0.0, 0
         for start in range(0, len(dataset), self.global_batch):
             rows = [dataset[i] for i in range(start, min(start + self.global_batch, len(dataset)))]
-            batch = self._collate(rows)
+            batch = self._cut(rows)
             for part in batch["batches"]:
                 part = part.to(self.args.device)
                 with torch.no_grad(), number_format(self.plan):
@@ -155,6 +155,13 @@ class PackedTrainer(OverlappedTrainer):
         return metrics
 
     def _collate(self, rows: list[dict]) -> dict:
+        """What `training_step` gets."""
+        inputs = self._cut(rows)
+        if self.graphs is not None:
+            inputs["batches"] = [self.graphs.fill(pack) for pack in inputs["batches"]]
+        return inputs
+
+    def _cut(self, rows: list[dict]) -> dict:
         """This process's micro-batches of a global batch, and counts of the whole batch."""
         numbers = [row["number"] for row in rows]
         share = (self.plan.token_budget, self.ranks.rank, self.ranks.count)
@@ -162,8 +169,6 @@ class PackedTrainer(OverlappedTrainer):
             batches: list = pad_batch(rows, numbers, *share, one_row=self.plan.one_row)
         else:
             batches = pack_batch(rows, numbers, *share)
-        if self.plan.graphs:
-            batches = [fill_pack(pack) for pack in batches]
         return {
             "batches": batches,
             "numbers": numbers,
