@@ -152,7 +152,9 @@ def test_packs_in_cuda_graphs_learn_the_same(config, tmp_path, monkeypatch, capl
     losses = []
     for graphs in (False, True):
         monkeypatch.setattr(planning, "RECORDED", 1 if graphs else 10**9)
-        sized = changed(config, training={"max_steps": 24})
+        sized = changed(
+            config, training={"max_steps": 24}, execution={"base_weights": "dequantized"}
+        )
         trainer, _ = make_trainer(sized, tmp_path / str(graphs))
         assert trainer.plan.graphs == graphs
         trainer.train()
