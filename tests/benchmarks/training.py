@@ -211,6 +211,7 @@ def main() -> None:
         "gpu": torch.cuda.get_device_name(),
         "date": time.strftime("%Y-%m-%d"),
         "versions": {name: version(name) for name in ("torch", "triton", "transformers", "peft")},
+        "options": {name: getattr(arguments, name) for name in ("budget", "dropout", "dora")},
         "runs": results,
     }
     with quiet_libraries():

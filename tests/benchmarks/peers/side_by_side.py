@@ -82,8 +82,10 @@ def measure_all(args: argparse.Namespace) -> list[dict]:
                 results.append(case | {"yoyak": [], "unsloth": []})
                 for _ in range(args.repeat):
                     for who, command in commands(args, case, scratch).items():
-                        figures = measure(command, Path(scratch) / "figures.json", args.limit)
-                        figures = figures.get("runs", figures).get(case["run"], figures)
+                        record = measure(command, Path(scratch) / "figures.json", args.limit)
+                        figures = record.get("runs", {}).get(case["run"], record)
+                        if "gpu" in record:
+                            results[-1] |= {"gpu": record["gpu"], "date": record["date"]}
                         results[-1][who].append(figures)
                         print(*case.values(), who, json.dumps(figures), flush=True)
                         if args.output:

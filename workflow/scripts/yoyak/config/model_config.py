@@ -184,7 +184,7 @@ class ExecutionSettings(Section):
     batch_invariant: bool = Field(
         True,
         description="on a GPU, summaries are the same in 16 bits, too, however many are written at "
-        "once (models of experts, and what `generate` writes, left out); `false` is about a fifth "
+        "once (models of experts, and what `generate` writes, left out); `false` is about 15 % "
         "faster",
     )
 

@@ -229,14 +229,15 @@ def predict_bytes(
         layer += 10 * shape.outputs
         weights += 4 * shape.intermediate**2 + 14 * shape.intermediate * shape.hidden
     kept = shape.layers * (size * shape.hidden if gradient_checkpointing else layer)
+    if fused and not gradient_checkpointing:  # the last one computes no other positions
+        kept -= layer - _fused_layer(shape, supervised_share)
     again = MARGIN * layer if gradient_checkpointing else 0
-    # Logits, their float32 copy and their gradient are gone before the layers' backward pass, and
-    # with them what fused layers need in passing and what one layer computes again.
+    # Logits, their float32 copy and their gradient are gone before the layers' backward pass.
     alive = token_budget * min(1.0, 1.5 * supervised_share)
     logits = (min(token_budget, HEAD_CHUNK) if own_head else alive) * shape.vocabulary * 10
-    if fused:
-        passing = 2 * (shape.intermediate + 6 * shape.query + 6 * shape.hidden)
-        rest = max(logits, token_budget * (again + passing))
+    if fused:  # in passing: the MLP's gradients; later attention's, as the MLP is let go of
+        most = max(2 * shape.hidden + shape.intermediate, 6 * shape.query - 3 * shape.intermediate)
+        rest = max(logits, token_budget * (again + 2 * most))
     else:
         rest = logits + token_budget * again
     return int(weights + adapters + (MARGIN * token_budget * kept + rest) * (2 if graphs else 1))
@@ -257,19 +258,22 @@ def _own_layer(shape: ModelShape, layers: str) -> int:
     return kept + 8 * shape.hidden * shape.more_norms + 8 * shape.state
 
 
-def _fused_layer(shape: ModelShape) -> int:
-    """Bytes that one token keeps in one fused decoder layer: see FusedLayer.run's list."""
+def _fused_layer(shape: ModelShape, read: float = 1.0) -> float:
+    """Bytes that one token keeps in one fused decoder layer: see FusedLayer.run's list.
+
+    read: share of the positions that come to its o_proj and MLP.
+    """
     qkv = shape.query + 2 * shape.key_value
     turned = shape.query + shape.key_value if shape.head_norms else 0
-    inner = 2 * shape.query + ROOM + 3 * shape.intermediate + ROOM
-    return 2 * (4 * shape.hidden + 2 * ROOM + qkv + turned + inner + 8)
+    attention = 2 * shape.hidden + ROOM + qkv + turned + shape.query
+    rest = shape.query + 2 * shape.hidden + 3 * shape.intermediate + 3 * ROOM
+    return 2 * (attention + read * rest + 8)
 
 
 def operations(shape: ModelShape, lora_rank: int, recompute: bool) -> float:
     """Floating-point operations that one token of training needs in the weights.
 
-    A base weight: 2 forward, 2 for the gradient of its input, 2 to compute it again; an adapter's
-    weight 6.
+    A base weight: 2 forward, 2 for its input's gradient, 2 to compute it again; an adapter's: 6.
     """
     base = 6 if recompute else 4
     return base * shape.linear_parameters + 6 * shape.lora_parameters(lora_rank)
@@ -292,6 +296,5 @@ def expected_seconds(
         tokens: all tokens to be trained on. rate: the device's operations a second in a large
             product (yoyak.run.gpus).
     """
-    share = SPEED[layers if cuda else "cpu"]
-    share /= DORA_SLOWER if dora else 1
+    share = SPEED[layers if cuda else "cpu"] / (DORA_SLOWER if dora else 1)
     return tokens * operations(shape, lora_rank, gradient_checkpointing) / (rate * share)
