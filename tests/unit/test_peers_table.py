@@ -11,7 +11,7 @@ THEIRS = {
     "tokens_per_second": 16_000.0, "peak_gb": 44.4, "loss": 11.8,
     "attention": "xformers", "versions": {"torch": "2.11.0", "flash_attn": None},
 }  # fmt: skip
-PAIR = {"shape": "llama_3.2_3b", "memory": "free", "base": "nf4"}
+PAIR = {"shape": "llama_3.2_3b", "memory": "free", "base": "nf4", "dropout": 0.05}
 
 
 def test_one_table_of_two_outputs_with_the_ratio_of_the_means(tmp_path, monkeypatch, capsys):
@@ -24,8 +24,8 @@ def test_one_table_of_two_outputs_with_the_ratio_of_the_means(tmp_path, monkeypa
     monkeypatch.setattr(sys, "argv", ["side_by_side.py", "--show", *map(str, files)])
     side_by_side.main()
     assert capsys.readouterr().out.splitlines()[2:] == [
-        "| llama_3.2_3b | free | 40,000 | 75.5 | 15,000 | 45.0 | 2.67 |",
-        "| llama_3.2_3b | free, bf16 base | 40,000 | 75.5 | 16,000 | 44.4 | 2.50 |",
+        "| llama_3.2_3b | free | 0.05 | 40,000 | 75.5 | 15,000 | 45.0 | 2.67 |",
+        "| llama_3.2_3b | free, bf16 base | 0.05 | 40,000 | 75.5 | 16,000 | 44.4 | 2.50 |",
         "torch 2.11.0, attention by xformers",
     ]
 
@@ -40,7 +40,7 @@ def test_one_table_of_two_outputs_with_the_ratio_of_the_means(tmp_path, monkeypa
 )
 def test_no_ratio_beside_a_run_that_failed(theirs, said):
     line = side_by_side.table([PAIR | {"yoyak": [OURS], "unsloth": [theirs]}])[2]
-    assert line == f"| llama_3.2_3b | free | 40,000 | 75.5 | {said} |  |  |"
+    assert line == f"| llama_3.2_3b | free | 0.05 | 40,000 | 75.5 | {said} |  |  |"
 
 
 def test_a_trainer_that_catches_sigterm_is_killed_and_said_so(tmp_path):
