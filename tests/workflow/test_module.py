@@ -70,6 +70,7 @@ def test_a_module_plans(place, directives, report):
     assert f" {report}" in done.stdout and "yoyak_train" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_module_runs_under_a_prefix(place):
     target = '"sub/results/mine-debug/report.html"'
     done = snakemake(place, config='config["yoyak"]', prefix='"sub"', target=target)

@@ -4,6 +4,7 @@ shards, a folder of nested JSON documents."""
 import json
 import re
 
+import pytest
 from workflow_project import SMALL
 
 from yoyak.data.dialogues import read_dialogues
@@ -66,6 +67,7 @@ NESTED = {
 }
 
 
+@pytest.mark.slow
 def test_untied_sharded_checkpoint_is_trained_and_scored_on_nested_documents(bare, tmp_path):
     project = bare.copy(tmp_path / "요약 study")
     write_sharded(project)

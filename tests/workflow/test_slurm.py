@@ -79,6 +79,7 @@ def same(one: Path, other: Path) -> None:
     assert different == []
 
 
+@pytest.mark.slow
 def test_a_study_on_a_cluster_equals_the_local_one(finished, tmp_path):
     """Two trainings at once on two GPUs; one is cancelled by TERM, one by KILL; both go on."""
     project = finished.copy(tmp_path / "요약 cluster")

@@ -86,6 +86,7 @@ def killed(project, output: str) -> None:
     wait_for(lambda: not any(Path(f"/proc/{p}").exists() for p in processes), 10, "their end")
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_ends_with_the_files_of_one_process(project):
     killed(project, "two")
     done = train(project, "two")
