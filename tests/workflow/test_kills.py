@@ -112,7 +112,7 @@ def test_an_orphan_that_ends_after_a_refused_restart_leaves_the_same_records(fin
     with paused_orphan(project) as pid:
         assert project.snakemake().returncode != 0
         os.kill(pid, signal.SIGCONT)
-        wait_for((project.results / CELL / "run.json").is_file, 300, "the orphan's end")
+        wait_for(lambda: not Path(f"/proc/{pid}").exists(), 300, "the orphan's end")
     project.run()
     assert not (project.results / CELL / "final_model" / ".snakemake_timestamp").exists()
     records = [
