@@ -67,7 +67,8 @@ class PackGraphs:
     def run(self, pack: Pack, supervised: int) -> torch.Tensor:
         """The share of the loss of a filled pack, a 0-dim tensor; its gradients are added."""
         size = PackSize.of(pack)
-        if size not in self.recorded and size in self.launched and len(self.recorded) < MOST:
+        room = self.works is not False and len(self.recorded) < MOST
+        if size in self.launched and size not in self.recorded and room:
             self._record(size, pack, supervised)
         if size not in self.recorded:
             self.launched.add(size)
@@ -86,8 +87,6 @@ class PackGraphs:
 
     def _record(self, size: PackSize, pack: Pack, supervised: int) -> None:
         """Record a graph for packs of this size; the first one is compared with single launches."""
-        if self.works is False:
-            return
         place = pack.to(self.device)
         count = torch.full((), float(supervised), device=self.device)
         others = next(iter(self.recorded.values()), None)
